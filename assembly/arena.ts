@@ -1,0 +1,167 @@
+/**
+ * Where everything lies. The engine keeps no state of its own: a few fixed addresses, and this table, which `layout()`
+ * fills once. Every instance over the same memory sees the same engine.
+ *
+ *     0      unused, so that address 0 means "absent"
+ *     64     Arena
+ *     1024   vector constants (kernels/exp.ts)
+ *     4096   weights: the plan first, then the tensors of the packed file
+ *     start  rows, page tables, scratch, KV cache, in the order of the fields below
+ */
+import { pageStride } from './cache'
+import { embedding, Plan, TYPE_Q8 } from './plan'
+
+export const ARENA: usize = 64
+export const CONSTANTS: usize = 1024
+
+@unmanaged
+export class Arena {
+  plan: usize
+  maxRows: u32
+  maxLogits: u32
+  pages: u32
+  conversations: u32
+  /** Pages that one conversation may have. */
+  tablePages: u32
+  isCacheInt8: u32
+
+  rows: usize // Row[maxRows]
+  tables: usize // u32 (conversations, tablePages): physical page of each logical page
+  history: usize // u32 (conversations, tablePages · PAGE_TOKENS): token at each position
+  sampled: usize // u32[maxLogits]
+  angles: usize // f32 (maxRows, ropeDim): cos of each pair, then sin
+  x: usize // f32 (maxRows, hiddenStride): the residual stream
+  normed: usize // f32 (maxRows, hiddenStride)
+  projection: usize // f32 (maxRows, projectionStride): q | row | gate
+  averages: usize // f32 (maxRows, averagesStride): weighted sums of values, map by map
+  decoded: usize // f32 (maxRows, decodedStride): what enters W_O, if there is a value decoder
+  gateUp: usize // f32 (maxRows, gateUpStride)
+  activation: usize // f32 (maxRows, ffnStride)
+  quantised: usize // i16: activations of the matmul that runs, zero-padded to the weights' stride
+  quantPairs: usize // (f32 scale, i32 sum) of each quantised vector
+  queries: usize // per map: one query as the sweep wants it
+  queryScales: usize // f32[maps]
+  softmax: usize // (f32 maximum, f32 sum of exponentials)[maps], running
+  pageState: usize // the same of one page
+  scores: usize // f32[PAGE_TOKENS], then integer weights, 16 bytes per 4 tokens
+  partial: usize // f32 (valueDim padded): weighted sum over one page
+  candidates: usize // (f32 logit, u32 id)[vocabSize]
+  logits: usize // f32 (maxLogits, logitsStride)
+  cache: usize // pages
+}
+
+/** Strides in bytes of the buffers above; rows of f32 are padded to 64 bytes, the padding stays zero. */
+export function floatStride(n: u32): usize {
+  return ((n + 15) & ~15) << 2
+}
+export function hiddenStride(plan: Plan): usize {
+  return floatStride(plan.hiddenDim)
+}
+export function projectionWidth(plan: Plan): u32 {
+  const row = plan.keyHeads * plan.keyDim + plan.valueHeads * plan.valueDim
+  return plan.maps * plan.keyDim + row + (plan.hasGate ? plan.maps * plan.outDim : 0)
+}
+export function projectionStride(plan: Plan): usize {
+  return floatStride(projectionWidth(plan))
+}
+/** From one map's average to the next: padded only where each is the input of a matrix of its own. */
+export function averageStride(plan: Plan): usize {
+  return plan.repeat ? floatStride(plan.valueDim) : plan.valueDim << 2
+}
+export function averagesStride(plan: Plan): usize {
+  return floatStride(((plan.maps * averageStride(plan)) as u32) >> 2)
+}
+export function decodedStride(plan: Plan): usize {
+  return floatStride(plan.maps * plan.outDim)
+}
+export function gateUpStride(plan: Plan): usize {
+  return floatStride(2 * plan.ffnDim)
+}
+export function ffnStride(plan: Plan): usize {
+  return floatStride(plan.ffnDim)
+}
+export function logitsStride(plan: Plan): usize {
+  return floatStride(plan.vocabSize)
+}
+/** Bytes of one query in `queries`: 4 dims take 16 bytes in either cache type. */
+export function queryStride(plan: Plan): usize {
+  return ((plan.keyDim + 3) & ~3) << 2
+}
+
+export function arena(): Arena {
+  return changetype<Arena>(ARENA)
+}
+
+/** i16 activations of one row, in bytes: padded to 64 numbers as q8 weights are. */
+function quantisedStride(n: u32): u64 {
+  return ((n + 63) & ~63) << 1
+}
+
+let next: u64 = 0
+
+/** Reserves the next `bytes`, 64 byte aligned. Counts in 64 bits, so that too large a layout is seen, not wrapped. */
+function take(bytes: u64): usize {
+  const at = next
+  next = (at + bytes + 63) & ~63
+  return at as usize
+}
+
+/**
+ * Lays the arena out from `start` for a model whose plan lies at `planAt`, and returns its end. The end may exceed
+ * the memory, or 4 GiB: the host then grows the memory or refuses the model.
+ */
+export function layoutArena(
+  planAt: usize,
+  start: usize,
+  maxRows: u32,
+  maxLogits: u32,
+  pages: u32,
+  conversations: u32,
+  tablePages: u32,
+  isCacheInt8: u32,
+  rowBytes: usize,
+  pageTokens: u32,
+): f64 {
+  const plan = changetype<Plan>(planAt)
+  const a = arena()
+  a.plan = planAt
+  a.maxRows = maxRows
+  a.maxLogits = maxLogits
+  a.pages = pages
+  a.conversations = conversations
+  a.tablePages = tablePages
+  a.isCacheInt8 = isCacheInt8
+
+  const rows = maxRows as u64
+  const entries = (conversations as u64) * tablePages
+  next = start as u64
+  a.rows = take(rows * rowBytes)
+  a.tables = take(entries * 4)
+  a.history = take(entries * pageTokens * 4)
+  a.sampled = take((maxLogits as u64) * 4)
+  a.angles = take(rows * plan.ropeDim * 4)
+  a.x = take(rows * hiddenStride(plan))
+  a.normed = take(rows * hiddenStride(plan))
+  a.projection = take(rows * projectionStride(plan))
+  a.averages = take(rows * averagesStride(plan))
+  a.decoded = plan.repeat ? take(rows * decodedStride(plan)) : a.averages
+  a.gateUp = take(rows * gateUpStride(plan))
+  a.activation = take(rows * ffnStride(plan))
+  if (embedding(planAt).type == TYPE_Q8) {
+    const widest = max(max(plan.hiddenDim, plan.ffnDim), plan.maps * plan.outDim)
+    const vectors = plan.repeat ? rows * plan.maps : rows
+    const decoderBytes: u64 = plan.repeat ? vectors * quantisedStride(plan.valueDim) : 0
+    a.quantised = take(max(rows * quantisedStride(widest), decoderBytes))
+    a.quantPairs = take(vectors * 8)
+  }
+  a.queries = take((plan.maps as u64) * queryStride(plan))
+  a.queryScales = take((plan.maps as u64) * 4)
+  a.softmax = take((plan.maps as u64) * 8)
+  a.pageState = take(8)
+  a.scores = take((pageTokens as u64) * 8)
+  a.partial = take(floatStride(plan.valueDim))
+  a.candidates = take((plan.vocabSize as u64) * 8)
+  a.logits = take((maxLogits as u64) * logitsStride(plan))
+  a.cache = take((pages as u64) * pageStride(plan, isCacheInt8))
+  return next as f64
+}

@@ -1,0 +1,65 @@
+/**
+ * The KV cache: pages of PAGE_TOKENS rows, found through a page table per conversation. The host owns the tables.
+ *
+ *     page   = layer 0 ┃ layer 1 ┃ …                     pageStride
+ *     layer  = key head 0 ┃ … ┃ value head 0 ┃ …         layerStride, 64 byte aligned
+ *
+ *     head, f32    (PAGE_TOKENS, dim padded to 4) f32
+ *     head, int8   scales f32[PAGE_TOKENS], then 16 byte blocks (token / 4, dim / 4) of 4 tokens × 4 dims:
+ *
+ *                  t0d0 t0d1 t0d2 t0d3 ┃ t1d0 … ┃ t2d0 … ┃ t3d0 … t3d3
+ *
+ * One block serves both products. Keys: four bytes of a token meet four of q, no sum across tokens. Values: transposed
+ * by one shuffle, four tokens of a dim meet four weights.
+ */
+import { arena, projectionStride } from './arena'
+import { Plan } from './plan'
+import { quantizeHead } from './kernels/quantize'
+
+/** models/cost.ts has the same number. A page is also the unit of the sweep: see attention.ts. */
+export const PAGE_TOKENS: u32 = 64
+
+export function headBytes(dim: u32, isInt8: u32): usize {
+  const padded = (dim + 3) & ~3
+  return isInt8 ? PAGE_TOKENS * (4 + padded) : PAGE_TOKENS * padded * 4
+}
+
+export function layerStride(plan: Plan, isInt8: u32): usize {
+  const bytes = plan.keyHeads * headBytes(plan.keyDim, isInt8) + plan.valueHeads * headBytes(plan.valueDim, isInt8)
+  return (bytes + 63) & ~63
+}
+
+export function pageStride(plan: Plan, isInt8: u32): usize {
+  return plan.nLayers * layerStride(plan, isInt8)
+}
+
+/** Address of a layer's part of the page that holds `position` of a conversation. */
+export function pageAt(plan: Plan, layer: u32, conversation: u32, position: u32): usize {
+  const a = arena()
+  const entry = conversation * a.tablePages + position / PAGE_TOKENS
+  const page = load<u32>(a.tables + (entry << 2))
+  assert(page < a.pages)
+  return a.cache + page * pageStride(plan, a.isCacheInt8) + layer * layerStride(plan, a.isCacheInt8)
+}
+
+/** Writes the row part of a projection, keys already rotated, into the cache. */
+export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u32, index: u32): void {
+  const a = arena()
+  const isInt8 = a.isCacheInt8
+  let source = a.projection + index * projectionStride(plan) + ((plan.maps * plan.keyDim) << 2)
+  let target = pageAt(plan, layer, conversation, position)
+  const token = position % PAGE_TOKENS
+  for (let h: u32 = 0; h < plan.keyHeads + plan.valueHeads; h++) {
+    const dim = h < plan.keyHeads ? plan.keyDim : plan.valueDim
+    if (isInt8) writeInt8(target, token, source, dim)
+    else memory.copy(target + token * (((dim + 3) & ~3) << 2), source, dim << 2)
+    source += dim << 2
+    target += headBytes(dim, isInt8)
+  }
+}
+
+function writeInt8(head: usize, token: u32, source: usize, dim: u32): void {
+  const blocks = (dim + 3) >> 2
+  const data = head + (PAGE_TOKENS << 2) + (((token >> 2) * blocks) << 4) + ((token & 3) << 2)
+  store<f32>(head + (token << 2), quantizeHead(source, dim, data))
+}

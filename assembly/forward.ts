@@ -1,0 +1,88 @@
+/**
+ * One step: rows of tokens in, sampled tokens out. A row is any token of any conversation; prompt rows and generated
+ * rows are the same call. Only rows that want logits pay for the output head.
+ */
+import { arena, hiddenStride, logitsStride } from './arena'
+import { attend } from './attention'
+import { PAGE_TOKENS } from './cache'
+import { feedForward } from './ffn'
+import { linear } from './kernels/matmul'
+import { rmsNorm } from './kernels/norm'
+import { writeAngles } from './kernels/rope'
+import { attnNorm, embedding, ffnNorm, head, layerAt, Matrix, Plan, TYPE_Q8 } from './plan'
+import { rowAt } from './rows'
+import { sample } from './sample'
+
+export const STEP_OK: u32 = 0
+/** A logit is NaN or infinite: the weights are broken. */
+export const STEP_NOT_FINITE: u32 = 1
+
+export function forward(count: u32): u32 {
+  const a = arena()
+  const plan = changetype<Plan>(a.plan)
+  begin(plan, count)
+  for (let index: u32 = 0; index < plan.nLayers; index++) {
+    const layer = layerAt(a.plan, index)
+    normalise(plan, attnNorm(layer), count)
+    attend(plan, layer, index, count, a.x, true)
+    normalise(plan, ffnNorm(layer), count)
+    feedForward(plan, layer, count)
+  }
+  return finish(plan, count)
+}
+
+/** Gathers embeddings, notes each token in its conversation's history, and prepares the rotation angles. */
+export function begin(plan: Plan, count: u32): void {
+  const a = arena()
+  const historyStride = a.tablePages * PAGE_TOKENS
+  for (let i: u32 = 0; i < count; i++) {
+    const row = rowAt(i)
+    assert(row.token < plan.vocabSize && row.conversation < a.conversations && row.position < historyStride)
+    store<u32>(a.history + ((row.conversation * historyStride + row.position) << 2), row.token)
+    gather(embedding(a.plan), row.token, a.x + i * hiddenStride(plan))
+    writeAngles(a.angles + i * (plan.ropeDim << 2), row.position, a.plan + plan.invFreq, plan.ropeDim >> 1)
+  }
+}
+
+/** One row of a matrix as f32. */
+function gather(m: Matrix, row: u32, target: usize): void {
+  const base = arena().plan
+  const source = base + m.data + (row as usize) * m.stride
+  if (m.type != TYPE_Q8) {
+    memory.copy(target, source, m.cols << 2)
+    return
+  }
+  const scale = load<f32>(base + m.scales + (row << 2))
+  for (let i: u32 = 0; i < m.cols; i++)
+    store<f32>(target + (i << 2), ((load<u8>(source + i) as i32) - 64) as f32 * scale)
+}
+
+function normalise(plan: Plan, weight: u32, count: u32): void {
+  const a = arena()
+  const stride = hiddenStride(plan)
+  for (let i: u32 = 0; i < count; i++)
+    rmsNorm(a.x + i * stride, a.plan + weight, plan.hiddenDim, plan.normEps, a.normed + i * stride)
+}
+
+/** Logits and samples of the rows that want them, in their order. */
+function finish(plan: Plan, count: u32): u32 {
+  const a = arena()
+  const stride = hiddenStride(plan)
+  let wanted: u32 = 0
+  for (let i: u32 = 0; i < count; i++) {
+    if (!rowAt(i).wantsLogits) continue
+    rmsNorm(a.x + i * stride, a.plan + plan.norm, plan.hiddenDim, plan.normEps, a.normed + wanted * stride)
+    wanted++
+  }
+  assert(wanted <= a.maxLogits)
+  linear(head(a.plan), 0, a.normed, stride, wanted, a.logits, logitsStride(plan), false)
+  let k: u32 = 0
+  for (let i: u32 = 0; i < count; i++) {
+    if (!rowAt(i).wantsLogits) continue
+    const token = sample(plan, rowAt(i), a.logits + k * logitsStride(plan))
+    if (token == u32.MAX_VALUE) return STEP_NOT_FINITE
+    store<u32>(a.sampled + (k << 2), token)
+    k++
+  }
+  return STEP_OK
+}

@@ -1,0 +1,92 @@
+/**
+ * The whole ABI. The host owns the memory and the page tables; it calls `layout()` once, loads weights, writes rows,
+ * and calls `step()`. Nothing here knows files, text or JSON.
+ */
+import { arena, layoutArena, logitsStride } from './arena'
+import { PAGE_TOKENS } from './cache'
+import { forward } from './forward'
+import { writeConstants } from './kernels/exp'
+import { Plan, PLAN_VERSION } from './plan'
+import { ROW_BYTES } from './rows'
+
+/** Version of the plan words that this engine executes. */
+export function planVersion(): u32 {
+  return PLAN_VERSION
+}
+
+/** Tokens per page of the KV cache. */
+export function pageTokens(): u32 {
+  return PAGE_TOKENS
+}
+
+/**
+ * Lays out everything but the weights, from `start` on, for the model whose plan lies at `plan`. Returns the first
+ * address behind it as a number that does not wrap: when it exceeds the memory, grow the memory before `step()`.
+ * Touches addresses below 4096 only.
+ */
+export function layout(
+  plan: usize,
+  start: usize,
+  maxRows: u32,
+  maxLogits: u32,
+  pages: u32,
+  conversations: u32,
+  tablePages: u32,
+  isCacheInt8: u32,
+): f64 {
+  writeConstants()
+  return layoutArena(
+    plan,
+    start,
+    maxRows,
+    maxLogits,
+    pages,
+    conversations,
+    tablePages,
+    isCacheInt8,
+    ROW_BYTES,
+    PAGE_TOKENS,
+  )
+}
+
+/** Address of Row[maxRows], 48 bytes each: see rows.ts. */
+export function rows(): usize {
+  return arena().rows
+}
+
+/** Address of u32 (conversations, tablePages): the physical page of each logical page. */
+export function tables(): usize {
+  return arena().tables
+}
+
+/** Address of u32[maxLogits]: what the last step sampled. */
+export function sampled(): usize {
+  return arena().sampled
+}
+
+/** Address of the f32 (vocabSize) logits of the k-th row that wanted them in the last step. */
+export function logits(k: u32): usize {
+  const a = arena()
+  return a.logits + k * logitsStride(changetype<Plan>(a.plan))
+}
+
+/** Runs rows 0 … count − 1. Returns 0, or 1 if a logit is not finite. */
+export function step(count: u32): u32 {
+  return forward(count)
+}
+
+/** Reads `bytes` (a multiple of 64) at `from`: the memory bandwidth probe. The result is of no use. */
+export function readMemory(from: usize, bytes: usize): i32 {
+  let a = i32x4.splat(0)
+  let b = a
+  let c = a
+  let d = a
+  const end = from + bytes
+  for (let at = from; at < end; at += 64) {
+    a = v128.xor(a, v128.load(at, 0))
+    b = v128.xor(b, v128.load(at, 16))
+    c = v128.xor(c, v128.load(at, 32))
+    d = v128.xor(d, v128.load(at, 48))
+  }
+  return i32x4.extract_lane(v128.xor(v128.xor(a, b), v128.xor(c, d)), 0)
+}

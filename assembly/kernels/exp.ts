@@ -1,0 +1,112 @@
+/**
+ * exp, sin and cos without tables and without the host, so that every platform gets the same bits.
+ *
+ * exp: Cephes expf (netlib.org/cephes, single/expf.c): x = n·ln 2 + r, a polynomial of degree 6 in r; relative error
+ * 3e-7 or better. Its constants are read from memory: V8 on x64 rebuilds a v128.const inside the loop.
+ * sin, cos: Cephes double/sin.c after reduction modulo π/2; f64, because an angle is position × frequency.
+ */
+import { CONSTANTS } from '../arena'
+
+const LO: usize = CONSTANTS
+const HI: usize = CONSTANTS + 16
+const LOG2E: usize = CONSTANTS + 32
+const LN2_HI: usize = CONSTANTS + 48
+const LN2_LO: usize = CONSTANTS + 64
+const P0: usize = CONSTANTS + 80
+const P1: usize = CONSTANTS + 96
+const P2: usize = CONSTANTS + 112
+const P3: usize = CONSTANTS + 128
+const P4: usize = CONSTANTS + 144
+const P5: usize = CONSTANTS + 160
+const ONE: usize = CONSTANTS + 176
+
+/** Writes the vector constants; once per memory. */
+export function writeConstants(): void {
+  v128.store(LO, f32x4.splat(-87.33654))
+  v128.store(HI, f32x4.splat(88.02969))
+  v128.store(LOG2E, f32x4.splat(1.44269504))
+  v128.store(LN2_HI, f32x4.splat(0.693359375))
+  v128.store(LN2_LO, f32x4.splat(-2.12194440e-4))
+  v128.store(P0, f32x4.splat(1.9875691500e-4))
+  v128.store(P1, f32x4.splat(1.3981999507e-3))
+  v128.store(P2, f32x4.splat(8.3334519073e-3))
+  v128.store(P3, f32x4.splat(4.1665795894e-2))
+  v128.store(P4, f32x4.splat(1.6666665459e-1))
+  v128.store(P5, f32x4.splat(5.0000001201e-1))
+  v128.store(ONE, f32x4.splat(1))
+}
+
+/** e^x of four numbers; x is clamped to ±87, NaN stays NaN. */
+export function exp4(value: v128): v128 {
+  const x = f32x4.pmin(f32x4.pmax(value, v128.load(LO)), v128.load(HI))
+  const n = f32x4.nearest(f32x4.mul(x, v128.load(LOG2E)))
+  const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, v128.load(LN2_HI))), f32x4.mul(n, v128.load(LN2_LO)))
+  let p = f32x4.add(f32x4.mul(v128.load(P0), r), v128.load(P1))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(P2))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(P3))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(P4))
+  p = f32x4.add(f32x4.mul(p, r), v128.load(P5))
+  const one = v128.load(ONE)
+  const y = f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(p, r), r), r), one)
+  return f32x4.mul(y, i32x4.add(i32x4.shl(i32x4.trunc_sat_f32x4_s(n), 23), one)) // `one` has the bits of exponent 127
+}
+
+/** e^x; the same bits as a lane of exp4. */
+export function exp1(x: f32): f32 {
+  return f32x4.extract_lane(exp4(f32x4.splat(x)), 0)
+}
+
+/** 1 / (1 + e^−x) of four numbers. */
+export function sigmoid4(x: v128): v128 {
+  const one = v128.load(ONE)
+  return f32x4.div(one, f32x4.add(one, exp4(f32x4.neg(x))))
+}
+
+const TWO_OVER_PI: f64 = 0.63661977236758134308
+const PI_2_HI: f64 = 1.57079632673412561417 // fdlibm: the first 33 bits of π/2
+const PI_2_LO: f64 = 6.07710050650619224932e-11
+
+/** Angle reduced to ±π/4, and the quadrant it was in. */
+function reduced(angle: f64): f64 {
+  const n = nearest(angle * TWO_OVER_PI)
+  return angle - n * PI_2_HI - n * PI_2_LO
+}
+function quadrant(angle: f64): i64 {
+  return (nearest(angle * TWO_OVER_PI) as i64) & 3
+}
+
+function sinReduced(r: f64): f64 {
+  const z = r * r
+  let p: f64 = 1.58962301576546568060e-10
+  p = p * z - 2.50507477628578072866e-8
+  p = p * z + 2.75573136213857245213e-6
+  p = p * z - 1.98412698295895385996e-4
+  p = p * z + 8.33333333332211858878e-3
+  p = p * z - 1.66666666666666307295e-1
+  return r + r * z * p
+}
+
+function cosReduced(r: f64): f64 {
+  const z = r * r
+  let p: f64 = -1.13585365213876817300e-11
+  p = p * z + 2.08757008419747316778e-9
+  p = p * z - 2.75573141792967388112e-7
+  p = p * z + 2.48015872888517045348e-5
+  p = p * z - 1.38888888888730564116e-3
+  p = p * z + 4.16666666666665929218e-2
+  return 1 - 0.5 * z + z * z * p
+}
+
+export function sin1(angle: f64): f64 {
+  const r = reduced(angle)
+  const q = quadrant(angle)
+  const value = q & 1 ? cosReduced(r) : sinReduced(r)
+  return q & 2 ? -value : value
+}
+
+export function cos1(angle: f64): f64 {
+  const r = reduced(angle)
+  const q = quadrant(angle)
+  const value = q & 1 ? sinReduced(r) : cosReduced(r)
+  return ((q + 1) & 2) != 0 ? -value : value
+}

@@ -1,0 +1,17 @@
+/** RMSNorm: y = w ⊙ x / sqrt(mean(x²) + eps). Vectors are padded with zeros to 16 numbers; x and y may be the same. */
+import { sumLanes } from './dot'
+
+export function rmsNorm(x: usize, w: usize, n: u32, eps: f32, y: usize): void {
+  const bytes = ((n + 15) & ~15) << 2
+  let a = f32x4.splat(0)
+  let b = a
+  for (let i: u32 = 0; i < bytes; i += 32) {
+    const u = v128.load(x + i)
+    const v = v128.load(x + i, 16)
+    a = f32x4.add(a, f32x4.mul(u, u))
+    b = f32x4.add(b, f32x4.mul(v, v))
+  }
+  const factor = f32x4.splat(1 / sqrt<f32>(sumLanes(f32x4.add(a, b)) / (n as f32) + eps))
+  for (let i: u32 = 0; i < bytes; i += 16)
+    v128.store(y + i, f32x4.mul(f32x4.mul(v128.load(x + i), factor), v128.load(w + i)))
+}

@@ -1,0 +1,183 @@
+/**
+ * A Hugging Face model directory: config.json, weights in one safetensors file or in shards named by an index, and,
+ * if they are there, tokenizer and generation settings.
+ */
+import { readFile, stat } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { type ModelDescription, describe, type Source } from '../../models/index.ts'
+import { errors } from '../errors.ts'
+import { dtypeBytes, openSafetensors, readFully, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
+
+/** What a model brings besides weights, as it was found; all of it goes into the packed file. */
+export interface ModelFiles {
+  config: unknown
+  generation?: unknown
+  tokenizerConfig?: unknown
+  /** tokenizer.json, byte for byte. */
+  tokenizer?: Uint8Array
+}
+
+export async function readModelFiles(directory: string): Promise<ModelFiles> {
+  const config = await readJson(join(directory, 'config.json'))
+  if (config === undefined) throw errors.notAModel(directory, 'a directory with a config.json', 'none in it')
+  const [generation, tokenizerConfig, tokenizer] = await Promise.all([
+    readJson(join(directory, 'generation_config.json')),
+    readJson(join(directory, 'tokenizer_config.json')),
+    readOptional(join(directory, 'tokenizer.json')),
+  ])
+  return { config, generation, tokenizerConfig, tokenizer }
+}
+
+/** A file's bytes; undefined if there is no such file. */
+async function readOptional(path: string): Promise<Uint8Array | undefined> {
+  try {
+    return await readFile(path)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw errors.unreadable(path, cause)
+  }
+}
+
+/** A parsed JSON file; undefined if there is no such file. */
+export async function readJson(path: string): Promise<unknown> {
+  const bytes = await readOptional(path)
+  if (!bytes) return undefined
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch (cause) {
+    throw errors.badJson(path, cause)
+  }
+}
+
+/** The weights of a directory: checked against the model before a byte of them is read. */
+export class Checkpoint {
+  readonly directory: string
+  readonly files: ModelFiles
+  readonly model: ModelDescription
+  /** Tensors that the model does not use. */
+  readonly unused: string[]
+  private readonly shards: SafetensorsFile[]
+  private readonly tensors: Map<string, { shard: SafetensorsFile; info: TensorInfo }>
+
+  private constructor(directory: string, files: ModelFiles, model: ModelDescription, shards: SafetensorsFile[]) {
+    this.directory = directory
+    this.files = files
+    this.model = model
+    this.shards = shards
+    this.tensors = new Map(
+      shards.flatMap((shard) => [...shard.tensors.values()].map((info) => [info.name, { shard, info }] as const)),
+    )
+    const used = this.check()
+    this.unused = [...this.tensors.keys()].filter((name) => !used.has(name) && !model.sources.isRedundant(name))
+  }
+
+  static async open(directory: string, files: ModelFiles): Promise<Checkpoint> {
+    const model = describe(files.config)
+    const shards = await openShards(directory)
+    try {
+      return new Checkpoint(directory, files, model, shards)
+    } catch (error) {
+      await Promise.all(shards.map((shard) => shard.file.close()))
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.shards.map((shard) => shard.file.close()))
+  }
+
+  /** All tensors that the model needs, there and of the right shape and type; returns their names. */
+  private check(): Set<string> {
+    const needed = [...allSources(this.model)]
+    const missing = needed.filter(({ tensor }) => !this.tensors.has(tensor)).map(({ tensor }) => tensor)
+    if (missing.length > 0) throw errors.missingTensors(this.directory, missing)
+    for (const { tensor, shape } of needed) {
+      const { info } = this.find(tensor)
+      if (info.dtype !== 'F32' && info.dtype !== 'F16' && info.dtype !== 'BF16')
+        throw errors.wrongTensor(tensor, 'F32, F16 or BF16', `${info.dtype}, a type that cannot be converted`)
+      if (info.shape.length !== shape.length || info.shape.some((n, i) => n !== shape[i]))
+        throw errors.wrongTensor(tensor, `(${shape.join(', ')})`, `(${info.shape.join(', ')})`)
+    }
+    return new Set(needed.map(({ tensor }) => tensor))
+  }
+
+  private find(tensor: string) {
+    const found = this.tensors.get(tensor)
+    if (!found) throw errors.missingTensors(this.directory, [tensor])
+    return found
+  }
+
+  /** Numbers `from` … `from + count` of a tensor, as f32; refuses NaN and infinity. */
+  async read(tensor: string, from: number, count: number): Promise<Float32Array> {
+    const { shard, info } = this.find(tensor)
+    const width = dtypeBytes[info.dtype]
+    const bytes = new Uint8Array(count * width)
+    await readFully(shard.path, shard.file, bytes, info.begin + from * width)
+    const values = widen(bytes, info.dtype)
+    for (let i = 0; i < values.length; i++) {
+      const value = values[i] as number
+      if (!Number.isFinite(value)) throw errors.notFiniteWeights(tensor, from + i, value)
+    }
+    return values
+  }
+}
+
+async function openShards(directory: string): Promise<SafetensorsFile[]> {
+  const index = (await readJson(join(directory, 'model.safetensors.index.json'))) as { weight_map?: unknown } | undefined
+  const single = join(directory, 'model.safetensors')
+  if (index === undefined) {
+    const exists = await stat(single).then(() => true, () => false)
+    if (!exists) throw errors.notAModel(directory, 'a directory with model.safetensors', 'none in it')
+    return [await openSafetensors(single)]
+  }
+  const shards: SafetensorsFile[] = []
+  try {
+    for (const name of shardNames(directory, index)) shards.push(await openSafetensors(join(directory, name)))
+    const owner = new Map<string, string>()
+    for (const shard of shards)
+      for (const name of shard.tensors.keys()) {
+        const other = owner.get(name)
+        if (other) throw errors.wrongTensor(name, 'in one shard', `it in ${other} and ${basename(shard.path)}`)
+        owner.set(name, basename(shard.path))
+      }
+    return shards
+  } catch (error) {
+    await Promise.all(shards.map((shard) => shard.file.close()))
+    throw error
+  }
+}
+
+function shardNames(directory: string, index: { weight_map?: unknown }): string[] {
+  const path = join(directory, 'model.safetensors.index.json')
+  const map = index?.weight_map
+  if (typeof map !== 'object' || map === null) throw errors.badFile(path, '"weight_map"', 'an object of file names', typeof map)
+  const names = [...new Set(Object.values(map))]
+  for (const name of names)
+    // A shard lies beside its index: a name with a folder in it would read files that the user did not point at.
+    if (typeof name !== 'string' || name !== basename(name) || name.includes('\\') || !name.endsWith('.safetensors'))
+      throw errors.badFile(path, 'a shard name', 'a .safetensors file beside it', JSON.stringify(name)?.slice(0, 80))
+  return names
+}
+
+function* allSources({ spec, sources }: ModelDescription): Generator<Source> {
+  yield* sources.embed
+  for (let i = 0; i < spec.nLayers; i++) for (const list of Object.values(sources.layer(i))) yield* list
+  yield* sources.norm
+  yield* sources.head
+}
+
+/** Little-endian numbers as f32; BF16 is the upper half of an f32, F16 is rebuilt from its fields. */
+function widen(bytes: Uint8Array, dtype: string): Float32Array {
+  if (dtype === 'F32') return new Float32Array(bytes.buffer)
+  const half = new Uint16Array(bytes.buffer)
+  if (dtype === 'BF16') return new Float32Array(Uint32Array.from(half, (bits) => bits << 16).buffer)
+  return Float32Array.from(half, f16)
+}
+
+function f16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1
+  const exponent = (bits >> 10) & 31
+  const fraction = bits & 1023
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25)
+}

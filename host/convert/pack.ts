@@ -1,0 +1,201 @@
+/**
+ * From a checkpoint to packed tensors, and the packed `.gta` file:
+ *
+ *     ┌ safetensors header, padded so that data starts at a multiple of 64
+ *     │   __metadata__: format "gta-edge", version, type q8|f32, config, generation, tokenizer_config (JSON texts)
+ *     ├ plan                       u32 words, models/plan.ts
+ *     ├ inv_freq                   f64
+ *     ├ embed, embed.scale, layers.0.attn_norm, layers.0.in, …    in the order in which a step reads them
+ *     └ tokenizer.json             U8, padded with spaces; not loaded into the engine
+ *
+ * Everything before the tokenizer is one range of bytes that is read straight into the engine's memory. A checkpoint is
+ * converted in slices of a few MB, so memory does not grow with the model.
+ */
+import { randomUUID } from 'node:crypto'
+import { open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import {
+  derivedBytes,
+  PLAN_VERSION,
+  type PackedTensor,
+  type Plan,
+  roundUp,
+  type Source,
+} from '../../models/index.ts'
+import { errors, GtaError } from '../errors.ts'
+import type { Checkpoint, ModelFiles } from './checkpoint.ts'
+import { quantizeRows } from './quantize.ts'
+import { type Dtype, encodeHeader } from './safetensors.ts'
+
+export const FORMAT = 'gta-edge'
+export const TOKENIZER_TENSOR = 'tokenizer.json'
+
+/** Numbers converted at a time. */
+const SLICE = 2 ** 21
+
+/** Receives packed bytes; offsets count from the first packed tensor. */
+export type Sink = (offset: number, bytes: Uint8Array) => Promise<void> | void
+
+export interface PackOptions {
+  /** Told after every tensor. */
+  onProgress?: (progress: { done: number; total: number }) => void
+  signal?: AbortSignal
+}
+
+/** Converts all tensors of a plan, one after the other, into the sink. */
+export async function packTensors(
+  checkpoint: Checkpoint,
+  plan: Plan,
+  sink: Sink,
+  options: PackOptions = {},
+): Promise<void> {
+  for (const tensor of plan.tensors) {
+    options.signal?.throwIfAborted()
+    const derived = derivedBytes(plan, checkpoint.model.spec, tensor)
+    if (derived) await sink(tensor.offset, derived)
+    else if (tensor.content.is === 'vector') await packVector(checkpoint, tensor, tensor.content.sources, sink)
+    else if (tensor.content.is === 'matrix') await packMatrix(checkpoint, tensor, tensor.content, sink, options.signal)
+    options.onProgress?.({ done: tensor.offset + tensor.bytes, total: plan.bytes })
+  }
+}
+
+async function packVector(checkpoint: Checkpoint, target: PackedTensor, sources: Source[], sink: Sink): Promise<void> {
+  const padded = new Float32Array(target.bytes / 4)
+  let at = 0
+  for (const { tensor, shape } of sources) {
+    const [length = 0] = shape
+    padded.set(await checkpoint.read(tensor, 0, length), at)
+    at += length
+  }
+  await sink(target.offset, new Uint8Array(padded.buffer))
+}
+
+type MatrixContent = Extract<PackedTensor['content'], { is: 'matrix' }>
+
+async function packMatrix(
+  checkpoint: Checkpoint,
+  target: PackedTensor,
+  { type, rows, cols, sources, scales }: MatrixContent,
+  sink: Sink,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const stride = target.bytes / rows
+  const rowScales = new Float32Array(scales ? scales.bytes / 4 : 0)
+  let row = 0
+  for (const source of sources)
+    for await (const values of slices(checkpoint, source, cols)) {
+      signal?.throwIfAborted()
+      const count = values.length / cols
+      const bytes =
+        type === 'q8'
+          ? quantizeRows(values, cols, stride, rowScales.subarray(row, row + count))
+          : padRows(values, cols, stride / 4)
+      await sink(target.offset + row * stride, bytes)
+      row += count
+    }
+  if (row !== rows) throw new RangeError(`${target.name} has ${rows} rows, its sources ${row}`)
+  if (scales) await sink(scales.offset, new Uint8Array(rowScales.buffer))
+}
+
+/** A source's rows of `cols` numbers, some at a time. */
+async function* slices(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
+  const total = source.shape.reduce((product, n) => product * n, 1)
+  const { transposedBlocks: blocks } = source
+  if (blocks) {
+    const size = total / blocks
+    for (let block = 0; block < blocks; block++)
+      yield transpose(await checkpoint.read(source.tensor, block * size, size), cols)
+    return
+  }
+  const step = Math.max(1, Math.floor(SLICE / cols)) * cols
+  for (let from = 0; from < total; from += step)
+    yield await checkpoint.read(source.tensor, from, Math.min(step, total - from))
+}
+
+/** (rows, n / rows) → (n / rows, rows) */
+function transpose(matrix: Float32Array, rows: number): Float32Array {
+  const cols = matrix.length / rows
+  const result = new Float32Array(matrix.length)
+  for (let r = 0; r < rows; r++)
+    for (let c = 0; c < cols; c++) result[c * rows + r] = matrix[r * cols + c] as number
+  return result
+}
+
+function padRows(values: Float32Array, cols: number, padded: number): Uint8Array {
+  const rows = values.length / cols
+  const result = new Float32Array(rows * padded)
+  for (let r = 0; r < rows; r++) result.set(values.subarray(r * cols, (r + 1) * cols), r * padded)
+  return new Uint8Array(result.buffer)
+}
+
+/** Writes the packed file: under a temporary name, synced, then renamed. On any failure nothing is left behind. */
+export async function writePacked(
+  path: string,
+  checkpoint: Checkpoint,
+  plan: Plan,
+  options: PackOptions = {},
+): Promise<{ bytes: number }> {
+  const temporary = `${path}.tmp-${randomUUID().slice(0, 8)}`
+  try {
+    const bytes = await writeTo(temporary, checkpoint, plan, options)
+    await rename(temporary, path)
+    await syncDirectory(dirname(path))
+    return { bytes }
+  } catch (error) {
+    await rm(temporary, { force: true })
+    if (error instanceof GtaError || options.signal?.aborted) throw error
+    throw (error as NodeJS.ErrnoException)?.code ? errors.writeFailed(path, error) : error
+  }
+}
+
+async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options: PackOptions): Promise<number> {
+  const { files } = checkpoint
+  const tokenizer = files.tokenizer && padTokenizer(files.tokenizer)
+  const tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[] = [...plan.tensors]
+  if (tokenizer) {
+    const bytes = tokenizer.length
+    tensors.push({ name: TOKENIZER_TENSOR, dtype: 'U8', shape: [bytes], offset: plan.bytes, bytes })
+  }
+  const header = encodeHeader(packedMetadata(files, plan), tensors)
+  const file = await open(path, 'wx')
+  try {
+    const write = async (position: number, bytes: Uint8Array) => {
+      let done = 0
+      while (done < bytes.length) done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
+    }
+    await write(0, header)
+    await packTensors(checkpoint, plan, (offset, bytes) => write(header.length + offset, bytes), options)
+    if (tokenizer) await write(header.length + plan.bytes, tokenizer)
+    await file.sync()
+    return header.length + plan.bytes + (tokenizer?.length ?? 0)
+  } finally {
+    await file.close()
+  }
+}
+
+function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {
+  const metadata: Record<string, string> = {
+    format: FORMAT,
+    version: String(PLAN_VERSION),
+    type: plan.type,
+    config: JSON.stringify(files.config),
+  }
+  if (files.generation !== undefined) metadata.generation = JSON.stringify(files.generation)
+  if (files.tokenizerConfig !== undefined) metadata.tokenizer_config = JSON.stringify(files.tokenizerConfig)
+  return metadata
+}
+
+/** Spaces behind JSON are no part of it, so the padding needs no length field. */
+function padTokenizer(json: Uint8Array): Uint8Array {
+  const padded = new Uint8Array(roundUp(json.length, 64)).fill(0x20)
+  padded.set(json)
+  return padded
+}
+
+/** Makes a rename durable. Not every file system can sync a directory; then the rename is as safe as it gets. */
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r')
+  await directory.sync().catch(() => undefined)
+  await directory.close()
+}
+

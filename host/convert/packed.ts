@@ -1,0 +1,131 @@
+/**
+ * Opens a packed `.gta` file (layout: pack.ts). Its plan is a program with addresses, and the file is hostile until
+ * checked: the plan is built again from the config, and a file whose tensors or plan differ in anything is refused.
+ */
+import {
+  derivedBytes,
+  describe,
+  type ModelDescription,
+  PLAN_VERSION,
+  type Plan,
+  planModel,
+  type WeightType,
+  weightTypes,
+} from '../../models/index.ts'
+import { errors } from '../errors.ts'
+import type { ModelFiles } from './checkpoint.ts'
+import { FORMAT, TOKENIZER_TENSOR } from './pack.ts'
+import { openSafetensors, readFully, type SafetensorsFile } from './safetensors.ts'
+
+/** Largest tokenizer.json that is read. */
+const MAX_TOKENIZER = 256e6
+
+export interface PackedModel {
+  path: string
+  files: ModelFiles
+  model: ModelDescription
+  plan: Plan
+  /** Reads all weights into `target`, which has the plan's size. */
+  readWeights(target: Uint8Array, onProgress?: (done: number) => void): Promise<void>
+  close(): Promise<void>
+}
+
+export async function openPacked(path: string): Promise<PackedModel> {
+  const opened = await openSafetensors(path)
+  try {
+    return await checkPacked(opened)
+  } catch (error) {
+    await opened.file.close()
+    throw error
+  }
+}
+
+async function checkPacked(opened: SafetensorsFile): Promise<PackedModel> {
+  const { path, file, metadata, tensors, dataStart } = opened
+  if (metadata.format !== FORMAT)
+    throw errors.notAModel(path, 'a packed model', 'a safetensors file that "gta convert" did not write')
+  if (metadata.version !== String(PLAN_VERSION)) throw errors.otherVersion(path, metadata.version, PLAN_VERSION)
+  const type = weightTypes.find((name) => name === metadata.type)
+  if (!type) throw errors.badFile(path, 'the weight type', `one of ${weightTypes.join(', ')}`, metadata.type)
+
+  const config = parseMetadata(path, metadata, 'config')
+  const model = describe(config)
+  const plan = planModel(model, type as WeightType)
+  for (const expected of plan.tensors) {
+    const found = tensors.get(expected.name)
+    const matches =
+      found &&
+      found.dtype === expected.dtype &&
+      found.shape.join() === expected.shape.join() &&
+      found.begin === dataStart + expected.offset
+    if (!matches)
+      throw errors.badFile(
+        path,
+        `tensor "${expected.name}"`,
+        `${expected.dtype} [${expected.shape}] at offset ${expected.offset}`,
+        found ? `${found.dtype} [${found.shape}] at ${found.begin - dataStart}` : 'nothing',
+      )
+  }
+  await checkDerived(opened, plan, model)
+  return {
+    path,
+    files: {
+      config,
+      generation: parseMetadata(path, metadata, 'generation'),
+      tokenizerConfig: parseMetadata(path, metadata, 'tokenizer_config'),
+      tokenizer: await readTokenizer(opened),
+    },
+    model,
+    plan,
+    async readWeights(target, onProgress) {
+      const step = 2 ** 26
+      for (let from = 0; from < plan.bytes; from += step) {
+        const end = Math.min(plan.bytes, from + step)
+        await readFully(path, file, target.subarray(from, end), dataStart + from)
+        onProgress?.(end)
+      }
+    },
+    close: () => file.close(),
+  }
+}
+
+function parseMetadata(path: string, metadata: Record<string, string>, name: string): unknown {
+  const text = metadata[name]
+  if (text === undefined) return undefined
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw errors.badJson(`${path}, ${name}`, cause)
+  }
+}
+
+/** The tensors that follow from the config must be what this version computes: the plan word for word. */
+async function checkDerived({ path, file, dataStart }: SafetensorsFile, plan: Plan, model: ModelDescription): Promise<void> {
+  for (const tensor of plan.tensors) {
+    const expected = derivedBytes(plan, model.spec, tensor)
+    if (!expected) continue
+    const found = new Uint8Array(tensor.bytes)
+    await readFully(path, file, found, dataStart + tensor.offset)
+    if (tensor.content.is === 'plan' ? !isEqual(expected, found) : !isClose(expected, found))
+      throw errors.badFile(path, `tensor "${tensor.name}"`, 'what its config asks for', 'other values')
+  }
+}
+
+function isEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
+}
+
+/** Frequencies were computed by another machine's Math.pow, which may differ in the last bits; the file's are used. */
+function isClose(a: Uint8Array, b: Uint8Array): boolean {
+  const [x, y] = [new Float64Array(a.buffer), new Float64Array(b.buffer)]
+  return x.every((value, i) => Math.abs(value - (y[i] as number)) <= 1e-12 * value)
+}
+
+async function readTokenizer({ path, file, tensors }: SafetensorsFile): Promise<Uint8Array | undefined> {
+  const tensor = tensors.get(TOKENIZER_TENSOR)
+  if (!tensor) return undefined
+  if (tensor.bytes > MAX_TOKENIZER) throw errors.badFile(path, 'the tokenizer', `at most ${MAX_TOKENIZER} bytes`, tensor.bytes)
+  const bytes = new Uint8Array(tensor.bytes)
+  await readFully(path, file, bytes, tensor.begin)
+  return bytes
+}

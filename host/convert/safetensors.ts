@@ -1,0 +1,144 @@
+/**
+ * Safetensors files (github.com/huggingface/safetensors, README "Format"), read as hostile until checked:
+ *
+ *     u64 header length ┃ JSON header, padded with spaces ┃ data
+ *     header = { name: { dtype, shape, data_offsets: [begin, end] }, __metadata__: { text: text } }
+ *
+ * Rules of the format, all enforced: header ≤ 100 MB and inside the file, starts with '{', sizes are shape × dtype,
+ * tensors lie one after the other without holes or overlap and fill the file exactly.
+ */
+import { type FileHandle, open } from 'node:fs/promises'
+import { errors } from '../errors.ts'
+
+export const dtypeBytes = {
+  F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1, F8_E4M3: 1, F8_E5M2: 1,
+} as const // biome-ignore format: a table
+export type Dtype = keyof typeof dtypeBytes
+
+const MAX_HEADER = 100_000_000
+
+export interface TensorInfo {
+  name: string
+  dtype: Dtype
+  shape: number[]
+  /** Bytes in the file. */
+  begin: number
+  bytes: number
+}
+
+export interface SafetensorsFile {
+  path: string
+  file: FileHandle
+  metadata: Record<string, string>
+  tensors: Map<string, TensorInfo>
+  /** File position of the first tensor. */
+  dataStart: number
+}
+
+/** Opens a file and checks its header; the caller closes `file`. */
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
+  const file = await open(path, 'r').catch((cause) => {
+    throw cause?.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
+  })
+  try {
+    const stat = await file.stat()
+    if (!stat.isFile()) throw errors.badFile(path, 'the kind', 'a regular file', 'something else')
+    return { path, file, ...parse(path, await readHeader(path, file, stat.size), stat.size) }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+async function readHeader(path: string, file: FileHandle, size: number): Promise<Uint8Array> {
+  const prefix = new DataView(new ArrayBuffer(8))
+  if (size < 8) throw errors.badFile(path, 'the size', 'at least 8 bytes', `${size}`)
+  await readFully(path, file, new Uint8Array(prefix.buffer), 0)
+  const length = prefix.getBigUint64(0, true)
+  if (length > BigInt(MAX_HEADER)) throw errors.badFile(path, 'the header length', `at most ${MAX_HEADER}`, length)
+  if (Number(length) > size - 8) throw errors.badFile(path, 'the header length', `at most the ${size - 8} bytes that follow`, length)
+  const header = new Uint8Array(Number(length))
+  await readFully(path, file, header, 8)
+  if (header[0] !== 0x7b) throw errors.badFile(path, 'the header', 'JSON that starts with "{"', `byte ${header[0]}`)
+  return header
+}
+
+function parse(path: string, header: Uint8Array, size: number) {
+  const dataStart = 8 + header.length
+  let json: Record<string, unknown>
+  try {
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header))
+  } catch (cause) {
+    throw errors.badJson(path, cause)
+  }
+  const metadata: Record<string, string> = {}
+  const tensors = new Map<string, TensorInfo>()
+  for (const [name, value] of Object.entries(json)) {
+    if (name === '__metadata__') Object.assign(metadata, checkMetadata(path, value))
+    else tensors.set(name, checkTensor(path, name, value, dataStart))
+  }
+  let next = dataStart
+  for (const tensor of [...tensors.values()].sort((a, b) => a.begin - b.begin || a.bytes - b.bytes)) {
+    if (tensor.begin !== next)
+      throw errors.badFile(path, `tensor "${tensor.name}"`, `at offset ${next - dataStart}, right behind its predecessor`, tensor.begin - dataStart)
+    next += tensor.bytes
+  }
+  if (next !== size) throw errors.badFile(path, 'the size', `${next} bytes as its header says`, size)
+  return { metadata, tensors, dataStart }
+}
+
+function checkMetadata(path: string, value: unknown): Record<string, string> {
+  const isTexts = typeof value === 'object' && value !== null && Object.values(value).every((v) => typeof v === 'string')
+  if (!isTexts) throw errors.badFile(path, '"__metadata__"', 'an object of texts', JSON.stringify(value)?.slice(0, 80))
+  return value as Record<string, string>
+}
+
+function checkTensor(path: string, name: string, value: unknown, dataStart: number): TensorInfo {
+  const what = `tensor "${name.slice(0, 200)}"`
+  const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>
+  if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype))
+    throw errors.badFile(path, `dtype of ${what}`, `one of ${Object.keys(dtypeBytes).join(', ')}`, JSON.stringify(dtype)?.slice(0, 80))
+  if (!isCounts(shape) || shape.length > 8)
+    throw errors.badFile(path, `shape of ${what}`, 'a list of whole numbers', JSON.stringify(shape)?.slice(0, 80))
+  if (!isCounts(offsets) || offsets.length !== 2)
+    throw errors.badFile(path, `data_offsets of ${what}`, '[begin, end]', JSON.stringify(offsets)?.slice(0, 80))
+  const bytes = shape.reduce((product, n) => product * n, dtypeBytes[dtype as Dtype])
+  const [begin = 0, end = 0] = offsets
+  if (!Number.isSafeInteger(bytes) || end - begin !== bytes)
+    throw errors.badFile(path, `data_offsets of ${what}`, `${bytes} bytes apart, as ${dtype} [${shape}] needs`, end - begin)
+  return { name, dtype: dtype as Dtype, shape, begin: dataStart + begin, bytes }
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0)
+}
+
+/** Largest single read; also the limit of some file systems. */
+const CHUNK = 2 ** 26
+
+/** Fills `target` from `position` on, or throws that the file is shorter than it said. */
+export async function readFully(path: string, file: FileHandle, target: Uint8Array, position: number): Promise<void> {
+  let done = 0
+  while (done < target.length) {
+    const { bytesRead } = await file.read(target, done, Math.min(CHUNK, target.length - done), position + done)
+    if (bytesRead === 0) throw errors.badFile(path, 'the size', `at least ${position + target.length} bytes`, position + done)
+    done += bytesRead
+  }
+}
+
+/** Header bytes for tensors in file order, padded with spaces so that the data starts at a multiple of 64. */
+export function encodeHeader(
+  metadata: Record<string, string>,
+  tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[],
+): Uint8Array {
+  const entries = tensors.map(({ name, dtype, shape, offset, bytes }) => [
+    name,
+    { dtype, shape, data_offsets: [offset, offset + bytes] },
+  ])
+  const json = new TextEncoder().encode(JSON.stringify({ __metadata__: metadata, ...Object.fromEntries(entries) }))
+  const length = Math.ceil((json.length + 8) / 64) * 64 - 8
+  const header = new Uint8Array(8 + length).fill(0x20)
+  new DataView(header.buffer).setBigUint64(0, BigInt(length), true)
+  header.set(json, 8)
+  return header
+}

@@ -1,0 +1,118 @@
+/**
+ * Every error of the host, in one table: what, expected, found, what to do. Programs look at `code`, people at the text.
+ * A model that cannot exist or is not supported is a ModelError of models/spec.ts.
+ */
+
+export type ErrorCode =
+  | 'NOT_FOUND'
+  | 'NOT_A_MODEL'
+  | 'BAD_FILE'
+  | 'BAD_TENSOR'
+  | 'BAD_WEIGHTS'
+  | 'BAD_TOKENIZER'
+  | 'OTHER_VERSION'
+  | 'TOO_LARGE'
+  | 'BAD_OPTION'
+  | 'BAD_PROMPT'
+  | 'CONTEXT_FULL'
+  | 'NOT_FINITE'
+  | 'ENGINE_FAILED'
+  | 'CLOSED'
+  | 'BUSY'
+  | 'WRITE_FAILED'
+  | 'NO_BUILD'
+
+export class GtaError extends Error {
+  override name = 'GtaError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+const gb = (bytes: number) => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`)
+const list = (names: string[]) =>
+  names.length > 12 ? `${names.slice(0, 12).join(', ')} and ${names.length - 12} more` : names.join(', ')
+
+export const errors = {
+  notFound: (path: string) =>
+    new GtaError('NOT_FOUND', `"${path}" must be a .gta file or a model directory, found nothing there: check the path`),
+  noFile: (path: string) => new GtaError('NOT_FOUND', `"${path}" must be a file, found nothing there: check the path`),
+  unreadable: (path: string, cause: unknown) =>
+    new GtaError('NOT_FOUND', `"${path}" cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause }),
+  notAModel: (path: string, expected: string, found: string) =>
+    new GtaError(
+      'NOT_A_MODEL',
+      `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors`,
+    ),
+  badFile: (path: string, what: string, expected: string, found: unknown) =>
+    new GtaError(
+      'BAD_FILE',
+      `${what} of "${path}" must be ${expected}, found ${found}: the file is damaged or not what its name says, get it again`,
+    ),
+  badJson: (path: string, cause: unknown) =>
+    new GtaError(
+      'BAD_FILE',
+      `"${path}" must be valid JSON: ${cause instanceof Error ? cause.message : cause}. Get the file again`,
+      { cause },
+    ),
+  missingTensors: (path: string, names: string[]) =>
+    new GtaError(
+      'BAD_TENSOR',
+      `"${path}" must hold ${names.length} more tensor${names.length === 1 ? '' : 's'} for its config.json, missing: ${list(names)}. Is the download complete, and does config.json belong to these weights?`,
+    ),
+  wrongTensor: (name: string, expected: string, found: string) =>
+    new GtaError(
+      'BAD_TENSOR',
+      `tensor "${name}" must be ${expected}, found ${found}: does config.json belong to these weights?`,
+    ),
+  notFiniteWeights: (name: string, index: number, value: number) =>
+    new GtaError(
+      'BAD_WEIGHTS',
+      `tensor "${name}" must hold finite numbers, found ${value} at index ${index}: the weights are broken, get them again`,
+    ),
+  badTokenizer: (path: string, what: string) =>
+    new GtaError('BAD_TOKENIZER', `the tokenizer of "${path}" ${what}: get the model again, or use --tokens with ids`),
+  otherVersion: (path: string, found: unknown, expected: number) =>
+    new GtaError(
+      'OTHER_VERSION',
+      `"${path}" must be a packed model of format version ${expected}, found version ${found}: convert the original model again with this version of gta`,
+    ),
+  tooLarge: (what: string, needed: number, available: number, advice: string) =>
+    new GtaError('TOO_LARGE', `${what} must fit in ${gb(available)}, it needs ${gb(needed)}: ${advice}`),
+  badOption: (name: string, expected: string, found: unknown) =>
+    new GtaError('BAD_OPTION', `${name} must be ${expected}, found ${typeof found === 'string' ? `"${found}"` : found}`),
+  emptyPrompt: () =>
+    new GtaError('BAD_PROMPT', 'the prompt must hold at least one token, found none: give some text or --tokens'),
+  badToken: (id: unknown, vocabSize: number) =>
+    new GtaError(
+      'BAD_PROMPT',
+      `a token id must be a whole number from 0 to ${vocabSize - 1}, found ${id}: check the ids against this model's vocabulary`,
+    ),
+  contextFull: (tokens: number, context: number, maxContext: number) =>
+    new GtaError(
+      'CONTEXT_FULL',
+      `the prompt must leave room in a context of ${context} tokens, found ${tokens} tokens: ${
+        context < maxContext ? `raise -c (the model allows ${maxContext})` : 'shorten it, nothing was cut off'
+      }`,
+    ),
+  notFinite: () =>
+    new GtaError('NOT_FINITE', 'logits must be finite, found NaN or infinity: the weights are broken, get the model again'),
+  engineFailed: (what: string, cause?: unknown) =>
+    new GtaError('ENGINE_FAILED', `the engine stopped: ${what}. Load the model again; please report it if it happens again`, {
+      cause,
+    }),
+  closed: () => new GtaError('CLOSED', 'the model must be open, found it closed: load it again'),
+  busy: () =>
+    new GtaError('BUSY', 'the model must be free, found another generation under way: wait for it or abort it first'),
+  writeFailed: (path: string, cause: unknown) =>
+    new GtaError(
+      'WRITE_FAILED',
+      `"${path}" cannot be written: ${cause instanceof Error ? cause.message : cause}. Nothing was left behind`,
+      { cause },
+    ),
+  noBuild: (reason: string) =>
+    new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: use Node 20 or later`),
+}

@@ -1,0 +1,28 @@
+/**
+ * The engine's builds and how one is chosen: the first in the table that this platform validates.
+ */
+import { readFile } from 'node:fs/promises'
+import { errors } from '../errors.ts'
+
+export interface Build {
+  name: string
+  file: string
+  /** What it needs, for `gta doctor`. */
+  needs: string
+}
+
+export const builds: readonly Build[] = [
+  { name: 'strict-simd', file: 'engine-strict.wasm', needs: 'SIMD and shared memory' },
+]
+
+/** Sources run from host/wasm/, the bundle from dist/ itself: the modules are in dist/ for both. */
+export const distUrl = new URL(import.meta.url.endsWith('.ts') ? '../../dist/' : './', import.meta.url)
+
+/** Compiles the best build that runs here. */
+export async function chooseBuild(): Promise<{ build: Build; module: WebAssembly.Module }> {
+  for (const build of builds) {
+    const bytes = await readFile(new URL(build.file, distUrl))
+    if (WebAssembly.validate(bytes)) return { build, module: await WebAssembly.compile(bytes) }
+  }
+  throw errors.noBuild(builds.map(({ needs }) => needs).join(' or '))
+}

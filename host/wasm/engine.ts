@@ -1,0 +1,307 @@
+/**
+ * The WebAssembly engine behind the Engine interface: owns its memory, the page tables and one worker.
+ *
+ *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
+ */
+import { Worker } from 'node:worker_threads'
+import {
+  type CacheType,
+  cacheBytes,
+  type ModelSpec,
+  PAGE_TOKENS,
+  type Plan,
+  pageBytes,
+  roundUp,
+} from '../../models/index.ts'
+import type { Engine, Row, Sampling } from '../engine.ts'
+import { errors } from '../errors.ts'
+import { chooseBuild } from './builds.ts'
+import { type EngineExports, instantiate } from './instance.ts'
+import * as protocol from './protocol.ts'
+
+/** First address of the weights; below it the engine keeps its table and constants. */
+const WEIGHTS = 4096
+const WASM_PAGE = 65536
+/** A 32-bit engine cannot address more; the last page is left alone, so that an end address never wraps to 0. */
+export const MAX_MEMORY = 2 ** 32 - WASM_PAGE
+const ROW_WORDS = 12
+
+export interface EngineOptions {
+  /** Positions per conversation. */
+  context: number
+  cache: CacheType
+  maxRows: number
+  maxLogits: number
+  conversations: number
+}
+
+export interface EngineMemory {
+  memory: WebAssembly.Memory
+  exports: EngineExports
+  tablePages: number
+  bytes: number
+}
+
+/** What an engine will reserve, roughly: exact for weights and cache, and the scratch that grows with options. */
+export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptions): number {
+  const { context, cache, maxRows, maxLogits, conversations } = options
+  const pages = Math.ceil(context / PAGE_TOKENS) * conversations
+  const { attention, hiddenDim, ffnDim, vocabSize } = spec
+  const outWidth = attention.maps * attention.outDim
+  const scratchPerRow = 4 * (4 * hiddenDim + 4 * ffnDim + 8 * outWidth)
+  return plan.bytes + pages * pageBytes(spec, cache) + maxRows * scratchPerRow + vocabSize * (4 * maxLogits + 8)
+}
+
+/** Refuses before anything is read what cannot fit the engine's address space or this machine. */
+export function checkFit(spec: ModelSpec, plan: Plan, options: EngineOptions, machineBytes: number): void {
+  const needed = estimateMemory(spec, plan, options)
+  const kv = cacheBytes(spec, options.cache, options.context)
+  const what = `the model (${plan.type} weights ${gigabytes(plan.bytes)}, ${options.cache} cache for ${options.context} tokens ${gigabytes(kv.elements + kv.scales)})`
+  if (needed > MAX_MEMORY)
+    throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice(plan, options)}`)
+  if (needed > machineBytes)
+    throw errors.tooLarge(what, needed, machineBytes, `that is this machine's memory; ${advice(plan, options)}`)
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`
+
+function advice(plan: Plan, options: EngineOptions): string {
+  return plan.type === 'f32' ? 'use --type q8' : options.cache === 'f32' ? 'use --cache int8' : 'use a smaller -c'
+}
+
+/** Memory with the plan in place and everything laid out; the weights are still to be loaded at `WEIGHTS`. */
+export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: EngineOptions): EngineMemory {
+  const pagesFor = (bytes: number) => Math.ceil(bytes / WASM_PAGE)
+  const start = WEIGHTS + plan.bytes
+  const memory = new WebAssembly.Memory({ initial: pagesFor(start), maximum: 65536, shared: true })
+  new Uint32Array(memory.buffer, WEIGHTS, plan.words.length).set(plan.words)
+  const exports = instantiate(module, memory)
+  if (exports.planVersion() !== plan.words[0] || exports.pageTokens() !== PAGE_TOKENS)
+    throw errors.engineFailed('its build is not of this version')
+
+  const tablePages = Math.ceil(options.context / PAGE_TOKENS)
+  const pages = tablePages * options.conversations
+  const end = exports.layout(
+    WEIGHTS,
+    start,
+    options.maxRows,
+    options.maxLogits,
+    pages,
+    options.conversations,
+    tablePages,
+    options.cache === 'int8' ? 1 : 0,
+  )
+  if (end > MAX_MEMORY)
+    throw errors.tooLarge('the model', end, MAX_MEMORY, `that is the address space of one engine; ${advice(plan, options)}`)
+  try {
+    memory.grow(Math.max(0, pagesFor(end) - pagesFor(start)))
+  } catch {
+    throw errors.tooLarge('the model', end, memory.buffer.byteLength, 'the system gave no more memory; use a smaller -c')
+  }
+  return { memory, exports, tablePages, bytes: end }
+}
+
+/** The part of an engine's memory that takes a plan's packed tensors. */
+export function weightsOf({ memory }: EngineMemory, plan: Plan): Uint8Array {
+  return new Uint8Array(memory.buffer, WEIGHTS, plan.bytes)
+}
+
+/** Writes a row where the engine reads it; the fields are those of assembly/rows.ts, in order. */
+export function writeRow(words: Uint32Array, floats: Float32Array, index: number, row: Row): void {
+  const at = index * ROW_WORDS
+  words[at] = row.conversation
+  words[at + 1] = row.position
+  words[at + 2] = row.token
+  words[at + 3] = row.sampling ? 1 : 0
+  if (!row.sampling) return
+  const { temperature, topK, topP, minP, repeatPenalty, repeatLastN, seed }: Sampling = row.sampling
+  floats[at + 4] = temperature
+  words[at + 5] = topK
+  floats[at + 6] = topP
+  floats[at + 7] = minP
+  floats[at + 8] = repeatPenalty
+  words[at + 9] = repeatLastN
+  words[at + 10] = seed >>> 0
+  words[at + 11] = Math.floor(seed / 2 ** 32)
+}
+
+export interface WasmEngineInput {
+  spec: ModelSpec
+  plan: Plan
+  options: EngineOptions
+  /** Fills the engine's memory with the packed tensors of the plan. */
+  load(target: Uint8Array): Promise<void>
+}
+
+export async function openWasmEngine({ spec, plan, options, load }: WasmEngineInput): Promise<Engine> {
+  const { build, module } = await chooseBuild()
+  const engineMemory = layoutMemory(module, plan, options)
+  await load(weightsOf(engineMemory, plan))
+  return new WasmEngine(`wasm ${build.name}, 1 thread`, module, engineMemory, spec, plan, options)
+}
+
+/** Weights from this size on are read themselves for the bandwidth; smaller ones would sit in a cache. */
+const PROBE_BYTES = 2 ** 26
+
+class WasmEngine implements Engine {
+  readonly name: string
+  readonly maxRows: number
+  readonly maxLogits: number
+  readonly context: number
+  readonly memoryBytes: number
+  private readonly spec: ModelSpec
+  private readonly worker: Worker
+  private readonly control = protocol.createControl()
+  private readonly words = new Int32Array(this.control)
+  private readonly views: { rowWords: Uint32Array; rowFloats: Float32Array; tables: Uint32Array; sampled: Uint32Array }
+  private readonly engine: EngineMemory
+  /** Logical pages in use, per conversation. */
+  private readonly pagesUsed: number[]
+  private readonly freePages: number[]
+  private isBusy = false
+  /** Set once when the worker is gone or broken; every later call fails with it. */
+  private failure: Error | undefined
+  private readonly gone: Promise<never>
+
+  constructor(
+    name: string,
+    module: WebAssembly.Module,
+    engine: EngineMemory,
+    spec: ModelSpec,
+    plan: Plan,
+    options: EngineOptions,
+  ) {
+    this.name = name
+    this.spec = spec
+    this.engine = engine
+    this.maxRows = options.maxRows
+    this.maxLogits = options.maxLogits
+    this.context = options.context
+    this.memoryBytes = engine.bytes
+    const { memory, exports, tablePages } = engine
+    const { buffer } = memory
+    const rows = exports.rows() >>> 0
+    this.views = {
+      rowWords: new Uint32Array(buffer, rows, options.maxRows * ROW_WORDS),
+      rowFloats: new Float32Array(buffer, rows, options.maxRows * ROW_WORDS),
+      tables: new Uint32Array(buffer, exports.tables() >>> 0, tablePages * options.conversations),
+      sampled: new Uint32Array(buffer, exports.sampled() >>> 0, options.maxLogits),
+    }
+    this.pagesUsed = Array.from({ length: options.conversations }, () => 0)
+    this.freePages = Array.from({ length: tablePages * options.conversations }, (_, i) => i).reverse()
+
+    const probeBytes = Math.floor(plan.bytes / 64) * 64
+    const probe = probeBytes >= PROBE_BYTES ? { from: WEIGHTS, bytes: probeBytes } : { from: 0, bytes: 0 }
+    const workerData: protocol.WorkerInput = { module, memory, control: this.control, probe }
+    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.mjs'
+    this.worker = new Worker(new URL(file, import.meta.url), { workerData, name: 'gta-edge' })
+    this.gone = new Promise((_, reject) => {
+      this.worker.once('error', (error) => reject(this.fail(errors.engineFailed(error.message, error))))
+      this.worker.once('exit', () => reject(this.fail(errors.engineFailed('its worker ended'))))
+    })
+    this.gone.catch(() => undefined)
+    // An idle engine does not keep the app alive; a running step does.
+    this.worker.unref()
+  }
+
+  async step(rows: Row[]): Promise<Uint32Array> {
+    const { rowWords, rowFloats, sampled } = this.views
+    this.check(rows)
+    rows.forEach((row, index) => {
+      this.reserve(row)
+      writeRow(rowWords, rowFloats, index, row)
+    })
+    const status = await this.request(protocol.STEP, rows.length)
+    if (status === protocol.STATUS_NOT_FINITE) throw errors.notFinite()
+    return sampled.slice(0, rows.filter((row) => row.sampling).length)
+  }
+
+  logits(k: number): Float32Array {
+    const { memory, exports } = this.engine
+    return new Float32Array(memory.buffer, exports.logits(k) >>> 0, this.spec.vocabSize)
+  }
+
+  rewind(conversation: number, length: number): void {
+    const { tables } = this.views
+    const keep = Math.ceil(length / PAGE_TOKENS)
+    const base = conversation * this.engine.tablePages
+    for (let page = this.pagesUsed[conversation] ?? 0; page > keep; page--) this.freePages.push(tables[base + page - 1] as number)
+    this.pagesUsed[conversation] = Math.min(keep, this.pagesUsed[conversation] ?? 0)
+  }
+
+  async measureBandwidth(): Promise<number> {
+    return (await this.request(protocol.PROBE, roundUp(PROBE_BYTES, WASM_PAGE))) * 1e6
+  }
+
+  async close(): Promise<void> {
+    if (!this.failure) {
+      this.failure = errors.closed()
+      this.post(protocol.QUIT, 0)
+    }
+    await this.worker.terminate()
+  }
+
+  /** The engine trusts its rows, so they are checked here: ids, positions and counts. */
+  private check(rows: Row[]): void {
+    const { vocabSize } = this.spec
+    if (rows.length < 1 || rows.length > this.maxRows) throw new RangeError(`a step takes 1 to ${this.maxRows} rows`)
+    if (rows.filter((row) => row.sampling).length > this.maxLogits)
+      throw new RangeError(`a step samples ${this.maxLogits} rows at most`)
+    for (const { conversation, position, token } of rows) {
+      if (!Number.isInteger(token) || token < 0 || token >= vocabSize) throw errors.badToken(token, vocabSize)
+      const used = this.pagesUsed[conversation]
+      if (used === undefined) throw new RangeError(`there is no conversation ${conversation}`)
+      if (!Number.isInteger(position) || position < 0 || position >= this.context)
+        throw new RangeError(`a position must be below the context ${this.context}, found ${position}`)
+    }
+  }
+
+  /** Makes sure that the page of a row's position is in its conversation's table. */
+  private reserve({ conversation, position }: Row): void {
+    const used = this.pagesUsed[conversation] as number
+    const page = Math.floor(position / PAGE_TOKENS)
+    if (page < used) return
+    if (page > used) throw new RangeError(`position ${position} leaves a hole in conversation ${conversation}`)
+    const free = this.freePages.pop()
+    if (free === undefined) throw new RangeError('the cache has no free page')
+    this.views.tables[conversation * this.engine.tablePages + page] = free
+    this.pagesUsed[conversation] = used + 1
+  }
+
+  private post(command: number, argument: number): number {
+    const done = Atomics.load(this.words, protocol.DONE)
+    Atomics.store(this.words, protocol.COMMAND, command)
+    Atomics.store(this.words, protocol.ARGUMENT, argument)
+    Atomics.add(this.words, protocol.REQUEST, 1)
+    Atomics.notify(this.words, protocol.REQUEST)
+    return done
+  }
+
+  private async request(command: number, argument: number): Promise<number> {
+    if (this.failure) throw this.failure
+    if (this.isBusy) throw errors.busy()
+    this.isBusy = true
+    this.worker.ref()
+    try {
+      const done = this.post(command, argument)
+      const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
+      if (wait.async) await Promise.race([wait.value, this.gone])
+      const status = Atomics.load(this.words, protocol.STATUS)
+      if (status === protocol.STATUS_FAILED) throw this.fail(errors.engineFailed(this.failureText()))
+      return status
+    } finally {
+      this.isBusy = false
+      this.worker.unref()
+    }
+  }
+
+  private failureText(): string {
+    const length = Atomics.load(this.words, protocol.TEXT_LENGTH)
+    return new TextDecoder().decode(new Uint8Array(this.control, protocol.TEXT * 4, length).slice())
+  }
+
+  private fail(error: Error): Error {
+    this.failure ??= error
+    return this.failure
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * Instances of the engine over a shared memory; the only file that knows @assemblyscript/loader, which its authors call
+ * deprecated. All state is in the memory, so any number of instances are one engine.
+ */
+import { instantiateSync } from '@assemblyscript/loader'
+
+/** The ABI, see assembly/index.ts. Addresses come back signed: `>>> 0` makes them addresses again above 2 GiB. */
+export interface EngineExports extends Record<string, unknown> {
+  planVersion(): number
+  pageTokens(): number
+  layout(
+    plan: number,
+    start: number,
+    maxRows: number,
+    maxLogits: number,
+    pages: number,
+    conversations: number,
+    tablePages: number,
+    isCacheInt8: number,
+  ): number
+  rows(): number
+  tables(): number
+  sampled(): number
+  logits(k: number): number
+  step(count: number): number
+  readMemory(from: number, bytes: number): number
+}
+
+export function instantiate<T extends EngineExports = EngineExports>(module: WebAssembly.Module, memory: WebAssembly.Memory): T {
+  return instantiateSync<T>(module, { env: { memory } }).exports
+}

@@ -1,0 +1,71 @@
+/** The compute thread: waits for a request, runs it, says so. It blocks, so that the app's event loop never does. */
+import { workerData } from 'node:worker_threads'
+import { instantiate } from './instance.ts'
+import {
+  ARGUMENT,
+  COMMAND,
+  DONE,
+  PROBE,
+  QUIT,
+  REQUEST,
+  STATUS,
+  STATUS_FAILED,
+  STATUS_OK,
+  STEP,
+  TEXT,
+  TEXT_BYTES,
+  TEXT_LENGTH,
+  type WorkerInput,
+} from './protocol.ts'
+
+const { module, memory, control, probe } = workerData as WorkerInput
+const words = new Int32Array(control)
+const engine = instantiate(module, memory)
+
+serve()
+
+function serve(): void {
+  for (let seen = 0; ; seen++) {
+    Atomics.wait(words, REQUEST, seen)
+    const command = Atomics.load(words, COMMAND)
+    Atomics.store(words, STATUS, command === QUIT ? STATUS_OK : execute(command))
+    Atomics.add(words, DONE, 1)
+    Atomics.notify(words, DONE)
+    if (command === QUIT) return
+  }
+}
+
+/** A trap in the engine is an error of this request, not the death of the process. */
+function execute(command: number): number {
+  try {
+    if (command === STEP) return engine.step(Atomics.load(words, ARGUMENT))
+    if (command === PROBE) return measure()
+    throw new Error(`unknown command ${command}`)
+  } catch (error) {
+    const text = new TextEncoder().encode(String(error)).subarray(0, TEXT_BYTES)
+    new Uint8Array(control).set(text, TEXT * 4)
+    Atomics.store(words, TEXT_LENGTH, text.length)
+    return STATUS_FAILED
+  }
+}
+
+/** Best of four readings, in MB/s: the memory's speed, not that of its first touch. */
+function measure(): number {
+  const { from, bytes } = probe.bytes > 0 ? probe : { from: 0, bytes: Atomics.load(words, ARGUMENT) }
+  const reader = probe.bytes > 0 ? engine : instantiate(module, scratch(bytes))
+  let best = Number.POSITIVE_INFINITY
+  for (let i = 0; i < 4; i++) {
+    const start = performance.now()
+    reader.readMemory(from, bytes)
+    best = Math.min(best, performance.now() - start)
+  }
+  return Math.floor(bytes / best / 1000)
+}
+
+/** Memory of its own for models that are smaller than the caches; freed with this request. */
+function scratch(bytes: number): WebAssembly.Memory {
+  const pages = Math.ceil(bytes / 65536)
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
+  new Uint8Array(memory.buffer).fill(1)
+  return memory
+}

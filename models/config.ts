@@ -1,0 +1,107 @@
+/**
+ * Reads fields of a Hugging Face config.json, which is somebody else's file: every value is checked for type and range,
+ * and an error names the field, what is expected and what was found.
+ */
+import { ModelError, mismatch, type Rope, show } from './spec.ts'
+
+/** Largest count that any dimension may have; keeps every product below 2^53. */
+const MAX_COUNT = 2 ** 24
+const CHECK_CONFIG = 'check config.json'
+
+export class Config {
+  readonly fields: Readonly<Record<string, unknown>>
+
+  constructor(value: unknown) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw mismatch('config.json', 'a JSON object', value, 'is this the config.json of a language model?')
+    this.fields = value as Record<string, unknown>
+  }
+
+  has(name: string): boolean {
+    return Object.hasOwn(this.fields, name) && this.fields[name] !== null && this.fields[name] !== undefined
+  }
+
+  /** The field's value; undefined when it is absent or null. */
+  value(name: string): unknown {
+    return this.has(name) ? this.fields[name] : undefined
+  }
+
+  /** A whole number from `min` to `max`; `fallback` when the field is absent or null. */
+  integer(name: string, options: { min?: number; max?: number; fallback?: number } = {}): number {
+    const { min = 1, max = MAX_COUNT, fallback } = options
+    const value = this.value(name) ?? fallback
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max)
+      throw mismatch(`"${name}" in config.json`, `a whole number from ${min} to ${max}`, value, CHECK_CONFIG)
+    return value
+  }
+
+  /** A finite number above 0 and below `max`. */
+  positive(name: string, options: { max?: number; fallback?: number } = {}): number {
+    const { max = 1e12, fallback } = options
+    const value = this.value(name) ?? fallback
+    if (typeof value !== 'number' || !(value > 0) || value > max)
+      throw mismatch(`"${name}" in config.json`, `a number above 0 and up to ${max}`, value, CHECK_CONFIG)
+    return value
+  }
+
+  boolean(name: string, fallback: boolean): boolean {
+    const value = this.value(name) ?? fallback
+    if (typeof value !== 'boolean') throw mismatch(`"${name}" in config.json`, 'true or false', value, CHECK_CONFIG)
+    return value
+  }
+
+  text(name: string): string | undefined {
+    const value = this.value(name)
+    if (value !== undefined && typeof value !== 'string')
+      throw mismatch(`"${name}" in config.json`, 'a text', value, CHECK_CONFIG)
+    return value
+  }
+
+  /** Refuses a field that asks for something this runtime does not compute. */
+  require(name: string, expected: unknown): void {
+    const value = this.value(name)
+    if (value !== undefined && value !== expected)
+      throw mismatch(`"${name}" in config.json`, show(expected), value, 'other values are not supported')
+  }
+
+  /** Token ids: a number, a list of numbers, or absent. */
+  tokenIds(name: string, vocabSize: number): number[] {
+    const value = this.value(name)
+    if (value === undefined) return []
+    const ids = Array.isArray(value) ? value : [value]
+    for (const id of ids)
+      if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
+        throw mismatch(`"${name}" in config.json`, `token ids below vocab_size ${vocabSize}`, value, CHECK_CONFIG)
+    return ids
+  }
+
+  architectures(): string[] {
+    const value = this.value('architectures') ?? []
+    if (!Array.isArray(value) || value.some((name) => typeof name !== 'string'))
+      throw mismatch('"architectures" in config.json', 'a list of names', value, CHECK_CONFIG)
+    return value
+  }
+
+  /** RoPE base and scaling; transformers 4 keeps them apart, transformers 5 in `rope_parameters`. */
+  rope(): Rope {
+    const parameters = this.has('rope_parameters') ? new Config(this.value('rope_parameters')) : undefined
+    const theta = (parameters?.has('rope_theta') ? parameters : this).positive('rope_theta', { fallback: 10000 })
+    const scaling = this.has('rope_scaling') ? new Config(this.value('rope_scaling')) : parameters
+    if (!scaling) return { theta }
+    const type = scaling.value('rope_type') ?? scaling.value('type') ?? (scaling === parameters ? 'default' : undefined)
+    if (type === 'default') return { theta }
+    if (type === 'linear') return { theta, scaling: { type, factor: scaling.positive('factor') } }
+    if (type === 'llama3') {
+      const lowFreqFactor = scaling.positive('low_freq_factor')
+      const highFreqFactor = scaling.positive('high_freq_factor')
+      if (highFreqFactor <= lowFreqFactor)
+        throw mismatch('"high_freq_factor" in rope_scaling', `above low_freq_factor ${lowFreqFactor}`, highFreqFactor, CHECK_CONFIG)
+      const originalContext = scaling.integer('original_max_position_embeddings')
+      return { theta, scaling: { type, factor: scaling.positive('factor'), lowFreqFactor, highFreqFactor, originalContext } }
+    }
+    throw new ModelError(
+      `"rope_scaling" in config.json must be null or of type default, linear or llama3, found ${show(this.value('rope_scaling') ?? this.value('rope_parameters'))}: ` +
+        'this model needs a position encoding that is not supported, running it without would give wrong text',
+    )
+  }
+}

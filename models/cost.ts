@@ -1,0 +1,79 @@
+/**
+ * What a model costs, counted from its spec and its plan: parameters, bytes, multiply-adds. Nothing is typed in by hand;
+ * the paper's Table 5 is reproduced in test/cost.test.ts.
+ */
+import { cacheElements, cacheHeads, projectionWidths, slotOf } from './attention.ts'
+import { type Plan, planModel, roundUp, type WeightType, weightTypes } from './plan.ts'
+import type { ModelDescription, ModelSpec, Source } from './spec.ts'
+
+export const cacheTypes = ['f32', 'int8'] as const
+export type CacheType = (typeof cacheTypes)[number]
+
+/** Tokens per page of the KV cache; assembly/cache.ts has the same number, and a test compares them. */
+export const PAGE_TOKENS = 64
+
+export interface Cost {
+  /** Trained numbers, counted from the tensors of a checkpoint. */
+  parameters: number
+  /** Numbers in the KV cache per token and layer. */
+  cacheElements: number
+  /** Packed weights, by weight type, in bytes. */
+  weightBytes: Record<WeightType, number>
+  /** Multiply-adds per token and layer in linear maps of the attention (SPEC §4.4, §3.4). */
+  attentionLinearMacs: number
+  /** Multiply-adds per (query, key) pair and layer. */
+  attentionPairMacs: number
+  /** Multiply-adds per token and layer in the feed-forward block. */
+  ffnMacs: number
+  /** Multiply-adds per token in the output head. */
+  headMacs: number
+}
+
+export function cost(model: ModelDescription): Cost {
+  const { spec } = model
+  const { attention, hiddenDim, ffnDim, vocabSize } = spec
+  const { q, row, gate } = projectionWidths(attention)
+  const outWidth = attention.maps * attention.outDim
+  const decoderMacs = attention.decoder ? outWidth * attention.value.dim : 0
+  return {
+    parameters: countParameters(model),
+    cacheElements: cacheElements(attention),
+    weightBytes: Object.fromEntries(weightTypes.map((type) => [type, planModel(model, type).bytes])) as Cost['weightBytes'],
+    attentionLinearMacs: hiddenDim * (q + row + gate) + decoderMacs + outWidth * hiddenDim,
+    attentionPairMacs: attention.maps * (attention.key.dim + attention.value.dim),
+    ffnMacs: 3 * hiddenDim * ffnDim,
+    headMacs: hiddenDim * vocabSize,
+  }
+}
+
+function countParameters({ spec, sources }: ModelDescription): number {
+  const count = (list: Source[]) => list.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
+  const layer = Object.values(sources.layer(0)).reduce((sum, list) => sum + count(list), 0)
+  return count(sources.embed) + count(sources.head) + count(sources.norm) + spec.nLayers * layer
+}
+
+/** Bytes of the KV cache for `context` tokens: the elements, and the scales that int8 adds (one f32 per slot head). */
+export function cacheBytes(spec: ModelSpec, type: CacheType, context: number): { elements: number; scales: number } {
+  const tokens = spec.nLayers * context
+  const elements = cacheElements(spec.attention) * tokens * (type === 'f32' ? 4 : 1)
+  return { elements, scales: type === 'int8' ? cacheHeads(spec.attention) * tokens * 4 : 0 }
+}
+
+/** Bytes of one page, all layers, as the engine allocates it: dims padded to 4, layers to 64 bytes. */
+export function pageBytes(spec: ModelSpec, type: CacheType): number {
+  const layer = [spec.attention.key, spec.attention.value]
+    .map((view) => slotOf(spec.attention, view))
+    .reduce((sum, { heads, dim }) => {
+      const element = type === 'f32' ? 4 : 1
+      const scale = type === 'f32' ? 0 : 4
+      return sum + heads * PAGE_TOKENS * (roundUp(dim, 4) * element + scale)
+    }, 0)
+  return roundUp(layer, 64) * spec.nLayers
+}
+
+/** Weight bytes that decoding one token reads: all but the embedding, of which one row is gathered. */
+export function weightBytesPerToken(plan: Plan, spec: ModelSpec): number {
+  const embedding = plan.tensors.filter(({ name }) => name === 'embed' || name === 'embed.scale')
+  const skipped = spec.isTied ? 0 : embedding.reduce((sum, { bytes }) => sum + bytes, 0)
+  return plan.bytes - skipped
+}

@@ -1,0 +1,64 @@
+/**
+ * Grouped-head latenT Attention (arXiv 2506.17286; reference code plm-team/GTA, `gta/gta_modeling.py`; SPEC §4).
+ * Its checkpoints say model_type "llama" and have no num_key_value_heads: the config class then fills in n_h, so the
+ * cache is never derived from that field.
+ */
+import { latentValue } from '../attention.ts'
+import type { Config } from '../config.ts'
+import { type ModelDescription, mismatch } from '../spec.ts'
+import { decoderSources, decoderSpec, headDim, heads, hiddenDim, linear, requireDivides } from './decoder.ts'
+import type { Family } from './index.ts'
+
+export const gta: Family = {
+  name: 'gta',
+  kinds: ['gta'],
+  architectures: ['GTAForCausalLM'],
+  recognise: (config) => config.has('num_query_heads') && config.has('value_dim'),
+  describe,
+}
+
+function describe(config: Config): ModelDescription {
+  const hidden = hiddenDim(config)
+  const nHeads = heads(config, 'num_attention_heads')
+  const dim = headDim(config, nHeads)
+  const maps = heads(config, 'num_query_heads')
+  const keyHeads = heads(config, 'num_key_heads')
+  const valueHeads = heads(config, 'num_value_heads')
+  const latentDim = config.integer('value_dim', { max: 1024 })
+  // RoPE is head_dim wide, and the reference code scales scores by head_dim in one path and query_dim in the other.
+  for (const name of ['query_dim', 'key_dim'])
+    if (config.integer(name, { max: 1024 }) !== dim)
+      throw mismatch(`"${name}" in config.json`, `head_dim ${dim}`, config.value(name), 'RoPE is head_dim wide')
+  if (nHeads * dim !== hidden)
+    throw mismatch('num_attention_heads × head_dim', `hidden_size ${hidden}`, nHeads * dim, 'check config.json')
+  requireDivides(['num_key_heads', keyHeads], ['num_query_heads', maps])
+  requireDivides(['num_value_heads', valueHeads], ['num_query_heads', maps])
+  // The reference code divides with rounding down, so a config that breaks this silently gives a shape error or nothing.
+  requireDivides(['num_query_heads × value_dim', maps * latentDim], ['hidden_size', hidden])
+  const repeat = hidden / (maps * latentDim)
+
+  const attention = latentValue({ maps, keyHeads, keyDim: dim, valueHeads, latentDim, repeat })
+  const spec = decoderSpec(config, 'gta', attention)
+  const sources = decoderSources(spec, (prefix) => {
+    const q = linear(`${prefix}.q_proj`, maps * dim, hidden)
+    const k = linear(`${prefix}.k_proj`, keyHeads * dim, hidden)
+    const v = linear(`${prefix}.v_proj`, valueHeads * latentDim, hidden)
+    const g = linear(`${prefix}.g_proj`, hidden, hidden)
+    return {
+      in: [q.weight, k.weight, v.weight, g.weight],
+      inBias: [q.bias, k.bias, v.bias, g.bias],
+      // The stored shape is a fiction: the memory holds P[map][latentDim][repeat·latentDim], and a row vector o_j is
+      // multiplied from the left (SPEC §4.2). Each P_j transposed is the matrix that we apply.
+      decoder: [
+        {
+          tensor: `${prefix}.v_b_proj.weight`,
+          shape: [repeat * latentDim, maps * latentDim],
+          transposedBlocks: maps,
+        },
+      ],
+      out: [linear(`${prefix}.o_proj`, hidden, nHeads * dim).weight],
+      outBias: [],
+    }
+  })
+  return { spec, sources }
+}

@@ -1,0 +1,89 @@
+/**
+ * ModelSpec: what a decoder-only language model is, in numbers. Made from a Hugging Face config.json by a family
+ * (`families/`), read by everybody else: `plan()` turns it into the engine's plan, `cost()` counts it.
+ */
+import type { AttentionSpec } from './attention.ts'
+
+export interface ModelSpec {
+  /** Name of the attention kind, for people: 'gta', 'gqa', … No code branches on it. */
+  kind: string
+  vocabSize: number
+  hiddenDim: number
+  ffnDim: number
+  nLayers: number
+  maxContext: number
+  normEps: number
+  rope: Rope
+  /** The output head is the embedding matrix. */
+  isTied: boolean
+  attention: AttentionSpec
+  /** Token that begins a text; absent: none. */
+  bos?: number
+  /** Tokens that end a text. */
+  eos: number[]
+}
+
+export interface Rope {
+  theta: number
+  scaling?:
+    | { type: 'linear'; factor: number }
+    | { type: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
+}
+
+/**
+ * Where the numbers of a packed tensor come from: rows of a checkpoint's tensor, in order. A packed tensor is made of
+ * one or more sources, one below the other.
+ */
+export interface Source {
+  /** Hugging Face tensor name. */
+  tensor: string
+  /** Shape it must have there. */
+  shape: number[]
+  /** The memory holds this many matrices (a × b) end to end, each to be transposed to (b × a). */
+  transposedBlocks?: number
+}
+
+/** Checkpoint tensors of one layer, by the plan's names. */
+export interface LayerSources {
+  attnNorm: Source[]
+  in: Source[]
+  inBias: Source[]
+  decoder: Source[]
+  out: Source[]
+  outBias: Source[]
+  ffnNorm: Source[]
+  gateUp: Source[]
+  down: Source[]
+}
+
+export interface ModelSources {
+  embed: Source[]
+  norm: Source[]
+  /** Empty when the head is tied to the embedding. */
+  head: Source[]
+  layer(index: number): LayerSources
+  /** Tensors that a checkpoint may carry and that carry no information (recomputed or tied). */
+  isRedundant(tensor: string): boolean
+}
+
+/** A config.json as a model: its numbers, and where a checkpoint keeps its weights. */
+export interface ModelDescription {
+  spec: ModelSpec
+  sources: ModelSources
+}
+
+/** A config.json that cannot be run, or a combination of sizes that cannot exist. */
+export class ModelError extends Error {
+  override name = 'ModelError'
+}
+
+/** The message formula of this project: what, expected, found, what to do. */
+export function mismatch(what: string, expected: string, found: unknown, advice: string): ModelError {
+  return new ModelError(`${what} must be ${expected}, found ${show(found)}: ${advice}`)
+}
+
+/** A value as JSON, shortened: what is shown may come from a hostile file. */
+export function show(value: unknown): string {
+  const text = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
+  return text.length > 120 ? `${text.slice(0, 117)}…` : text
+}
