@@ -1,0 +1,63 @@
+/** Perplexity: how surprised the model is by a text. */
+import { greedy } from './engine.ts'
+import { errors } from './errors.ts'
+import type { Model } from './model.ts'
+
+export interface Evaluation {
+  /** Tokens of the text, and how many of them were predicted. */
+  tokens: number
+  predicted: number
+  /** Mean loss in nats per predicted token, and e to it. */
+  nll: number
+  perplexity: number
+  /** Loss of each predicted token: the second token of the text is the first. */
+  losses: Float32Array
+  /** The most likely token at each predicted place. */
+  top: Uint32Array
+}
+
+/**
+ * Consecutive windows of the context: ids[o … o+W] predict ids[o+1 … o+W+1], positions restart at 0, o += W. The same
+ * protocol as the reference's, so figures compare.
+ */
+export async function evaluate(
+  model: Model,
+  ids: number[],
+  options: { signal?: AbortSignal; onProgress?: (done: number) => void },
+): Promise<Evaluation> {
+  const { engine, spec } = model
+  if (ids.length < 2) throw errors.badOption('the text', 'at least 2 tokens long', `${ids.length} tokens`)
+  for (const id of ids) if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
+  const predicted = ids.length - 1
+  const losses = new Float32Array(predicted)
+  const top = new Uint32Array(predicted)
+  const batch = Math.min(engine.maxRows, engine.maxLogits)
+  for (let window = 0; window < predicted; window += engine.context) {
+    const end = Math.min(predicted, window + engine.context)
+    engine.rewind(0, 0)
+    for (let from = window; from < end; from += batch) {
+      options.signal?.throwIfAborted()
+      const count = Math.min(batch, end - from)
+      const rows = Array.from({ length: count }, (_, i) => ({
+        conversation: 0,
+        position: from + i - window,
+        token: ids[from + i] as number,
+        sampling: greedy,
+      }))
+      top.set(await engine.step(rows), from)
+      for (let i = 0; i < count; i++) losses[from + i] = loss(engine.logits(i), ids[from + i + 1] as number)
+      options.onProgress?.(from + count)
+    }
+  }
+  const nll = losses.reduce((sum, value) => sum + value, 0) / predicted
+  return { tokens: ids.length, predicted, nll, perplexity: Math.exp(nll), losses, top }
+}
+
+/** −log softmax(logits)[target] */
+function loss(logits: Float32Array, target: number): number {
+  let peak = Number.NEGATIVE_INFINITY
+  for (const value of logits) if (value > peak) peak = value
+  let sum = 0
+  for (const value of logits) sum += Math.exp(value - peak)
+  return Math.log(sum) + peak - (logits[target] as number)
+}

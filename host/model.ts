@@ -1,0 +1,249 @@
+/**
+ * A loaded model: the public face of the runtime. `load()` takes a packed .gta file or a Hugging Face directory, which
+ * it converts in memory; `generate()` streams text.
+ */
+import { stat } from 'node:fs/promises'
+import { totalmem } from 'node:os'
+import {
+  type CacheType,
+  type ModelDescription,
+  type ModelSpec,
+  type Plan,
+  planModel,
+  type WeightType,
+  weightBytesPerToken,
+} from '../models/index.ts'
+import { Checkpoint, type ModelFiles, readModelFiles } from './convert/checkpoint.ts'
+import { packTensors } from './convert/pack.ts'
+import { openPacked } from './convert/packed.ts'
+import { type Engine, greedy, type Sampling } from './engine.ts'
+import { errors } from './errors.ts'
+import { type Evaluation, evaluate } from './evaluate.ts'
+import { type Generation, type GenerateOptions, generate } from './generate.ts'
+import { recommendedSampling } from './sampling.ts'
+import { Tokenizer } from './tokenizer/tokenizer.ts'
+import { checkFit, type EngineOptions, openWasmEngine } from './wasm/engine.ts'
+
+export interface LoadOptions {
+  /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
+  type?: WeightType
+  /** Element type of the KV cache; default f32 with f32 weights, else int8. */
+  cache?: CacheType
+  /** Positions per conversation; default: the model's own, at most 4096. */
+  context?: number
+  /** Rows of one step that may have logits; more make `evaluate` faster and take vocabSize · 4 bytes each. Default 1. */
+  maxLogits?: number
+  /** Rows of one step at most: prompts are read in slices of so many tokens. Default 64. */
+  batch?: number
+  signal?: AbortSignal
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+/** The context that is reserved when nobody asks for one: a model may allow far more than a board can hold. */
+const DEFAULT_CONTEXT = 4096
+
+/** The embedded stories model. */
+export const defaultModel = new URL(
+  "../models/stories/stories.gta",
+  import.meta.url,
+)
+
+interface Source {
+  model: ModelDescription
+  files: ModelFiles
+  plan: Plan
+  load(target: Uint8Array): Promise<void>
+  close(): Promise<void>
+}
+
+/** Loads a model; throws GtaError or ModelError before anything large is read if it cannot run. */
+export async function load(path: string | URL, options: LoadOptions = {}): Promise<Model> {
+  const name = path instanceof URL ? decodeURIComponent(path.pathname) : path
+  const source = await openSource(name, options)
+  try {
+    const { model, plan } = source
+    const engineOptions = checkOptions(model.spec, plan, options)
+    checkFit(model.spec, plan, engineOptions, totalmem())
+    // The tokenizer first: it fails faster than the weights load.
+    const { tokenizer, tokenizerConfig } = source.files
+    const text = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
+    const engine = await openWasmEngine({ spec: model.spec, plan, options: engineOptions, load: source.load })
+    return new Model(name, model, source.files, plan, engineOptions, engine, text)
+  } finally {
+    await source.close()
+  }
+}
+
+async function openSource(path: string, options: LoadOptions): Promise<Source> {
+  const { type, signal, onProgress } = options
+  const found = await stat(path).catch(() => undefined)
+  if (!found) throw errors.notFound(path)
+  if (found.isDirectory()) {
+    const files = await readModelFiles(path)
+    const checkpoint = await Checkpoint.open(path, files)
+    const plan = planModel(checkpoint.model, type ?? 'q8')
+    const load = (target: Uint8Array) =>
+      packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset), { signal, onProgress })
+    return { model: checkpoint.model, files, plan, load, close: () => checkpoint.close() }
+  }
+  const packed = await openPacked(path)
+  const { model, files, plan } = packed
+  if (type && type !== plan.type) {
+    await packed.close()
+    throw errors.badOption('--type', `${plan.type}, the type of the packed file "${path}"; convert the original model again`, type)
+  }
+  const load = (target: Uint8Array) => packed.readWeights(target, (done) => onProgress?.({ done, total: plan.bytes }))
+  return { model, files, plan, load, close: packed.close }
+}
+
+function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): EngineOptions {
+  const count = (name: string, value: number, max: number) => {
+    if (!Number.isInteger(value) || value < 1 || value > max) throw errors.badOption(name, `a whole number from 1 to ${max}`, value)
+    return value
+  }
+  const context = count('the context (-c)', options.context ?? Math.min(spec.maxContext, DEFAULT_CONTEXT), spec.maxContext)
+  return {
+    context,
+    cache: options.cache ?? (plan.type === 'f32' ? 'f32' : 'int8'),
+    maxRows: Math.min(count('batch', options.batch ?? 64, 4096), context),
+    maxLogits: count('maxLogits', options.maxLogits ?? 1, 4096),
+    conversations: 1,
+  }
+}
+
+export class Model {
+  readonly path: string
+  readonly spec: ModelSpec
+  readonly weightType: WeightType
+  readonly cacheType: CacheType
+  /** Positions per conversation. */
+  readonly context: number
+  /** What generation_config.json recommends. */
+  readonly recommended: Partial<Sampling>
+  readonly tokenizer: Tokenizer | undefined
+  /** Weight bytes that one decoded token reads. */
+  readonly bytesPerToken: number
+  readonly engine: Engine
+  private readonly bos: number | undefined
+  private isGenerating = false
+
+  /** Use `load()`. */
+  constructor(
+    path: string,
+    model: ModelDescription,
+    files: ModelFiles,
+    plan: Plan,
+    options: EngineOptions,
+    engine: Engine,
+    tokenizer: Tokenizer | undefined,
+  ) {
+    this.path = path
+    this.spec = model.spec
+    this.weightType = plan.type
+    this.cacheType = options.cache
+    this.context = options.context
+    this.recommended = recommendedSampling(files.generation)
+    this.tokenizer = tokenizer
+    this.bytesPerToken = weightBytesPerToken(plan, model.spec)
+    this.engine = engine
+    this.bos = bosOf(model.spec, files.tokenizerConfig)
+  }
+
+  /** Ids of a prompt: text with the model's begin token before it, or ids as they are. Throws when there are none. */
+  promptIds(prompt: string | number[]): number[] {
+    if (prompt.length === 0) throw errors.emptyPrompt()
+    if (typeof prompt !== 'string') return prompt
+    const ids = this.requireTokenizer().encode(prompt)
+    return this.bos === undefined ? ids : [this.bos, ...ids]
+  }
+
+  /** Ids of a corpus for `evaluate`: special tokens in the text are themselves; begins with the begin token. */
+  corpusIds(text: string): number[] {
+    const ids = this.requireTokenizer().encodeCorpus(text)
+    return this.bos === undefined || ids[0] === this.bos ? ids : [this.bos, ...ids]
+  }
+
+  /** Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. */
+  async *generate(prompt: string | number[], options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
+    const release = this.acquire()
+    try {
+      return yield* generate(this, prompt, options)
+    } finally {
+      release()
+    }
+  }
+
+  /** Logits (vocabSize) after the last token of a prompt. */
+  async logits(prompt: string | number[]): Promise<Float32Array> {
+    const release = this.acquire()
+    try {
+      await this.prefill(this.promptIds(prompt), greedy)
+      return this.engine.logits(0).slice()
+    } finally {
+      release()
+    }
+  }
+
+  /** Loss of every token of a text given those before it, in windows of the context. */
+  async evaluate(ids: number[], options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {}): Promise<Evaluation> {
+    const release = this.acquire()
+    try {
+      return await evaluate(this, ids, options)
+    } finally {
+      release()
+    }
+  }
+
+  /** Reads a prompt from position 0 and resolves to the first sampled token. */
+  async prefill(
+    ids: number[],
+    sampling: Sampling,
+    options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
+  ): Promise<number> {
+    const { engine, context, spec } = this
+    if (ids.length > context) throw errors.contextFull(ids.length, context, spec.maxContext)
+    for (const id of ids) if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
+    engine.rewind(0, 0)
+    for (let from = 0; ; from += engine.maxRows) {
+      options.signal?.throwIfAborted()
+      const slice = ids.slice(from, from + engine.maxRows)
+      const isLast = from + slice.length === ids.length
+      const rows = slice.map((token, i) => ({ conversation: 0, position: from + i, token }))
+      const [next] = await engine.step(
+        rows.map((row, i) => (isLast && i === rows.length - 1 ? { ...row, sampling } : row)),
+      )
+      options.onProgress?.(from + slice.length)
+      if (isLast) return next as number
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.engine.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  private acquire(): () => void {
+    if (this.isGenerating) throw errors.busy()
+    this.isGenerating = true
+    return () => {
+      this.isGenerating = false
+    }
+  }
+
+  private requireTokenizer(): Tokenizer {
+    if (!this.tokenizer) throw errors.badTokenizer(this.path, 'is missing (no tokenizer.json)')
+    return this.tokenizer
+  }
+}
+
+/**
+ * The token before every text. A tokenizer_config that says add_bos_token: false is obeyed, unless begin and end are one
+ * token: that is a separator between documents, and the model has never seen a text without it.
+ */
+function bosOf({ bos, eos }: ModelSpec, tokenizerConfig: unknown): number | undefined {
+  const isOff = (tokenizerConfig as { add_bos_token?: unknown } | undefined)?.add_bos_token === false
+  return bos !== undefined && isOff && !eos.includes(bos) ? undefined : bos
+}
