@@ -6,8 +6,8 @@
  */
 import {
   arena,
-  averagesStride,
   averageStride,
+  averagesStride,
   decodedStride,
   hiddenStride,
   projectionStride,

@@ -13,8 +13,8 @@
  * by one shuffle, four tokens of a dim meet four weights.
  */
 import { arena, projectionStride } from './arena'
-import { Plan } from './plan'
 import { quantizeHead } from './kernels/quantize'
+import { Plan } from './plan'
 
 /** models/cost.ts has the same number. A page is also the unit of the sweep: see attention.ts. */
 export const PAGE_TOKENS: u32 = 64

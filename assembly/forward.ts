@@ -54,7 +54,7 @@ function gather(m: Matrix, row: u32, target: usize): void {
   }
   const scale = load<f32>(base + m.scales + (row << 2))
   for (let i: u32 = 0; i < m.cols; i++)
-    store<f32>(target + (i << 2), ((load<u8>(source + i) as i32) - 64) as f32 * scale)
+    store<f32>(target + (i << 2), (((load<u8>(source + i) as i32) - 64) as f32) * scale)
 }
 
 function normalise(plan: Plan, weight: u32, count: u32): void {

@@ -6,7 +6,7 @@ import { arena, layoutArena, logitsStride } from './arena'
 import { PAGE_TOKENS } from './cache'
 import { forward } from './forward'
 import { writeConstants } from './kernels/exp'
-import { Plan, PLAN_VERSION } from './plan'
+import { PLAN_VERSION, Plan } from './plan'
 import { ROW_BYTES } from './rows'
 
 /** Version of the plan words that this engine executes. */

@@ -38,7 +38,10 @@ const list = (names: string[]) =>
 
 export const errors = {
   notFound: (path: string) =>
-    new GtaError('NOT_FOUND', `"${path}" must be a .gta file or a model directory, found nothing there: check the path`),
+    new GtaError(
+      'NOT_FOUND',
+      `"${path}" must be a .gta file or a model directory, found nothing there: check the path`,
+    ),
   noFile: (path: string) => new GtaError('NOT_FOUND', `"${path}" must be a file, found nothing there: check the path`),
   unreadable: (path: string, cause: unknown) =>
     new GtaError('NOT_FOUND', `"${path}" cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause }),
@@ -83,7 +86,10 @@ export const errors = {
   tooLarge: (what: string, needed: number, available: number, advice: string) =>
     new GtaError('TOO_LARGE', `${what} must fit in ${gb(available)}, it needs ${gb(needed)}: ${advice}`),
   badOption: (name: string, expected: string, found: unknown) =>
-    new GtaError('BAD_OPTION', `${name} must be ${expected}, found ${typeof found === 'string' ? `"${found}"` : found}`),
+    new GtaError(
+      'BAD_OPTION',
+      `${name} must be ${expected}, found ${typeof found === 'string' ? `"${found}"` : found}`,
+    ),
   emptyPrompt: () =>
     new GtaError('BAD_PROMPT', 'the prompt must hold at least one token, found none: give some text or --tokens'),
   badToken: (id: unknown, vocabSize: number) =>
@@ -99,11 +105,18 @@ export const errors = {
       }`,
     ),
   notFinite: () =>
-    new GtaError('NOT_FINITE', 'logits must be finite, found NaN or infinity: the weights are broken, get the model again'),
+    new GtaError(
+      'NOT_FINITE',
+      'logits must be finite, found NaN or infinity: the weights are broken, get the model again',
+    ),
   engineFailed: (what: string, cause?: unknown) =>
-    new GtaError('ENGINE_FAILED', `the engine stopped: ${what}. Load the model again; please report it if it happens again`, {
-      cause,
-    }),
+    new GtaError(
+      'ENGINE_FAILED',
+      `the engine stopped: ${what}. Load the model again; please report it if it happens again`,
+      {
+        cause,
+      },
+    ),
   closed: () => new GtaError('CLOSED', 'the model must be open, found it closed: load it again'),
   busy: () =>
     new GtaError('BUSY', 'the model must be free, found another generation under way: wait for it or abort it first'),

@@ -27,7 +27,8 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const { engine, spec } = model
   if (ids.length < 2) throw errors.badOption('the text', 'at least 2 tokens long', `${ids.length} tokens`)
-  for (const id of ids) if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
+  for (const id of ids)
+    if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
   const predicted = ids.length - 1
   const losses = new Float32Array(predicted)
   const top = new Uint32Array(predicted)

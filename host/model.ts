@@ -19,7 +19,7 @@ import { openPacked } from './convert/packed.ts'
 import { type Engine, greedy, type Sampling } from './engine.ts'
 import { errors } from './errors.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
-import { type Generation, type GenerateOptions, generate } from './generate.ts'
+import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
 import { checkFit, type EngineOptions, openWasmEngine } from './wasm/engine.ts'
@@ -43,10 +43,7 @@ export interface LoadOptions {
 const DEFAULT_CONTEXT = 4096
 
 /** The embedded stories model. */
-export const defaultModel = new URL(
-  "../models/stories/stories.gta",
-  import.meta.url,
-)
+export const defaultModel = new URL('../models/stories/stories.gta', import.meta.url)
 
 interface Source {
   model: ModelDescription
@@ -90,7 +87,11 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
   const { model, files, plan } = packed
   if (type && type !== plan.type) {
     await packed.close()
-    throw errors.badOption('--type', `${plan.type}, the type of the packed file "${path}"; convert the original model again`, type)
+    throw errors.badOption(
+      '--type',
+      `${plan.type}, the type of the packed file "${path}"; convert the original model again`,
+      type,
+    )
   }
   const load = (target: Uint8Array) => packed.readWeights(target, (done) => onProgress?.({ done, total: plan.bytes }))
   return { model, files, plan, load, close: packed.close }
@@ -98,10 +99,15 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): EngineOptions {
   const count = (name: string, value: number, max: number) => {
-    if (!Number.isInteger(value) || value < 1 || value > max) throw errors.badOption(name, `a whole number from 1 to ${max}`, value)
+    if (!Number.isInteger(value) || value < 1 || value > max)
+      throw errors.badOption(name, `a whole number from 1 to ${max}`, value)
     return value
   }
-  const context = count('the context (-c)', options.context ?? Math.min(spec.maxContext, DEFAULT_CONTEXT), spec.maxContext)
+  const context = count(
+    'the context (-c)',
+    options.context ?? Math.min(spec.maxContext, DEFAULT_CONTEXT),
+    spec.maxContext,
+  )
   return {
     context,
     cache: options.cache ?? (plan.type === 'f32' ? 'f32' : 'int8'),
@@ -185,7 +191,10 @@ export class Model {
   }
 
   /** Loss of every token of a text given those before it, in windows of the context. */
-  async evaluate(ids: number[], options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {}): Promise<Evaluation> {
+  async evaluate(
+    ids: number[],
+    options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
+  ): Promise<Evaluation> {
     const release = this.acquire()
     try {
       return await evaluate(this, ids, options)
@@ -202,7 +211,8 @@ export class Model {
   ): Promise<number> {
     const { engine, context, spec } = this
     if (ids.length > context) throw errors.contextFull(ids.length, context, spec.maxContext)
-    for (const id of ids) if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
+    for (const id of ids)
+      if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
     engine.rewind(0, 0)
     for (let from = 0; ; from += engine.maxRows) {
       options.signal?.throwIfAborted()

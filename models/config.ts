@@ -95,9 +95,17 @@ export class Config {
       const lowFreqFactor = scaling.positive('low_freq_factor')
       const highFreqFactor = scaling.positive('high_freq_factor')
       if (highFreqFactor <= lowFreqFactor)
-        throw mismatch('"high_freq_factor" in rope_scaling', `above low_freq_factor ${lowFreqFactor}`, highFreqFactor, CHECK_CONFIG)
+        throw mismatch(
+          '"high_freq_factor" in rope_scaling',
+          `above low_freq_factor ${lowFreqFactor}`,
+          highFreqFactor,
+          CHECK_CONFIG,
+        )
       const originalContext = scaling.integer('original_max_position_embeddings')
-      return { theta, scaling: { type, factor: scaling.positive('factor'), lowFreqFactor, highFreqFactor, originalContext } }
+      return {
+        theta,
+        scaling: { type, factor: scaling.positive('factor'), lowFreqFactor, highFreqFactor, originalContext },
+      }
     }
     throw new ModelError(
       `"rope_scaling" in config.json must be null or of type default, linear or llama3, found ${show(this.value('rope_scaling') ?? this.value('rope_parameters'))}: ` +

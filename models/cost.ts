@@ -38,7 +38,9 @@ export function cost(model: ModelDescription): Cost {
   return {
     parameters: countParameters(model),
     cacheElements: cacheElements(attention),
-    weightBytes: Object.fromEntries(weightTypes.map((type) => [type, planModel(model, type).bytes])) as Cost['weightBytes'],
+    weightBytes: Object.fromEntries(
+      weightTypes.map((type) => [type, planModel(model, type).bytes]),
+    ) as Cost['weightBytes'],
     attentionLinearMacs: hiddenDim * (q + row + gate) + decoderMacs + outWidth * hiddenDim,
     attentionPairMacs: attention.maps * (attention.key.dim + attention.value.dim),
     ffnMacs: 3 * hiddenDim * ffnDim,
@@ -47,7 +49,8 @@ export function cost(model: ModelDescription): Cost {
 }
 
 function countParameters({ spec, sources }: ModelDescription): number {
-  const count = (list: Source[]) => list.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
+  const count = (list: Source[]) =>
+    list.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
   const layer = Object.values(sources.layer(0)).reduce((sum, list) => sum + count(list), 0)
   return count(sources.embed) + count(sources.head) + count(sources.norm) + spec.nLayers * layer
 }

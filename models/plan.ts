@@ -12,7 +12,7 @@
  * Number formats (decision 002). f32: rows padded with zeros to 16 numbers. q8: one byte per weight, w + 64 with w in
  * −63..63, rows padded to 64 bytes, one f32 scale per row.
  */
-import { cacheElements, projectionWidths, slotOf } from './attention.ts'
+import { projectionWidths, slotOf } from './attention.ts'
 import { invFreq } from './rope.ts'
 import type { LayerSources, ModelDescription, ModelSpec, Source } from './spec.ts'
 
@@ -47,17 +47,7 @@ export const planHeader = [
 export const planMatrix = ['type', 'rows', 'cols', 'stride', 'data', 'scales'] as const
 
 /** A layer: offsets of vectors, and matrices. */
-export const planLayer = [
-  'attnNorm',
-  'in',
-  'inBias',
-  'decoder',
-  'out',
-  'outBias',
-  'ffnNorm',
-  'gateUp',
-  'down',
-] as const
+export const planLayer = ['attnNorm', 'in', 'inBias', 'decoder', 'out', 'outBias', 'ffnNorm', 'gateUp', 'down'] as const
 
 const matrixNames = new Set<string>(['in', 'decoder', 'out', 'gateUp', 'down'])
 
@@ -96,7 +86,9 @@ export function planModel(model: ModelDescription, type: WeightType): Plan {
   file.add('plan', 'U32', [roundUp(wordCount, ALIGN / 4)], { is: 'plan' })
   const freqs = file.add('inv_freq', 'F64', [roundUp(ropeDim(spec) / 2, ALIGN / 8)], { is: 'invFreq' })
   const embed = file.matrix('embed', type, spec.vocabSize, spec.hiddenDim, sources.embed)
-  const layers = Array.from({ length: spec.nLayers }, (_, index) => layoutLayer(file, spec, type, index, sources.layer(index)))
+  const layers = Array.from({ length: spec.nLayers }, (_, index) =>
+    layoutLayer(file, spec, type, index, sources.layer(index)),
+  )
   const norm = file.vector('norm', spec.hiddenDim, sources.norm)
   const head = spec.isTied ? embed : file.matrix('head', type, spec.vocabSize, spec.hiddenDim, sources.head)
 
@@ -216,7 +208,8 @@ export function disassemble(plan: Plan): string[] {
     return `${name} ${value}`
   }
   const matrix = (name: string) => {
-    const [type, rows, cols, stride, data, scales] = words.subarray(at, (at += planMatrix.length))
+    const [type, rows, cols, stride, data, scales] = words.subarray(at, at + planMatrix.length)
+    at += planMatrix.length
     return type === 0
       ? `${name} –`
       : `${name} ${type === matrixType.f32 ? 'f32' : 'q8'} (${rows}, ${cols}) stride ${stride} at ${data} scales ${scales || '–'}`

@@ -20,8 +20,7 @@ export function swiglu(gate: usize, up: usize, n: u32, y: usize): void {
 export function sigmoidGate(gate: usize, n: u32, y: usize): void {
   const full = (n & ~3) << 2
   let i: u32 = 0
-  for (; i < full; i += 16)
-    v128.store(y + i, f32x4.mul(v128.load(y + i), sigmoid4(v128.load(gate + i))))
+  for (; i < full; i += 16) v128.store(y + i, f32x4.mul(v128.load(y + i), sigmoid4(v128.load(gate + i))))
   for (const end = n << 2; i < end; i += 4) {
     const s = f32x4.extract_lane(sigmoid4(f32x4.splat(load<f32>(gate + i))), 0)
     store<f32>(y + i, load<f32>(y + i) * s)

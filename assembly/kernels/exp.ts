@@ -26,8 +26,8 @@ export function writeConstants(): void {
   v128.store(HI, f32x4.splat(88.02969))
   v128.store(LOG2E, f32x4.splat(1.44269504))
   v128.store(LN2_HI, f32x4.splat(0.693359375))
-  v128.store(LN2_LO, f32x4.splat(-2.12194440e-4))
-  v128.store(P0, f32x4.splat(1.9875691500e-4))
+  v128.store(LN2_LO, f32x4.splat(-2.1219444e-4))
+  v128.store(P0, f32x4.splat(1.98756915e-4))
   v128.store(P1, f32x4.splat(1.3981999507e-3))
   v128.store(P2, f32x4.splat(8.3334519073e-3))
   v128.store(P3, f32x4.splat(4.1665795894e-2))
@@ -77,7 +77,7 @@ function quadrant(angle: f64): i64 {
 
 function sinReduced(r: f64): f64 {
   const z = r * r
-  let p: f64 = 1.58962301576546568060e-10
+  let p: f64 = 1.5896230157654656806e-10
   p = p * z - 2.50507477628578072866e-8
   p = p * z + 2.75573136213857245213e-6
   p = p * z - 1.98412698295895385996e-4
@@ -88,7 +88,7 @@ function sinReduced(r: f64): f64 {
 
 function cosReduced(r: f64): f64 {
   const z = r * r
-  let p: f64 = -1.13585365213876817300e-11
+  let p: f64 = -1.135853652138768173e-11
   p = p * z + 2.08757008419747316778e-9
   p = p * z - 2.75573141792967388112e-7
   p = p * z + 2.48015872888517045348e-5

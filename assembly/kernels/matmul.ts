@@ -9,7 +9,7 @@
  */
 import { arena } from '../arena'
 import { Matrix, TYPE_Q8 } from '../plan'
-import { dot1x2_f32, dot4x1_q8, dot4x2_q8, dot_f32, dotRow_q8 } from './dot'
+import { dot_f32, dot1x2_f32, dot4x1_q8, dot4x2_q8, dotRow_q8 } from './dot'
 import { quantizeActivation } from './quantize'
 
 /** Scratch for the second result of a two-vector tile; the arena table ends well below, weights begin above. */

@@ -9,8 +9,8 @@
  * sum, not yet divided by the sum of exponentials, at `partial` (f32, dim padded to 4), and (max, sum) at `state`.
  */
 import { headBytes, PAGE_TOKENS } from '../cache'
-import { exp4 } from './exp'
 import { sumLanes } from './dot'
+import { exp4 } from './exp'
 
 /** Bytes of the scores; the integer weights follow them. */
 const SCORES: usize = 256

@@ -4,7 +4,7 @@
  */
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { type ModelDescription, describe, type Source } from '../../models/index.ts'
+import { describe, type ModelDescription, type Source } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { dtypeBytes, openSafetensors, readFully, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
 
@@ -123,10 +123,15 @@ export class Checkpoint {
 }
 
 async function openShards(directory: string): Promise<SafetensorsFile[]> {
-  const index = (await readJson(join(directory, 'model.safetensors.index.json'))) as { weight_map?: unknown } | undefined
+  const index = (await readJson(join(directory, 'model.safetensors.index.json'))) as
+    | { weight_map?: unknown }
+    | undefined
   const single = join(directory, 'model.safetensors')
   if (index === undefined) {
-    const exists = await stat(single).then(() => true, () => false)
+    const exists = await stat(single).then(
+      () => true,
+      () => false,
+    )
     if (!exists) throw errors.notAModel(directory, 'a directory with model.safetensors', 'none in it')
     return [await openSafetensors(single)]
   }
@@ -150,10 +155,11 @@ async function openShards(directory: string): Promise<SafetensorsFile[]> {
 function shardNames(directory: string, index: { weight_map?: unknown }): string[] {
   const path = join(directory, 'model.safetensors.index.json')
   const map = index?.weight_map
-  if (typeof map !== 'object' || map === null) throw errors.badFile(path, '"weight_map"', 'an object of file names', typeof map)
+  if (typeof map !== 'object' || map === null)
+    throw errors.badFile(path, '"weight_map"', 'an object of file names', typeof map)
   const names = [...new Set(Object.values(map))]
+  // A shard lies beside its index: a name with a folder in it would read files that the user did not point at.
   for (const name of names)
-    // A shard lies beside its index: a name with a folder in it would read files that the user did not point at.
     if (typeof name !== 'string' || name !== basename(name) || name.includes('\\') || !name.endsWith('.safetensors'))
       throw errors.badFile(path, 'a shard name', 'a .safetensors file beside it', JSON.stringify(name)?.slice(0, 80))
   return names

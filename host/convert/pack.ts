@@ -14,14 +14,7 @@
 import { randomUUID } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import {
-  derivedBytes,
-  PLAN_VERSION,
-  type PackedTensor,
-  type Plan,
-  roundUp,
-  type Source,
-} from '../../models/index.ts'
+import { derivedBytes, type PackedTensor, PLAN_VERSION, type Plan, roundUp, type Source } from '../../models/index.ts'
 import { errors, GtaError } from '../errors.ts'
 import type { Checkpoint, ModelFiles } from './checkpoint.ts'
 import { quantizeRows } from './quantize.ts'
@@ -116,8 +109,7 @@ async function* slices(checkpoint: Checkpoint, source: Source, cols: number): As
 function transpose(matrix: Float32Array, rows: number): Float32Array {
   const cols = matrix.length / rows
   const result = new Float32Array(matrix.length)
-  for (let r = 0; r < rows; r++)
-    for (let c = 0; c < cols; c++) result[c * rows + r] = matrix[r * cols + c] as number
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) result[c * rows + r] = matrix[r * cols + c] as number
   return result
 }
 
@@ -161,7 +153,8 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
   try {
     const write = async (position: number, bytes: Uint8Array) => {
       let done = 0
-      while (done < bytes.length) done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
+      while (done < bytes.length)
+        done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
     }
     await write(0, header)
     await packTensors(checkpoint, plan, (offset, bytes) => write(header.length + offset, bytes), options)
@@ -198,4 +191,3 @@ async function syncDirectory(path: string): Promise<void> {
   await directory.sync().catch(() => undefined)
   await directory.close()
 }
-

@@ -100,7 +100,11 @@ function parseMetadata(path: string, metadata: Record<string, string>, name: str
 }
 
 /** The tensors that follow from the config must be what this version computes: the plan word for word. */
-async function checkDerived({ path, file, dataStart }: SafetensorsFile, plan: Plan, model: ModelDescription): Promise<void> {
+async function checkDerived(
+  { path, file, dataStart }: SafetensorsFile,
+  plan: Plan,
+  model: ModelDescription,
+): Promise<void> {
   for (const tensor of plan.tensors) {
     const expected = derivedBytes(plan, model.spec, tensor)
     if (!expected) continue
@@ -124,7 +128,8 @@ function isClose(a: Uint8Array, b: Uint8Array): boolean {
 async function readTokenizer({ path, file, tensors }: SafetensorsFile): Promise<Uint8Array | undefined> {
   const tensor = tensors.get(TOKENIZER_TENSOR)
   if (!tensor) return undefined
-  if (tensor.bytes > MAX_TOKENIZER) throw errors.badFile(path, 'the tokenizer', `at most ${MAX_TOKENIZER} bytes`, tensor.bytes)
+  if (tensor.bytes > MAX_TOKENIZER)
+    throw errors.badFile(path, 'the tokenizer', `at most ${MAX_TOKENIZER} bytes`, tensor.bytes)
   const bytes = new Uint8Array(tensor.bytes)
   await readFully(path, file, bytes, tensor.begin)
   return bytes

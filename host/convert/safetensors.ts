@@ -56,7 +56,8 @@ async function readHeader(path: string, file: FileHandle, size: number): Promise
   await readFully(path, file, new Uint8Array(prefix.buffer), 0)
   const length = prefix.getBigUint64(0, true)
   if (length > BigInt(MAX_HEADER)) throw errors.badFile(path, 'the header length', `at most ${MAX_HEADER}`, length)
-  if (Number(length) > size - 8) throw errors.badFile(path, 'the header length', `at most the ${size - 8} bytes that follow`, length)
+  if (Number(length) > size - 8)
+    throw errors.badFile(path, 'the header length', `at most the ${size - 8} bytes that follow`, length)
   const header = new Uint8Array(Number(length))
   await readFully(path, file, header, 8)
   if (header[0] !== 0x7b) throw errors.badFile(path, 'the header', 'JSON that starts with "{"', `byte ${header[0]}`)
@@ -80,7 +81,12 @@ function parse(path: string, header: Uint8Array, size: number) {
   let next = dataStart
   for (const tensor of [...tensors.values()].sort((a, b) => a.begin - b.begin || a.bytes - b.bytes)) {
     if (tensor.begin !== next)
-      throw errors.badFile(path, `tensor "${tensor.name}"`, `at offset ${next - dataStart}, right behind its predecessor`, tensor.begin - dataStart)
+      throw errors.badFile(
+        path,
+        `tensor "${tensor.name}"`,
+        `at offset ${next - dataStart}, right behind its predecessor`,
+        tensor.begin - dataStart,
+      )
     next += tensor.bytes
   }
   if (next !== size) throw errors.badFile(path, 'the size', `${next} bytes as its header says`, size)
@@ -88,7 +94,8 @@ function parse(path: string, header: Uint8Array, size: number) {
 }
 
 function checkMetadata(path: string, value: unknown): Record<string, string> {
-  const isTexts = typeof value === 'object' && value !== null && Object.values(value).every((v) => typeof v === 'string')
+  const isTexts =
+    typeof value === 'object' && value !== null && Object.values(value).every((v) => typeof v === 'string')
   if (!isTexts) throw errors.badFile(path, '"__metadata__"', 'an object of texts', JSON.stringify(value)?.slice(0, 80))
   return value as Record<string, string>
 }
@@ -97,7 +104,12 @@ function checkTensor(path: string, name: string, value: unknown, dataStart: numb
   const what = `tensor "${name.slice(0, 200)}"`
   const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>
   if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype))
-    throw errors.badFile(path, `dtype of ${what}`, `one of ${Object.keys(dtypeBytes).join(', ')}`, JSON.stringify(dtype)?.slice(0, 80))
+    throw errors.badFile(
+      path,
+      `dtype of ${what}`,
+      `one of ${Object.keys(dtypeBytes).join(', ')}`,
+      JSON.stringify(dtype)?.slice(0, 80),
+    )
   if (!isCounts(shape) || shape.length > 8)
     throw errors.badFile(path, `shape of ${what}`, 'a list of whole numbers', JSON.stringify(shape)?.slice(0, 80))
   if (!isCounts(offsets) || offsets.length !== 2)
@@ -105,7 +117,12 @@ function checkTensor(path: string, name: string, value: unknown, dataStart: numb
   const bytes = shape.reduce((product, n) => product * n, dtypeBytes[dtype as Dtype])
   const [begin = 0, end = 0] = offsets
   if (!Number.isSafeInteger(bytes) || end - begin !== bytes)
-    throw errors.badFile(path, `data_offsets of ${what}`, `${bytes} bytes apart, as ${dtype} [${shape}] needs`, end - begin)
+    throw errors.badFile(
+      path,
+      `data_offsets of ${what}`,
+      `${bytes} bytes apart, as ${dtype} [${shape}] needs`,
+      end - begin,
+    )
   return { name, dtype: dtype as Dtype, shape, begin: dataStart + begin, bytes }
 }
 
@@ -121,7 +138,8 @@ export async function readFully(path: string, file: FileHandle, target: Uint8Arr
   let done = 0
   while (done < target.length) {
     const { bytesRead } = await file.read(target, done, Math.min(CHUNK, target.length - done), position + done)
-    if (bytesRead === 0) throw errors.badFile(path, 'the size', `at least ${position + target.length} bytes`, position + done)
+    if (bytesRead === 0)
+      throw errors.badFile(path, 'the size', `at least ${position + target.length} bytes`, position + done)
     done += bytesRead
   }
 }

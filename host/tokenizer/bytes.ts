@@ -30,7 +30,8 @@ export function tokenBytes(decoder: DecoderConfig | null | undefined): TokenByte
       return values.includes(undefined) ? encoder.encode(token) : Uint8Array.from(values as number[])
     }
   }
-  if (!types.every((type) => type && ['Replace', 'ByteFallback', 'Fuse', 'Strip', 'Metaspace'].includes(type))) return undefined
+  if (!types.every((type) => type && ['Replace', 'ByteFallback', 'Fuse', 'Strip', 'Metaspace'].includes(type)))
+    return undefined
   const hasBytes = types.includes('ByteFallback')
   return (token) => {
     const byte = hasBytes && /^<0x([0-9A-Fa-f]{2})>$/.exec(token)

@@ -21,7 +21,7 @@ export const distUrl = new URL(import.meta.url.endsWith('.ts') ? '../../dist/' :
 /** Compiles the best build that runs here. */
 export async function chooseBuild(): Promise<{ build: Build; module: WebAssembly.Module }> {
   for (const build of builds) {
-    const bytes = await readFile(new URL(build.file, distUrl))
+    const bytes = new Uint8Array(await readFile(new URL(build.file, distUrl)))
     if (WebAssembly.validate(bytes)) return { build, module: await WebAssembly.compile(bytes) }
   }
   throw errors.noBuild(builds.map(({ needs }) => needs).join(' or '))

@@ -92,11 +92,21 @@ export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: En
     options.cache === 'int8' ? 1 : 0,
   )
   if (end > MAX_MEMORY)
-    throw errors.tooLarge('the model', end, MAX_MEMORY, `that is the address space of one engine; ${advice(plan, options)}`)
+    throw errors.tooLarge(
+      'the model',
+      end,
+      MAX_MEMORY,
+      `that is the address space of one engine; ${advice(plan, options)}`,
+    )
   try {
     memory.grow(Math.max(0, pagesFor(end) - pagesFor(start)))
   } catch {
-    throw errors.tooLarge('the model', end, memory.buffer.byteLength, 'the system gave no more memory; use a smaller -c')
+    throw errors.tooLarge(
+      'the model',
+      end,
+      memory.buffer.byteLength,
+      'the system gave no more memory; use a smaller -c',
+    )
   }
   return { memory, exports, tablePages, bytes: end }
 }
@@ -225,7 +235,8 @@ class WasmEngine implements Engine {
     const { tables } = this.views
     const keep = Math.ceil(length / PAGE_TOKENS)
     const base = conversation * this.engine.tablePages
-    for (let page = this.pagesUsed[conversation] ?? 0; page > keep; page--) this.freePages.push(tables[base + page - 1] as number)
+    for (let page = this.pagesUsed[conversation] ?? 0; page > keep; page--)
+      this.freePages.push(tables[base + page - 1] as number)
     this.pagesUsed[conversation] = Math.min(keep, this.pagesUsed[conversation] ?? 0)
   }
 

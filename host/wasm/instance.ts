@@ -26,6 +26,9 @@ export interface EngineExports extends Record<string, unknown> {
   readMemory(from: number, bytes: number): number
 }
 
-export function instantiate<T extends EngineExports = EngineExports>(module: WebAssembly.Module, memory: WebAssembly.Memory): T {
+export function instantiate<T extends EngineExports = EngineExports>(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): T {
   return instantiateSync<T>(module, { env: { memory } }).exports
 }

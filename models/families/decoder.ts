@@ -41,9 +41,15 @@ export function hiddenDim(config: Config): number {
 export function headDim(config: Config, nHeads: number): number {
   const hidden = hiddenDim(config)
   if (!config.has('head_dim') && hidden % nHeads !== 0)
-    throw mismatch('"hidden_size" in config.json', `a multiple of num_attention_heads ${nHeads}`, hidden, 'or give head_dim')
+    throw mismatch(
+      '"hidden_size" in config.json',
+      `a multiple of num_attention_heads ${nHeads}`,
+      hidden,
+      'or give head_dim',
+    )
   const dim = config.integer('head_dim', { max: 1024, fallback: hidden / nHeads })
-  if (dim % 2 !== 0) throw mismatch('"head_dim" in config.json', 'even, because RoPE rotates pairs', dim, 'check config.json')
+  if (dim % 2 !== 0)
+    throw mismatch('"head_dim" in config.json', 'even, because RoPE rotates pairs', dim, 'check config.json')
   return dim
 }
 
@@ -54,7 +60,12 @@ export function heads(config: Config, name: string, fallback?: number): number {
 
 export function requireDivides(small: [string, number], large: [string, number]): void {
   if (large[1] % small[1] !== 0)
-    throw mismatch(`"${large[0]}" in config.json`, `a multiple of ${small[0]} ${small[1]}`, large[1], 'check config.json')
+    throw mismatch(
+      `"${large[0]}" in config.json`,
+      `a multiple of ${small[0]} ${small[1]}`,
+      large[1],
+      'check config.json',
+    )
 }
 
 /** Linear weights `name.weight (rows × cols)`, and `name.bias` when asked for. */
@@ -86,7 +97,6 @@ export function decoderSources(
         down: [linear(`${prefix}.mlp.down_proj`, width, ffnDim).weight],
       }
     },
-    isRedundant: (tensor) =>
-      tensor.endsWith('.rotary_emb.inv_freq') || (spec.isTied && tensor === 'lm_head.weight'),
+    isRedundant: (tensor) => tensor.endsWith('.rotary_emb.inv_freq') || (spec.isTied && tensor === 'lm_head.weight'),
   }
 }

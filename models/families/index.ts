@@ -44,7 +44,11 @@ function familyOf(config: Config): Family {
   if (kind !== undefined) {
     const family = families.find((candidate) => candidate.kinds.includes(kind))
     if (family) return family
-    throw unsupported('attention_kind', kind, families.flatMap((candidate) => candidate.kinds))
+    throw unsupported(
+      'attention_kind',
+      kind,
+      families.flatMap((candidate) => candidate.kinds),
+    )
   }
   const named = families.find((family) => family.architectures.some((name) => architectures.includes(name)))
   // Fields before LlamaForCausalLM: GTA checkpoints were saved with llama's class name too.
@@ -52,9 +56,15 @@ function familyOf(config: Config): Family {
   if (named && named !== llama) return named
   if (looksLike) return looksLike
   if (named) return named
-  throw unsupported('architectures', architectures, families.flatMap((family) => family.architectures))
+  throw unsupported(
+    'architectures',
+    architectures,
+    families.flatMap((family) => family.architectures),
+  )
 }
 
 function unsupported(field: string, found: unknown, known: string[]): ModelError {
-  return new ModelError(`"${field}" in config.json must be one of ${known.join(', ')}, found ${show(found)}: this model is not supported`)
+  return new ModelError(
+    `"${field}" in config.json must be one of ${known.join(', ')}, found ${show(found)}: this model is not supported`,
+  )
 }

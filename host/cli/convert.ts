@@ -1,0 +1,40 @@
+/** gta convert: a Hugging Face directory to one packed .gta file. */
+import { basename, resolve } from 'node:path'
+import { convert as convertModel, weightTypes } from '../index.ts'
+import { interruptSignal, printJson } from './open.ts'
+import { type Arguments, type Command, common, UsageError } from './options.ts'
+import { megabytes, Progress } from './progress.ts'
+
+export const convert: Command = {
+  name: 'convert',
+  summary: 'pack a Hugging Face directory into one .gta file',
+  usage: 'convert DIR [FILE.gta] [--type q8|f32]',
+  options: {
+    model: { type: 'string', short: 'm', value: 'DIR', help: 'the Hugging Face directory' },
+    out: { type: 'string', value: 'FILE', help: 'the file to write (default: NAME-TYPE.gta here)' },
+    type: { type: 'string', value: 'f32|q8', help: 'weight type (default q8)' },
+    ...common,
+  },
+  run: execute,
+}
+
+async function execute(args: Arguments): Promise<void> {
+  args.expectPositionals(2)
+  const directory = args.modelPath()
+  if (directory === undefined) throw new UsageError('the directory to convert must be given: gta convert DIR')
+  const [, second] = args.positionals
+  const out = args.text('out')
+  if (out !== undefined && second !== undefined)
+    throw new UsageError(`one output must be given, found "${second}" and --out "${out}"`)
+  const type = args.oneOf('type', weightTypes) ?? 'q8'
+  const path = out ?? second ?? `${basename(resolve(directory))}-${type}.gta`
+  const progress = new Progress('converting', megabytes)
+  const result = await convertModel(directory, path, {
+    type,
+    signal: interruptSignal(),
+    onProgress: progress.update,
+  }).finally(() => progress.end())
+  for (const name of result.unused) process.stderr.write(`warning: tensor "${name}" is not used by this model\n`)
+  if (args.flag('json')) printJson(result)
+  else process.stdout.write(`${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n`)
+}

@@ -1,0 +1,36 @@
+/** gta doctor: what this machine is, and which engine it gets. */
+import { type Diagnosis, diagnose } from '../index.ts'
+import { printJson } from './open.ts'
+import { type Arguments, type Command, common } from './options.ts'
+import { megabytes } from './progress.ts'
+
+export const doctor: Command = {
+  name: 'doctor',
+  summary: 'what this machine is, which engine build it gets, and why',
+  usage: 'doctor [--json]',
+  options: { ...common },
+  run: execute,
+}
+
+async function execute(args: Arguments): Promise<void> {
+  args.expectPositionals(0)
+  const found = await diagnose()
+  if (args.flag('json')) printJson(found)
+  else process.stdout.write(`${describe(found).join('\n')}\n`)
+  if (!found.chosen) process.exitCode = 1
+}
+
+function describe(found: Diagnosis): string[] {
+  const unknown = 'the system does not tell'
+  const rows: [string, string][] = [
+    ['node', `${found.node} on ${found.platform}`],
+    ['cpu', `${found.cpu}, ${found.cores} cores${found.board ? ` (${found.board})` : ''}`],
+    ['features', found.cpuFeatures.join(' ') || unknown],
+    ['memory', `${megabytes(found.totalMemory)}, ${megabytes(found.freeMemory)} free`],
+    ['page size', found.pageSize ? `${found.pageSize} bytes` : unknown],
+    ['governor', found.governor ?? unknown],
+    ['relaxed SIMD', found.relaxedSimd ? 'yes (no build uses it yet)' : 'no'],
+    ['engine', `${found.chosen ?? 'none'}: ${found.reason}`],
+  ]
+  return rows.map(([name, value]) => `${name.padEnd(14)}${value}`)
+}

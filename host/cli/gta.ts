@@ -1,0 +1,75 @@
+#!/usr/bin/env node
+/** The command `gta`. Exit codes: 0 good, 1 failed, 2 wrong usage. */
+import { GtaError, ModelError } from '../index.ts'
+import { convert } from './convert.ts'
+import { doctor } from './doctor.ts'
+import { evaluate } from './eval.ts'
+import { inspect } from './inspect.ts'
+import { logits } from './logits.ts'
+import { Interrupted } from './open.ts'
+import { Arguments, type Command, help, UsageError } from './options.ts'
+import { run } from './run.ts'
+
+declare const GTA_VERSION: string
+
+const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, doctor]
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // `gta run | head`: the reader has enough.
+  if (error.code === 'EPIPE') process.exit(0)
+  throw error
+})
+process.exitCode = await main(process.argv.slice(2))
+
+async function main([name, ...rest]: string[]): Promise<number> {
+  try {
+    if (name === '--version') process.stdout.write(`${GTA_VERSION}\n`)
+    else if (name === undefined || name === '--help' || name === '-h' || name === 'help')
+      process.stdout.write(overview())
+    else {
+      const command = commands.find((candidate) => candidate.name === name)
+      if (!command)
+        throw new UsageError(`there is no command "${name}"; there are ${commands.map((c) => c.name).join(', ')}`)
+      const args = new Arguments(rest, command.options)
+      if (args.flag('help')) process.stdout.write(help(command))
+      else await command.run(args)
+    }
+    return Number(process.exitCode ?? 0)
+  } catch (error) {
+    return fail(error, name)
+  }
+}
+
+function fail(error: unknown, command: string | undefined): number {
+  const say = (text: string) => process.stderr.write(`gta: ${text}\n`)
+  if (error instanceof UsageError) {
+    say(`${error.message}. See "gta ${commands.some(({ name }) => name === command) ? `${command} --help` : '--help'}"`)
+    return 2
+  }
+  if (error instanceof Interrupted) {
+    process.stderr.write('\n')
+    say(error.message)
+    return error.signal === 'SIGINT' ? 130 : 143
+  }
+  if (error instanceof GtaError || error instanceof ModelError) {
+    say(error.message)
+    return error instanceof GtaError && error.code === 'BAD_OPTION' ? 2 : 1
+  }
+  say(error instanceof Error ? (error.stack ?? error.message) : String(error))
+  return 1
+}
+
+function overview(): string {
+  const width = Math.max(...commands.map(({ name }) => name.length)) + 2
+  return [
+    'gta: language models with Grouped-head latenT Attention on small computers',
+    '',
+    'Usage: gta COMMAND [MODEL] [options]',
+    '',
+    ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
+    '',
+    'MODEL is a .gta file or a Hugging Face directory; without one, the embedded stories model is used.',
+    '"gta COMMAND --help" explains a command.',
+    '',
+  ].join('\n')
+}

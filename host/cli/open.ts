@@ -1,0 +1,63 @@
+/** What several commands do alike: load the model that the command line names, and read the prompt. */
+import { readFile } from 'node:fs/promises'
+import { cacheTypes, defaultModel, errors, type LoadOptions, load, type Model, weightTypes } from '../index.ts'
+import { type Arguments, UsageError } from './options.ts'
+import { megabytes, Progress } from './progress.ts'
+
+/** Loads the named model, or the embedded one. */
+export async function openModel(args: Arguments, signal: AbortSignal, options: LoadOptions = {}): Promise<Model> {
+  const progress = new Progress('loading', megabytes)
+  try {
+    return await load(args.modelPath() ?? defaultModel, {
+      type: args.oneOf('type', weightTypes),
+      cache: args.oneOf('cache', cacheTypes),
+      context: args.whole('ctx-size', 1),
+      signal,
+      onProgress: progress.update,
+      ...options,
+    })
+  } finally {
+    progress.end()
+  }
+}
+
+/** The prompt of -p, -f or --tokens; undefined if none was given. */
+export async function readPrompt(args: Arguments): Promise<string | number[] | undefined> {
+  const given = ['prompt', 'file', 'tokens'].filter((name) => args.text(name) !== undefined)
+  if (given.length > 1) throw new UsageError(`one of --${given.join(' and --')} must be given, found both`)
+  const file = args.text('file')
+  return args.tokens() ?? (file === undefined ? args.text('prompt') : await readText(file))
+}
+
+/** A text file; bytes that are not UTF-8 are refused, they would silently become other text. */
+export async function readText(path: string): Promise<string> {
+  const bytes = await readFile(path).catch((cause) => {
+    throw cause?.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
+  })
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw errors.badFile(path, 'the content', 'UTF-8 text', 'other bytes')
+  }
+}
+
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`)
+}
+
+/** Ctrl-C ends what runs, in order: files are cleaned up, statistics are not printed. */
+export function interruptSignal(): AbortSignal {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort(new Interrupted(name)))
+  return controller.signal
+}
+
+export class Interrupted extends Error {
+  override name = 'Interrupted'
+  readonly signal: 'SIGINT' | 'SIGTERM'
+
+  constructor(signal: 'SIGINT' | 'SIGTERM') {
+    super(`stopped by ${signal}`)
+    this.signal = signal
+  }
+}

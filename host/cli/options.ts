@@ -1,0 +1,149 @@
+/** Command lines: node:util parseArgs, with ranges checked and every unknown flag refused. */
+import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util'
+
+/** Wrong usage: exit code 2. */
+export class UsageError extends Error {
+  override name = 'UsageError'
+}
+
+export interface Option extends ParseArgsOptionDescriptor {
+  /** What stands for the value in help. */
+  value?: string
+  help: string
+}
+export type Options = Record<string, Option>
+
+export interface Command {
+  name: string
+  summary: string
+  usage: string
+  options: Options
+  run(args: Arguments): Promise<void>
+}
+
+export const common: Options = {
+  json: { type: 'boolean', help: 'one JSON document on stdout' },
+  help: { type: 'boolean', short: 'h', help: 'this text' },
+}
+
+export const modelOptions: Options = {
+  model: { type: 'string', short: 'm', value: 'MODEL', help: 'a .gta file or a Hugging Face directory' },
+  type: { type: 'string', value: 'f32|q8', help: 'weight type when a directory is converted in memory (default q8)' },
+  cache: {
+    type: 'string',
+    value: 'f32|int8',
+    help: 'element type of the KV cache (default f32 with f32 weights, else int8)',
+  },
+  'ctx-size': {
+    type: 'string',
+    short: 'c',
+    value: 'N',
+    help: "context in tokens (default: the model's, at most 4096)",
+  },
+}
+
+export const promptOptions: Options = {
+  prompt: { type: 'string', short: 'p', value: 'TEXT', help: 'the prompt' },
+  file: { type: 'string', short: 'f', value: 'FILE', help: 'read the prompt from a file' },
+  tokens: { type: 'string', value: '1,5,9', help: 'token ids, taken as they are: nothing is added' },
+}
+
+/** Parsed arguments with typed access; a bad value is a UsageError that names the flag. */
+export class Arguments {
+  readonly positionals: string[]
+  private readonly values: Record<string, unknown>
+
+  constructor(args: string[], options: Options) {
+    try {
+      const parsed = parseArgs({ args, options, allowPositionals: true, strict: true })
+      this.values = parsed.values
+      this.positionals = parsed.positionals
+    } catch (error) {
+      throw new UsageError((error as Error).message)
+    }
+  }
+
+  flag(name: string): boolean {
+    return this.values[name] === true
+  }
+
+  text(name: string): string | undefined {
+    return this.values[name] as string | undefined
+  }
+
+  texts(name: string): string[] {
+    return (this.values[name] as string[] | undefined) ?? []
+  }
+
+  number(name: string): number | undefined {
+    const text = this.text(name)
+    if (text === undefined) return undefined
+    const value = Number(text)
+    if (text.trim() === '' || !Number.isFinite(value))
+      throw new UsageError(`--${name} must be a number, found "${text}"`)
+    return value
+  }
+
+  whole(name: string, min: number, max = Number.MAX_SAFE_INTEGER): number | undefined {
+    const value = this.number(name)
+    if (value !== undefined && (!Number.isInteger(value) || value < min || value > max))
+      throw new UsageError(`--${name} must be a whole number from ${min} to ${max}, found "${this.text(name)}"`)
+    return value
+  }
+
+  oneOf<T extends string>(name: string, choices: readonly T[]): T | undefined {
+    const text = this.text(name)
+    if (text === undefined) return undefined
+    const found = choices.find((choice) => choice === text)
+    if (!found) throw new UsageError(`--${name} must be one of ${choices.join(', ')}, found "${text}"`)
+    return found
+  }
+
+  /** Comma-separated token ids; ranges are the model's business. */
+  tokens(): number[] | undefined {
+    const text = this.text('tokens')
+    if (text === undefined) return undefined
+    return text
+      .split(',')
+      .filter((part, _, all) => part.trim() !== '' || all.length > 1)
+      .map((part) => {
+        if (!/^\s*\d+\s*$/.test(part))
+          throw new UsageError(`--tokens must be whole numbers with commas between, found "${part}"`)
+        return Number(part)
+      })
+  }
+
+  /** The model that the command line names, by position or by -m; undefined if none. */
+  modelPath(): string | undefined {
+    const [first] = this.positionals
+    const flag = this.text('model')
+    if (first !== undefined && flag !== undefined && first !== flag)
+      throw new UsageError(`the model must be given once, found "${first}" and -m "${flag}"`)
+    return flag ?? first
+  }
+
+  /** At most `count` positional arguments. */
+  expectPositionals(count: number): void {
+    const extra = this.positionals[count]
+    if (extra !== undefined)
+      throw new UsageError(
+        `there is an argument too many: "${extra}". The first one is the model; give a prompt with -p "…"`,
+      )
+  }
+}
+
+export function help(command: Command): string {
+  const rows = Object.entries(command.options).map(([name, option]) => {
+    const short = option.short ? `-${option.short}, ` : '    '
+    return [`  ${short}--${name}${option.value ? ` ${option.value}` : ''}`, option.help] as const
+  })
+  const width = Math.max(...rows.map(([left]) => left.length)) + 2
+  return [
+    `gta ${command.name}: ${command.summary}`,
+    '',
+    `Usage: gta ${command.usage}`,
+    '',
+    ...rows.map(([left, right]) => left.padEnd(width) + right),
+    '',
+  ].join('\n')
+}

@@ -1,0 +1,34 @@
+/** Progress on stderr, for people only: on a terminal, and for what takes more than a second. */
+
+/** Shows `label done/total, time left` in one line that it removes when all is done. */
+export class Progress {
+  private readonly label: string
+  private readonly show: (n: number) => string
+  private readonly started = performance.now()
+  private isShown = false
+  private last = 0
+
+  constructor(label: string, show: (n: number) => string = String) {
+    this.label = label
+    this.show = show
+  }
+
+  update = ({ done, total }: { done: number; total: number }): void => {
+    if (!process.stderr.isTTY) return
+    const now = performance.now()
+    if (now - this.started < 1000 || (now - this.last < 100 && done < total)) return
+    this.last = now
+    const left = ((now - this.started) / 1000) * (total / Math.max(1, done) - 1)
+    this.isShown = true
+    process.stderr.write(`\r\x1b[K${this.label} ${this.show(done)}/${this.show(total)}, ${left.toFixed(0)} s left`)
+  }
+
+  end(): void {
+    if (this.isShown) process.stderr.write('\r\x1b[K')
+    this.isShown = false
+  }
+}
+
+export function megabytes(bytes: number): string {
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
+}

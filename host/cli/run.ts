@@ -1,0 +1,127 @@
+/** gta run: write on from a prompt. */
+import { cacheBytes } from '../../models/index.ts'
+import { errors, type Generation, type Model } from '../index.ts'
+import { interruptSignal, openModel, printJson, readPrompt } from './open.ts'
+import { type Arguments, type Command, common, modelOptions, promptOptions } from './options.ts'
+import { megabytes, Progress } from './progress.ts'
+
+/** What the embedded model is given when nobody gives it anything. */
+const DEFAULT_PROMPT = 'Once upon a time'
+
+export const run: Command = {
+  name: 'run',
+  summary: 'write on from a prompt',
+  usage: 'run [MODEL] [-p PROMPT] [options]',
+  options: {
+    ...modelOptions,
+    ...promptOptions,
+    'n-predict': {
+      type: 'string',
+      short: 'n',
+      value: 'N',
+      help: 'tokens to write at most (default: until the text ends or the context is full)',
+    },
+    seed: { type: 'string', short: 's', value: 'N', help: 'same seed, same text (default: another one each time)' },
+    temp: { type: 'string', value: 'T', help: 'temperature; 0: always the most likely token' },
+    'top-k': { type: 'string', value: 'K', help: 'choose among the K most likely tokens; 0: all' },
+    'top-p': { type: 'string', value: 'P', help: 'choose among the tokens that hold this share of probability' },
+    'min-p': { type: 'string', value: 'P', help: 'drop tokens less likely than this, in relation to the best' },
+    'repeat-penalty': { type: 'string', value: 'X', help: 'make tokens of the recent text less likely; 1: off' },
+    'repeat-last-n': { type: 'string', value: 'N', help: 'how many tokens the penalty looks at (default 64)' },
+    stop: { type: 'string', multiple: true, value: 'TEXT', help: 'end before this text; may be given several times' },
+    'stop-eos': { type: 'boolean', help: 'with --tokens: end at a token that ends a text' },
+    'ignore-eos': { type: 'boolean', help: 'with a text prompt: go on after it' },
+    ...common,
+  },
+  run: execute,
+}
+
+async function execute(args: Arguments): Promise<void> {
+  args.expectPositionals(1)
+  const prompt = (await readPrompt(args)) ?? (args.modelPath() === undefined ? DEFAULT_PROMPT : undefined)
+  if (prompt === undefined || prompt.length === 0) throw errors.emptyPrompt()
+  const signal = interruptSignal()
+  const settings = {
+    maxTokens: args.whole('n-predict', 1),
+    seed: args.whole('seed', 0),
+    temperature: args.number('temp'),
+    topK: args.whole('top-k', 0),
+    topP: args.number('top-p'),
+    minP: args.number('min-p'),
+    repeatPenalty: args.number('repeat-penalty'),
+    repeatLastN: args.whole('repeat-last-n', 0),
+    stop: args.texts('stop'),
+    stopAtEos: args.flag('ignore-eos') ? false : args.flag('stop-eos') ? true : undefined,
+    signal,
+  }
+  const isJson = args.flag('json')
+  const model = await openModel(args, signal)
+  try {
+    const bandwidth = await model.engine.measureBandwidth()
+    const progress = new Progress('reading the prompt', (n) => `${n} tokens`)
+    const show = (text: string) => !isJson && process.stdout.write(printable(text))
+    const pieces = model.generate(prompt, { ...settings, onPrefill: progress.update })
+    if (typeof prompt === 'string') show(prompt)
+    for (;;) {
+      const { done, value } = await pieces.next().finally(() => progress.end())
+      if (!done) {
+        show(value)
+        continue
+      }
+      if (!model.tokenizer) show(value.tokens.join(' '))
+      show('\n')
+      report(model, value, bandwidth, isJson)
+      return
+    }
+  } finally {
+    await model.close()
+  }
+}
+
+/** On a terminal, control characters of a model's text are shown, not obeyed. */
+function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this is about
+  return process.stdout.isTTY ? text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '\u{fffd}') : text
+}
+
+function report(model: Model, generation: Generation, bandwidth: number, isJson: boolean): void {
+  const { tokens, promptTokens, prefillSeconds, decodeSeconds, finish, sampling, logitsHash } = generation
+  const steps = tokens.length - 1
+  const prefill = promptTokens / prefillSeconds
+  const decode = steps > 0 ? steps / decodeSeconds : 0
+  const kv = cacheBytes(model.spec, model.cacheType, promptTokens + tokens.length / 2)
+  const read = decode * (model.bytesPerToken + kv.elements + kv.scales)
+  const peak = process.resourceUsage().maxRSS * 1024
+  if (isJson) {
+    printJson({
+      tokens,
+      text: model.tokenizer ? generation.text : null,
+      finish,
+      promptTokens,
+      seed: sampling.seed,
+      sampling,
+      prefillTokensPerSecond: prefill,
+      decodeTokensPerSecond: decode,
+      bytesReadPerSecond: read,
+      memoryBandwidth: bandwidth,
+      peakMemoryBytes: peak,
+      logitsHash,
+      engine: model.engine.name,
+      weightType: model.weightType,
+      cacheType: model.cacheType,
+      context: model.context,
+    })
+    return
+  }
+  const parts = [
+    `prefill ${promptTokens} tokens ${prefill.toFixed(0)} tok/s`,
+    steps > 0
+      ? `decode ${steps} tokens ${decode.toFixed(0)} tok/s, ${(read / 1e9).toFixed(1)} GB/s = ${((100 * read) / bandwidth).toFixed(0)} % of ${(bandwidth / 1e9).toFixed(1)} GB/s memory`
+      : 'decode none',
+    `peak ${megabytes(peak)}`,
+    `logits ${logitsHash}`,
+    `seed ${sampling.seed}`,
+    `ended by ${finish}`,
+  ]
+  process.stderr.write(`[${parts.join(' · ')}]\n`)
+}

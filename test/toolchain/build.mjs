@@ -1,0 +1,95 @@
+/**
+ * Builds dist/: the engine with asc, the host with esbuild, type declarations with tsc. Does nothing when no source has
+ * changed since the last build.
+ */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { install, root } from './install.mjs'
+
+const stamp = `${root}dist/.built-from`
+
+export async function build() {
+  install()
+  const fingerprint = hashSources(
+    ['assembly', 'host', 'models', 'test/toolchain'],
+    ['package.json', 'asconfig.json', 'tsconfig.json'],
+  )
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint) return
+  console.error('building …')
+  rmSync(`${root}dist`, { recursive: true, force: true })
+  mkdirSync(`${root}dist`)
+  await buildEngine('assembly/index.ts', 'strict')
+  await buildEngine('assembly/debug.ts', 'debug')
+  await buildHost()
+  buildTypes()
+  writeFileSync(stamp, fingerprint)
+}
+
+function hashSources(folders, files) {
+  const hash = createHash('sha256')
+  const inside = folders.flatMap((folder) =>
+    readdirSync(`${root}${folder}`, { recursive: true })
+      .filter((name) => /\.(ts|mjs|json)$/.test(name))
+      .map((name) => `${folder}/${name}`),
+  )
+  for (const name of [...inside, ...files].sort()) hash.update(name).update(readFileSync(root + name))
+  return hash.digest('hex')
+}
+
+async function buildEngine(entry, target) {
+  // asc resolves its configuration and entries from the working directory.
+  process.chdir(root)
+  const { main } = await import('assemblyscript/asc')
+  const { error, stdout, stderr } = await main([entry, '--config', 'asconfig.json', '--target', target])
+  if (stdout.toString()) console.error(stdout.toString())
+  if (error) throw new Error(`asc ${target}: ${error.message}\n${stderr.toString()}`)
+}
+
+/** The command, the library, the models and the worker as four modules that share their chunks. */
+async function buildHost() {
+  const { build } = await import('esbuild')
+  const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+  await build({
+    absWorkingDir: root,
+    entryPoints: {
+      gta: 'host/cli/gta.ts',
+      index: 'host/index.ts',
+      models: 'models/index.ts',
+      worker: 'host/wasm/worker.ts',
+    },
+    outdir: 'dist',
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    external: Object.keys(manifest.dependencies),
+    define: { GTA_VERSION: JSON.stringify(manifest.version) },
+    legalComments: 'inline',
+    logLevel: 'warning',
+  })
+  chmodSync(`${root}dist/gta.mjs`, 0o755)
+}
+
+function buildTypes() {
+  const tsc = `${root}node_modules/typescript/bin/tsc`
+  const args = [
+    '-p',
+    '.',
+    '--noEmit',
+    'false',
+    '--declaration',
+    '--emitDeclarationOnly',
+    '--rootDir',
+    '.',
+    '--outDir',
+    'dist/types',
+  ]
+  const result = spawnSync(process.execPath, [tsc, ...args], { cwd: root, stdio: ['ignore', 2, 2] })
+  if (result.status !== 0) throw new Error('tsc found errors')
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build()
