@@ -2,9 +2,14 @@
 import { arena, hiddenStride } from './arena'
 import { attend } from './attention'
 import { begin } from './forward'
+import { sigmoidGate, swiglu } from './kernels/activation'
 import { cos1, exp1, sin1 } from './kernels/exp'
-import { linear } from './kernels/matmul'
+import { linear, linearBlocks } from './kernels/matmul'
+import { rmsNorm } from './kernels/norm'
+import { rotate, writeAngles } from './kernels/rope'
 import { layerAt, Matrix, Plan } from './plan'
+import { rowAt } from './rows'
+import { sample } from './sample'
 
 export * from './index'
 
@@ -43,4 +48,64 @@ export function sin(x: f64): f64 {
 }
 export function cos(x: f64): f64 {
   return cos1(x)
+}
+
+/** The same with a bias (an address or 0), added to what is in y if `adds`. */
+export function matmulAdd(
+  matrix: usize,
+  bias: usize,
+  x: usize,
+  xStride: usize,
+  count: u32,
+  y: usize,
+  yStride: usize,
+  adds: u32,
+): void {
+  linear(changetype<Matrix>(matrix), bias, x, xStride, count, y, yStride, adds != 0)
+}
+
+/** `blocks` matrices stored one below the other, each applied to a vector of its own. */
+export function matmulBlocks(
+  matrix: usize,
+  blocks: u32,
+  x: usize,
+  blockStride: usize,
+  xStride: usize,
+  count: u32,
+  y: usize,
+  yStride: usize,
+): void {
+  linearBlocks(changetype<Matrix>(matrix), blocks, x, blockStride, xStride, count, y, yStride)
+}
+
+export function norm(x: usize, w: usize, n: u32, eps: f32, y: usize): void {
+  rmsNorm(x, w, n, eps, y)
+}
+
+/** Rotates a head at a position; `angles` is room for 2 · pairs f32. */
+export function rope(head: usize, position: u32, invFreq: usize, pairs: u32, angles: usize): void {
+  writeAngles(angles, position, invFreq, pairs)
+  rotate(head, angles, pairs)
+}
+
+export function gatedProduct(gate: usize, up: usize, n: u32, y: usize): void {
+  swiglu(gate, up, n, y)
+}
+export function gate(gates: usize, n: u32, y: usize): void {
+  sigmoidGate(gates, n, y)
+}
+
+/** Samples from logits with the settings of a row; u32.MAX_VALUE if one is not finite. */
+export function sampleRow(index: u32, logits: usize): u32 {
+  return sample(changetype<Plan>(arena().plan), rowAt(index), logits)
+}
+
+/** Address of u32 (conversations, tablePages · tokens per page): the token at each position. */
+export function history(): usize {
+  return arena().history
+}
+
+/** Address of the KV cache; it reaches to the end of the layout. */
+export function cache(): usize {
+  return arena().cache
 }

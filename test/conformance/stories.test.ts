@@ -1,0 +1,51 @@
+/** The trained GTA model: f32 equals its float64 reference, and q8 with the int8 cache keeps its quality. */
+import { readFileSync } from 'node:fs'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { defaultModel, load } from '../../host/index.ts'
+import { golden, readFloats, readJson, worst } from '../goldens.ts'
+
+const directory = golden('stories')
+const reference = readJson(`${directory}/golden.json`)
+const slice = readFileSync(`${directory}/valid_slice.txt`, 'utf8')
+
+test('f32 logits within 1e-3, the same prompt ids and greedy tokens', async () => {
+  const model = await load(directory, { type: 'f32' })
+  for (const [i, one] of reference.cases.entries()) {
+    // The prompts begin with a written-out begin token, which stands for its id.
+    const ids = model.promptIds(one.prompt.replace('<|endoftext|>', ''))
+    assert.equal(ids, one.prompt_ids)
+    const prefill = worst(await model.logits(ids), readFloats(`${directory}/golden-case${i}-prefill.f32`))
+    assert.ok(prefill <= 1e-3, `prefill differs by ${prefill}`)
+    const fed = [...ids, ...one.greedy_ids.slice(0, 8)]
+    const after = worst(await model.logits(fed), readFloats(`${directory}/golden-case${i}-after8.f32`))
+    assert.ok(after <= 1e-3, `after 8 tokens differs by ${after}`)
+
+    const generation = model.generate(ids, { temperature: 0, repeatPenalty: 1, maxTokens: one.greedy_ids.length })
+    let result = await generation.next()
+    while (!result.done) result = await generation.next()
+    assert.equal(result.value.tokens, one.greedy_ids)
+  }
+  await model.close()
+})
+
+test('q8 with the int8 cache: perplexity within 0.5 %, 96 % of the most likely tokens', async () => {
+  const exact = await load(directory, { type: 'f32', maxLogits: 64 })
+  const ids = exact.corpusIds(slice)
+  assert.is(ids.length, reference.validation.tokens)
+  const expected = await exact.evaluate(ids)
+  await exact.close()
+  assert.ok(Math.abs(expected.nll - reference.validation.mean_nll) < 1e-5, `f32 nll ${expected.nll}`)
+
+  // The committed file, so that what is shipped is what is measured.
+  const shipped = await load(defaultModel, { maxLogits: 64 })
+  assert.is(shipped.cacheType, 'int8')
+  const found = await shipped.evaluate(ids)
+  await shipped.close()
+  const cost = found.perplexity / expected.perplexity - 1
+  const agreement = found.top.filter((token, i) => token === expected.top[i]).length / found.predicted
+  assert.ok(Math.abs(cost) <= 0.005, `perplexity changes by ${(100 * cost).toFixed(3)} %`)
+  assert.ok(agreement >= 0.96, `${(100 * agreement).toFixed(2)} % agree`)
+})
+
+test.run()

@@ -1,0 +1,80 @@
+/**
+ * stories260K, a real trained GQA model (karpathy/tinyllamas): the greedy text of 200 steps, 64 positions of logits, and
+ * what q8 costs on text at 64 dims, where quantisation is hardest.
+ */
+import { readFileSync } from 'node:fs'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { load } from '../../host/index.ts'
+import { golden, readFloats, readJson, worst } from '../goldens.ts'
+
+const directory = golden('stories260K')
+const pieces: { id: number; piece: string; score: number }[] = readJson(`${directory}/tok512.json`)
+
+test('writes the known 200 steps', async () => {
+  const model = await load(directory, { type: 'f32' })
+  const generation = model.generate([1], { maxTokens: 200, temperature: 0, stopAtEos: false })
+  let result = await generation.next()
+  while (!result.done) result = await generation.next()
+  const text = result.value.tokens.map((id) =>
+    pieces[id]?.piece.replace(/^<0x(..)>$/, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
+  )
+  assert.is(result.value.tokens.length, 200)
+  assert.is(text.join('').trim(), readFileSync(`${directory}/expected_200_tokens.txt`, 'utf8').trim())
+  await model.close()
+})
+
+test('64 positions of logits within 1e-3', async () => {
+  const { fed_ids, next_id } = readJson(`${directory}/golden_once_64.json`)
+  const expected = readFloats(`${directory}/golden_once_64.f32`)
+  const model = await load(directory, { type: 'f32', maxLogits: 64 })
+  const { top } = await model.evaluate([...fed_ids, next_id])
+  for (let i = 0; i < 64; i++) {
+    const difference = worst(model.engine.logits(i), expected.subarray(i * 512, (i + 1) * 512))
+    assert.ok(difference <= 1e-3, `position ${i} differs by ${difference}`)
+  }
+  assert.is(top[63], next_id)
+  await model.close()
+})
+
+test('q8 with the int8 cache costs less than 1 % of perplexity', async () => {
+  // Held-out stories of another tokenizer's slice: this model was trained on their like.
+  const text = readFileSync(golden('stories/valid_slice.txt'), 'utf8').split('<|endoftext|>').slice(1, 7)
+  const losses: Record<string, number> = {}
+  for (const type of ['f32', 'q8'] as const) {
+    const model = await load(directory, { type, maxLogits: 64 })
+    let nll = 0
+    let predicted = 0
+    for (const story of text) {
+      const result = await model.evaluate([1, ...encode(story)])
+      nll += result.nll * result.predicted
+      predicted += result.predicted
+    }
+    assert.ok(predicted > 1000, `${predicted} tokens say something`)
+    losses[type] = nll / predicted
+    await model.close()
+  }
+  const cost = Math.exp((losses.q8 as number) - (losses.f32 as number)) - 1
+  assert.ok(Math.abs(cost) <= 0.01, `perplexity changes by ${(100 * cost).toFixed(2)} %`)
+})
+
+/** SentencePiece BPE of llama2.c's tok512: the best-scored neighbouring pair is merged until none is left. */
+function encode(text: string): number[] {
+  const ids = new Map(pieces.map(({ piece, id }) => [piece, id]))
+  const byte = (value: number) => ids.get(`<0x${value.toString(16).toUpperCase().padStart(2, '0')}>`) as number
+  const tokens = Array.from(` ${text}`).flatMap(
+    (char) => ids.get(char) ?? Array.from(new TextEncoder().encode(char), byte),
+  )
+  for (;;) {
+    let best = { at: -1, id: -1, score: Number.NEGATIVE_INFINITY }
+    for (let at = 0; at + 1 < tokens.length; at++) {
+      const id = ids.get(`${pieces[tokens[at] as number]?.piece}${pieces[tokens[at + 1] as number]?.piece}`)
+      const score = id === undefined ? Number.NEGATIVE_INFINITY : (pieces[id]?.score as number)
+      if (id !== undefined && score > best.score) best = { at, id, score }
+    }
+    if (best.at < 0) return tokens
+    tokens.splice(best.at, 2, best.id)
+  }
+}
+
+test.run()

@@ -1,0 +1,92 @@
+/** Rules of the source tree: who may import whom, and what must not be in the engine. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+
+function sources(folder: string): { file: string; text: string }[] {
+  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => ({ file: join(folder, name), text: readFileSync(join(root, folder, name), 'utf8') }))
+}
+
+/** Relative imports of a file, as paths from the root; packages as they are. */
+function importsOf({ file, text }: { file: string; text: string }): string[] {
+  return [...text.matchAll(/(?:from|import) '([^']+)'/g)].map(([, target]) =>
+    target?.startsWith('.') ? normalize(join(dirname(file), target)) : (target as string),
+  )
+}
+
+function expectImports(folder: string, isAllowed: (target: string, file: string) => boolean): void {
+  const files = sources(folder)
+  assert.ok(files.length > 0)
+  for (const source of files)
+    for (const target of importsOf(source))
+      assert.ok(isAllowed(target, source.file), `${source.file} imports ${target}`)
+}
+
+test('assembly/ and models/ import only themselves', () => {
+  expectImports('assembly', (target) => target.startsWith('assembly/'))
+  expectImports('models', (target) => target.startsWith('models/'))
+})
+
+test('host/ imports itself, models/ and packages; nothing imports bench/ or test/', () => {
+  expectImports('host', (target) => !/^(assembly|bench|test)\//.test(target))
+})
+
+test('cli/ imports only host/index and models/', () => {
+  expectImports('host/cli', (target) => /^(node:|host\/cli\/|models\/|host\/index\.ts)/.test(target))
+})
+
+test('only host/wasm/ touches the loader and the exports of the engine', () => {
+  for (const source of sources('host').filter(({ file }) => !file.startsWith('host/wasm/'))) {
+    assert.not.match(source.text, '@assemblyscript/loader')
+    assert.not.ok(importsOf(source).includes('host/wasm/instance.ts'), source.file)
+  }
+})
+
+test('the engine names no attention kind outside comments', () => {
+  for (const { file, text } of sources('assembly'))
+    for (const line of text.split('\n').filter((candidate) => !/^\s*(\/\/|\*|\/\*)/.test(candidate)))
+      assert.not.match(line, /\b(mha|mqa|gqa|gva|gha|gta|mla|gla|tied)\b/i, file)
+})
+
+test('the engine has no top-level decorators but @unmanaged classes', () => {
+  for (const { file, text } of sources('assembly'))
+    for (const [decorator] of text.matchAll(/^@\w+/gm)) assert.is(decorator, '@unmanaged', file)
+})
+
+/** Ids of the sections of a wasm module. Data segments are section 11, their count section 12. */
+function sectionsOf(bytes: Uint8Array): number[] {
+  const ids: number[] = []
+  for (let at = 8; at < bytes.length; ) {
+    ids.push(bytes[at++] as number)
+    let size = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++] as number
+      size += (byte & 127) * 2 ** shift
+      if (byte < 128) break
+    }
+    at += size
+  }
+  return ids
+}
+
+test('no string and no array made a data segment: each instantiation would write it again', () => {
+  for (const build of ['strict', 'debug']) {
+    const ids = sectionsOf(readFileSync(join(root, `dist/engine-${build}.wasm`)))
+    assert.ok(ids.includes(10), 'there is code')
+    assert.not.ok(ids.includes(11), `${build} has a data section`)
+    assert.not.ok(ids.includes(12), `${build} has a data count`)
+  }
+})
+
+test('the engine imports its memory and nothing else', () => {
+  const module = new WebAssembly.Module(readFileSync(join(root, 'dist/engine-strict.wasm')))
+  assert.equal(WebAssembly.Module.imports(module), [{ module: 'env', name: 'memory', kind: 'memory' }])
+})
+
+test.run()
