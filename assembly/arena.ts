@@ -32,15 +32,19 @@ export class Arena {
   angles: usize // f32 (maxRows, ropeDim): cos of each pair, then sin
   x: usize // f32 (maxRows, hiddenStride): the residual stream
   normed: usize // f32 (maxRows, hiddenStride)
-  projection: usize // f32 (maxRows, projectionStride): q | row | gate
+  projection: usize // f32 (maxRows, projectionStride): q, or its low-rank side, | row | gate
+  queryLatent: usize // f32 (maxRows, rankStride): the normed low-rank side
+  query: usize // f32 (maxRows, queryStride): q of every map, where it is not part of the projection
+  plain: usize // f32 (maxRows, maps, plainStride): un-rotated parts of q, the encoder's inputs
+  encoded: usize // f32 (maxRows, encodedStride): what the encoder makes of them
   averages: usize // f32 (maxRows, averagesStride): weighted sums of values, map by map
-  decoded: usize // f32 (maxRows, decodedStride): what enters W_O, if there is a value decoder
+  decoded: usize // f32 (maxRows, decodedStride): what enters W_o, if there is a value decoder
   gateUp: usize // f32 (maxRows, gateUpStride)
   activation: usize // f32 (maxRows, ffnStride)
   quantised: usize // i16: activations of the matmul that runs, zero-padded to the weights' stride
   quantPairs: usize // (f32 scale, i32 sum) of each quantised vector
-  queries: usize // per map: one query as the sweep wants it
-  queryScales: usize // f32[maps]
+  sweepQueries: usize // per map and key view: one query as the sweep reads it
+  queryScales: usize // f32 (maps, 2)
   softmax: usize // (f32 maximum, f32 sum of exponentials)[maps], running
   pageState: usize // the same of one page
   scores: usize // f32[PAGE_TOKENS], then integer weights, 16 bytes per 4 tokens
@@ -57,16 +61,39 @@ export function floatStride(n: u32): usize {
 export function hiddenStride(plan: Plan): usize {
   return floatStride(plan.hiddenDim)
 }
-export function projectionWidth(plan: Plan): u32 {
-  const row = plan.keyHeads * plan.keyDim + plan.valueHeads * plan.valueDim
-  return plan.maps * plan.keyDim + row + (plan.hasGate ? plan.maps * plan.outDim : 0)
+/** Width of one map's q as it is projected: its un-rotated part, and what meets the second key view. */
+export function queryDim(plan: Plan): u32 {
+  return (plan.encoderDim ? plan.encoderDim : plan.key0Dim) + plan.key1Dim
+}
+export function queryWidth(plan: Plan): u32 {
+  return plan.queryRank ? plan.queryRank : plan.maps * queryDim(plan)
+}
+export function rowWidth(plan: Plan): u32 {
+  return plan.slot0Heads * plan.slot0Dim + plan.slot1Heads * plan.slot1Dim
 }
 export function projectionStride(plan: Plan): usize {
-  return floatStride(projectionWidth(plan))
+  return floatStride(queryWidth(plan) + rowWidth(plan) + (plan.hasGate ? plan.maps * plan.outDim : 0))
+}
+export function rankStride(plan: Plan): usize {
+  return floatStride(plan.queryRank)
+}
+/** Bytes from one row's q to the next, and where the first one is. */
+export function queryStride(plan: Plan): usize {
+  return plan.queryRank ? floatStride(plan.maps * queryDim(plan)) : projectionStride(plan)
+}
+export function queryAt(plan: Plan, i: u32): usize {
+  const a = arena()
+  return (plan.queryRank ? a.query : a.projection) + i * queryStride(plan)
+}
+export function plainStride(plan: Plan): usize {
+  return floatStride(plan.encoderDim)
+}
+export function encodedStride(plan: Plan): usize {
+  return floatStride(plan.maps * plan.key0Dim)
 }
 /** From one map's average to the next: padded only where each is the input of a matrix of its own. */
 export function averageStride(plan: Plan): usize {
-  return plan.repeat ? floatStride(plan.valueDim) : plan.valueDim << 2
+  return plan.hasDecoder ? floatStride(plan.valueDim) : plan.valueDim << 2
 }
 export function averagesStride(plan: Plan): usize {
   return floatStride(((plan.maps * averageStride(plan)) as u32) >> 2)
@@ -83,9 +110,12 @@ export function ffnStride(plan: Plan): usize {
 export function logitsStride(plan: Plan): usize {
   return floatStride(plan.vocabSize)
 }
-/** Bytes of one query in `queries`: 4 dims take 16 bytes in either cache type. */
-export function queryStride(plan: Plan): usize {
-  return ((plan.keyDim + 3) & ~3) << 2
+/** Bytes of one query in `sweepQueries`: 4 dims take 16 bytes in either cache type, the second view follows the first. */
+export function sweepQueryStride(plan: Plan): usize {
+  return sweepQueryBytes(plan.key0Dim) + sweepQueryBytes(plan.key1Dim)
+}
+export function sweepQueryBytes(dim: u32): usize {
+  return ((dim + 3) & ~3) << 2
 }
 
 export function arena(): Arena {
@@ -143,19 +173,27 @@ export function layoutArena(
   a.x = take(rows * hiddenStride(plan))
   a.normed = take(rows * hiddenStride(plan))
   a.projection = take(rows * projectionStride(plan))
+  if (plan.queryRank) {
+    a.queryLatent = take(rows * rankStride(plan))
+    a.query = take(rows * queryStride(plan))
+  }
+  if (plan.encoderDim) {
+    a.plain = take(rows * plan.maps * plainStride(plan))
+    a.encoded = take(rows * encodedStride(plan))
+  }
   a.averages = take(rows * averagesStride(plan))
-  a.decoded = plan.repeat ? take(rows * decodedStride(plan)) : a.averages
+  a.decoded = plan.hasDecoder ? take(rows * decodedStride(plan)) : a.averages
   a.gateUp = take(rows * gateUpStride(plan))
   a.activation = take(rows * ffnStride(plan))
-  if (embedding(planAt).type == TYPE_Q8) {
-    const widest = max(max(plan.hiddenDim, plan.ffnDim), plan.maps * plan.outDim)
-    const vectors = plan.repeat ? rows * plan.maps : rows
-    const decoderBytes: u64 = plan.repeat ? vectors * quantisedStride(plan.valueDim) : 0
-    a.quantised = take(max(rows * quantisedStride(widest), decoderBytes))
-    a.quantPairs = take(vectors * 8)
+  if (embedding(plan).type == TYPE_Q8) {
+    const widest = max(max(plan.hiddenDim, plan.ffnDim), max(plan.maps * plan.outDim, plan.queryRank))
+    // A matrix per map is applied to a vector of its own: as many vectors as rows times maps.
+    const perMap = max(plan.hasDecoder ? quantisedStride(plan.valueDim) : 0, quantisedStride(plan.encoderDim))
+    a.quantised = take(max(rows * quantisedStride(widest), rows * plan.maps * perMap))
+    a.quantPairs = take(rows * plan.maps * 8)
   }
-  a.queries = take((plan.maps as u64) * queryStride(plan))
-  a.queryScales = take((plan.maps as u64) * 4)
+  a.sweepQueries = take((plan.maps as u64) * sweepQueryStride(plan))
+  a.queryScales = take((plan.maps as u64) * 8)
   a.softmax = take((plan.maps as u64) * 8)
   a.pageState = take(8)
   a.scores = take((pageTokens as u64) * 8)

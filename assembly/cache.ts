@@ -2,17 +2,17 @@
  * The KV cache: pages of PAGE_TOKENS rows, found through a page table per conversation. The host owns the tables.
  *
  *     page   = layer 0 ┃ layer 1 ┃ …                     pageStride
- *     layer  = key head 0 ┃ … ┃ value head 0 ┃ …         layerStride, 64 byte aligned
+ *     layer  = heads of slot 0 ┃ heads of slot 1         layerStride, 64 byte aligned
  *
  *     head, f32    (PAGE_TOKENS, dim padded to 4) f32
  *     head, int8   scales f32[PAGE_TOKENS], then 16 byte blocks (token / 4, dim / 4) of 4 tokens × 4 dims:
  *
  *                  t0d0 t0d1 t0d2 t0d3 ┃ t1d0 … ┃ t2d0 … ┃ t3d0 … t3d3
  *
- * One block serves both products. Keys: four bytes of a token meet four of q, no sum across tokens. Values: transposed
- * by one shuffle, four tokens of a dim meet four weights.
+ * One block serves both products, so a slot can be key and value at once. Keys: four bytes of a token meet four of q, no
+ * sum across tokens. Values: transposed by one shuffle, four tokens of a dim meet four weights.
  */
-import { arena, projectionStride } from './arena'
+import { arena } from './arena'
 import { quantizeHead } from './kernels/quantize'
 import { Plan } from './plan'
 
@@ -24,9 +24,15 @@ export function headBytes(dim: u32, isInt8: u32): usize {
   return isInt8 ? PAGE_TOKENS * (4 + padded) : PAGE_TOKENS * padded * 4
 }
 
+/** Bytes of a whole slot: 0 or 1. */
+export function slotBytes(plan: Plan, slot: u32, isInt8: u32): usize {
+  return slot
+    ? plan.slot1Heads * headBytes(plan.slot1Dim, isInt8)
+    : plan.slot0Heads * headBytes(plan.slot0Dim, isInt8)
+}
+
 export function layerStride(plan: Plan, isInt8: u32): usize {
-  const bytes = plan.keyHeads * headBytes(plan.keyDim, isInt8) + plan.valueHeads * headBytes(plan.valueDim, isInt8)
-  return (bytes + 63) & ~63
+  return (slotBytes(plan, 0, isInt8) + slotBytes(plan, 1, isInt8) + 63) & ~63
 }
 
 export function pageStride(plan: Plan, isInt8: u32): usize {
@@ -42,15 +48,13 @@ export function pageAt(plan: Plan, layer: u32, conversation: u32, position: u32)
   return a.cache + page * pageStride(plan, a.isCacheInt8) + layer * layerStride(plan, a.isCacheInt8)
 }
 
-/** Writes the row part of a projection, keys already rotated, into the cache. */
-export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u32, index: u32): void {
-  const a = arena()
-  const isInt8 = a.isCacheInt8
-  let source = a.projection + index * projectionStride(plan) + ((plan.maps * plan.keyDim) << 2)
+/** Writes a row, normed and rotated, into the cache: f32 slot heads one after the other at `source`. */
+export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u32, source: usize): void {
+  const isInt8 = arena().isCacheInt8
   let target = pageAt(plan, layer, conversation, position)
   const token = position % PAGE_TOKENS
-  for (let h: u32 = 0; h < plan.keyHeads + plan.valueHeads; h++) {
-    const dim = h < plan.keyHeads ? plan.keyDim : plan.valueDim
+  for (let h: u32 = 0; h < plan.slot0Heads + plan.slot1Heads; h++) {
+    const dim = h < plan.slot0Heads ? plan.slot0Dim : plan.slot1Dim
     if (isInt8) writeInt8(target, token, source, dim)
     else memory.copy(target + token * (((dim + 3) & ~3) << 2), source, dim << 2)
     source += dim << 2

@@ -32,7 +32,7 @@ export function attentionLayer(index: u32, count: u32): void {
   const a = arena()
   const plan = changetype<Plan>(a.plan)
   begin(plan, count)
-  attend(plan, layerAt(a.plan, index), index, count, a.x, false)
+  attend(plan, layerAt(plan, index), index, count, a.x, false)
 }
 
 /** y = W x for a matrix record at `matrix`, offsets counting from the plan's address. */
@@ -84,7 +84,7 @@ export function norm(x: usize, w: usize, n: u32, eps: f32, y: usize): void {
 
 /** Rotates a head at a position; `angles` is room for 2 · pairs f32. */
 export function rope(head: usize, position: u32, invFreq: usize, pairs: u32, angles: usize): void {
-  writeAngles(angles, position, invFreq, pairs)
+  writeAngles(angles, position, invFreq, pairs, 1)
   rotate(head, angles, pairs)
 }
 

@@ -2,10 +2,10 @@
 import { arena, ffnStride, gateUpStride, hiddenStride } from './arena'
 import { swiglu } from './kernels/activation'
 import { linear } from './kernels/matmul'
-import { downMatrix, gateUpMatrix, Plan } from './plan'
+import { downMatrix, gateUpMatrix, Layer, Plan } from './plan'
 
 /** arena.normed → added to arena.x, `count` rows. */
-export function feedForward(plan: Plan, layer: usize, count: u32): void {
+export function feedForward(plan: Plan, layer: Layer, count: u32): void {
   const a = arena()
   linear(gateUpMatrix(layer), 0, a.normed, hiddenStride(plan), count, a.gateUp, gateUpStride(plan), false)
   for (let i: u32 = 0; i < count; i++) {

@@ -9,7 +9,7 @@ import { feedForward } from './ffn'
 import { linear } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
 import { writeAngles } from './kernels/rope'
-import { attnNorm, embedding, ffnNorm, head, layerAt, Matrix, Plan, TYPE_Q8 } from './plan'
+import { embedding, head, layerAt, Matrix, Plan, TYPE_Q8 } from './plan'
 import { rowAt } from './rows'
 import { sample } from './sample'
 
@@ -22,10 +22,10 @@ export function forward(count: u32): u32 {
   const plan = changetype<Plan>(a.plan)
   begin(plan, count)
   for (let index: u32 = 0; index < plan.nLayers; index++) {
-    const layer = layerAt(a.plan, index)
-    normalise(plan, attnNorm(layer), count)
+    const layer = layerAt(plan, index)
+    normalise(plan, layer.attnNorm, count)
     attend(plan, layer, index, count, a.x, true)
-    normalise(plan, ffnNorm(layer), count)
+    normalise(plan, layer.ffnNorm, count)
     feedForward(plan, layer, count)
   }
   return finish(plan, count)
@@ -39,8 +39,14 @@ export function begin(plan: Plan, count: u32): void {
     const row = rowAt(i)
     assert(row.token < plan.vocabSize && row.conversation < a.conversations && row.position < historyStride)
     store<u32>(a.history + ((row.conversation * historyStride + row.position) << 2), row.token)
-    gather(embedding(a.plan), row.token, a.x + i * hiddenStride(plan))
-    writeAngles(a.angles + i * (plan.ropeDim << 2), row.position, a.plan + plan.invFreq, plan.ropeDim >> 1)
+    gather(embedding(plan), row.token, a.x + i * hiddenStride(plan))
+    writeAngles(
+      a.angles + i * (plan.ropeDim << 2),
+      row.position,
+      a.plan + plan.invFreq,
+      plan.ropeDim >> 1,
+      plan.ropeMagnitude,
+    )
   }
 }
 
@@ -75,7 +81,7 @@ function finish(plan: Plan, count: u32): u32 {
     wanted++
   }
   assert(wanted <= a.maxLogits)
-  linear(head(a.plan), 0, a.normed, stride, wanted, a.logits, logitsStride(plan), false)
+  linear(head(plan), 0, a.normed, stride, wanted, a.logits, logitsStride(plan), false)
   let k: u32 = 0
   for (let i: u32 = 0; i < count; i++) {
     if (!rowAt(i).wantsLogits) continue

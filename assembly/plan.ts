@@ -1,6 +1,8 @@
 /**
  * The plan as the engine sees it: views straight over the words that models/plan.ts lays out, same fields, same order
  * (a test compares them). Offsets count from the first byte of the weights, which is the plan's own address.
+ *
+ *     header ┃ slot head of each map: key 0, key 1, value ┃ embed ┃ head ┃ layer: vectors, matrices ┃ …
  */
 
 export const PLAN_VERSION: u32 = 1
@@ -15,20 +17,36 @@ export class Plan {
   maxContext: u32
   normEps: f32
   maps: u32
-  keyHeads: u32
-  keyDim: u32
-  valueHeads: u32
+  slot0Heads: u32
+  slot0Dim: u32
+  slot0Rope: u32
+  slot0HasNorm: u32
+  slot1Heads: u32
+  slot1Dim: u32
+  slot1Rope: u32
+  slot1HasNorm: u32
+  slotEps: f32
+  key0Slot: u32
+  key0Dim: u32
+  key1Slot: u32
+  key1Dim: u32
+  valueSlot: u32
   valueDim: u32
-  ropeDim: u32
-  scale: f32
-  outDim: u32
+  queryRank: u32
+  queryEps: f32
+  encoderDim: u32
+  hasDecoder: u32
   repeat: u32
   hasGate: u32
+  outDim: u32
+  scale: f32
+  ropeDim: u32
+  ropeMagnitude: f32
   invFreq: u32
   norm: u32
 }
 
-/** Weights (rows × cols); a row takes `stride` bytes, its padding is zero. */
+/** Weights (rows × cols); a row takes `stride` bytes, its padding is zero. Type 0: absent. */
 @unmanaged
 export class Matrix {
   type: u32
@@ -39,53 +57,75 @@ export class Matrix {
   scales: u32
 }
 
+/** Offsets of a layer's vectors, 0 if absent; its matrices follow. */
+@unmanaged
+export class Layer {
+  attnNorm: u32
+  inBias: u32
+  queryNorm: u32
+  queryBias: u32
+  slotNorm: u32
+  decoderBias: u32
+  outBias: u32
+  ffnNorm: u32
+}
+
 export const TYPE_NONE: u32 = 0
 export const TYPE_F32: u32 = 1
 export const TYPE_Q8: u32 = 2
 
-const WORD: usize = 4
-const MATRIX: usize = 6 * WORD
-const HEADER: usize = 19 * WORD
-// attnNorm in inBias decoder out outBias ffnNorm gateUp down
-const LAYER: usize = 4 * WORD + 5 * MATRIX
+const HEADER: usize = offsetof<Plan>()
+const MATRIX: usize = offsetof<Matrix>()
+const VECTORS: usize = offsetof<Layer>()
+const MATRICES: usize = 7
 
-export function embedding(plan: usize): Matrix {
-  return changetype<Matrix>(plan + HEADER)
-}
-
-export function head(plan: usize): Matrix {
-  return changetype<Matrix>(plan + HEADER + MATRIX)
+/** Slot head that map `j` reads through view 0 (key), 1 (second key) or 2 (value). */
+export function viewHead(plan: Plan, view: u32, j: u32): u32 {
+  return load<u32>(changetype<usize>(plan) + HEADER + ((view * plan.maps + j) << 2))
 }
 
-/** Address of a layer's words. */
-export function layerAt(plan: usize, index: u32): usize {
-  return plan + HEADER + 2 * MATRIX + index * LAYER
+function matrices(plan: Plan): usize {
+  return changetype<usize>(plan) + HEADER + ((3 * plan.maps) << 2)
 }
 
-export function attnNorm(layer: usize): u32 {
-  return load<u32>(layer)
+export function embedding(plan: Plan): Matrix {
+  return changetype<Matrix>(matrices(plan))
 }
-export function inMatrix(layer: usize): Matrix {
-  return changetype<Matrix>(layer + WORD)
+
+export function head(plan: Plan): Matrix {
+  return changetype<Matrix>(matrices(plan) + MATRIX)
 }
-export function inBias(layer: usize): u32 {
-  return load<u32>(layer + WORD + MATRIX)
+
+export function layerAt(plan: Plan, index: u32): Layer {
+  return changetype<Layer>(matrices(plan) + 2 * MATRIX + index * (VECTORS + MATRICES * MATRIX))
 }
-export function decoderMatrix(layer: usize): Matrix {
-  return changetype<Matrix>(layer + 2 * WORD + MATRIX)
+
+function matrixOf(layer: Layer, index: usize): Matrix {
+  return changetype<Matrix>(changetype<usize>(layer) + VECTORS + index * MATRIX)
 }
-export function outMatrix(layer: usize): Matrix {
-  return changetype<Matrix>(layer + 2 * WORD + 2 * MATRIX)
+export function inMatrix(layer: Layer): Matrix {
+  return matrixOf(layer, 0)
 }
-export function outBias(layer: usize): u32 {
-  return load<u32>(layer + 2 * WORD + 3 * MATRIX)
+export function queryMatrix(layer: Layer): Matrix {
+  return matrixOf(layer, 1)
 }
-export function ffnNorm(layer: usize): u32 {
-  return load<u32>(layer + 3 * WORD + 3 * MATRIX)
+export function encoderMatrix(layer: Layer): Matrix {
+  return matrixOf(layer, 2)
 }
-export function gateUpMatrix(layer: usize): Matrix {
-  return changetype<Matrix>(layer + 4 * WORD + 3 * MATRIX)
+export function decoderMatrix(layer: Layer): Matrix {
+  return matrixOf(layer, 3)
 }
-export function downMatrix(layer: usize): Matrix {
-  return changetype<Matrix>(layer + 4 * WORD + 4 * MATRIX)
+export function outMatrix(layer: Layer): Matrix {
+  return matrixOf(layer, 4)
+}
+export function gateUpMatrix(layer: Layer): Matrix {
+  return matrixOf(layer, 5)
+}
+export function downMatrix(layer: Layer): Matrix {
+  return matrixOf(layer, 6)
+}
+
+/** Address of a vector; 0 if absent. */
+export function vectorAt(plan: Plan, offset: u32): usize {
+  return offset ? changetype<usize>(plan) + offset : 0
 }

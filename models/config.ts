@@ -11,9 +11,9 @@ const CHECK_CONFIG = 'check config.json'
 export class Config {
   readonly fields: Readonly<Record<string, unknown>>
 
-  constructor(value: unknown) {
+  constructor(value: unknown, what = 'config.json') {
     if (typeof value !== 'object' || value === null || Array.isArray(value))
-      throw mismatch('config.json', 'a JSON object', value, 'is this the config.json of a language model?')
+      throw mismatch(what, 'a JSON object', value, 'is this the config.json of a language model?')
     this.fields = value as Record<string, unknown>
   }
 
@@ -44,10 +44,23 @@ export class Config {
     return value
   }
 
+  /** Any finite number; undefined when the field is absent or null. */
+  number(name: string): number | undefined {
+    const value = this.value(name)
+    if (value !== undefined && (typeof value !== 'number' || !Number.isFinite(value)))
+      throw mismatch(`"${name}" in config.json`, 'a number', value, CHECK_CONFIG)
+    return value as number | undefined
+  }
+
   boolean(name: string, fallback: boolean): boolean {
     const value = this.value(name) ?? fallback
     if (typeof value !== 'boolean') throw mismatch(`"${name}" in config.json`, 'true or false', value, CHECK_CONFIG)
     return value
+  }
+
+  /** An object within the config. */
+  child(name: string): Config {
+    return new Config(this.value(name), `"${name}" in config.json`)
   }
 
   text(name: string): string | undefined {
@@ -84,9 +97,9 @@ export class Config {
 
   /** RoPE base and scaling; transformers 4 keeps them apart, transformers 5 in `rope_parameters`. */
   rope(): Rope {
-    const parameters = this.has('rope_parameters') ? new Config(this.value('rope_parameters')) : undefined
+    const parameters = this.has('rope_parameters') ? this.child('rope_parameters') : undefined
     const theta = (parameters?.has('rope_theta') ? parameters : this).positive('rope_theta', { fallback: 10000 })
-    const scaling = this.has('rope_scaling') ? new Config(this.value('rope_scaling')) : parameters
+    const scaling = this.has('rope_scaling') ? this.child('rope_scaling') : parameters
     if (!scaling) return { theta }
     const type = scaling.value('rope_type') ?? scaling.value('type') ?? (scaling === parameters ? 'default' : undefined)
     if (type === 'default') return { theta }
@@ -107,9 +120,36 @@ export class Config {
         scaling: { type, factor: scaling.positive('factor'), lowFreqFactor, highFreqFactor, originalContext },
       }
     }
+    if (type === 'yarn') return { theta, ...this.yarn(scaling) }
     throw new ModelError(
-      `"rope_scaling" in config.json must be null or of type default, linear or llama3, found ${show(this.value('rope_scaling') ?? this.value('rope_parameters'))}: ` +
+      `"rope_scaling" in config.json must be null or of type default, linear, llama3 or yarn, found ${show(this.value('rope_scaling') ?? this.value('rope_parameters'))}: ` +
         'this model needs a position encoding that is not supported, running it without would give wrong text',
     )
   }
+
+  /** YaRN (arXiv 2309.00071) as transformers computes it: modeling_rope_utils.py, _compute_yarn_parameters. */
+  private yarn(scaling: Config): Pick<Rope, 'scaling' | 'magnitude'> {
+    const factor = scaling.positive('factor')
+    const originalContext = scaling.has('original_max_position_embeddings')
+      ? scaling.integer('original_max_position_embeddings')
+      : this.integer('max_position_embeddings')
+    const betaFast = scaling.positive('beta_fast', { fallback: 32 })
+    const betaSlow = scaling.positive('beta_slow', { fallback: 1 })
+    const isTruncated = scaling.boolean('truncate', true)
+    const [mscale, mscaleAll] = ['mscale', 'mscale_all_dim'].map((name) => scaling.number(name) ?? 0) as [
+      number,
+      number,
+    ]
+    const magnitude = scaling.has('attention_factor')
+      ? scaling.positive('attention_factor')
+      : mscale && mscaleAll
+        ? yarnMagnitude(factor, mscale) / yarnMagnitude(factor, mscaleAll)
+        : yarnMagnitude(factor, 1)
+    return { scaling: { type: 'yarn', factor, betaFast, betaSlow, isTruncated, originalContext }, magnitude }
+  }
+}
+
+/** transformers' get_mscale. */
+export function yarnMagnitude(factor: number, mscale: number): number {
+  return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1
 }

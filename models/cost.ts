@@ -2,7 +2,7 @@
  * What a model costs, counted from its spec and its plan: parameters, bytes, multiply-adds. Nothing is typed in by hand;
  * the paper's Table 5 is reproduced in test/cost.test.ts.
  */
-import { cacheElements, cacheHeads, projectionWidths, slotOf } from './attention.ts'
+import { cacheElements, cacheHeads, keyDim } from './attention.ts'
 import { type Plan, planModel, roundUp, type WeightType, weightTypes } from './plan.ts'
 import type { ModelDescription, ModelSpec, Source } from './spec.ts'
 
@@ -30,29 +30,37 @@ export interface Cost {
 }
 
 export function cost(model: ModelDescription): Cost {
-  const { spec } = model
+  const { spec, sources } = model
   const { attention, hiddenDim, ffnDim, vocabSize } = spec
-  const { q, row, gate } = projectionWidths(attention)
-  const outWidth = attention.maps * attention.outDim
-  const decoderMacs = attention.decoder ? outWidth * attention.value.dim : 0
+  const { attnNorm, ffnNorm, gateUp, down, ...attentionSources } = sources.layer(0)
+  const matrices = tensorsOf(Object.values(attentionSources)).filter(({ shape }) => shape.length === 2)
   return {
     parameters: countParameters(model),
     cacheElements: cacheElements(attention),
     weightBytes: Object.fromEntries(
       weightTypes.map((type) => [type, planModel(model, type).bytes]),
     ) as Cost['weightBytes'],
-    attentionLinearMacs: hiddenDim * (q + row + gate) + decoderMacs + outWidth * hiddenDim,
-    attentionPairMacs: attention.maps * (attention.key.dim + attention.value.dim),
+    attentionLinearMacs: count(matrices),
+    attentionPairMacs:
+      attention.maps * keyDim(attention) + (attention.valuePairMacs ?? attention.maps * attention.value.dim),
     ffnMacs: 3 * hiddenDim * ffnDim,
     headMacs: hiddenDim * vocabSize,
   }
 }
 
 function countParameters({ spec, sources }: ModelDescription): number {
-  const count = (list: Source[]) =>
-    list.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
-  const layer = Object.values(sources.layer(0)).reduce((sum, list) => sum + count(list), 0)
-  return count(sources.embed) + count(sources.head) + count(sources.norm) + spec.nLayers * layer
+  const outside = count(tensorsOf([sources.embed, sources.head, sources.norm]))
+  return outside + spec.nLayers * count(tensorsOf(Object.values(sources.layer(0))))
+}
+
+/** The checkpoint tensors behind packed ones, each once: one may be packed in two parts, and zeros are none. */
+function tensorsOf(lists: (Source[] | undefined)[]): Source[] {
+  const all = lists.flatMap((list) => list ?? []).filter(({ tensor }) => tensor !== undefined)
+  return [...new Map(all.map((source) => [source.tensor, source])).values()]
+}
+
+function count(sources: Source[]): number {
+  return sources.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
 }
 
 /** Bytes of the KV cache for `context` tokens: the elements, and the scales that int8 adds (one f32 per slot head). */
@@ -64,13 +72,11 @@ export function cacheBytes(spec: ModelSpec, type: CacheType, context: number): {
 
 /** Bytes of one page, all layers, as the engine allocates it: dims padded to 4, layers to 64 bytes. */
 export function pageBytes(spec: ModelSpec, type: CacheType): number {
-  const layer = [spec.attention.key, spec.attention.value]
-    .map((view) => slotOf(spec.attention, view))
-    .reduce((sum, { heads, dim }) => {
-      const element = type === 'f32' ? 4 : 1
-      const scale = type === 'f32' ? 0 : 4
-      return sum + heads * PAGE_TOKENS * (roundUp(dim, 4) * element + scale)
-    }, 0)
+  const layer = Object.values(spec.attention.slots).reduce((sum, { heads, dim }) => {
+    const element = type === 'f32' ? 4 : 1
+    const scale = type === 'f32' ? 0 : 4
+    return sum + heads * PAGE_TOKENS * (roundUp(dim, 4) * element + scale)
+  }, 0)
   return roundUp(layer, 64) * spec.nLayers
 }
 

@@ -1,6 +1,6 @@
 /** What a model is, as pure data: no I/O, usable from a browser. Start with attention.ts. */
 export * from './attention.ts'
 export * from './cost.ts'
-export { describe } from './families/index.ts'
+export { describe, families } from './families/index.ts'
 export * from './plan.ts'
 export * from './spec.ts'

@@ -2,8 +2,10 @@
  * The plan: a model as the engine executes it. Flat 32-bit words say where each weight lies and how wide it is;
  * `planModel()` also lists the packed tensors, which are the same thing seen from the file.
  *
- *     words   ┃ header ┃ embed ┃ head ┃ layer 0 ┃ layer 1 ┃ …        u32, or f32 bits where noted
- *     matrix  = type rows cols stride data scales                    bytes; data and scales are offsets
+ *     words   ┃ header ┃ slot head per map: key 0, key 1, value ┃ embed ┃ head ┃ layer 0 ┃ layer 1 ┃ …
+ *               u32, or f32 bits where noted
+ *     matrix  = type rows cols stride data scales                    stride in bytes; data and scales are offsets
+ *     layer   = offsets of vectors, then matrices
  *     offset  = from the first byte of the packed tensors, the plan itself being the first; 0 = absent
  *
  * The field lists below are the layout: assembly/plan.ts declares the same fields in the same order, and a test
@@ -12,7 +14,7 @@
  * Number formats (decision 002). f32: rows padded with zeros to 16 numbers. q8: one byte per weight, w + 64 with w in
  * −63..63, rows padded to 64 bytes, one f32 scale per row.
  */
-import { projectionWidths, slotOf } from './attention.ts'
+import { type AttentionSpec, projectionWidths, queryDim, ropeDim, type View, viewHeads } from './attention.ts'
 import { invFreq } from './rope.ts'
 import type { LayerSources, ModelDescription, ModelSpec, Source } from './spec.ts'
 
@@ -31,25 +33,53 @@ export const planHeader = [
   'maxContext',
   'normEps', // f32
   'maps',
-  'keyHeads',
-  'keyDim',
-  'valueHeads',
+  'slot0Heads',
+  'slot0Dim',
+  'slot0Rope',
+  'slot0HasNorm',
+  'slot1Heads',
+  'slot1Dim',
+  'slot1Rope',
+  'slot1HasNorm',
+  'slotEps', // f32
+  'key0Slot',
+  'key0Dim',
+  'key1Slot',
+  'key1Dim', // 0: the key is one view
+  'valueSlot',
   'valueDim',
-  'ropeDim',
-  'scale', // f32
-  'outDim',
-  'repeat', // 0: no value decoder
+  'queryRank', // 0: the query is projected at once
+  'queryEps', // f32
+  'encoderDim', // 0: no encoder
+  'hasDecoder',
+  'repeat', // copies that the value decoder adds
   'hasGate',
+  'outDim',
+  'scale', // f32
+  'ropeDim',
+  'ropeMagnitude', // f32
   'invFreq', // offset of f64 (ropeDim / 2)
   'norm', // offset of f32 (hiddenDim)
 ] as const
 
+const floatFields = new Set<string>(['normEps', 'slotEps', 'queryEps', 'scale', 'ropeMagnitude'])
+
 export const planMatrix = ['type', 'rows', 'cols', 'stride', 'data', 'scales'] as const
 
-/** A layer: offsets of vectors, and matrices. */
-export const planLayer = ['attnNorm', 'in', 'inBias', 'decoder', 'out', 'outBias', 'ffnNorm', 'gateUp', 'down'] as const
+/** Vectors of a layer: offsets, 0 if absent. */
+export const planVectors = [
+  'attnNorm',
+  'inBias',
+  'queryNorm',
+  'queryBias',
+  'slotNorm',
+  'decoderBias',
+  'outBias',
+  'ffnNorm',
+] as const
 
-const matrixNames = new Set<string>(['in', 'decoder', 'out', 'gateUp', 'down'])
+/** Matrices of a layer, type 0 if absent. */
+export const planMatrices = ['in', 'query', 'encoder', 'decoder', 'out', 'gateUp', 'down'] as const
 
 /** One tensor of the packed file. Its bytes are a multiple of 64, padding being part of the shape. */
 export interface PackedTensor {
@@ -81,10 +111,12 @@ const matrixType: Record<WeightType, number> = { f32: 1, q8: 2 }
 /** Lays out a model's weights in the order in which one step reads them. */
 export function planModel(model: ModelDescription, type: WeightType): Plan {
   const { spec, sources } = model
-  const wordCount = planHeader.length + (2 + spec.nLayers * 5) * planMatrix.length + spec.nLayers * 4
+  const { attention } = spec
+  const layerWords = planVectors.length + planMatrices.length * planMatrix.length
+  const wordCount = planHeader.length + 3 * attention.maps + 2 * planMatrix.length + spec.nLayers * layerWords
   const file = new Layout()
   file.add('plan', 'U32', [roundUp(wordCount, ALIGN / 4)], { is: 'plan' })
-  const freqs = file.add('inv_freq', 'F64', [roundUp(ropeDim(spec) / 2, ALIGN / 8)], { is: 'invFreq' })
+  const freqs = file.add('inv_freq', 'F64', [roundUp(ropeDim(attention) / 2, ALIGN / 8)], { is: 'invFreq' })
   const embed = file.matrix('embed', type, spec.vocabSize, spec.hiddenDim, sources.embed)
   const layers = Array.from({ length: spec.nLayers }, (_, index) =>
     layoutLayer(file, spec, type, index, sources.layer(index)),
@@ -92,16 +124,19 @@ export function planModel(model: ModelDescription, type: WeightType): Plan {
   const norm = file.vector('norm', spec.hiddenDim, sources.norm)
   const head = spec.isTied ? embed : file.matrix('head', type, spec.vocabSize, spec.hiddenDim, sources.head)
 
-  const header = headerWords(spec, freqs.offset, norm)
   const words = new Uint32Array(roundUp(wordCount, ALIGN / 4))
-  words.set([...header, ...embed, ...head, ...layers.flat()])
+  words.set([...headerWords(spec, freqs.offset, norm), ...headTables(attention), ...embed, ...head, ...layers.flat()])
   return { type, words, tensors: file.tensors, bytes: file.bytes }
 }
 
 function headerWords(spec: ModelSpec, invFreqOffset: number, norm: number): number[] {
   const { attention } = spec
-  const key = slotOf(attention, attention.key)
-  const value = slotOf(attention, attention.value)
+  const names = Object.keys(attention.slots)
+  const [slot0, slot1] = Object.values(attention.slots)
+  const [key0, key1] = attention.key
+  if (!slot0 || !slot1 || names.length !== 2 || !key0)
+    throw new RangeError('a row has two slots and a key of one or two views')
+  const indexOf = (view: View | undefined) => (view ? names.indexOf(view.slot) : 0)
   const fields: Record<(typeof planHeader)[number], number> = {
     version: PLAN_VERSION,
     nLayers: spec.nLayers,
@@ -109,21 +144,48 @@ function headerWords(spec: ModelSpec, invFreqOffset: number, norm: number): numb
     ffnDim: spec.ffnDim,
     vocabSize: spec.vocabSize,
     maxContext: spec.maxContext,
-    normEps: floatBits(spec.normEps),
+    normEps: spec.normEps,
     maps: attention.maps,
-    keyHeads: key.heads,
-    keyDim: key.dim,
-    valueHeads: value.heads,
-    valueDim: value.dim,
-    ropeDim: ropeDim(spec),
-    scale: floatBits(attention.scale),
-    outDim: attention.outDim,
+    slot0Heads: slot0.heads,
+    slot0Dim: slot0.dim,
+    slot0Rope: slot0.rope ?? 0,
+    slot0HasNorm: slot0.norm ? 1 : 0,
+    slot1Heads: slot1.heads,
+    slot1Dim: slot1.dim,
+    slot1Rope: slot1.rope ?? 0,
+    slot1HasNorm: slot1.norm ? 1 : 0,
+    slotEps: slot0.norm?.eps ?? slot1.norm?.eps ?? 0,
+    key0Slot: indexOf(key0),
+    key0Dim: key0.dim,
+    key1Slot: indexOf(key1),
+    key1Dim: key1?.dim ?? 0,
+    valueSlot: indexOf(attention.value),
+    valueDim: attention.value.dim,
+    queryRank: attention.query?.rank ?? 0,
+    queryEps: attention.query?.eps ?? 0,
+    encoderDim: attention.encoder?.inDim ?? 0,
+    hasDecoder: attention.decoder ? 1 : 0,
     repeat: attention.decoder?.repeat ?? 0,
     hasGate: attention.gate ? 1 : 0,
+    outDim: attention.outDim,
+    scale: attention.scale,
+    ropeDim: ropeDim(attention),
+    ropeMagnitude: spec.rope.magnitude ?? 1,
     invFreq: invFreqOffset,
     norm,
   }
-  return planHeader.map((name) => fields[name])
+  return planHeader.map((name) => (floatFields.has(name) ? floatBits(fields[name]) : fields[name]))
+}
+
+/** Slot head of every map, for each view. */
+function headTables(attention: AttentionSpec): number[] {
+  const [key0, key1] = attention.key as [View, View?]
+  const none = Array.from({ length: attention.maps }, () => 0)
+  return [
+    viewHeads(attention, key0),
+    key1 ? viewHeads(attention, key1) : none,
+    viewHeads(attention, attention.value),
+  ].flat()
 }
 
 /** Adds the tensors of one layer and returns its words. */
@@ -131,19 +193,30 @@ function layoutLayer(file: Layout, spec: ModelSpec, type: WeightType, index: num
   const { hiddenDim, ffnDim, attention } = spec
   const name = (part: string) => `layers.${index}.${part}`
   const { q, row, gate } = projectionWidths(attention)
+  const queryWidth = attention.maps * queryDim(attention)
   const outWidth = attention.maps * attention.outDim
-  const fields: Record<(typeof planLayer)[number], number | number[]> = {
+  const normed = Object.values(attention.slots).reduce((sum, { heads, dim, norm }) => sum + (norm ? heads * dim : 0), 0)
+  const inDim = attention.encoder?.inDim ?? 0
+  const encoderRows = attention.maps * (attention.key[0]?.dim ?? 0)
+  // In the order of use, which is the order in the file.
+  const fields: Record<string, number | number[]> = {
     attnNorm: file.vector(name('attn_norm'), hiddenDim, sources.attnNorm),
     in: file.matrix(name('in'), type, q + row + gate, hiddenDim, sources.in),
     inBias: file.vector(name('in_bias'), q + row + gate, sources.inBias),
+    queryNorm: file.vector(name('query_norm'), q, sources.queryNorm),
+    query: file.matrix(name('query'), type, queryWidth, q, sources.query),
+    queryBias: file.vector(name('query_bias'), queryWidth, sources.queryBias),
+    slotNorm: file.vector(name('slot_norm'), normed, sources.slotNorm),
+    encoder: file.matrix(name('encoder'), type, encoderRows, inDim, sources.encoder),
     decoder: file.matrix(name('decoder'), type, outWidth, attention.value.dim, sources.decoder),
+    decoderBias: file.vector(name('decoder_bias'), outWidth, sources.decoderBias),
     out: file.matrix(name('out'), type, hiddenDim, outWidth, sources.out),
     outBias: file.vector(name('out_bias'), hiddenDim, sources.outBias),
     ffnNorm: file.vector(name('ffn_norm'), hiddenDim, sources.ffnNorm),
     gateUp: file.matrix(name('gate_up'), type, 2 * ffnDim, hiddenDim, sources.gateUp),
     down: file.matrix(name('down'), type, hiddenDim, ffnDim, sources.down),
   }
-  return planLayer.flatMap((field) => fields[field])
+  return [...planVectors, ...planMatrices].flatMap((field) => fields[field] as number | number[])
 }
 
 /** Collects packed tensors one after the other. Absent tensors (no sources) take no place. */
@@ -161,13 +234,13 @@ class Layout {
     return tensor
   }
 
-  vector(name: string, length: number, sources: Source[]): number {
+  vector(name: string, length: number, sources: Source[] = []): number {
     if (sources.length === 0) return 0
     return this.add(name, 'F32', [roundUp(length, ALIGN / 4)], { is: 'vector', sources }).offset
   }
 
   /** Words of a matrix. */
-  matrix(name: string, type: WeightType, rows: number, cols: number, sources: Source[]): number[] {
+  matrix(name: string, type: WeightType, rows: number, cols: number, sources: Source[] = []): number[] {
     if (sources.length === 0) return planMatrix.map(() => 0)
     if (type === 'f32') {
       const padded = roundUp(cols, ALIGN / 4)
@@ -182,16 +255,12 @@ class Layout {
   }
 }
 
-export function ropeDim(spec: ModelSpec): number {
-  return slotOf(spec.attention, spec.attention.key).rope ?? 0
-}
-
 /** The bytes of a tensor that comes from the spec and not from a checkpoint. */
 export function derivedBytes(plan: Plan, spec: ModelSpec, tensor: PackedTensor): Uint8Array | undefined {
   if (tensor.content.is === 'plan') return new Uint8Array(plan.words.buffer)
   if (tensor.content.is === 'invFreq') {
     const padded = new Float64Array(tensor.bytes / 8)
-    padded.set(invFreq(spec.rope, ropeDim(spec)))
+    padded.set(invFreq(spec.rope, ropeDim(spec.attention)))
     return new Uint8Array(padded.buffer)
   }
   return undefined
@@ -200,24 +269,31 @@ export function derivedBytes(plan: Plan, spec: ModelSpec, tensor: PackedTensor):
 /** The plan in words that a person can read: one line per field. For `gta inspect --plan`. */
 export function disassemble(plan: Plan): string[] {
   const { words } = plan
-  const float = new Float32Array(words.buffer)
+  const floats = new Float32Array(words.buffer)
   let at = 0
+  const take = (count: number) => {
+    at += count
+    return words.subarray(at - count, at)
+  }
   const field = (name: string) => {
-    const value = name === 'normEps' || name === 'scale' ? float[at] : words[at]
+    const value = floatFields.has(name) ? floats[at] : words[at]
     at++
     return `${name} ${value}`
   }
   const matrix = (name: string) => {
-    const [type, rows, cols, stride, data, scales] = words.subarray(at, at + planMatrix.length)
-    at += planMatrix.length
-    return type === 0
-      ? `${name} –`
-      : `${name} ${type === matrixType.f32 ? 'f32' : 'q8'} (${rows}, ${cols}) stride ${stride} at ${data} scales ${scales || '–'}`
+    const [type, rows, cols, stride, data, scales] = take(planMatrix.length)
+    if (type === 0) return `${name} –`
+    const typeName = type === matrixType.f32 ? 'f32' : 'q8'
+    return `${name} ${typeName} (${rows}, ${cols}) stride ${stride} at ${data} scales ${scales || '–'}`
   }
   const lines = planHeader.map((name) => field(name))
+  const maps = words[planHeader.indexOf('maps')] ?? 0
+  for (const view of ['key 0', 'key 1', 'value']) lines.push(`${view} heads ${take(maps).join(' ')}`)
   lines.push(matrix('embed'), matrix('head'))
-  for (let layer = 0; layer < (words[1] ?? 0); layer++)
-    for (const name of planLayer) lines.push(`layer ${layer} ${matrixNames.has(name) ? matrix(name) : field(name)}`)
+  for (let layer = 0; layer < (words[1] ?? 0); layer++) {
+    for (const name of planVectors) lines.push(`layer ${layer} ${field(name)}`)
+    for (const name of planMatrices) lines.push(`layer ${layer} ${matrix(name)}`)
+  }
   return lines
 }
 

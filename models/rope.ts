@@ -6,12 +6,13 @@ import type { Rope } from './spec.ts'
 
 /** Radians per position for each of the `ropeDim / 2` pairs. */
 export function invFreq(rope: Rope, ropeDim: number): Float64Array {
-  return Float64Array.from({ length: ropeDim / 2 }, (_, i) => scaled(rope, rope.theta ** ((-2 * i) / ropeDim)))
+  const scale = rope.scaling?.type === 'yarn' ? yarn(rope, rope.scaling, ropeDim) : scaled
+  return Float64Array.from({ length: ropeDim / 2 }, (_, i) => scale(rope, rope.theta ** ((-2 * i) / ropeDim), i))
 }
 
 function scaled(rope: Rope, frequency: number): number {
   const { scaling } = rope
-  if (!scaling) return frequency
+  if (!scaling || scaling.type === 'yarn') return frequency
   if (scaling.type === 'linear') return frequency / scaling.factor
   // transformers, modeling_rope_utils.py, _compute_llama3_parameters
   const { factor, lowFreqFactor, highFreqFactor, originalContext } = scaling
@@ -20,4 +21,19 @@ function scaled(rope: Rope, frequency: number): number {
   if (wavelength > originalContext / lowFreqFactor) return frequency / factor
   const smooth = (originalContext / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor)
   return ((1 - smooth) * frequency) / factor + smooth * frequency
+}
+
+/** Slow pairs are interpolated, fast ones stay, with a ramp between: transformers, _compute_yarn_parameters. */
+function yarn({ theta }: Rope, scaling: Extract<Rope['scaling'], { type: 'yarn' }>, ropeDim: number) {
+  const { factor, betaFast, betaSlow, isTruncated, originalContext } = scaling
+  const pairOf = (rotations: number) =>
+    (ropeDim * Math.log(originalContext / (rotations * 2 * Math.PI))) / (2 * Math.log(theta))
+  const [first, last] = [pairOf(betaFast), pairOf(betaSlow)]
+  const low = Math.max(isTruncated ? Math.floor(first) : first, 0)
+  const high = Math.min(isTruncated ? Math.ceil(last) : last, ropeDim - 1)
+  const width = high === low ? 0.001 : high - low
+  return (_: Rope, frequency: number, pair: number) => {
+    const ramp = Math.min(1, Math.max(0, (pair - low) / width))
+    return (frequency / factor) * ramp + frequency * (1 - ramp)
+  }
 }

@@ -28,6 +28,16 @@ export interface Rope {
   scaling?:
     | { type: 'linear'; factor: number }
     | { type: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
+    | {
+        type: 'yarn'
+        factor: number
+        betaFast: number
+        betaSlow: number
+        isTruncated: boolean
+        originalContext: number
+      }
+  /** Factor of cos and sin; default 1. */
+  magnitude?: number
 }
 
 /**
@@ -35,25 +45,39 @@ export interface Rope {
  * one or more sources, one below the other.
  */
 export interface Source {
-  /** Hugging Face tensor name. */
-  tensor: string
-  /** Shape it must have there. */
+  /** Hugging Face tensor name; absent: as many zeros. */
+  tensor?: string
+  /** Shape it must have there; a matrix is (rows, cols), or (cols) numbers of a vector. */
   shape: number[]
-  /** The memory holds this many matrices (a × b) end to end, each to be transposed to (b × a). */
+  /** Rows (of a vector: numbers) to take, in this order; default: all. */
+  rows?: number[]
+  /** What is taken are this many matrices (a × b) end to end, each to be transposed to (b × a). */
   transposedBlocks?: number
+  /** Columns are blocks of `width`; block i is added to block target[i] of the packed matrix. */
+  fold?: { width: number; target: number[] }
 }
 
-/** Checkpoint tensors of one layer, by the plan's names. */
-export interface LayerSources {
+/** Checkpoint tensors of one layer, by the plan's names; an empty list is a tensor that the model does not have. */
+export interface LayerSources extends AttentionSources {
   attnNorm: Source[]
-  in: Source[]
-  inBias: Source[]
-  decoder: Source[]
-  out: Source[]
-  outBias: Source[]
   ffnNorm: Source[]
   gateUp: Source[]
   down: Source[]
+}
+
+export interface AttentionSources {
+  in: Source[]
+  inBias?: Source[]
+  queryNorm?: Source[]
+  query?: Source[]
+  queryBias?: Source[]
+  /** Norm weights of the normed slots, in row order. */
+  slotNorm?: Source[]
+  encoder?: Source[]
+  decoder?: Source[]
+  decoderBias?: Source[]
+  out: Source[]
+  outBias?: Source[]
 }
 
 export interface ModelSources {

@@ -15,3 +15,18 @@ export function rmsNorm(x: usize, w: usize, n: u32, eps: f32, y: usize): void {
   for (let i: u32 = 0; i < bytes; i += 16)
     v128.store(y + i, f32x4.mul(f32x4.mul(v128.load(x + i), factor), v128.load(w + i)))
 }
+
+/** The same for a vector that lies among others: any n, no padding, in place. */
+export function headNorm(x: usize, w: usize, n: u32, eps: f32): void {
+  const full = (n & ~3) << 2
+  const bytes = n << 2
+  let squares = f32x4.splat(0)
+  for (let i: u32 = 0; i < full; i += 16) {
+    const u = v128.load(x + i)
+    squares = f32x4.add(squares, f32x4.mul(u, u))
+  }
+  let sum = sumLanes(squares)
+  for (let i = full; i < bytes; i += 4) sum += load<f32>(x + i) * load<f32>(x + i)
+  const factor: f32 = (1 as f32) / sqrt<f32>(sum / (n as f32) + eps)
+  for (let i: u32 = 0; i < bytes; i += 4) store<f32>(x + i, load<f32>(x + i) * factor * load<f32>(w + i))
+}

@@ -4,12 +4,12 @@
  */
 import { cos1, sin1 } from './exp'
 
-/** cos of every pair, then sin of every pair, at one position: f32 (2, pairs). */
-export function writeAngles(target: usize, position: u32, invFreq: usize, pairs: u32): void {
+/** cos of every pair, then sin of every pair, at one position, times `magnitude`: f32 (2, pairs). */
+export function writeAngles(target: usize, position: u32, invFreq: usize, pairs: u32, magnitude: f32): void {
   for (let i: u32 = 0; i < pairs; i++) {
     const angle = (position as f64) * load<f64>(invFreq + (i << 3))
-    store<f32>(target + (i << 2), cos1(angle) as f32)
-    store<f32>(target + ((pairs + i) << 2), sin1(angle) as f32)
+    store<f32>(target + (i << 2), (cos1(angle) as f32) * magnitude)
+    store<f32>(target + ((pairs + i) << 2), (sin1(angle) as f32) * magnitude)
   }
 }
 

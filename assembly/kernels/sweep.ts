@@ -8,41 +8,67 @@
  * Contract: `tokens` in 1..PAGE_TOKENS; rows behind them may hold anything, their weights are zero. Leaves the weighted
  * sum, not yet divided by the sum of exponentials, at `partial` (f32, dim padded to 4), and (max, sum) at `state`.
  */
-import { headBytes, PAGE_TOKENS } from '../cache'
+import { PAGE_TOKENS } from '../cache'
 import { sumLanes } from './dot'
 import { exp4 } from './exp'
 
 /** Bytes of the scores; the integer weights follow them. */
 const SCORES: usize = 256
 
-/** Scores of one page into `scores`; q as quantizeQuery leaves it, `qScale` its scale times that of the scores. */
-export function scores_int8(head: usize, dim: u32, tokens: u32, q: usize, qScale: f32, scores: usize): void {
-  const row = ((dim + 3) & ~3) << 2
+/**
+ * Scores of one page: the first `dim` entries of each key (`headDim` of them lie in the cache) against q as quantizeQuery
+ * leaves it; `qScale` is its scale times that of the scores. `adds` to what a first key view left.
+ */
+export function scores_int8(
+  head: usize,
+  headDim: u32,
+  dim: u32,
+  tokens: u32,
+  q: usize,
+  qScale: f32,
+  scores: usize,
+  adds: bool,
+): void {
+  const row = ((headDim + 3) & ~3) << 2
+  const used = ((dim + 3) & ~3) << 2
   const data = head + (PAGE_TOKENS << 2)
   const factor = f32x4.splat(qScale)
   for (let t: u32 = 0; t < tokens; t += 4) {
     const group = data + (t >> 2) * row
     let a = i32x4.splat(0) // t0d01 t0d23 t1d01 t1d23
     let b = a // the same of t2, t3
-    for (let i: usize = 0; i < row; i += 16) {
+    for (let i: usize = 0; i < used; i += 16) {
       const four = v128.load(q + i)
       a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load_ext<i8>(group + i, 0), four))
       b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load_ext<i8>(group + i, 8), four))
     }
     const sums = i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7))
-    const scale = f32x4.mul(factor, v128.load(head + (t << 2)))
-    v128.store(scores + (t << 2), f32x4.mul(f32x4.convert_i32x4_s(sums), scale))
+    const value = f32x4.mul(f32x4.convert_i32x4_s(sums), f32x4.mul(factor, v128.load(head + (t << 2))))
+    const at = scores + (t << 2)
+    v128.store(at, adds ? f32x4.add(v128.load(at), value) : value)
   }
 }
 
-/** Scores of one page of f32 keys; q padded with zeros to 4. */
-export function scores_f32(head: usize, dim: u32, tokens: u32, q: usize, scale: f32, scores: usize): void {
-  const row = ((dim + 3) & ~3) << 2
+/** The same for f32 keys; q padded with zeros to 4. */
+export function scores_f32(
+  head: usize,
+  headDim: u32,
+  dim: u32,
+  tokens: u32,
+  q: usize,
+  scale: f32,
+  scores: usize,
+  adds: bool,
+): void {
+  const row = ((headDim + 3) & ~3) << 2
+  const used = ((dim + 3) & ~3) << 2
   for (let t: u32 = 0; t < tokens; t++) {
     const key = head + t * row
     let sum = f32x4.splat(0)
-    for (let i: usize = 0; i < row; i += 16) sum = f32x4.add(sum, f32x4.mul(v128.load(key + i), v128.load(q + i)))
-    store<f32>(scores + (t << 2), sumLanes(sum) * scale)
+    for (let i: usize = 0; i < used; i += 16) sum = f32x4.add(sum, f32x4.mul(v128.load(key + i), v128.load(q + i)))
+    const value = sumLanes(sum) * scale
+    const at = scores + (t << 2)
+    store<f32>(at, adds ? load<f32>(at) + value : value)
   }
 }
 
@@ -62,16 +88,18 @@ export function exponentials(tokens: u32, scores: usize, state: usize): void {
   store<f32>(state + 4, sumLanes(sum))
 }
 
-/** Σ weight · value over one page of int8 values. `scores` holds exponentials and is overwritten. */
-export function values_int8(head: usize, dim: u32, tokens: u32, scores: usize, partial: usize): void {
+/**
+ * Σ weight · value over one page, the first `dim` entries of int8 values. `scores` holds exponentials and is overwritten.
+ */
+export function values_int8(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
   const weights = scores + SCORES
   const unit = integerWeights(head, tokens, scores, weights)
   const scale = f32x4.splat(unit)
-  const blocks = (dim + 3) & ~3
-  const row = blocks << 2
+  const row = ((headDim + 3) & ~3) << 2
+  const used = ((dim + 3) & ~3) << 2
   const data = head + (PAGE_TOKENS << 2)
   const groups = (tokens + 3) >> 2
-  for (let i: usize = 0; i < row; i += 16) {
+  for (let i: usize = 0; i < used; i += 16) {
     let a = i32x4.splat(0) // d0t01 d0t23 d1t01 d1t23
     let b = a // the same of d2, d3
     let block = data + i
@@ -113,10 +141,11 @@ function integerWeights(head: usize, tokens: u32, scores: usize, weights: usize)
   return peak / 16383
 }
 
-/** Σ weight · value over one page of f32 values. */
-export function values_f32(head: usize, dim: u32, tokens: u32, scores: usize, partial: usize): void {
-  const row = ((dim + 3) & ~3) << 2
-  for (let i: usize = 0; i < row; i += 16) {
+/** The same for f32 values. */
+export function values_f32(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
+  const row = ((headDim + 3) & ~3) << 2
+  const used = ((dim + 3) & ~3) << 2
+  for (let i: usize = 0; i < used; i += 16) {
     let sum = f32x4.splat(0)
     let value = head + i
     for (let t: u32 = 0; t < tokens; t++) {
@@ -125,9 +154,4 @@ export function values_f32(head: usize, dim: u32, tokens: u32, scores: usize, pa
     }
     v128.store(partial + i, sum)
   }
-}
-
-/** Address of head `index` among heads of `dim`. */
-export function headAt(first: usize, index: u32, dim: u32, isInt8: u32): usize {
-  return first + index * headBytes(dim, isInt8)
 }

@@ -72,9 +72,12 @@ export class Checkpoint {
   }
 
   static async open(directory: string, files: ModelFiles): Promise<Checkpoint> {
-    const model = describe(files.config)
     const shards = await openShards(directory)
     try {
+      const model = describe(
+        files.config,
+        shards.flatMap((shard) => [...shard.tensors.keys()]),
+      )
       return new Checkpoint(directory, files, model, shards)
     } catch (error) {
       await Promise.all(shards.map((shard) => shard.file.close()))
@@ -88,7 +91,7 @@ export class Checkpoint {
 
   /** All tensors that the model needs, there and of the right shape and type; returns their names. */
   private check(): Set<string> {
-    const needed = [...allSources(this.model)]
+    const needed = allSources(this.model)
     const missing = needed.filter(({ tensor }) => !this.tensors.has(tensor)).map(({ tensor }) => tensor)
     if (missing.length > 0) throw errors.missingTensors(this.directory, missing)
     for (const { tensor, shape } of needed) {
@@ -165,11 +168,14 @@ function shardNames(directory: string, index: { weight_map?: unknown }): string[
   return names
 }
 
-function* allSources({ spec, sources }: ModelDescription): Generator<Source> {
-  yield* sources.embed
-  for (let i = 0; i < spec.nLayers; i++) for (const list of Object.values(sources.layer(i))) yield* list
-  yield* sources.norm
-  yield* sources.head
+/** The tensors that a model takes from a checkpoint, each once. */
+function allSources({ spec, sources }: ModelDescription): { tensor: string; shape: number[] }[] {
+  const lists: (Source[] | undefined)[] = [sources.embed, sources.norm, sources.head]
+  for (let i = 0; i < spec.nLayers; i++) lists.push(...Object.values(sources.layer(i)))
+  const found = new Map<string, number[]>()
+  for (const { tensor, shape } of lists.flatMap((list) => list ?? []))
+    if (tensor !== undefined) found.set(tensor, shape)
+  return Array.from(found, ([tensor, shape]) => ({ tensor, shape }))
 }
 
 /** Little-endian numbers as f32; BF16 is the upper half of an f32, F16 is rebuilt from its fields. */

@@ -30,9 +30,9 @@ export async function convert(directory: string, path: string, options: ConvertO
   if (!found.isDirectory()) throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
   const type = options.type ?? 'q8'
   const files = await readModelFiles(directory)
-  refuseUnusable(describe(files.config), type)
   const checkpoint = await Checkpoint.open(directory, files)
   try {
+    refuseUnusable(checkpoint.model, type)
     const plan = planModel(checkpoint.model, type)
     const { bytes } = await writePacked(path, checkpoint, plan, options)
     return { path, type, bytes, parameters: cost(checkpoint.model).parameters, unused: checkpoint.unused }

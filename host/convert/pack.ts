@@ -55,10 +55,12 @@ export async function packTensors(
 async function packVector(checkpoint: Checkpoint, target: PackedTensor, sources: Source[], sink: Sink): Promise<void> {
   const padded = new Float32Array(target.bytes / 4)
   let at = 0
-  for (const { tensor, shape } of sources) {
+  for (const { tensor, shape, rows } of sources) {
     const [length = 0] = shape
-    padded.set(await checkpoint.read(tensor, 0, length), at)
-    at += length
+    const values = tensor === undefined ? new Float32Array(length) : await checkpoint.read(tensor, 0, length)
+    const taken = rows ? Float32Array.from(rows, (row) => values[row] as number) : values
+    padded.set(taken, at)
+    at += taken.length
   }
   await sink(target.offset, new Uint8Array(padded.buffer))
 }
@@ -90,19 +92,65 @@ async function packMatrix(
   if (scales) await sink(scales.offset, new Uint8Array(rowScales.buffer))
 }
 
-/** A source's rows of `cols` numbers, some at a time. */
+/** A source as rows of `cols` packed numbers, some at a time. */
 async function* slices(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
-  const total = source.shape.reduce((product, n) => product * n, 1)
-  const { transposedBlocks: blocks } = source
+  const { tensor, shape, rows, transposedBlocks: blocks, fold } = source
+  if (tensor === undefined) throw new RangeError('a matrix has no zeros of its own')
+  const total = shape.reduce((product, n) => product * n, 1)
+  const width = shape[1] ?? 1
   if (blocks) {
-    const size = total / blocks
-    for (let block = 0; block < blocks; block++)
-      yield transpose(await checkpoint.read(source.tensor, block * size, size), cols)
+    const taken = rows ? await gatherRows(checkpoint, tensor, rows, width) : undefined
+    const size = (taken?.length ?? total) / blocks
+    for (let block = 0; block < blocks; block++) {
+      const from = block * size
+      const matrix = taken ? taken.subarray(from, from + size) : await checkpoint.read(tensor, from, size)
+      yield transpose(matrix, cols)
+    }
     return
   }
-  const step = Math.max(1, Math.floor(SLICE / cols)) * cols
-  for (let from = 0; from < total; from += step)
-    yield await checkpoint.read(source.tensor, from, Math.min(step, total - from))
+  const step = Math.max(1, Math.floor(SLICE / width))
+  const count = rows?.length ?? total / width
+  for (let from = 0; from < count; from += step) {
+    const length = Math.min(step, count - from)
+    const values = rows
+      ? await gatherRows(checkpoint, tensor, rows.slice(from, from + length), width)
+      : await checkpoint.read(tensor, from * width, length * width)
+    yield fold ? foldColumns(values, width, fold, cols) : values
+  }
+}
+
+/** The named rows of a matrix, one below the other; neighbours are read at once. */
+async function gatherRows(
+  checkpoint: Checkpoint,
+  tensor: string,
+  rows: number[],
+  width: number,
+): Promise<Float32Array> {
+  const result = new Float32Array(rows.length * width)
+  const [low, high] = rows.reduce(([min, max], row) => [Math.min(min, row), Math.max(max, row)], [Infinity, 0])
+  // Permutations stay within a head, so the span is hardly more than what is wanted.
+  const span = await checkpoint.read(tensor, low * width, (high - low + 1) * width)
+  for (const [i, row] of rows.entries())
+    result.set(span.subarray((row - low) * width, (row - low + 1) * width), i * width)
+  return result
+}
+
+/** Adds up column blocks that share a target. */
+function foldColumns(
+  values: Float32Array,
+  width: number,
+  fold: NonNullable<Source['fold']>,
+  cols: number,
+): Float32Array {
+  const rows = values.length / width
+  const result = new Float32Array(rows * cols)
+  for (let r = 0; r < rows; r++)
+    for (const [block, target] of fold.target.entries())
+      for (let c = 0; c < fold.width; c++) {
+        const at = r * cols + target * fold.width + c
+        result[at] = (result[at] as number) + (values[r * width + block * fold.width + c] as number)
+      }
+  return result
 }
 
 /** (rows, n / rows) → (n / rows, rows) */
@@ -148,7 +196,7 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
     const bytes = tokenizer.length
     tensors.push({ name: TOKENIZER_TENSOR, dtype: 'U8', shape: [bytes], offset: plan.bytes, bytes })
   }
-  const header = encodeHeader(packedMetadata(files, plan), tensors)
+  const header = encodeHeader(packedMetadata(files, plan, checkpoint.model.spec.kind), tensors)
   const file = await open(path, 'wx')
   try {
     const write = async (position: number, bytes: Uint8Array) => {
@@ -166,12 +214,13 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
   }
 }
 
-function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {
+function packedMetadata(files: ModelFiles, plan: Plan, kind: string): Record<string, string> {
   const metadata: Record<string, string> = {
     format: FORMAT,
     version: String(PLAN_VERSION),
     type: plan.type,
-    config: JSON.stringify(files.config),
+    // A kind that only the tensor names told must be in the config from here on.
+    config: JSON.stringify({ ...(files.config as object), attention_kind: kind }),
   }
   if (files.generation !== undefined) metadata.generation = JSON.stringify(files.generation)
   if (files.tokenizerConfig !== undefined) metadata.tokenizer_config = JSON.stringify(files.tokenizerConfig)

@@ -3,7 +3,7 @@
  */
 import type { AttentionSpec } from '../attention.ts'
 import type { Config } from '../config.ts'
-import { type LayerSources, type ModelSources, type ModelSpec, mismatch } from '../spec.ts'
+import { type AttentionSources, type ModelSources, type ModelSpec, mismatch, type Source } from '../spec.ts'
 
 /** Widest input of a matrix: keeps the engine's int32 sums of 7 bit × 8 bit products exact. */
 const MAX_WIDTH = 131072
@@ -73,11 +73,18 @@ export function linear(name: string, rows: number, cols: number) {
   return { weight: { tensor: `${name}.weight`, shape: [rows, cols] }, bias: { tensor: `${name}.bias`, shape: [rows] } }
 }
 
+/** As many zeros: a part of a fused bias that a checkpoint does not have. */
+export function zeros(length: number): Source {
+  return { shape: [length] }
+}
+
+/** [f(0), f(1), …] */
+export function range(length: number, f: (i: number) => number): number[] {
+  return Array.from({ length }, (_, i) => f(i))
+}
+
 /** Tensor names of the decoder around the attention; the family adds its own. */
-export function decoderSources(
-  spec: ModelSpec,
-  attention: (prefix: string) => Pick<LayerSources, 'in' | 'inBias' | 'decoder' | 'out' | 'outBias'>,
-): ModelSources {
+export function decoderSources(spec: ModelSpec, attention: (prefix: string) => AttentionSources): ModelSources {
   const { hiddenDim: width, ffnDim, vocabSize } = spec
   const norm = (name: string) => [{ tensor: `${name}.weight`, shape: [width] }]
   return {

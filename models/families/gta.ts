@@ -14,6 +14,7 @@ export const gta: Family = {
   kinds: ['gta'],
   architectures: ['GTAForCausalLM'],
   recognise: (config) => config.has('num_query_heads') && config.has('value_dim'),
+  tensor: 'v_b_proj.weight',
   describe,
 }
 
@@ -57,7 +58,6 @@ function describe(config: Config): ModelDescription {
         },
       ],
       out: [linear(`${prefix}.o_proj`, hidden, nHeads * dim).weight],
-      outBias: [],
     }
   })
   return { spec, sources }

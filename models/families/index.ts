@@ -4,8 +4,12 @@
  */
 import { Config } from '../config.ts'
 import { type ModelDescription, ModelError, show } from '../spec.ts'
+import { deepseek } from './deepseek.ts'
+import { gla } from './gla.ts'
+import { gha, gva } from './grouped-value.ts'
 import { gta } from './gta.ts'
 import { llama } from './llama.ts'
+import { tied } from './tied.ts'
 
 export interface Family {
   name: string
@@ -15,56 +19,58 @@ export interface Family {
   architectures: string[]
   /** Does a config without either look like this family? */
   recognise?(config: Config): boolean
+  /** The end of a tensor name that only its checkpoints have. */
+  tensor?: string
   describe(config: Config): ModelDescription
 }
 
-export const families: readonly Family[] = [gta, llama]
+export const families: readonly Family[] = [gta, gva, gha, tied, gla, deepseek, llama]
 
-/** Reads a parsed config.json. Throws ModelError naming the field that is wrong or not supported. */
-export function describe(value: unknown): ModelDescription {
+/**
+ * Reads a parsed config.json; `tensors` are the names in its checkpoint, if that is at hand. Throws ModelError naming the
+ * field that is wrong or not supported.
+ */
+export function describe(value: unknown, tensors: Iterable<string> = []): ModelDescription {
   const config = new Config(value)
-  const family = familyOf(config)
-  const model = family.describe(config)
+  const model = familyOf(config, [...tensors]).describe(config)
   const kind = config.text('attention_kind')
-  if (kind !== undefined && kind !== model.spec.kind && !isSameSizes(kind, model.spec.kind))
+  if (kind !== undefined && kind !== model.spec.kind && !isWiderName(kind, model.spec.kind))
     throw new ModelError(
-      `"attention_kind" in config.json says ${show(kind)}, its head counts make it "${model.spec.kind}": correct one of them`,
+      `"attention_kind" in config.json must be "${model.spec.kind}" by its head counts, found ${show(kind)}: correct one of them`,
     )
   return model
 }
 
 /** MHA and MQA are GQA with as many, or with one, key-value head: either name is right for them. */
-function isSameSizes(kind: string, found: string): boolean {
+function isWiderName(kind: string, found: string): boolean {
   return kind === 'gqa' && (found === 'mha' || found === 'mqa')
 }
 
-function familyOf(config: Config): Family {
+/**
+ * `attention_kind` wins. Llama's architecture comes last: GTA, tied and GLA checkpoints were saved under its name, and
+ * their fields and tensors say better what they are.
+ */
+function familyOf(config: Config, tensors: string[]): Family {
   const kind = config.text('attention_kind')
   const architectures = config.architectures()
   if (kind !== undefined) {
     const family = families.find((candidate) => candidate.kinds.includes(kind))
     if (family) return family
-    throw unsupported(
-      'attention_kind',
-      kind,
-      families.flatMap((candidate) => candidate.kinds),
-    )
+    throw unsupported('attention_kind', kind, (candidate) => candidate.kinds)
   }
   const named = families.find((family) => family.architectures.some((name) => architectures.includes(name)))
-  // Fields before LlamaForCausalLM: GTA checkpoints were saved with llama's class name too.
-  const looksLike = families.find((family) => family.recognise?.(config))
   if (named && named !== llama) return named
-  if (looksLike) return looksLike
-  if (named) return named
-  throw unsupported(
-    'architectures',
-    architectures,
-    families.flatMap((family) => family.architectures),
-  )
+  const found =
+    families.find((family) => family.recognise?.(config)) ??
+    families.find(({ tensor }) => tensor && tensors.some((name) => name.endsWith(`.self_attn.${tensor}`))) ??
+    named
+  if (found) return found
+  throw unsupported('architectures', architectures, (family) => family.architectures)
 }
 
-function unsupported(field: string, found: unknown, known: string[]): ModelError {
-  return new ModelError(
-    `"${field}" in config.json must be one of ${known.join(', ')}, found ${show(found)}: this model is not supported`,
-  )
+function unsupported(field: string, found: unknown, namesOf: (family: Family) => string[]): ModelError {
+  const known = families.flatMap(namesOf).join(', ')
+  const isExperts = /moe|mixtral/i.test(JSON.stringify(found))
+  const advice = isExperts ? 'mixtures of experts are not supported' : 'this model is not supported'
+  return new ModelError(`"${field}" in config.json must be one of ${known}, found ${show(found)}: ${advice}`)
 }

@@ -24,7 +24,14 @@ function describe(config: Config): ModelDescription {
   const outBias = config.boolean('attention_bias', false)
   const inBias = outBias || config.boolean('qkv_bias', isQwen2)
 
-  const attention = grouped({ maps, kvHeads, headDim: dim, bias: { in: inBias, out: outBias } })
+  const attention = grouped({
+    maps,
+    keyHeads: kvHeads,
+    keyDim: dim,
+    valueHeads: kvHeads,
+    valueDim: dim,
+    bias: { in: inBias, out: outBias },
+  })
   const kind = kvHeads === maps ? 'mha' : kvHeads === 1 ? 'mqa' : 'gqa'
   const spec = decoderSpec(config, kind, attention)
   const sources = decoderSources(spec, (prefix) => {
@@ -35,7 +42,6 @@ function describe(config: Config): ModelDescription {
     return {
       in: [q.weight, k.weight, v.weight],
       inBias: inBias ? [q.bias, k.bias, v.bias] : [],
-      decoder: [],
       out: [o.weight],
       outBias: outBias ? [o.bias] : [],
     }
