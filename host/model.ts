@@ -3,7 +3,6 @@
  * it converts in memory; `generate()` streams text.
  */
 import { stat } from 'node:fs/promises'
-import { totalmem } from 'node:os'
 import {
   type CacheType,
   type ModelDescription,
@@ -19,10 +18,11 @@ import { openPacked } from './convert/packed.ts'
 import { type Engine, greedy, type Sampling } from './engine.ts'
 import { errors } from './errors.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
+import { checkFit } from './fit.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
-import { checkFit, type EngineOptions, openWasmEngine } from './wasm/engine.ts'
+import { type EngineOptions, openWasmEngine } from './wasm/engine.ts'
 
 export interface LoadOptions {
   /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
@@ -60,7 +60,7 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
   try {
     const { model, plan } = source
     const engineOptions = checkOptions(model.spec, plan, options)
-    checkFit(model.spec, plan, engineOptions, totalmem())
+    checkFit(model.spec, plan, engineOptions)
     // The tokenizer first: it fails faster than the weights load.
     const { tokenizer, tokenizerConfig } = source.files
     const text = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)

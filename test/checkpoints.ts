@@ -78,7 +78,9 @@ export function encode(values: ArrayLike<number>, dtype: 'F32' | 'F16' | 'BF16')
 /** All tensors that a config asks for. */
 export function sourcesOf(config: Config): Source[] {
   const { spec, sources } = describe(config)
-  const layers = Array.from({ length: spec.nLayers }, (_, i) => Object.values(sources.layer(i)).flat())
+  const layers = Array.from({ length: spec.nLayers }, (_, i) =>
+    Object.values(sources.layer(i)).flatMap((list: Source[] | undefined) => list ?? []),
+  )
   return [...sources.embed, ...layers.flat(), ...sources.norm, ...sources.head]
 }
 
@@ -88,7 +90,7 @@ export function randomTensors(config: Config, dtype: 'F32' | 'F16' | 'BF16' = 'F
   for (const { tensor, shape } of sourcesOf(config)) {
     const count = shape.reduce((product, n) => product * n, 1)
     const values = Array.from({ length: count }, () => (Math.floor(next() * 255) - 127) / 64)
-    tensors.set(tensor, { dtype, shape, data: encode(values, dtype) })
+    if (tensor !== undefined) tensors.set(tensor, { dtype, shape, data: encode(values, dtype) })
   }
   return tensors
 }

@@ -9,10 +9,13 @@ const config = (name: string) => describe(readJson(new URL(`../models/configs/${
 // name, parameters, as the paper prints them (in 2^20), cache elements per token and layer
 const table5: [string, number, string, number][] = [
   ['160m-mha', 187_460_352, '178.78', 1536],
+  ['160m-mla', 180_923_136, '172.54', 288],
   ['160m-gqa', 166_199_040, '158.50', 384],
   ['160m-gta1', 168_558_336, '160.75', 192],
   ['160m-gta2', 172_101_888, '164.13', 192],
   ['500m-mha', 569_662_720, '543.27', 2560],
+  // The paper prints 342: a misprint of 320 + 32.
+  ['500m-mla', 541_070_080, '516.00', 352],
   ['500m-gqa', 506_699_008, '483.23', 512],
   ['500m-gta3', 510_631_168, '486.98', 192],
   ['500m-gta4', 524_404_480, '500.11', 320],

@@ -35,5 +35,19 @@ export interface Golden {
 }
 
 /** Two-layer models with random f32 weights, one per attention kind; results of a float64 reference. */
-export const kinds = ['mha', 'mqa', 'gqa', 'gta', 'gta-e1', 'gta-multi'] as const
+export const kinds = [
+  'mha',
+  'mqa',
+  'gqa',
+  'gva',
+  'gha',
+  'gha-block',
+  'gta',
+  'gta-e1',
+  'gta-multi',
+  'tied',
+  'mla',
+  'mla-qlora',
+  'gla',
+] as const
 export const readGolden = (kind: string): Golden => readJson(golden(`${kind}/golden.json`))

@@ -5,7 +5,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { greedy, load } from '../host/index.ts'
-import { golden } from './goldens.ts'
+import { golden, kinds } from './goldens.ts'
 
 const ids = Array.from({ length: 150 }, (_, i) => (i * 37 + 11) % 320)
 
@@ -18,7 +18,7 @@ async function logitsInSlices(kind: string, batch: number, options: object): Pro
   }
 }
 
-for (const kind of ['gta', 'gta-multi', 'gqa'])
+for (const kind of kinds)
   for (const type of ['q8', 'f32'] as const)
     test(`${kind} ${type}: prefill at once = token by token = in threes`, async () => {
       const [atOnce, single, threes] = await Promise.all(

@@ -8,9 +8,10 @@ import {
   PAGE_TOKENS,
   PLAN_VERSION,
   planHeader,
-  planLayer,
+  planMatrices,
   planMatrix,
   planModel,
+  planVectors,
 } from '../models/index.ts'
 import { golden, kinds, readJson } from './goldens.ts'
 
@@ -26,16 +27,17 @@ test('both sides declare the same words in the same order', () => {
   const source = engineSource('plan.ts')
   assert.equal(fieldsOf(source, 'Plan'), [...planHeader])
   assert.equal(fieldsOf(source, 'Matrix'), [...planMatrix])
-  // A layer has no class, its accessors stand in order: attnNorm, inMatrix, inBias, …
-  const accessors = [...source.matchAll(/^export function (\w+)\(layer: usize\)/gm)].map(([, name]) => name as string)
+  assert.equal(fieldsOf(source, 'Layer'), [...planVectors])
+  // Matrices are read by number: inMatrix is 0, queryMatrix is 1, …
+  const accessors = [
+    ...source.matchAll(/function (\w+)Matrix\(layer: Layer\): Matrix \{\s+return matrixOf\(layer, (\d+)\)/g),
+  ]
   assert.equal(
-    accessors,
-    planLayer.map((name) => (planMatrixNames.has(name) ? `${name}Matrix` : name)),
+    accessors.map(([, name, index]) => `${index} ${name}`),
+    planMatrices.map((name, index) => `${index} ${name}`),
   )
-  assert.match(source, `const HEADER: usize = ${planHeader.length} * WORD`)
-  assert.match(source, `const MATRIX: usize = ${planMatrix.length} * WORD`)
+  assert.match(source, `const MATRICES: usize = ${planMatrices.length}\n`)
 })
-const planMatrixNames = new Set(['in', 'decoder', 'out', 'gateUp', 'down'])
 
 test('both sides agree on the version and on the page', () => {
   assert.match(engineSource('plan.ts'), `PLAN_VERSION: u32 = ${PLAN_VERSION}\n`)

@@ -1,14 +1,18 @@
 /** gta inspect: what a model is and what it costs, without loading it. */
 import {
+  type AttentionSpec,
+  type CacheType,
+  type Cost,
   cacheBytes,
   cost,
   disassemble,
   type ModelSpec,
   planModel,
   projectionWidths,
-  slotOf,
+  type View,
+  type WeightType,
 } from '../../models/index.ts'
-import { cacheTypes, defaultModel, describeModel, weightTypes } from '../index.ts'
+import { cacheTypes, defaultModel, describeModel, largestContext, weightTypes } from '../index.ts'
 import { printJson } from './open.ts'
 import { type Arguments, type Command, common, modelOptions } from './options.ts'
 import { megabytes } from './progress.ts'
@@ -49,12 +53,19 @@ async function execute(args: Arguments): Promise<void> {
   const kv = cacheBytes(spec, cache, context)
   const document = {
     kind: spec.kind,
+    maps: spec.attention.maps,
     ...counted,
     parametersMi: counted.parameters / 2 ** 20,
     cacheType: cache,
     context,
     cacheBytes: kv.elements,
     cacheScaleBytes: kv.scales,
+    cacheAt: CONTEXTS.map((tokens) => ({ context: tokens, ...cacheBytes(spec, cache, tokens) })),
+    fits: MEMORIES.map((memoryBytes) => ({
+      memoryBytes,
+      type,
+      context: largestContext(facts.model, type, cache, memoryBytes),
+    })),
     packedType: facts.plan?.type ?? null,
     spec,
   }
@@ -62,30 +73,38 @@ async function execute(args: Arguments): Promise<void> {
   else process.stdout.write(`${describeForPeople(path, spec, document).join('\n')}\n`)
 }
 
-interface Counted extends ReturnType<typeof cost> {
-  cacheType: string
+/** Contexts to count the cache for, and memories of boards. */
+const CONTEXTS = [512, 2048, 8192, 32768]
+const MEMORIES = [2, 4, 8, 16].map((gibibytes) => gibibytes * 2 ** 30)
+
+interface Counted extends Cost {
+  cacheType: CacheType
   context: number
   cacheBytes: number
   cacheScaleBytes: number
+  cacheAt: { context: number; elements: number; scales: number }[]
+  fits: { memoryBytes: number; type: WeightType; context: number }[]
 }
 
 function describeForPeople(path: string, spec: ModelSpec, counted: Counted): string[] {
   const { attention } = spec
   const { q, row, gate } = projectionWidths(attention)
-  const slots = Object.entries(attention.slots).map(([name, { heads, dim }]) => `${name} ${heads} × ${dim}`)
+  const number = (n: number) => n.toLocaleString('en')
+  const perToken = spec.nLayers * (counted.attentionLinearMacs + counted.ffnMacs) + counted.headMacs
   const rows: [string, string][] = [
     ['model', path],
-    [
-      'attention',
-      `${spec.kind}: ${attention.maps} maps, key ${slotOf(attention, attention.key).heads} × ${attention.key.dim}, value ${slotOf(attention, attention.value).heads} × ${attention.value.dim}`,
-    ],
-    ['cache row', `┃ ${slots.join(' ┃ ')} ┃  ${counted.cacheElements} numbers per token and layer`],
-    ['projection', `q ${q} | row ${row}${gate ? ` | gate ${gate}` : ''}`],
+    ['attention', `${spec.kind}: ${attention.maps} maps ${describeViews(attention)}`],
+    ['cache row', drawRow(attention)],
+    ['', `${counted.cacheElements} numbers per token and layer`],
+    ['projection', `${attention.query ? 'low-rank ' : ''}q ${q} | row ${row}${gate ? ` | gate ${gate}` : ''}`],
     [
       'shape',
       `${spec.nLayers} layers, hidden ${spec.hiddenDim}, feed-forward ${spec.ffnDim}, vocabulary ${spec.vocabSize}, context ${spec.maxContext}`,
     ],
-    ['parameters', `${counted.parameters.toLocaleString('en')} (${(counted.parameters / 2 ** 20).toFixed(2)} Mi)`],
+    [
+      'parameters',
+      `${number(counted.parameters)} (${(counted.parameters / 2 ** 20).toFixed(2)} Mi, as the paper prints them)`,
+    ],
     [
       'weights',
       Object.entries(counted.weightBytes)
@@ -93,13 +112,46 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
         .join(', '),
     ],
     [
-      'cache',
-      `${counted.cacheType} at ${counted.context} tokens ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales`,
+      'work',
+      `${number(perToken)} multiply-adds per token, and ${number(spec.nLayers * counted.attentionPairMacs)} for each token before it`,
     ],
     [
-      'work',
-      `${(counted.attentionLinearMacs + counted.ffnMacs).toLocaleString('en')} MAC per token and layer, ${counted.attentionPairMacs} per token pair`,
+      '',
+      `per layer: attention ${number(counted.attentionLinearMacs)}, feed-forward ${number(counted.ffnMacs)}, ${number(counted.attentionPairMacs)} per token pair`,
     ],
+    [
+      'cache',
+      `${counted.cacheType}, ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales at ${number(counted.context)} tokens`,
+    ],
+    ['', counted.cacheAt.map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales)}`).join('   ')],
+    ['room for', `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(spec.maxContext)})`],
   ]
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}`)
+}
+
+function describeFit({ memoryBytes, type, context }: Counted['fits'][number]): string {
+  const gigabytes = `${memoryBytes / 2 ** 30} GB:`
+  return context === 0 ? `${gigabytes} not the ${type} weights` : `${gigabytes} ${context.toLocaleString('en')} tokens`
+}
+
+/** 'score k[64], average latent[128], value decoder × 2, sigmoid gate' */
+function describeViews({ key, value, query, encoder, decoder, gate, outDim }: AttentionSpec): string {
+  const view = ({ slot, dim }: View) => `${slot}[${dim}]`
+  const parts = [`score ${key.map(view).join(' + ')}`, `average ${view(value)}`]
+  if (query) parts.unshift(`low-rank query of ${query.rank}`)
+  if (encoder) parts.push(`encoder ${encoder.inDim} → ${key[0]?.dim}`)
+  if (decoder)
+    parts.push(
+      `value decoder ${value.dim} → ${outDim}${decoder.repeat ? ` with ${decoder.repeat} cop${decoder.repeat > 1 ? 'ies' : 'y'}` : ''}`,
+    )
+  if (gate) parts.push(`${gate} gate`)
+  return parts.join(', ')
+}
+
+/** ┃ k 1 × 64 rope ┃ latent 1 × 128 ┃ */
+function drawRow({ slots }: AttentionSpec): string {
+  const drawn = Object.entries(slots).map(([name, { heads, dim, rope, norm }]) =>
+    [`${name} ${heads} × ${dim}`, norm && 'norm', rope && 'rope'].filter(Boolean).join(' '),
+  )
+  return `┃ ${drawn.join(' ┃ ')} ┃`
 }

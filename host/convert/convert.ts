@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { cost, describe, type ModelDescription, type Plan, planModel, type WeightType } from '../../models/index.ts'
 import { errors } from '../errors.ts'
-import { checkFit } from '../wasm/engine.ts'
+import { checkFit } from '../fit.ts'
 import { Checkpoint, readJson, readModelFiles } from './checkpoint.ts'
 import { writePacked } from './pack.ts'
 import { openPacked } from './packed.ts'

@@ -6,11 +6,13 @@
 import { Worker } from 'node:worker_threads'
 import {
   type CacheType,
-  cacheBytes,
+  keyDim,
   type ModelSpec,
   PAGE_TOKENS,
   type Plan,
   pageBytes,
+  projectionWidths,
+  queryDim,
   roundUp,
 } from '../../models/index.ts'
 import type { Engine, Row, Sampling } from '../engine.ts'
@@ -42,31 +44,17 @@ export interface EngineMemory {
   bytes: number
 }
 
-/** What an engine will reserve, roughly: exact for weights and cache, and the scratch that grows with options. */
+/** What an engine will reserve: exact for weights and cache; scratch and logits with a little to spare. */
 export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptions): number {
   const { context, cache, maxRows, maxLogits, conversations } = options
   const pages = Math.ceil(context / PAGE_TOKENS) * conversations
   const { attention, hiddenDim, ffnDim, vocabSize } = spec
-  const outWidth = attention.maps * attention.outDim
-  const scratchPerRow = 4 * (4 * hiddenDim + 4 * ffnDim + 8 * outWidth)
-  return plan.bytes + pages * pageBytes(spec, cache) + maxRows * scratchPerRow + vocabSize * (4 * maxLogits + 8)
-}
-
-/** Refuses before anything is read what cannot fit the engine's address space or this machine. */
-export function checkFit(spec: ModelSpec, plan: Plan, options: EngineOptions, machineBytes: number): void {
-  const needed = estimateMemory(spec, plan, options)
-  const kv = cacheBytes(spec, options.cache, options.context)
-  const what = `the model (${plan.type} weights ${gigabytes(plan.bytes)}, ${options.cache} cache for ${options.context} tokens ${gigabytes(kv.elements + kv.scales)})`
-  if (needed > MAX_MEMORY)
-    throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice(plan, options)}`)
-  if (needed > machineBytes)
-    throw errors.tooLarge(what, needed, machineBytes, `that is this machine's memory; ${advice(plan, options)}`)
-}
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`
-
-function advice(plan: Plan, options: EngineOptions): string {
-  return plan.type === 'f32' ? 'use --type q8' : options.cache === 'f32' ? 'use --cache int8' : 'use a smaller -c'
+  const { q, row, gate } = projectionWidths(attention)
+  const heads = attention.maps * (queryDim(attention) + keyDim(attention) + attention.value.dim + attention.outDim)
+  const scratchPerRow = 4 * (3 * hiddenDim + 4 * ffnDim + q + row + gate + 3 * heads)
+  return (
+    WEIGHTS + plan.bytes + pages * pageBytes(spec, cache) + maxRows * scratchPerRow + vocabSize * (4 * maxLogits + 8)
+  )
 }
 
 /** Memory with the plan in place and everything laid out; the weights are still to be loaded at `WEIGHTS`. */
@@ -92,12 +80,7 @@ export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: En
     options.cache === 'int8' ? 1 : 0,
   )
   if (end > MAX_MEMORY)
-    throw errors.tooLarge(
-      'the model',
-      end,
-      MAX_MEMORY,
-      `that is the address space of one engine; ${advice(plan, options)}`,
-    )
+    throw errors.tooLarge('the model', end, MAX_MEMORY, 'that is the address space of one engine; use a smaller -c')
   try {
     memory.grow(Math.max(0, pagesFor(end) - pagesFor(start)))
   } catch {

@@ -1,0 +1,47 @@
+/** Will it fit? Counted from the plan before anything is read. */
+import { totalmem } from 'node:os'
+import {
+  type CacheType,
+  cacheBytes,
+  type ModelDescription,
+  type ModelSpec,
+  PAGE_TOKENS,
+  type Plan,
+  pageBytes,
+  planModel,
+  type WeightType,
+} from '../models/index.ts'
+import { errors } from './errors.ts'
+import { type EngineOptions, estimateMemory, MAX_MEMORY } from './wasm/engine.ts'
+
+/** What the system, Node and its heap take of a board's memory; an estimate, on the careful side. */
+const SYSTEM_BYTES = 400e6
+
+/** Refuses what cannot fit the engine's address space or this machine. */
+export function checkFit(spec: ModelSpec, plan: Plan, options: EngineOptions, machineBytes = totalmem()): void {
+  const needed = estimateMemory(spec, plan, options)
+  const kv = cacheBytes(spec, options.cache, options.context)
+  const what = `the model (${plan.type} weights ${gigabytes(plan.bytes)}, ${options.cache} cache for ${options.context} tokens ${gigabytes(kv.elements + kv.scales)})`
+  const advice =
+    plan.type === 'f32' ? 'use --type q8' : options.cache === 'f32' ? 'use --cache int8' : 'use a smaller -c'
+  if (needed > MAX_MEMORY)
+    throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)
+  if (needed > machineBytes)
+    throw errors.tooLarge(what, needed, machineBytes, `that is this machine's memory; ${advice}`)
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`
+
+/** The longest context that a machine with so much memory can hold, whatever the model was made for; 0: not even the weights. */
+export function largestContext(
+  model: ModelDescription,
+  type: WeightType,
+  cache: CacheType,
+  machineBytes: number,
+): number {
+  const plan = planModel(model, type)
+  const options = { context: 0, cache, maxRows: 64, maxLogits: 1, conversations: 1 }
+  const left = Math.min(machineBytes - SYSTEM_BYTES, MAX_MEMORY) - estimateMemory(model.spec, plan, options)
+  const pages = Math.floor(left / pageBytes(model.spec, cache))
+  return Math.max(0, pages * PAGE_TOKENS)
+}

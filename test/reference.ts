@@ -1,0 +1,217 @@
+/**
+ * A literal f64 transcription of every attention kind, from config.json and checkpoint tensors, that shares nothing with
+ * models/: per-head loops, keys and values written out, no cache, no absorption, no folding. Slow and plain on purpose.
+ */
+
+export type Weights = Map<string, { shape: number[]; data: Float32Array }>
+type Config = Record<string, unknown>
+type Rows = Float64Array[]
+
+/** Logits (tokens, vocabSize) of a whole text. */
+export function referenceLogits(config: Config, weights: Weights, ids: number[]): Rows {
+  const eps = Number(config.rms_norm_eps)
+  const embedding = tensor(weights, 'model.embed_tokens.weight')
+  const width = Number(config.hidden_size)
+  const x: Rows = ids.map((id) => Float64Array.from(embedding.data.subarray(id * width, (id + 1) * width)))
+  for (let layer = 0; layer < Number(config.num_hidden_layers); layer++) {
+    const name = `model.layers.${layer}`
+    const mlp = (part: string, rows: Rows) => linear(weights, `${name}.mlp.${part}_proj`, rows)
+    const attended = attention(config, weights, `${name}.self_attn`, norm(weights, `${name}.input_layernorm`, x, eps))
+    addRows(x, attended)
+    const z = norm(weights, `${name}.post_attention_layernorm`, x, eps)
+    const up = mlp('up', z)
+    const gated = mlp('gate', z).map((row, t) => row.map((g, i) => (g / (1 + Math.exp(-g))) * at(up[t], i)))
+    addRows(x, mlp('down', gated))
+  }
+  const last = norm(weights, 'model.norm', x, eps)
+  return linear(weights, weights.has('lm_head.weight') ? 'lm_head' : 'model.embed_tokens', last)
+}
+
+/** How GTA's value decoder is applied: to the average of the latents, or to every latent before it. Both are the same. */
+export type GtaOrder = 'decode-then-attend' | 'attend-then-decode'
+
+export function attention(config: Config, weights: Weights, name: string, x: Rows, order?: GtaOrder): Rows {
+  const project = (part: string, rows = x) => linear(weights, `${name}.${part}`, rows)
+  const theta = Number(config.rope_theta ?? 10000)
+  const number = (field: string, fallback?: number) => Number(config[field] ?? fallback)
+  const nHeads = number('num_attention_heads')
+  const kind = String(config.attention_kind)
+
+  if (kind === 'gta') {
+    const [maps, d, latentDim] = [number('num_query_heads'), number('head_dim'), number('value_dim')]
+    const [keyHeads, valueHeads] = [number('num_key_heads'), number('num_value_heads')]
+    const [q, k, c] = [project('q_proj'), project('k_proj'), project('v_proj')]
+    const width = number('hidden_size') / maps
+    const flat = tensor(weights, `${name}.v_b_proj.weight`).data
+    const decode = (map: number) => (row: Float64Array) =>
+      Float64Array.from({ length: width }, (_, b) => {
+        let sum = at(row, b % latentDim)
+        for (let a = 0; a < latentDim; a++) sum += at(row, a) * at(flat, (map * latentDim + a) * width + b)
+        return sum
+      })
+    const heads = Array.from({ length: maps }, (_, map) => {
+      const queries = rope(part(q, map * d, d), theta)
+      const keys = rope(part(k, Math.floor((map * keyHeads) / maps) * d, d), theta)
+      const latents = part(c, Math.floor((map * valueHeads) / maps) * latentDim, latentDim)
+      return order === 'attend-then-decode'
+        ? attend(queries, keys, latents, d ** -0.5).map(decode(map))
+        : attend(queries, keys, latents.map(decode(map)), d ** -0.5)
+    })
+    const gate = project('g_proj')
+    return project(
+      'o_proj',
+      join(heads).map((row, t) => row.map((u, i) => u / (1 + Math.exp(-at(gate[t], i))))),
+    )
+  }
+
+  if (kind === 'mla') {
+    const [plain, turned, dv, rank] = [
+      number('qk_nope_head_dim'),
+      number('qk_rope_head_dim'),
+      number('v_head_dim'),
+      number('kv_lora_rank'),
+    ]
+    const q = config.q_lora_rank
+      ? project('q_b_proj', norm(weights, `${name}.q_a_layernorm`, project('q_a_proj'), 1e-6))
+      : project('q_proj')
+    const low = project('kv_a_proj_with_mqa')
+    const kv = project('kv_b_proj', norm(weights, `${name}.kv_a_layernorm`, part(low, 0, rank), 1e-6))
+    const turn = config.rope_interleave === false ? rope : ropeInterleaved
+    const sharedKey = turn(part(low, rank, turned), theta)
+    const heads = Array.from({ length: nHeads }, (_, h) => {
+      const own = part(q, h * (plain + turned), plain + turned)
+      const queries = join([part(own, 0, plain), turn(part(own, plain, turned), theta)])
+      const block = part(kv, h * (plain + dv), plain + dv)
+      return attend(queries, join([part(block, 0, plain), sharedKey]), part(block, plain, dv), (plain + turned) ** -0.5)
+    })
+    return project('o_proj', join(heads))
+  }
+
+  const d = number('head_dim', number('hidden_size') / nHeads)
+  if (kind === 'tied') {
+    const [turned, kvHeads] = [number('rope_dim', d / 2), number('num_key_value_heads')]
+    const [q, kv, sharedKey] = [project('q_proj'), project('kv_proj'), rope(project('W_rope_k'), theta)]
+    const heads = Array.from({ length: nHeads }, (_, h) => {
+      const own = part(q, h * d, d)
+      const state = part(kv, Math.floor((h * kvHeads) / nHeads) * d, d)
+      const queries = join([part(own, 0, d - turned), rope(part(own, d - turned, turned), theta)])
+      return attend(queries, join([part(state, 0, d - turned), sharedKey]), state, d ** -0.5)
+    })
+    return project('o_proj', join(heads))
+  }
+
+  if (kind === 'gla') {
+    const turned = number('qk_rope_dim')
+    const eps = number('rms_norm_eps')
+    const q = project('W_uQ_rope', norm(weights, `${name}.q_norm`, project('W_dQ'), eps))
+    const low = project('W_dKV')
+    const sharedKey = rope(part(low, 4 * d, turned), theta)
+    const kv = [0, 1].map((g) =>
+      project(`W_ukv_${g + 1}`, norm(weights, `${name}.kv_norm_${g + 1}`, part(low, g * 2 * d, 2 * d), eps)),
+    )
+    const heads = Array.from({ length: nHeads }, (_, h) => {
+      const group = h < nHeads / 2 ? 0 : 1
+      const own = part(q, h * (d + turned), d + turned)
+      const queries = join([part(own, 0, d), rope(part(own, d, turned), theta)])
+      const block = part(kv[group] as Rows, (h - (group * nHeads) / 2) * 2 * d, 2 * d)
+      return attend(queries, join([part(block, 0, d), sharedKey]), part(block, d, d), (d + turned) ** -0.5)
+    })
+    return project('o_proj', join(heads))
+  }
+
+  const kvHeads = number('num_key_value_heads', nHeads)
+  const [maps, keyHeads, valueHeads] = [
+    number('num_query_heads', nHeads),
+    number('num_key_heads', kvHeads),
+    number('num_value_heads', kvHeads),
+  ]
+  const [q, k, v] = [project('q_proj'), project('k_proj'), project('v_proj')]
+  const heads = Array.from({ length: nHeads }, (_, h) => {
+    const map = Math.floor(h / (nHeads / maps))
+    const value = config.value_head_map === 'stride' ? h % valueHeads : Math.floor(h / (nHeads / valueHeads))
+    const queries = rope(part(q, map * d, d), theta)
+    const keys = rope(part(k, Math.floor(map / (maps / keyHeads)) * d, d), theta)
+    return attend(queries, keys, part(v, value * d, d), d ** -0.5)
+  })
+  return project('o_proj', join(heads))
+}
+
+function tensor(weights: Weights, name: string) {
+  const found = weights.get(name)
+  if (!found) throw new Error(`the reference needs ${name}`)
+  return found
+}
+
+const at = (list: ArrayLike<number> | undefined, i: number) => list?.[i] as number
+
+/** y = W x + b, b where there is one. */
+function linear(weights: Weights, name: string, rows: Rows): Rows {
+  const { shape, data } = tensor(weights, `${name}.weight`)
+  const [outs = 0, ins = 0] = shape
+  const bias = weights.get(`${name}.bias`)?.data
+  return rows.map((x) =>
+    Float64Array.from({ length: outs }, (_, o) => {
+      let sum = bias ? at(bias, o) : 0
+      for (let i = 0; i < ins; i++) sum += at(data, o * ins + i) * at(x, i)
+      return sum
+    }),
+  )
+}
+
+function norm(weights: Weights, name: string, rows: Rows, eps: number): Rows {
+  const { data } = tensor(weights, `${name}.weight`)
+  return rows.map((x) => {
+    const factor = 1 / Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length + eps)
+    return x.map((value, i) => value * factor * at(data, i))
+  })
+}
+
+/** Half layout: entries i and i + r/2 are a pair. */
+function rope(rows: Rows, theta: number): Rows {
+  return rows.map((x, t) => {
+    const half = x.length / 2
+    return x.map((value, i) => {
+      const angle = t * theta ** ((-2 * (i % half)) / x.length)
+      const other = i < half ? -at(x, i + half) : at(x, i - half)
+      return value * Math.cos(angle) + other * Math.sin(angle)
+    })
+  })
+}
+
+/** Neighbours 2i and 2i + 1 are a pair. */
+function ropeInterleaved(rows: Rows, theta: number): Rows {
+  return rows.map((x, t) =>
+    x.map((value, i) => {
+      const angle = t * theta ** ((-2 * Math.floor(i / 2)) / x.length)
+      const other = i % 2 === 0 ? -at(x, i + 1) : at(x, i - 1)
+      return value * Math.cos(angle) + other * Math.sin(angle)
+    }),
+  )
+}
+
+/** One causal head. */
+function attend(queries: Rows, keys: Rows, values: Rows, scale: number): Rows {
+  return queries.map((q, t) => {
+    const scores = keys.slice(0, t + 1).map((key) => scale * key.reduce((sum, value, i) => sum + value * at(q, i), 0))
+    const peak = Math.max(...scores)
+    const weights = scores.map((score) => Math.exp(score - peak))
+    const total = weights.reduce((sum, weight) => sum + weight, 0)
+    const result = new Float64Array(values[0]?.length ?? 0)
+    for (const [s, weight] of weights.entries())
+      for (let i = 0; i < result.length; i++) result[i] = at(result, i) + (weight / total) * at(values[s], i)
+    return result
+  })
+}
+
+const part = (rows: Rows, from: number, length: number): Rows => rows.map((row) => row.subarray(from, from + length))
+
+/** Side by side. */
+function join(lists: Rows[]): Rows {
+  return (lists[0] as Rows).map((_, t) =>
+    Float64Array.from(lists.flatMap((rows) => Array.from(rows[t] as Float64Array))),
+  )
+}
+
+function addRows(x: Rows, y: Rows): void {
+  for (const [t, row] of x.entries()) for (let i = 0; i < row.length; i++) row[i] = at(row, i) + at(y[t], i)
+}
