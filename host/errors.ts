@@ -33,9 +33,6 @@ export class GtaError extends Error {
 }
 
 const gb = (bytes: number) => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`)
-const list = (names: string[]) =>
-  names.length > 12 ? `${names.slice(0, 12).join(', ')} and ${names.length - 12} more` : names.join(', ')
-
 export const errors = {
   notFound: (path: string) =>
     new GtaError(
@@ -64,7 +61,7 @@ export const errors = {
   missingTensors: (path: string, names: string[]) =>
     new GtaError(
       'BAD_TENSOR',
-      `"${path}" must hold ${names.length} more tensor${names.length === 1 ? '' : 's'} for its config.json, missing: ${list(names)}. Is the download complete, and does config.json belong to these weights?`,
+      `"${path}" must hold ${names.length} more tensor${names.length === 1 ? '' : 's'} for its config.json, missing: ${names.join(', ')}. Is the download complete, and does config.json belong to these weights?`,
     ),
   wrongTensor: (name: string, expected: string, found: string) =>
     new GtaError(

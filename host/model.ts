@@ -49,6 +49,8 @@ interface Source {
   model: ModelDescription
   files: ModelFiles
   plan: Plan
+  /** Tensors of the checkpoint that the model does not use. */
+  unused: string[]
   load(target: Uint8Array): Promise<void>
   close(): Promise<void>
 }
@@ -65,7 +67,7 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
     const { tokenizer, tokenizerConfig } = source.files
     const text = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
     const engine = await openWasmEngine({ spec: model.spec, plan, options: engineOptions, load: source.load })
-    return new Model(name, model, source.files, plan, engineOptions, engine, text)
+    return new Model(name, source, engineOptions, engine, text)
   } finally {
     await source.close()
   }
@@ -81,7 +83,14 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
     const plan = planModel(checkpoint.model, type ?? 'q8')
     const load = (target: Uint8Array) =>
       packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset), { signal, onProgress })
-    return { model: checkpoint.model, files, plan, load, close: () => checkpoint.close() }
+    return {
+      model: checkpoint.model,
+      files,
+      plan,
+      unused: checkpoint.unused,
+      load,
+      close: () => checkpoint.close(),
+    }
   }
   const packed = await openPacked(path)
   const { model, files, plan } = packed
@@ -94,7 +103,7 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
     )
   }
   const load = (target: Uint8Array) => packed.readWeights(target, (done) => onProgress?.({ done, total: plan.bytes }))
-  return { model, files, plan, load, close: packed.close }
+  return { model, files, plan, unused: [], load, close: packed.close }
 }
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): EngineOptions {
@@ -127,6 +136,8 @@ export class Model {
   /** What generation_config.json recommends. */
   readonly recommended: Partial<Sampling>
   readonly tokenizer: Tokenizer | undefined
+  /** Tensors of the checkpoint that the model does not use: harmless, or a sign of the wrong config.json. */
+  readonly unusedTensors: string[]
   /** Weight bytes that one decoded token reads. */
   readonly bytesPerToken: number
   readonly engine: Engine
@@ -136,14 +147,13 @@ export class Model {
   /** Use `load()`. */
   constructor(
     path: string,
-    model: ModelDescription,
-    files: ModelFiles,
-    plan: Plan,
+    { model, files, plan, unused }: Pick<Source, 'model' | 'files' | 'plan' | 'unused'>,
     options: EngineOptions,
     engine: Engine,
     tokenizer: Tokenizer | undefined,
   ) {
     this.path = path
+    this.unusedTensors = unused
     this.spec = model.spec
     this.weightType = plan.type
     this.cacheType = options.cache

@@ -1,7 +1,7 @@
 /** gta convert: a Hugging Face directory to one packed .gta file. */
 import { basename, resolve } from 'node:path'
 import { convert as convertModel, weightTypes } from '../index.ts'
-import { interruptSignal, printJson } from './open.ts'
+import { interruptSignal, printJson, warnUnused } from './open.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 import { megabytes, Progress } from './progress.ts'
 
@@ -34,7 +34,7 @@ async function execute(args: Arguments): Promise<void> {
     signal: interruptSignal(),
     onProgress: progress.update,
   }).finally(() => progress.end())
-  for (const name of result.unused) process.stderr.write(`warning: tensor "${name}" is not used by this model\n`)
+  warnUnused(result.unused)
   if (args.flag('json')) printJson(result)
   else process.stdout.write(`${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n`)
 }

@@ -8,7 +8,7 @@ import { megabytes, Progress } from './progress.ts'
 export async function openModel(args: Arguments, signal: AbortSignal, options: LoadOptions = {}): Promise<Model> {
   const progress = new Progress('loading', megabytes)
   try {
-    return await load(args.modelPath() ?? defaultModel, {
+    const model = await load(args.modelPath() ?? defaultModel, {
       type: args.oneOf('type', weightTypes),
       cache: args.oneOf('cache', cacheTypes),
       context: args.whole('ctx-size', 1),
@@ -16,9 +16,15 @@ export async function openModel(args: Arguments, signal: AbortSignal, options: L
       onProgress: progress.update,
       ...options,
     })
+    warnUnused(model.unusedTensors)
+    return model
   } finally {
     progress.end()
   }
+}
+
+export function warnUnused(names: string[]): void {
+  for (const name of names) process.stderr.write(`gta: warning: tensor "${name}" is not used by this model\n`)
 }
 
 /** The prompt of -p, -f or --tokens; undefined if none was given. */

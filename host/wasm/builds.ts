@@ -15,14 +15,18 @@ export const builds: readonly Build[] = [
   { name: 'strict-simd', file: 'engine-strict.wasm', needs: 'SIMD and shared memory' },
 ]
 
+/** With asserts, for tests; never chosen. */
+export const debugBuild: Build = { name: 'debug', file: 'engine-debug.wasm', needs: 'SIMD and shared memory' }
+
 /** Sources run from host/wasm/, the bundle from dist/ itself: the modules are in dist/ for both. */
 export const distUrl = new URL(import.meta.url.endsWith('.ts') ? '../../dist/' : './', import.meta.url)
 
-/** Compiles the best build that runs here. */
-export async function chooseBuild(): Promise<{ build: Build; module: WebAssembly.Module }> {
-  for (const build of builds) {
+/** Compiles the best build that runs here, or the one that is asked for. */
+export async function chooseBuild(wanted?: Build): Promise<{ build: Build; module: WebAssembly.Module }> {
+  const candidates = wanted ? [wanted] : builds
+  for (const build of candidates) {
     const bytes = new Uint8Array(await readFile(new URL(build.file, distUrl)))
     if (WebAssembly.validate(bytes)) return { build, module: await WebAssembly.compile(bytes) }
   }
-  throw errors.noBuild(builds.map(({ needs }) => needs).join(' or '))
+  throw errors.noBuild(candidates.map(({ needs }) => needs).join(' or '))
 }

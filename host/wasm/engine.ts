@@ -17,7 +17,7 @@ import {
 } from '../../models/index.ts'
 import type { Engine, Row, Sampling } from '../engine.ts'
 import { errors } from '../errors.ts'
-import { chooseBuild } from './builds.ts'
+import { type Build, chooseBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 import * as protocol from './protocol.ts'
 
@@ -122,12 +122,14 @@ export interface WasmEngineInput {
   spec: ModelSpec
   plan: Plan
   options: EngineOptions
+  /** Default: the best that runs here. */
+  build?: Build
   /** Fills the engine's memory with the packed tensors of the plan. */
   load(target: Uint8Array): Promise<void>
 }
 
-export async function openWasmEngine({ spec, plan, options, load }: WasmEngineInput): Promise<Engine> {
-  const { build, module } = await chooseBuild()
+export async function openWasmEngine({ spec, plan, options, build: wanted, load }: WasmEngineInput): Promise<Engine> {
+  const { build, module } = await chooseBuild(wanted)
   const engineMemory = layoutMemory(module, plan, options)
   await load(weightsOf(engineMemory, plan))
   return new WasmEngine(`wasm ${build.name}, 1 thread`, module, engineMemory, spec, plan, options)

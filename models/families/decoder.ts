@@ -3,7 +3,15 @@
  */
 import type { AttentionSpec } from '../attention.ts'
 import type { Config } from '../config.ts'
-import { type AttentionSources, type ModelSources, type ModelSpec, mismatch, type Source } from '../spec.ts'
+import {
+  type AttentionSources,
+  ModelError,
+  type ModelSources,
+  type ModelSpec,
+  mismatch,
+  type Source,
+  show,
+} from '../spec.ts'
 
 /** Widest input of a matrix: keeps the engine's int32 sums of 7 bit × 8 bit products exact. */
 const MAX_WIDTH = 131072
@@ -14,7 +22,7 @@ export function decoderSpec(config: Config, kind: string, attention: AttentionSp
   config.require('mlp_bias', false)
   config.require('partial_rotary_factor', 1)
   if (config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
-  config.require('quantization_config', undefined)
+  refuseQuantised(config)
   const vocabSize = config.integer('vocab_size')
   const rope = config.rope()
   return {
@@ -31,6 +39,15 @@ export function decoderSpec(config: Config, kind: string, attention: AttentionSp
     bos: config.tokenIds('bos_token_id', vocabSize)[0],
     eos: config.tokenIds('eos_token_id', vocabSize),
   }
+}
+
+/** fp8 and packed int4 checkpoints: their numbers mean nothing without their own scales. */
+function refuseQuantised(config: Config): void {
+  if (!config.has('quantization_config')) return
+  const method = config.child('quantization_config').value('quant_method')
+  throw new ModelError(
+    `"quantization_config" in config.json must be absent, found ${show(method ?? config.value('quantization_config'))}: quantised checkpoints (fp8, packed int4, …) are not supported, use the original weights`,
+  )
 }
 
 export function hiddenDim(config: Config): number {

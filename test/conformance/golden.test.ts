@@ -1,5 +1,5 @@
 /**
- * Every attention kind against its float64 reference, in every way of feeding it: the prompt at once, token by token,
+ * Every attention kind in every build against its float64 reference, in every way of feeding it: the prompt at once, token by token,
  * in slices of 3, and three conversations interleaved. f32: logits within 1e-4, the same greedy tokens.
  */
 import { test } from 'uvu'
@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert'
 import { Checkpoint, readModelFiles } from '../../host/convert/checkpoint.ts'
 import { packTensors } from '../../host/convert/pack.ts'
 import { type Engine, greedy, type Row } from '../../host/engine.ts'
+import { type Build, builds, debugBuild } from '../../host/wasm/builds.ts'
 import { openWasmEngine } from '../../host/wasm/engine.ts'
 import { planModel } from '../../models/index.ts'
 import { type GoldenCase, golden, kinds, readGolden, worst } from '../goldens.ts'
@@ -14,14 +15,14 @@ import { type GoldenCase, golden, kinds, readGolden, worst } from '../goldens.ts
 const TOLERANCE = 1e-4
 const CONVERSATIONS = 3
 
-async function openGolden(kind: string): Promise<Engine> {
+async function openGolden(kind: string, build: Build): Promise<Engine> {
   const directory = golden(kind)
   const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
   const { model } = checkpoint
   const plan = planModel(model, 'f32')
   const options = { context: 128, cache: 'f32' as const, maxRows: 128, maxLogits: 3, conversations: CONVERSATIONS }
   const load = (target: Uint8Array) => packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset))
-  return openWasmEngine({ spec: model.spec, plan, options, load }).finally(() => checkpoint.close())
+  return openWasmEngine({ spec: model.spec, plan, options, build, load }).finally(() => checkpoint.close())
 }
 
 const rowsOf = (ids: number[], conversation: number): Row[] =>
@@ -76,18 +77,19 @@ async function checkInterleaved(engine: Engine, kind: string, cases: GoldenCase[
   assert.is(compared.size, 2 * cases.length)
 }
 
-for (const kind of kinds)
-  test(`${kind} equals its reference at once, step by step, in threes and interleaved`, async () => {
-    const engine = await openGolden(kind)
-    try {
-      const { cases } = readGolden(kind)
-      assert.is(cases.length, CONVERSATIONS)
-      for (const [i, one] of cases.entries())
-        for (const slice of [128, 1, 3]) await check(engine, `${kind}, case ${i}, slices of ${slice}`, one, slice)
-      await checkInterleaved(engine, kind, cases)
-    } finally {
-      await engine.close()
-    }
-  })
+for (const build of [...builds, debugBuild])
+  for (const kind of kinds)
+    test(`${kind}, ${build.name} equals its reference at once, step by step, in threes and interleaved`, async () => {
+      const engine = await openGolden(kind, build)
+      try {
+        const { cases } = readGolden(kind)
+        assert.is(cases.length, CONVERSATIONS)
+        for (const [i, one] of cases.entries())
+          for (const slice of [128, 1, 3]) await check(engine, `${kind}, case ${i}, slices of ${slice}`, one, slice)
+        await checkInterleaved(engine, kind, cases)
+      } finally {
+        await engine.close()
+      }
+    })
 
 test.run()
