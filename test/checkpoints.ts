@@ -167,3 +167,18 @@ export function openFiles(folder: string): string[] | undefined {
     })
     .filter((path) => path.startsWith(folder))
 }
+
+/** The F32 tensors of a well-formed safetensors file. */
+export function parseSafetensors(file: Uint8Array): Map<string, { shape: number[]; data: Float32Array }> {
+  // A Buffer's slice is a view, a Uint8Array's a copy with alignment of its own.
+  const bytes = new Uint8Array(file)
+  const length = Number(new DataView(bytes.buffer).getBigUint64(0, true))
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)))
+  const { __metadata__, ...entries } = header as Record<string, { shape: number[]; data_offsets: [number, number] }>
+  return new Map(
+    Object.entries(entries).map(([name, { shape, data_offsets }]) => {
+      const [begin, end] = data_offsets.map((offset) => 8 + length + offset) as [number, number]
+      return [name, { shape, data: new Float32Array(bytes.slice(begin, end).buffer) }]
+    }),
+  )
+}
