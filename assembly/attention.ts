@@ -30,17 +30,7 @@ import { headNorm, rmsNorm } from './kernels/norm'
 import { quantizeQuery } from './kernels/quantize'
 import { rotate } from './kernels/rope'
 import { exponentials, scores_f32, scores_int8, values_f32, values_int8 } from './kernels/sweep'
-import {
-  decoderMatrix,
-  encoderMatrix,
-  inMatrix,
-  Layer,
-  outMatrix,
-  Plan,
-  queryMatrix,
-  vectorAt,
-  viewHead,
-} from './plan'
+import { decoderMatrix, encoderMatrix, inMatrix, Layer, outMatrix, Plan, queryMatrix, vectorAt, viewHead } from './plan'
 import { rowAt } from './rows'
 
 /** Attention of layer `index` over `count` rows: arena.normed → y (rows of the hidden width), added to it if `adds`. */
@@ -164,7 +154,8 @@ function prepareQueries(plan: Plan, i: u32): void {
     const target = a.sweepQueries + j * sweepQueryStride(plan)
     const scales = a.queryScales + (j << 3)
     prepareQuery(plan, first, plan.key0Dim, target, scales)
-    if (plan.key1Dim) prepareQuery(plan, q + (plain << 2), plan.key1Dim, target + sweepQueryBytes(plan.key0Dim), scales + 4)
+    if (plan.key1Dim)
+      prepareQuery(plan, q + (plain << 2), plan.key1Dim, target + sweepQueryBytes(plan.key0Dim), scales + 4)
   }
 }
 

@@ -26,9 +26,7 @@ export function headBytes(dim: u32, isInt8: u32): usize {
 
 /** Bytes of a whole slot: 0 or 1. */
 export function slotBytes(plan: Plan, slot: u32, isInt8: u32): usize {
-  return slot
-    ? plan.slot1Heads * headBytes(plan.slot1Dim, isInt8)
-    : plan.slot0Heads * headBytes(plan.slot0Dim, isInt8)
+  return slot ? plan.slot1Heads * headBytes(plan.slot1Dim, isInt8) : plan.slot0Heads * headBytes(plan.slot0Dim, isInt8)
 }
 
 export function layerStride(plan: Plan, isInt8: u32): usize {
@@ -56,10 +54,18 @@ export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u3
   for (let h: u32 = 0; h < plan.slot0Heads + plan.slot1Heads; h++) {
     const dim = h < plan.slot0Heads ? plan.slot0Dim : plan.slot1Dim
     if (isInt8) writeInt8(target, token, source, dim)
-    else memory.copy(target + token * (((dim + 3) & ~3) << 2), source, dim << 2)
+    else writeF32(target, token, source, dim)
     source += dim << 2
     target += headBytes(dim, isInt8)
   }
+}
+
+/** The padding is written too: a reused page must not bring old bytes into a dot product. */
+function writeF32(head: usize, token: u32, source: usize, dim: u32): void {
+  const padded = (dim + 3) & ~3
+  const target = head + ((token * padded) << 2)
+  memory.copy(target, source, dim << 2)
+  memory.fill(target + (dim << 2), 0, (padded - dim) << 2)
 }
 
 function writeInt8(head: usize, token: u32, source: usize, dim: u32): void {

@@ -18,7 +18,8 @@ export function sample(plan: Plan, row: Row, logits: usize): u32 {
   const candidates = arena().candidates
   for (let i: u32 = 0; i < n; i++) put(candidates, i, load<f32>(logits + (i << 2)), i)
   if (row.repeatPenalty != 1) penalise(row, candidates)
-  if (row.temperature <= 0) return best(candidates, n)
+  // Below this 1 / temperature would overflow; the limit is the most likely token.
+  if (row.temperature < 1e-30) return best(candidates, n)
 
   heapify(candidates, n)
   const kept = select(row, candidates, n)

@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { greedy } from '../host/engine.ts'
 import { openWasmEngine } from '../host/wasm/engine.ts'
-import { describe, type PackedTensor, planModel, weightBytesPerToken, type WeightType } from '../models/index.ts'
+import { describe, type PackedTensor, planModel, type WeightType, weightBytesPerToken } from '../models/index.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -52,7 +52,9 @@ const engine = await openWasmEngine({
   spec: model.spec,
   plan,
   options: { context: promptTokens + predictTokens, cache: 'int8', maxRows: 64, maxLogits: 1, conversations: 1 },
-  load: async (target) => plan.tensors.forEach((tensor, i) => fill(target, tensor, i + 1)),
+  load: async (target) => {
+    for (const [i, tensor] of plan.tensors.entries()) fill(target, tensor, i + 1)
+  },
 })
 console.log(`${config} ${values.type}, ${engine.name}, ready in ${((performance.now() - started) / 1000).toFixed(1)} s`)
 

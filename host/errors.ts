@@ -89,6 +89,8 @@ export const errors = {
     ),
   emptyPrompt: () =>
     new GtaError('BAD_PROMPT', 'the prompt must hold at least one token, found none: give some text or --tokens'),
+  shortText: (tokens: number) =>
+    new GtaError('BAD_PROMPT', `the text must hold at least 2 tokens, found ${tokens}: one token predicts nothing`),
   badToken: (id: unknown, vocabSize: number) =>
     new GtaError(
       'BAD_PROMPT',
@@ -125,4 +127,10 @@ export const errors = {
     ),
   noBuild: (reason: string) =>
     new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: use Node 20 or later`),
+}
+
+/** TypeScript's types do not reach callers in JavaScript. */
+export function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
+  if (value !== undefined && !choices.includes(value as string))
+    throw errors.badOption(name, `one of ${choices.join(', ')}`, value)
 }

@@ -26,7 +26,7 @@ export async function evaluate(
   options: { signal?: AbortSignal; onProgress?: (done: number) => void },
 ): Promise<Evaluation> {
   const { engine, spec } = model
-  if (ids.length < 2) throw errors.badOption('the text', 'at least 2 tokens long', `${ids.length} tokens`)
+  if (ids.length < 2) throw errors.shortText(ids.length)
   for (const id of ids)
     if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
   const predicted = ids.length - 1

@@ -46,7 +46,8 @@ export async function* generate(
   const ids = model.promptIds(prompt)
   const sampling = resolveSampling(model, options)
   const { maxTokens = Number.POSITIVE_INFINITY, stopAtEos = typeof prompt === 'string', signal } = options
-  if (!(maxTokens >= 1)) throw errors.badOption('maxTokens (-n)', 'a whole number of at least 1', maxTokens)
+  const isCount = maxTokens === Number.POSITIVE_INFINITY || (Number.isInteger(maxTokens) && maxTokens >= 1)
+  if (!isCount) throw errors.badOption('maxTokens (-n)', 'a whole number of at least 1', maxTokens)
   // A prompt that fills the context leaves room for no token but the first, which needs no row of its own.
   if (ids.length > context) throw errors.contextFull(ids.length, context, spec.maxContext)
 
@@ -130,6 +131,7 @@ function resolveSampling(model: Model, options: GenerateOptions): Sampling {
 }
 
 function checkStops(stops: string[]): string[] {
+  if (!Array.isArray(stops)) throw errors.badOption('stop', 'a list of texts', stops)
   for (const stop of stops)
     if (typeof stop !== 'string' || stop === '') throw errors.badOption('a stop text', 'not empty', stop)
   return stops

@@ -5,18 +5,20 @@
 import { stat } from 'node:fs/promises'
 import {
   type CacheType,
+  cacheTypes,
   type ModelDescription,
   type ModelSpec,
   type Plan,
   planModel,
   type WeightType,
   weightBytesPerToken,
+  weightTypes,
 } from '../models/index.ts'
-import { Checkpoint, type ModelFiles, readModelFiles } from './convert/checkpoint.ts'
+import { Checkpoint, describeOrNot, type ModelFiles, readModelFiles } from './convert/checkpoint.ts'
 import { packTensors } from './convert/pack.ts'
 import { openPacked } from './convert/packed.ts'
 import { type Engine, greedy, type Sampling } from './engine.ts'
-import { errors } from './errors.ts'
+import { checkChoice, errors } from './errors.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
 import { checkFit } from './fit.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
@@ -57,12 +59,13 @@ interface Source {
 
 /** Loads a model; throws GtaError or ModelError before anything large is read if it cannot run. */
 export async function load(path: string | URL, options: LoadOptions = {}): Promise<Model> {
+  checkChoice('type', options.type, weightTypes)
+  checkChoice('cache', options.cache, cacheTypes)
   const name = path instanceof URL ? decodeURIComponent(path.pathname) : path
   const source = await openSource(name, options)
   try {
     const { model, plan } = source
-    const engineOptions = checkOptions(model.spec, plan, options)
-    checkFit(model.spec, plan, engineOptions)
+    const engineOptions = checkRun(model, plan, options)
     // The tokenizer first: it fails faster than the weights load.
     const { tokenizer, tokenizerConfig } = source.files
     const text = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
@@ -79,6 +82,9 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
   if (!found) throw errors.notFound(path)
   if (found.isDirectory()) {
     const files = await readModelFiles(path)
+    // Before the weights are looked at, if the config alone says what they are.
+    const early = describeOrNot(files.config)
+    if (early) checkRun(early, planModel(early, type ?? 'q8'), options)
     const checkpoint = await Checkpoint.open(path, files)
     const plan = planModel(checkpoint.model, type ?? 'q8')
     const load = (target: Uint8Array) =>
@@ -102,8 +108,15 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
       type,
     )
   }
-  const load = (target: Uint8Array) => packed.readWeights(target, (done) => onProgress?.({ done, total: plan.bytes }))
+  const load = (target: Uint8Array) => packed.readWeights(target, { signal, onProgress })
   return { model, files, plan, unused: [], load, close: packed.close }
+}
+
+/** Options within the model's limits, and a model within the machine's. */
+function checkRun({ spec }: ModelDescription, plan: Plan, options: LoadOptions): EngineOptions {
+  const engineOptions = checkOptions(spec, plan, options)
+  checkFit(spec, plan, engineOptions)
+  return engineOptions
 }
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): EngineOptions {
@@ -167,10 +180,13 @@ export class Model {
 
   /** Ids of a prompt: text with the model's begin token before it, or ids as they are. Throws when there are none. */
   promptIds(prompt: string | number[]): number[] {
+    // An empty text is refused even where a begin token would make it one: nobody means it.
     if (prompt.length === 0) throw errors.emptyPrompt()
     if (typeof prompt !== 'string') return prompt
     const ids = this.requireTokenizer().encode(prompt)
-    return this.bos === undefined ? ids : [this.bos, ...ids]
+    if (this.bos !== undefined) ids.unshift(this.bos)
+    if (ids.length === 0) throw errors.emptyPrompt()
+    return ids
   }
 
   /** Ids of a corpus for `evaluate`: special tokens in the text are themselves; begins with the begin token. */

@@ -28,10 +28,15 @@ const ranges: Record<keyof Sampling, { min: number; max: number; isWhole?: boole
 export function checkSampling(sampling: Sampling): Sampling {
   for (const [name, { min, max, isWhole }] of Object.entries(ranges)) {
     const value: unknown = sampling[name as keyof Sampling]
-    const isGood = typeof value === 'number' && value >= min && value <= max && (!isWhole || Number.isInteger(value))
-    if (!isGood) throw errors.badOption(name, `a ${isWhole ? 'whole ' : ''}number from ${min} to ${max}`, value)
+    if (!isWithin(name as keyof Sampling, value))
+      throw errors.badOption(name, `a ${isWhole ? 'whole ' : ''}number from ${min} to ${max}`, value)
   }
   return sampling
+}
+
+function isWithin(name: keyof Sampling, value: unknown): boolean {
+  const { min, max, isWhole } = ranges[name]
+  return typeof value === 'number' && value >= min && value <= max && (!isWhole || Number.isInteger(value))
 }
 
 /** Settings that generation_config.json recommends; what is not usable there is ignored, it is advice only. */
@@ -47,8 +52,7 @@ export function recommendedSampling(generation: unknown): Partial<Sampling> {
   const found: Partial<Sampling> = {}
   for (const [name, field] of names) {
     const value = (generation as Record<string, unknown>)[field]
-    const { min, max } = ranges[name]
-    if (typeof value === 'number' && value >= min && value <= max) found[name] = value
+    if (isWithin(name, value)) found[name] = value as number
   }
   return found
 }

@@ -10,9 +10,9 @@ export class StopStrings {
   /** Text that is safe to show; `isStopped` once a stop string is complete, which is not shown, nor what follows. */
   push(piece: string): { text: string; isStopped: boolean } {
     this.held += piece
-    const found = this.stops.map((stop) => this.held.indexOf(stop)).filter((at) => at >= 0)
-    if (found.length > 0) {
-      const text = this.held.slice(0, Math.min(...found))
+    const start = this.firstStop()
+    if (start !== undefined) {
+      const text = this.held.slice(0, start)
       this.held = ''
       return { text, isStopped: true }
     }
@@ -20,6 +20,15 @@ export class StopStrings {
     const text = this.held.slice(0, this.held.length - keep)
     this.held = this.held.slice(this.held.length - keep)
     return { text, isStopped: false }
+  }
+
+  /** Where the stop begins that is complete first, so that it does not matter how tokens cut the text. */
+  private firstStop(): number | undefined {
+    const found = this.stops
+      .map((stop) => ({ start: this.held.indexOf(stop), length: stop.length }))
+      .filter(({ start }) => start >= 0)
+      .sort((a, b) => a.start + a.length - (b.start + b.length) || a.start - b.start)
+    return found[0]?.start
   }
 
   /** What was held back, when no more comes. */

@@ -100,6 +100,7 @@ export class Config {
     const parameters = this.has('rope_parameters') ? this.child('rope_parameters') : undefined
     const theta = (parameters?.has('rope_theta') ? parameters : this).positive('rope_theta', { fallback: 10000 })
     const scaling = this.has('rope_scaling') ? this.child('rope_scaling') : parameters
+    for (const place of [parameters, scaling]) place?.require('partial_rotary_factor', 1)
     if (!scaling) return { theta }
     const type = scaling.value('rope_type') ?? scaling.value('type') ?? (scaling === parameters ? 'default' : undefined)
     if (type === 'default') return { theta }

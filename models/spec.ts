@@ -108,6 +108,15 @@ export function mismatch(what: string, expected: string, found: unknown, advice:
 
 /** A value as JSON, shortened: what is shown may come from a hostile file. */
 export function show(value: unknown): string {
-  const text = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value))
+  const text = value === undefined ? 'nothing' : asJson(value)
   return text.length > 120 ? `${text.slice(0, 117)}…` : text
+}
+
+/** Values nested deeper than the stack are as good as any other damage. */
+function asJson(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value)
+  } catch {
+    return `a ${typeof value} too deep to show`
+  }
 }

@@ -75,13 +75,17 @@ export function encode(values: ArrayLike<number>, dtype: 'F32' | 'F16' | 'BF16')
   return new Uint8Array(halves.buffer)
 }
 
-/** All tensors that a config asks for. */
-export function sourcesOf(config: Config): Source[] {
+/** All tensors that a config asks for, each once. */
+export function sourcesOf(config: Config): { tensor: string; shape: number[] }[] {
   const { spec, sources } = describe(config)
   const layers = Array.from({ length: spec.nLayers }, (_, i) =>
-    Object.values(sources.layer(i)).flatMap((list: Source[] | undefined) => list ?? []),
+    Object.values<Source[] | undefined>({ ...sources.layer(i) }),
   )
-  return [...sources.embed, ...layers.flat(), ...sources.norm, ...sources.head]
+  const lists = [sources.embed, ...layers.flat(), sources.norm, sources.head]
+  const found = new Map<string, number[]>()
+  for (const { tensor, shape } of lists.flatMap((list) => list ?? []))
+    if (tensor !== undefined) found.set(tensor, shape)
+  return Array.from(found, ([tensor, shape]) => ({ tensor, shape }))
 }
 
 export function randomTensors(config: Config, dtype: 'F32' | 'F16' | 'BF16' = 'F32', seed = 1): Tensors {
@@ -90,7 +94,7 @@ export function randomTensors(config: Config, dtype: 'F32' | 'F16' | 'BF16' = 'F
   for (const { tensor, shape } of sourcesOf(config)) {
     const count = shape.reduce((product, n) => product * n, 1)
     const values = Array.from({ length: count }, () => (Math.floor(next() * 255) - 127) / 64)
-    if (tensor !== undefined) tensors.set(tensor, { dtype, shape, data: encode(values, dtype) })
+    tensors.set(tensor, { dtype, shape, data: encode(values, dtype) })
   }
   return tensors
 }

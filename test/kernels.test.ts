@@ -269,12 +269,13 @@ test('a NaN among the activations shows in every product', () => {
   }
 })
 
-test('exp: relative error of 3e-7 at most over its range, clamped outside, NaN stays', () => {
+test('exp: relative error well within 3e-7 over its range, clamped outside, NaN stays', () => {
   const LOWEST = -87.33654
   const HIGHEST = 88.02969
   const check = (x: number) => {
     const exact = Math.exp(x)
-    assert.ok(Math.abs(exports.exp(x) - exact) <= 3e-7 * exact, `exp(${x}) = ${exports.exp(x)}`)
+    // It is 8e-8, and a wrong digit in the last coefficients is less than 3e-7.
+    assert.ok(Math.abs(exports.exp(x) - exact) <= 1e-7 * exact, `exp(${x}) = ${exports.exp(x)}`)
   }
   const random = new Random(3)
   for (let i = 0; i <= 20000; i++) check(fround(LOWEST + 0.00001 + (i / 20000) * (HIGHEST - LOWEST - 0.00002)))

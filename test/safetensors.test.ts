@@ -94,6 +94,16 @@ test('tensors may come in any order in the header, and there may be none', async
   assert.is((await open(file('{}   \n '))).tensors.size, 0)
 })
 
+test('a tensor without numbers lies where the next one begins', async () => {
+  const none = tensor({ shape: [0], data_offsets: [0, 0] })
+  for (const header of [
+    { none, a: tensor() },
+    { a: tensor(), none },
+  ])
+    assert.is((await open(file(header, eight))).tensors.size, 2)
+  await refused(file({ a: tensor(), none: tensor({ shape: [0], data_offsets: [4, 4] }) }, eight), 'tensor "none"')
+})
+
 test('every type has its width', async () => {
   const widths = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1 }
   for (const [dtype, width] of Object.entries({ ...widths, BOOL: 1, F8_E4M3: 1, F8_E5M2: 1 })) {
@@ -260,6 +270,9 @@ test('a tensor past the end of the file, and bytes behind the last one', async (
 test('metadata that are no texts', async () => {
   for (const value of [null, 1, 'text', { a: 1 }, { a: null }, { a: ['x'] }, { a: { b: 'c' } }, { a: 'x', b: false }])
     await refused(file({ __metadata__: value }), '"__metadata__"')
+})
+
+test('metadata that are a list', async () => {
   await refused(file({ __metadata__: ['text'] }), '"__metadata__"')
 })
 

@@ -12,7 +12,7 @@ import {
   type View,
   type WeightType,
 } from '../../models/index.ts'
-import { cacheTypes, defaultModel, describeModel, largestContext, weightTypes } from '../index.ts'
+import { cacheTypes, defaultModel, describeModel, errors, largestContext, weightTypes } from '../index.ts'
 import { printJson } from './open.ts'
 import { type Arguments, type Command, common, modelOptions } from './options.ts'
 import { megabytes } from './progress.ts'
@@ -43,8 +43,12 @@ async function execute(args: Arguments): Promise<void> {
   const facts = await describeModel(path)
   const { spec } = facts.model
   const type = args.oneOf('type', weightTypes) ?? facts.plan?.type ?? 'q8'
+  if (facts.plan && facts.plan.type !== type)
+    throw errors.badOption('--type', `${facts.plan.type}, the type of the file`, type)
   if (args.flag('plan')) {
-    process.stdout.write(`${disassemble(facts.plan ?? planModel(facts.model, type)).join('\n')}\n`)
+    const lines = disassemble(facts.plan ?? planModel(facts.model, type))
+    if (args.flag('json')) printJson({ plan: lines })
+    else process.stdout.write(`${lines.join('\n')}\n`)
     return
   }
   const cache = args.oneOf('cache', cacheTypes) ?? 'int8'

@@ -30,7 +30,7 @@ export function warnUnused(names: string[]): void {
 /** The prompt of -p, -f or --tokens; undefined if none was given. */
 export async function readPrompt(args: Arguments): Promise<string | number[] | undefined> {
   const given = ['prompt', 'file', 'tokens'].filter((name) => args.text(name) !== undefined)
-  if (given.length > 1) throw new UsageError(`one of --${given.join(' and --')} must be given, found both`)
+  if (given.length > 1) throw new UsageError(`only one of --${given.join(', --')} must be given, found ${given.length}`)
   const file = args.text('file')
   return args.tokens() ?? (file === undefined ? args.text('prompt') : await readText(file))
 }

@@ -61,9 +61,12 @@ async function execute(args: Arguments): Promise<void> {
     const progress = new Progress('reading the prompt', (n) => `${n} tokens`)
     const show = (text: string) => !isJson && process.stdout.write(printable(text))
     const pieces = model.generate(prompt, { ...settings, onPrefill: progress.update })
-    if (typeof prompt === 'string') show(prompt)
+    // Shown once it has been accepted and read.
+    let isShown = typeof prompt !== 'string'
     for (;;) {
       const { done, value } = await pieces.next().finally(() => progress.end())
+      if (!isShown) show(prompt as string)
+      isShown = true
       if (!done) {
         show(value)
         continue

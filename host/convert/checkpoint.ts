@@ -4,7 +4,7 @@
  */
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { describe, type ModelDescription, type Source } from '../../models/index.ts'
+import { describe, type ModelDescription, type Source, show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { dtypeBytes, openSafetensors, readFully, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
 
@@ -72,13 +72,19 @@ export class Checkpoint {
   }
 
   static async open(directory: string, files: ModelFiles): Promise<Checkpoint> {
-    const shards = await openShards(directory)
+    const shards = await openShards(directory).catch((error) => {
+      // What is wrong with the config is the better news when both are wrong.
+      describe(files.config)
+      throw error
+    })
     try {
-      const model = describe(
-        files.config,
-        shards.flatMap((shard) => [...shard.tensors.keys()]),
-      )
-      return new Checkpoint(directory, files, model, shards)
+      const names = shards.flatMap((shard) => [...shard.tensors.keys()])
+      const model = describe(files.config, names)
+      // A kind that only tensor names told must be in the config from here on: a packed file has other names.
+      const { kind } = model.spec
+      const isTold = describeOrNot(files.config)?.spec.kind === kind
+      const config = isTold ? files.config : { ...(files.config as object), attention_kind: kind }
+      return new Checkpoint(directory, { ...files, config }, model, shards)
     } catch (error) {
       await Promise.all(shards.map((shard) => shard.file.close()))
       throw error
@@ -125,6 +131,15 @@ export class Checkpoint {
   }
 }
 
+/** The model of a config; undefined where only the names of its tensors can tell, or nothing. */
+export function describeOrNot(config: unknown): ModelDescription | undefined {
+  try {
+    return describe(config)
+  } catch {
+    return undefined
+  }
+}
+
 async function openShards(directory: string): Promise<SafetensorsFile[]> {
   const index = (await readJson(join(directory, 'model.safetensors.index.json'))) as
     | { weight_map?: unknown }
@@ -158,13 +173,13 @@ async function openShards(directory: string): Promise<SafetensorsFile[]> {
 function shardNames(directory: string, index: { weight_map?: unknown }): string[] {
   const path = join(directory, 'model.safetensors.index.json')
   const map = index?.weight_map
-  if (typeof map !== 'object' || map === null)
+  if (typeof map !== 'object' || map === null || Array.isArray(map))
     throw errors.badFile(path, '"weight_map"', 'an object of file names', typeof map)
   const names = [...new Set(Object.values(map))]
   // A shard lies beside its index: a name with a folder in it would read files that the user did not point at.
   for (const name of names)
     if (typeof name !== 'string' || name !== basename(name) || name.includes('\\') || !name.endsWith('.safetensors'))
-      throw errors.badFile(path, 'a shard name', 'a .safetensors file beside it', JSON.stringify(name)?.slice(0, 80))
+      throw errors.badFile(path, 'a shard name', 'a .safetensors file beside it', show(name))
   return names
 }
 

@@ -1,9 +1,18 @@
 /** Converting a Hugging Face directory to a packed file, and telling what a model is without loading it. */
-import { stat } from 'node:fs/promises'
-import { cost, describe, type ModelDescription, type Plan, planModel, type WeightType } from '../../models/index.ts'
-import { errors } from '../errors.ts'
+import { readdir, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import {
+  cost,
+  describe,
+  type ModelDescription,
+  type Plan,
+  planModel,
+  type WeightType,
+  weightTypes,
+} from '../../models/index.ts'
+import { checkChoice, errors } from '../errors.ts'
 import { checkFit } from '../fit.ts'
-import { Checkpoint, readJson, readModelFiles } from './checkpoint.ts'
+import { Checkpoint, describeOrNot, readJson, readModelFiles } from './checkpoint.ts'
 import { writePacked } from './pack.ts'
 import { openPacked } from './packed.ts'
 
@@ -28,8 +37,12 @@ export async function convert(directory: string, path: string, options: ConvertO
   const found = await stat(directory).catch(() => undefined)
   if (!found) throw errors.notFound(directory)
   if (!found.isDirectory()) throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
+  checkChoice('type', options.type, weightTypes)
   const type = options.type ?? 'q8'
+  await checkTarget(directory, path)
   const files = await readModelFiles(directory)
+  const early = describeOrNot(files.config)
+  if (early) refuseUnusable(early, type)
   const checkpoint = await Checkpoint.open(directory, files)
   try {
     refuseUnusable(checkpoint.model, type)
@@ -38,6 +51,20 @@ export async function convert(directory: string, path: string, options: ConvertO
     return { path, type, bytes, parameters: cost(checkpoint.model).parameters, unused: checkpoint.unused }
   } finally {
     await checkpoint.close()
+  }
+}
+
+/** What would fail at the end of a long conversion fails before it; and the source is never the target. */
+async function checkTarget(directory: string, path: string): Promise<void> {
+  const parent = await stat(dirname(path)).catch(() => undefined)
+  if (!parent?.isDirectory()) throw errors.writeFailed(path, `"${dirname(path)}" must be a directory, found none`)
+  const target = await stat(path).catch(() => undefined)
+  if (!target) return
+  if (!target.isFile()) throw errors.writeFailed(path, 'it must be a file, found something else')
+  for (const name of await readdir(directory)) {
+    const source = await stat(join(directory, name)).catch(() => undefined)
+    if (source?.ino === target.ino && source.dev === target.dev)
+      throw errors.writeFailed(path, 'it must not be a file of the model that is converted, found the same file')
   }
 }
 

@@ -178,11 +178,13 @@ export async function writePacked(
   const temporary = `${path}.tmp-${randomUUID().slice(0, 8)}`
   try {
     const bytes = await writeTo(temporary, checkpoint, plan, options)
+    options.signal?.throwIfAborted()
     await rename(temporary, path)
     await syncDirectory(dirname(path))
     return { bytes }
   } catch (error) {
-    await rm(temporary, { force: true })
+    // The reason of the failure is what counts, not that there is nothing to remove.
+    await rm(temporary, { force: true }).catch(() => undefined)
     if (error instanceof GtaError || options.signal?.aborted) throw error
     throw (error as NodeJS.ErrnoException)?.code ? errors.writeFailed(path, error) : error
   }
@@ -196,7 +198,7 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
     const bytes = tokenizer.length
     tensors.push({ name: TOKENIZER_TENSOR, dtype: 'U8', shape: [bytes], offset: plan.bytes, bytes })
   }
-  const header = encodeHeader(packedMetadata(files, plan, checkpoint.model.spec.kind), tensors)
+  const header = encodeHeader(packedMetadata(files, plan), tensors)
   const file = await open(path, 'wx')
   try {
     const write = async (position: number, bytes: Uint8Array) => {
@@ -214,17 +216,26 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
   }
 }
 
-function packedMetadata(files: ModelFiles, plan: Plan, kind: string): Record<string, string> {
+function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {
   const metadata: Record<string, string> = {
     format: FORMAT,
     version: String(PLAN_VERSION),
     type: plan.type,
-    // A kind that only the tensor names told must be in the config from here on.
-    config: JSON.stringify({ ...(files.config as object), attention_kind: kind }),
+    config: asText(files.config, 'config.json'),
   }
-  if (files.generation !== undefined) metadata.generation = JSON.stringify(files.generation)
-  if (files.tokenizerConfig !== undefined) metadata.tokenizer_config = JSON.stringify(files.tokenizerConfig)
+  if (files.generation !== undefined) metadata.generation = asText(files.generation, 'generation_config.json')
+  if (files.tokenizerConfig !== undefined)
+    metadata.tokenizer_config = asText(files.tokenizerConfig, 'tokenizer_config.json')
   return metadata
+}
+
+/** JSON that was read may still be nested too deep to be written. */
+function asText(value: unknown, name: string): string {
+  try {
+    return JSON.stringify(value)
+  } catch (cause) {
+    throw errors.badJson(name, cause)
+  }
 }
 
 /** Spaces behind JSON are no part of it, so the padding needs no length field. */
@@ -236,7 +247,8 @@ function padTokenizer(json: Uint8Array): Uint8Array {
 
 /** Makes a rename durable. Not every file system can sync a directory; then the rename is as safe as it gets. */
 async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
-  await directory.sync().catch(() => undefined)
-  await directory.close()
+  try {
+    const directory = await open(path, 'r')
+    await directory.sync().finally(() => directory.close())
+  } catch {}
 }

@@ -14,7 +14,7 @@ import {
 } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import type { ModelFiles } from './checkpoint.ts'
-import { FORMAT, TOKENIZER_TENSOR } from './pack.ts'
+import { FORMAT, type PackOptions, TOKENIZER_TENSOR } from './pack.ts'
 import { openSafetensors, readFully, type SafetensorsFile } from './safetensors.ts'
 
 /** Largest tokenizer.json that is read. */
@@ -26,7 +26,7 @@ export interface PackedModel {
   model: ModelDescription
   plan: Plan
   /** Reads all weights into `target`, which has the plan's size. */
-  readWeights(target: Uint8Array, onProgress?: (done: number) => void): Promise<void>
+  readWeights(target: Uint8Array, options?: PackOptions): Promise<void>
   close(): Promise<void>
 }
 
@@ -77,12 +77,13 @@ async function checkPacked(opened: SafetensorsFile): Promise<PackedModel> {
     },
     model,
     plan,
-    async readWeights(target, onProgress) {
+    async readWeights(target, { signal, onProgress } = {}) {
       const step = 2 ** 26
       for (let from = 0; from < plan.bytes; from += step) {
+        signal?.throwIfAborted()
         const end = Math.min(plan.bytes, from + step)
         await readFully(path, file, target.subarray(from, end), dataStart + from)
-        onProgress?.(end)
+        onProgress?.({ done: end, total: plan.bytes })
       }
     },
     close: () => file.close(),

@@ -7,7 +7,8 @@
  * Rules of the format, all enforced: header ≤ 100 MB and inside the file, starts with '{', sizes are shape × dtype,
  * tensors lie one after the other without holes or overlap and fill the file exactly.
  */
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 
 export const dtypeBytes = {
@@ -37,13 +38,16 @@ export interface SafetensorsFile {
 
 /** Opens a file and checks its header; the caller closes `file`. */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = await open(path, 'r').catch((cause) => {
-    throw cause?.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
-  })
+  const unreadable = (cause: NodeJS.ErrnoException): never => {
+    throw cause.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
+  }
+  // Looked at before it is opened: opening a pipe would wait for its writer.
+  if (!(await stat(path).catch(unreadable)).isFile())
+    throw errors.badFile(path, 'the kind', 'a regular file', 'something else')
+  const file = await open(path, 'r').catch(unreadable)
   try {
-    const stat = await file.stat()
-    if (!stat.isFile()) throw errors.badFile(path, 'the kind', 'a regular file', 'something else')
-    return { path, file, ...parse(path, await readHeader(path, file, stat.size), stat.size) }
+    const { size } = await file.stat()
+    return { path, file, ...parse(path, await readHeader(path, file, size), size) }
   } catch (error) {
     await file.close()
     throw error
@@ -83,7 +87,7 @@ function parse(path: string, header: Uint8Array, size: number) {
     if (tensor.begin !== next)
       throw errors.badFile(
         path,
-        `tensor "${tensor.name}"`,
+        `tensor "${tensor.name.slice(0, 200)}"`,
         `at offset ${next - dataStart}, right behind its predecessor`,
         tensor.begin - dataStart,
       )
@@ -95,8 +99,11 @@ function parse(path: string, header: Uint8Array, size: number) {
 
 function checkMetadata(path: string, value: unknown): Record<string, string> {
   const isTexts =
-    typeof value === 'object' && value !== null && Object.values(value).every((v) => typeof v === 'string')
-  if (!isTexts) throw errors.badFile(path, '"__metadata__"', 'an object of texts', JSON.stringify(value)?.slice(0, 80))
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    Object.values(value).every((v) => typeof v === 'string')
+  if (!isTexts) throw errors.badFile(path, '"__metadata__"', 'an object of texts', show(value))
   return value as Record<string, string>
 }
 
@@ -104,16 +111,11 @@ function checkTensor(path: string, name: string, value: unknown, dataStart: numb
   const what = `tensor "${name.slice(0, 200)}"`
   const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>
   if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype))
-    throw errors.badFile(
-      path,
-      `dtype of ${what}`,
-      `one of ${Object.keys(dtypeBytes).join(', ')}`,
-      JSON.stringify(dtype)?.slice(0, 80),
-    )
+    throw errors.badFile(path, `dtype of ${what}`, `one of ${Object.keys(dtypeBytes).join(', ')}`, show(dtype))
   if (!isCounts(shape) || shape.length > 8)
-    throw errors.badFile(path, `shape of ${what}`, 'a list of whole numbers', JSON.stringify(shape)?.slice(0, 80))
+    throw errors.badFile(path, `shape of ${what}`, 'a list of whole numbers', show(shape))
   if (!isCounts(offsets) || offsets.length !== 2)
-    throw errors.badFile(path, `data_offsets of ${what}`, '[begin, end]', JSON.stringify(offsets)?.slice(0, 80))
+    throw errors.badFile(path, `data_offsets of ${what}`, '[begin, end]', show(offsets))
   const bytes = shape.reduce((product, n) => product * n, dtypeBytes[dtype as Dtype])
   const [begin = 0, end = 0] = offsets
   if (!Number.isSafeInteger(bytes) || end - begin !== bytes)
@@ -137,7 +139,10 @@ const CHUNK = 2 ** 26
 export async function readFully(path: string, file: FileHandle, target: Uint8Array, position: number): Promise<void> {
   let done = 0
   while (done < target.length) {
-    const { bytesRead } = await file.read(target, done, Math.min(CHUNK, target.length - done), position + done)
+    const length = Math.min(CHUNK, target.length - done)
+    const { bytesRead } = await file.read(target, done, length, position + done).catch((cause) => {
+      throw errors.unreadable(path, cause)
+    })
     if (bytesRead === 0)
       throw errors.badFile(path, 'the size', `at least ${position + target.length} bytes`, position + done)
     done += bytesRead

@@ -20,7 +20,9 @@ export type TokenBytes = (token: string) => Uint8Array
 /** A function from token text to bytes; undefined if the decoder is of a kind not known here. */
 export function tokenBytes(decoder: DecoderConfig | null | undefined): TokenBytes | undefined {
   const steps = decoder?.type === 'Sequence' ? (decoder.decoders ?? []) : [decoder ?? {}]
-  const types = steps.map(({ type }) => type)
+  const types = steps.map((step) => step?.type)
+  // A pattern that is no plain text would be applied to tokens in a way that this file does not know.
+  if (steps.some((step) => step?.type === 'Replace' && typeof step.pattern?.String !== 'string')) return undefined
   const encoder = new TextEncoder()
   if (types.length === 1 && types[0] === 'ByteLevel') {
     const bytes = byteLevelTable()

@@ -4,6 +4,7 @@
  * whose documents are separated by such tokens, is encoded with `encodeCorpus`.
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
 
@@ -24,21 +25,21 @@ export class Tokenizer {
   /** Throws GtaError BAD_TOKENIZER; `path` is for its message. */
   constructor(path: string, json: Uint8Array, config: unknown) {
     this.path = path
-    let parsed: { added_tokens?: AddedToken[]; decoder?: object }
     try {
-      parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json))
-      const added = parsed.added_tokens ?? []
+      const parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json))
+      const added = checkAddedTokens(parsed.added_tokens)
+      checkVocab(parsed.model?.vocab)
       this.special = new Map(added.filter(({ special }) => special).map(({ content, id }) => [content, id]))
       this.added = new Map(added.map(({ id, content }) => [id, content]))
       this.specialIds = new Set(this.special.values())
+      const bytes = tokenBytes(parsed.decoder)
+      if (!bytes) throw new Error('its decoder is not supported')
+      this.bytes = bytes
       const plain = { ...parsed, added_tokens: added.filter(({ special }) => !special) }
       this.inner = new HuggingFaceTokenizer(plain, (config as object) ?? {})
     } catch (cause) {
       throw errors.badTokenizer(path, `cannot be used (${cause instanceof Error ? cause.message : cause})`)
     }
-    const bytes = tokenBytes(parsed.decoder)
-    if (!bytes) throw errors.badTokenizer(path, 'has a decoder that is not supported')
-    this.bytes = bytes
   }
 
   /** Ids of text; nothing in it is a control token, and none is added. */
@@ -83,6 +84,27 @@ export class Tokenizer {
     return text + stream.end()
   }
 }
+
+/** The library trusts its input; a broken file must not end as wrong text. */
+function checkAddedTokens(value: unknown): AddedToken[] {
+  const tokens = value ?? []
+  if (!Array.isArray(tokens)) throw new Error('added_tokens must be a list')
+  for (const token of tokens)
+    if (!isId(token?.id) || typeof token.content !== 'string' || token.content === '')
+      throw new Error(`an added token must have an id and a content, found ${show(token)}`)
+  return tokens
+}
+
+function checkVocab(value: unknown): void {
+  const isObject = typeof value === 'object' && value !== null
+  // Unigram models list [text, score] pairs; the place is the id.
+  const ids = Array.isArray(value) ? value.map((_, id) => id) : isObject ? Object.values(value) : []
+  if (ids.length === 0) throw new Error(`its vocabulary must hold tokens, found ${show(value)}`)
+  const wrong = ids.find((id) => !isId(id))
+  if (wrong !== undefined) throw new Error(`an id in its vocabulary must be a whole number, found ${show(wrong)}`)
+}
+
+const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31
 
 /** Turns tokens into text as they come; half a character waits for its other half. */
 export class TextStream {

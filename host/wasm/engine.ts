@@ -189,7 +189,7 @@ class WasmEngine implements Engine {
     const probe = probeBytes >= PROBE_BYTES ? { from: WEIGHTS, bytes: probeBytes } : { from: 0, bytes: 0 }
     const workerData: protocol.WorkerInput = { module, memory, control: this.control, probe }
     const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.mjs'
-    this.worker = new Worker(new URL(file, import.meta.url), { workerData, name: 'gta-edge' })
+    this.worker = new Worker(new URL(file, import.meta.url), { workerData, name: 'gta-edge', execArgv: [] })
     this.gone = new Promise((_, reject) => {
       this.worker.once('error', (error) => reject(this.fail(errors.engineFailed(error.message, error))))
       this.worker.once('exit', () => reject(this.fail(errors.engineFailed('its worker ended'))))
@@ -200,6 +200,7 @@ class WasmEngine implements Engine {
   }
 
   async step(rows: Row[]): Promise<Uint32Array> {
+    this.expectIdle()
     const { rowWords, rowFloats, sampled } = this.views
     this.check(rows)
     rows.forEach((row, index) => {
@@ -264,6 +265,12 @@ class WasmEngine implements Engine {
     this.pagesUsed[conversation] = used + 1
   }
 
+  /** Nothing of a running step may be touched: not its rows, not its tables. */
+  private expectIdle(): void {
+    if (this.failure) throw this.failure
+    if (this.isBusy) throw errors.busy()
+  }
+
   private post(command: number, argument: number): number {
     const done = Atomics.load(this.words, protocol.DONE)
     Atomics.store(this.words, protocol.COMMAND, command)
@@ -274,14 +281,14 @@ class WasmEngine implements Engine {
   }
 
   private async request(command: number, argument: number): Promise<number> {
-    if (this.failure) throw this.failure
-    if (this.isBusy) throw errors.busy()
+    this.expectIdle()
     this.isBusy = true
     this.worker.ref()
     try {
       const done = this.post(command, argument)
       const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
       if (wait.async) await Promise.race([wait.value, this.gone])
+      if (this.failure) throw this.failure
       const status = Atomics.load(this.words, protocol.STATUS)
       if (status === protocol.STATUS_FAILED) throw this.fail(errors.engineFailed(this.failureText()))
       return status

@@ -23,6 +23,14 @@ export function decoderSpec(config: Config, kind: string, attention: AttentionSp
   config.require('partial_rotary_factor', 1)
   if (config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
   refuseQuantised(config)
+  const outWidth = attention.maps * attention.outDim
+  if (outWidth > MAX_WIDTH)
+    throw mismatch(
+      '"num_attention_heads" × head_dim in config.json',
+      `at most ${MAX_WIDTH}`,
+      outWidth,
+      'check config.json',
+    )
   const vocabSize = config.integer('vocab_size')
   const rope = config.rope()
   return {

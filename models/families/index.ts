@@ -32,18 +32,7 @@ export const families: readonly Family[] = [gta, gva, gha, tied, gla, deepseek, 
  */
 export function describe(value: unknown, tensors: Iterable<string> = []): ModelDescription {
   const config = new Config(value)
-  const model = familyOf(config, [...tensors]).describe(config)
-  const kind = config.text('attention_kind')
-  if (kind !== undefined && kind !== model.spec.kind && !isWiderName(kind, model.spec.kind))
-    throw new ModelError(
-      `"attention_kind" in config.json must be "${model.spec.kind}" by its head counts, found ${show(kind)}: correct one of them`,
-    )
-  return model
-}
-
-/** MHA and MQA are GQA with as many, or with one, key-value head: either name is right for them. */
-function isWiderName(kind: string, found: string): boolean {
-  return kind === 'gqa' && (found === 'mha' || found === 'mqa')
+  return familyOf(config, [...tensors]).describe(config)
 }
 
 /**

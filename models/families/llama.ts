@@ -4,7 +4,7 @@
  */
 import { grouped } from '../attention.ts'
 import type { Config } from '../config.ts'
-import type { ModelDescription } from '../spec.ts'
+import { type ModelDescription, mismatch } from '../spec.ts'
 import { decoderSources, decoderSpec, headDim, heads, linear, requireDivides } from './decoder.ts'
 import type { Family } from './index.ts'
 
@@ -32,7 +32,7 @@ function describe(config: Config): ModelDescription {
     valueDim: dim,
     bias: { in: inBias, out: outBias },
   })
-  const kind = kvHeads === maps ? 'mha' : kvHeads === 1 ? 'mqa' : 'gqa'
+  const kind = kindOf(config, maps, kvHeads)
   const spec = decoderSpec(config, kind, attention)
   const sources = decoderSources(spec, (prefix) => {
     const q = linear(`${prefix}.q_proj`, maps * dim, spec.hiddenDim)
@@ -47,4 +47,14 @@ function describe(config: Config): ModelDescription {
     }
   })
   return { spec, sources }
+}
+
+/** MHA and MQA are GQA with as many, or with one, key-value head: a config may use either name where it is right. */
+function kindOf(config: Config, maps: number, kvHeads: number): string {
+  const isRight: Record<string, boolean> = { mha: kvHeads === maps, mqa: kvHeads === 1, gqa: true }
+  const found = kvHeads === maps ? 'mha' : kvHeads === 1 ? 'mqa' : 'gqa'
+  const said = config.text('attention_kind')
+  if (said !== undefined && !isRight[said])
+    throw mismatch('"attention_kind" in config.json', `"${found}" by its head counts`, said, 'correct one of them')
+  return found
 }

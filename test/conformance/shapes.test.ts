@@ -51,7 +51,6 @@ function randomWeights(config: Config, seed: number): Weights {
   const next = random(seed)
   const weights: Weights = new Map()
   for (const { tensor, shape } of sourcesOf(config)) {
-    if (tensor === undefined) continue
     const [length = 0, cols = 0] = shape
     const isNorm = tensor.endsWith('norm.weight') || /norm_\d\.weight$/.test(tensor)
     const spread = cols ? 1.7 / Math.sqrt(cols) : 0.3

@@ -1,0 +1,472 @@
+/** The built command in processes of its own: exit codes, messages, and what comes out as JSON. */
+import { execFile } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { convert } from '../host/convert/convert.ts'
+import { encodeHeader } from '../host/convert/safetensors.ts'
+import { type Config, gqaConfig, randomTensors, sourcesOf, temporary, writeCheckpoint } from './checkpoints.ts'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const command = join(root, 'dist', 'gta.mjs')
+const golden = (name: string) => join(root, 'test', 'golden', name)
+const [gta, gqa, storiesDirectory] = [golden('gta'), golden('gqa'), golden('stories')]
+const config1b = join(root, 'models', 'configs', 'gta-1b.json')
+const folder = temporary()
+
+/** Packed once: it loads several times faster than its directory. */
+const stories = join(folder, 'stories.gta')
+await convert(storiesDirectory, stories)
+
+interface Result {
+  args: string[]
+  code: number
+  stdout: string
+  stderr: string
+}
+
+function run(...args: string[]): Promise<Result> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [command, ...args], { cwd: folder, timeout: 60_000 }, (error, stdout, stderr) =>
+      resolve({ args, code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    )
+  })
+}
+
+const show = ({ args, code, stdout, stderr }: Result) =>
+  `gta ${args.join(' ').slice(0, 200)}: exit ${code}\n${stdout.slice(0, 500)}\n${stderr.slice(0, 1000)}`
+
+/** The command must succeed with one JSON document and nothing else. */
+async function json<T = Record<string, unknown>>(...args: string[]): Promise<T> {
+  const result = await run(...args, '--json')
+  assert.is(result.code, 0, show(result))
+  assert.is(result.stderr, '', show(result))
+  assert.ok(result.stdout.endsWith('\n') && result.stdout.indexOf('\n') === result.stdout.length - 1, show(result))
+  return JSON.parse(result.stdout)
+}
+
+/** The command must fail with this code, one line that holds `words`, and nothing on stdout. */
+async function fails(code: number, args: string[], ...words: string[]): Promise<void> {
+  const result = await run(...args)
+  assert.is(result.code, code, show(result))
+  assert.is(result.stdout, '', show(result))
+  assert.match(result.stderr, /^gta: [^\n]+\n$/, show(result))
+  for (const word of words) assert.ok(result.stderr.includes(word), `"${word}" is not in: ${show(result)}`)
+  assert.is(result.stderr.includes('--help'), code === 2 && !words.includes(NO_HELP), show(result))
+}
+
+/** A wrong value that only the model can tell: exit code 2, but the help would not help. */
+const NO_HELP = 'must be'
+
+interface Generated {
+  tokens: number[]
+  text: string | null
+  finish: string
+  promptTokens: number
+  seed: number
+  logitsHash: string
+  weightType: string
+  cacheType: string
+  context: number
+}
+
+const greedy = ['-n', '16', '--temp', '0']
+
+test('help and version', async () => {
+  const names = ['run', 'convert', 'inspect', 'logits', 'eval', 'doctor']
+  const [overview, short, none, version, ...commands] = await Promise.all([
+    run('--help'),
+    run('-h'),
+    run(),
+    run('--version'),
+    ...names.map((name) => run(name, '--help')),
+  ])
+  for (const result of [overview, short, none, version, ...commands]) {
+    assert.is(result?.code, 0, show(result as Result))
+    assert.is(result?.stderr, '')
+  }
+  for (const name of names) assert.match(overview?.stdout ?? '', new RegExp(`^  ${name} `, 'm'))
+  assert.is(short?.stdout, overview?.stdout)
+  assert.is(none?.stdout, overview?.stdout)
+  assert.is(version?.stdout, `${JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version}\n`)
+  commands.forEach(({ stdout }, i) => {
+    assert.match(stdout, `Usage: gta ${names[i]}`)
+    assert.match(stdout, '--json')
+  })
+})
+
+test('wrong usage: exit code 2', async () => {
+  await Promise.all([
+    fails(2, ['walk'], '"walk"', 'run, convert'),
+    fails(2, ['--frobnicate'], '--frobnicate'),
+    fails(2, ['run', gta, '--frobnicate'], '--frobnicate'),
+    fails(2, ['convert', gta, '-n', '3'], '-n'),
+    fails(2, ['doctor', 'model'], 'model'),
+    fails(2, ['run', gta, 'Once', '-p', 'upon'], '"Once"', '-p'),
+    fails(2, ['logits', gta, 'x', '--tokens', '1'], '"x"'),
+    fails(2, ['convert', gta, 'a.gta', 'b.gta'], '"b.gta"'),
+    fails(2, ['convert', gta, 'a.gta', '--out', 'b.gta'], '"a.gta"', '"b.gta"'),
+    fails(2, ['convert'], 'gta convert DIR'),
+    fails(2, ['run', gta, '-m', gqa, '--tokens', '1'], gta, gqa),
+    fails(2, ['run', gta, '-p', 'a', '--tokens', '1'], '--prompt', '--tokens'),
+    fails(2, ['run', gta, '-p', 'a', '-f', 'b'], '--prompt', '--file'),
+    fails(2, ['eval', gta], '--text'),
+    fails(2, ['eval', gta, '--text', 'x', '--tokens', '1,2'], '--text'),
+    fails(2, ['run', gta, '-p'], '-p'),
+  ])
+})
+
+test('numbers that are none, or out of range: exit code 2', async () => {
+  const usage: [string, string][] = [
+    ['-n', 'three'],
+    ['-n', '0'],
+    ['--temp', ''],
+    ['--seed', ' '],
+    ['-c', 'x'],
+    ['-c', '0'],
+    ['--seed', '1.5'],
+    ['--temp', 'hot'],
+    ['--temp', 'NaN'],
+    ['--top-k', '0.5'],
+    ['--type', 'q4'],
+    ['--cache', 'f16'],
+    ['--tokens', '1,x'],
+    ['--tokens', '1,,2'],
+    ['--tokens', '-1'],
+  ]
+  const model: [string, string, string][] = [
+    ['--temp', '101', 'temp'],
+    ['--top-p', '1.1', '1.1'],
+    ['--repeat-penalty', '0', '0'],
+    ['-c', '129', '128'],
+  ]
+  await Promise.all([
+    ...usage.map(([flag, value]) =>
+      fails(2, [
+        'run',
+        gta,
+        ...(flag === '--tokens' ? [] : ['--tokens', '1']),
+        `${flag}${flag[1] === '-' ? '=' : ''}${value}`,
+      ]),
+    ),
+    ...model.map(([flag, value, word]) => fails(2, ['run', gta, '--tokens', '1', flag, value], NO_HELP, word)),
+  ])
+})
+
+test('files that are missing or damaged: exit code 1', async () => {
+  const empty = join(folder, 'empty')
+  mkdirSync(empty)
+  const weightless = join(folder, 'weightless')
+  mkdirSync(weightless)
+  writeFileSync(join(weightless, 'config.json'), JSON.stringify(gqaConfig))
+  const text = join(folder, 'text.gta')
+  writeFileSync(text, 'this is a text and not a model at all')
+  const packed = join(folder, 'whole.gta')
+  assert.is((await run('convert', gta, packed)).code, 0)
+  const cut = join(folder, 'cut.gta')
+  writeFileSync(cut, readFileSync(packed).subarray(0, 100_000))
+  writeFileSync(join(folder, 'binary.txt'), Uint8Array.of(0xff, 0xfe, 0))
+  writeFileSync(join(folder, 'nothing.txt'), '')
+  writeFileSync(join(folder, 'broken.json'), '{"vocab_size": ')
+  writeFileSync(join(folder, 'other.json'), '{"architectures": ["BertModel"]}')
+  await Promise.all([
+    ...['run', 'logits', 'eval'].map((name) => fails(1, [name, 'missing.gta', '--tokens', '1,2'], 'check the path')),
+    ...['missing.gta', empty, cut].map((path) => fails(1, ['inspect', path], path)),
+    fails(1, ['run', empty, '--tokens', '1'], empty, 'config.json'),
+    fails(1, ['run', cut, '--tokens', '1'], cut, 'damaged'),
+    fails(1, ['run', weightless, '--tokens', '1'], weightless, 'model.safetensors'),
+    fails(1, ['run', text, '--tokens', '1'], text, 'damaged'),
+    fails(1, ['run', join(gta, 'model.safetensors'), '--tokens', '1'], 'gta convert'),
+    fails(1, ['run', packed, '--tokens', ''], 'at least one token'),
+    fails(1, ['convert', 'missing'], 'missing'),
+    fails(1, ['convert', packed], 'a Hugging Face directory', 'a file'),
+    fails(1, ['convert', gta, 'no/such/folder.gta'], 'cannot be written'),
+    fails(1, ['inspect', 'broken.json'], 'broken.json', 'JSON'),
+    fails(1, ['inspect', 'other.json'], '"architectures"', 'BertModel'),
+    fails(1, ['run', stories, '-f', 'missing.txt'], 'missing.txt'),
+    fails(1, ['run', stories, '-f', 'binary.txt'], 'binary.txt', 'UTF-8'),
+    fails(1, ['run', stories, '-f', 'nothing.txt'], 'at least one token'),
+    fails(1, ['eval', stories, '--text', 'missing.txt'], 'missing.txt'),
+    fails(2, ['run', packed, '--tokens', '1', '--type', 'f32'], NO_HELP, 'q8'),
+  ])
+})
+
+test('prompts that a model cannot take: exit code 1', async () => {
+  const long = Array(200).fill(7).join(',')
+  await Promise.all([
+    fails(1, ['run', stories, '-p', ''], 'at least one token'),
+    fails(1, ['run', '-p', ''], 'at least one token'),
+    fails(1, ['run', gta], 'at least one token'),
+    fails(1, ['logits', gta, '--tokens', ''], 'at least one token'),
+    fails(1, ['run', gta, '--tokens', long], '200 tokens', 'context of 128', 'shorten'),
+    fails(1, ['run', gta, '--tokens', '1,2,3,4,5,6,7,8,9', '-c', '8'], '9 tokens', 'context of 8', '-c', 'allows 128'),
+    fails(1, ['logits', gta, '--tokens', long], '200 tokens', 'context of 128'),
+    fails(1, ['logits', stories, '-p', 'a time '.repeat(200), '-c', '100'], 'context of 100', 'allows 512'),
+    fails(1, ['run', gta, '--tokens', '1,320'], '0 to 319', 'found 320'),
+    fails(1, ['logits', gta, '--tokens', '99999999999'], '0 to 319', 'found 99999999999'),
+    fails(1, ['eval', gta, '--tokens', '1,2,320'], '0 to 319', 'found 320'),
+    fails(1, ['logits', gta, '-p', 'words'], 'tokenizer.json', '--tokens'),
+    fails(1, ['eval', gta, '--text', join(storiesDirectory, 'valid_slice.txt')], 'tokenizer.json'),
+  ])
+})
+
+test('a prompt that is refused is not printed first', async () => {
+  await Promise.all([
+    fails(1, ['run', gta, '-p', 'words'], 'tokenizer.json', '--tokens'),
+    fails(1, ['run', stories, '-p', 'once upon a time '.repeat(20), '-c', '10'], 'context of 10', 'allows 512'),
+  ])
+})
+
+test('logits --json: position and every logit', async () => {
+  const [one, three, again] = await Promise.all([
+    json<{ position: number; logits: number[] }>('logits', gta, '--tokens', '5'),
+    json<{ position: number; logits: number[] }>('logits', gta, '--tokens', '5,6,7', '--type', 'f32'),
+    json<{ position: number; logits: number[] }>('logits', gta, '--tokens', ' 5, 6 ,7 ', '--type', 'f32'),
+  ])
+  assert.equal(Object.keys(one).sort(), ['logits', 'position'])
+  assert.is(one.position, 0)
+  assert.is(three.position, 2)
+  for (const { logits } of [one, three]) {
+    assert.is(logits.length, 320)
+    assert.ok(logits.every(Number.isFinite))
+    assert.ok(new Set(logits).size > 300)
+  }
+  assert.equal(three, again)
+})
+
+test('logits for people: the best first, as many as asked for', async () => {
+  const { stdout, code } = await run('logits', gta, '--tokens', '5,6,7', '--top', '7', '--type', 'f32')
+  assert.is(code, 0)
+  const rows = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map(Number))
+  assert.is(rows.length, 7)
+  const { logits } = await json<{ logits: number[] }>('logits', gta, '--tokens', '5,6,7', '--type', 'f32')
+  const best = [...logits.keys()].sort((a, b) => (logits[b] as number) - (logits[a] as number)).slice(0, 7)
+  assert.equal(
+    rows.map(([id]) => id),
+    best,
+  )
+  rows.forEach(([id, value]) => {
+    assert.ok(Math.abs((value as number) - (logits[id as number] as number)) < 1e-6)
+  })
+})
+
+test('run --tokens: exactly as many ids as asked for, and no begin token', async () => {
+  const results = await Promise.all([
+    json<Generated>('run', gta, '--tokens', '5,6,7', ...greedy),
+    json<Generated>('run', gqa, '--tokens', '5', ...greedy, '--type', 'f32', '-c', '64'),
+    json<Generated>('run', stories, '--tokens', '593,526', ...greedy),
+  ])
+  assert.equal(
+    results.map(({ promptTokens }) => promptTokens),
+    [3, 1, 2],
+  )
+  for (const { tokens, finish } of results) {
+    assert.is(tokens.length, 16)
+    assert.ok(tokens.every((id) => Number.isInteger(id) && id >= 0))
+    assert.is(finish, 'length')
+  }
+  assert.equal(
+    results.map(({ text }) => typeof text),
+    ['object', 'object', 'string'],
+  )
+  assert.equal([results[1].weightType, results[1].cacheType, results[1].context], ['f32', 'f32', 64])
+  // The first id is the best logit of the prompt alone.
+  const { logits } = await json<{ logits: number[] }>('logits', gta, '--tokens', '5,6,7')
+  assert.is(results[0].tokens[0], logits.indexOf(Math.max(...logits)))
+})
+
+test('run for people: prompt and story on stdout, statistics on stderr', async () => {
+  const prompt = 'Once upon a time'
+  const [result, document] = await Promise.all([
+    run('run', stories, '-p', prompt, '-n', '8', '--temp', '0'),
+    json<Generated>('run', stories, '-p', prompt, '-n', '8', '--temp', '0'),
+  ])
+  assert.is(result.code, 0, show(result))
+  assert.is(result.stdout, `${prompt}${document.text}\n`)
+  assert.match(result.stderr, /^\[prefill 5 tokens .* decode 7 tokens .* ended by length\]\n$/)
+})
+
+test('the packed file writes what its directory writes', async () => {
+  const types = ['q8', 'f32'] as const
+  const path = (type: string) => join(folder, `same-${type}.gta`)
+  const converted = await Promise.all([
+    json('convert', gta, path('q8')),
+    json('convert', '-m', gta, '--out', path('f32'), '--type', 'f32'),
+  ])
+  converted.forEach((result, i) => {
+    const type = types[i] as string
+    const bytes = readFileSync(path(type)).length
+    assert.equal({ ...result, parameters: 0 }, { path: path(type), type, bytes, parameters: 0, unused: [] })
+  })
+  const cases = [
+    ...types.map((type) => [path(type), gta, ['--tokens', '5,6,7'], ['--type', type]] as const),
+    [stories, storiesDirectory, ['-p', 'The dog'], []] as const,
+  ]
+  await Promise.all(
+    cases.map(async ([packed, directory, prompt, type]) => {
+      const [a, b] = await Promise.all([
+        json<Generated>('run', packed, ...prompt, ...greedy),
+        json<Generated>('run', directory, ...prompt, ...greedy, ...type),
+      ])
+      assert.equal(a.tokens, b.tokens)
+      assert.is(a.text, b.text)
+      assert.is(a.logitsHash, b.logitsHash)
+    }),
+  )
+})
+
+test('convert: default name, plain message, warnings for tensors that are not used', async () => {
+  const tensors = randomTensors(gqaConfig)
+  tensors.set('model.extra.weight', { dtype: 'F32', shape: [1], data: new Uint8Array(4) })
+  const directory = writeCheckpoint(gqaConfig, tensors)
+  const result = await run('convert', directory)
+  assert.is(result.code, 0, show(result))
+  assert.is(result.stderr, 'gta: warning: tensor "model.extra.weight" is not used by this model\n')
+  const [, name = ''] = result.stdout.match(/^(\S+-q8\.gta): q8, \d+ parameters, [\d.]+ MB\n$/) ?? []
+  assert.ok(readFileSync(join(folder, name)).length > 1000, show(result))
+})
+
+test('a seed repeats its text, another one does not', async () => {
+  const args = ['run', stories, '-p', 'Once', '-n', '24', '--temp', '1']
+  const [a, b, other, large] = await Promise.all([
+    json<Generated>(...args, '--seed', '42'),
+    json<Generated>(...args, '-s', '42'),
+    json<Generated>(...args),
+    json<Generated>(...args, '--seed', String(Number.MAX_SAFE_INTEGER)),
+  ])
+  assert.equal(a.tokens, b.tokens)
+  assert.is(a.seed, 42)
+  assert.not.equal(a.tokens, other.tokens)
+  assert.is(large.seed, Number.MAX_SAFE_INTEGER)
+  // A seed that nobody gave repeats its text too.
+  const repeated = await json<Generated>(...args, '--seed', String(other.seed))
+  assert.equal(repeated.tokens, other.tokens)
+})
+
+test('control tokens in a prompt are text', async () => {
+  const [control, letter, word] = await Promise.all(
+    ['<|endoftext|>', 'a', 'Once<|endoftext|>'].map((prompt) =>
+      json<Generated>('run', stories, '-p', prompt, '-n', '1', '--temp', '0'),
+    ),
+  )
+  // The begin token comes before every prompt.
+  assert.is(letter?.promptTokens, 2)
+  assert.ok((control?.promptTokens ?? 0) > 3)
+  assert.ok((word?.promptTokens ?? 0) > 3)
+})
+
+test('a prompt from a file is the same prompt', async () => {
+  writeFileSync(join(folder, 'prompt.txt'), 'Once upon a time\n')
+  const [a, b] = await Promise.all([
+    json<Generated>('run', stories, '-f', 'prompt.txt', ...greedy),
+    json<Generated>('run', stories, '-p', 'Once upon a time\n', ...greedy),
+  ])
+  assert.equal(a.tokens, b.tokens)
+  assert.is(a.promptTokens, b.promptTokens)
+})
+
+test('eval --json', async () => {
+  const text = readFileSync(join(storiesDirectory, 'valid_slice.txt'), 'utf8').slice(0, 600)
+  writeFileSync(join(folder, 'eval.txt'), text)
+  const [some, tokens] = await Promise.all([
+    json<Record<string, number>>('eval', stories, '--text', 'eval.txt', '-c', '64'),
+    json<Record<string, number>>('eval', gta, '--tokens', '1,2,3,4,5', '--type', 'f32'),
+  ])
+  const fields = ['tokens', 'predicted', 'nll', 'perplexity', 'seconds', 'weightType', 'cacheType', 'window']
+  for (const result of [some, tokens]) {
+    assert.equal(Object.keys(result).sort(), fields.sort())
+    assert.is(result.predicted, (result.tokens as number) - 1)
+    assert.ok(Math.abs(Math.log(result.perplexity as number) - (result.nll as number)) < 1e-9)
+  }
+  assert.is(some.window, 64)
+  assert.ok((some.perplexity as number) > 5 && (some.perplexity as number) < 60, `${some.perplexity}`)
+  assert.is(tokens.tokens, 5)
+  assert.equal([tokens.weightType, tokens.cacheType], ['f32', 'f32'])
+})
+
+test('inspect: GTA-1B without its weights', async () => {
+  const [plain, long, f32, people, plan] = await Promise.all([
+    json('inspect', config1b),
+    json('inspect', config1b, '-c', '32768'),
+    json('inspect', config1b, '-c', '2048', '--cache', 'f32'),
+    run('inspect', config1b, '-c', '2048', '--cache', 'f32'),
+    run('inspect', config1b, '--plan'),
+  ])
+  assert.is(plain.parameters, 1_128_766_208)
+  assert.is(plain.cacheElements, 192)
+  assert.equal([plain.cacheType, plain.context, plain.kind, plain.packedType], ['int8', 2048, 'gta', null])
+  assert.is(plain.cacheBytes, 54 * 2048 * 192)
+  // One f32 scale for the key, one for the latent value.
+  assert.is(plain.cacheScaleBytes, 54 * 2048 * 8)
+  assert.is(long.cacheBytes, 679_477_248 / 2)
+  assert.equal([f32.cacheBytes, f32.cacheScaleBytes], [54 * 2048 * 192 * 4, 0])
+  assert.match(people.stdout, '1,128,766,208 (1076.48 Mi')
+  assert.match(people.stdout, 'f32, 84.9 MB and 0.0 MB of scales at 2,048 tokens')
+  assert.match(plan.stdout, /^layer 53 down q8 \(1280, 3584\)/m)
+  await Promise.all([
+    fails(2, ['inspect', config1b, '-c', '0'], '--ctx-size'),
+    fails(2, ['inspect', config1b, '--cache', 'f16'], '--cache'),
+  ])
+})
+
+test('inspect --plan --json is one JSON document', async () => {
+  await json('inspect', config1b, '--plan')
+})
+
+/** A directory with the weights of a config as one hole of zeros, and NaN as the very first number. */
+function hollow(config: Config): string {
+  const directory = temporary()
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(config))
+  let offset = 0
+  const entries = sourcesOf(config).map(({ tensor, shape }) => {
+    const bytes = 4 * shape.reduce((n, m) => n * m, 1)
+    const entry = { name: tensor, dtype: 'F32' as const, shape, offset, bytes }
+    offset += bytes
+    return entry
+  })
+  const header = encodeHeader({}, entries)
+  const path = join(directory, 'model.safetensors')
+  const file = openSync(path, 'w')
+  writeSync(file, header)
+  writeSync(file, new Uint8Array(Float32Array.of(Number.NaN).buffer))
+  closeSync(file)
+  truncateSync(path, header.length + offset)
+  return directory
+}
+
+test('f32 weights of a 1B model are refused before they are read', async () => {
+  const config = JSON.parse(readFileSync(config1b, 'utf8'))
+  const directory = hollow(config)
+  const broken = temporary()
+  writeFileSync(join(broken, 'config.json'), JSON.stringify(config))
+  writeFileSync(join(broken, 'model.safetensors'), 'nothing that could be read')
+  const words = ['4.52 GB', '4.29 GB', 'use --type q8']
+  await Promise.all([
+    fails(1, ['run', directory, '--tokens', '1', '--type', 'f32'], ...words),
+    fails(1, ['logits', directory, '--tokens', '1', '--type', 'f32'], ...words),
+    fails(1, ['convert', directory, 'big.gta', '--type', 'f32'], ...words),
+    fails(1, ['convert', broken, 'big.gta', '--type', 'f32'], ...words),
+    // With q8 they would fit, so they are read, and found broken.
+    fails(1, ['convert', directory, 'big.gta'], 'model.embed_tokens.weight', 'NaN at index 0'),
+  ])
+})
+
+test('a model that cannot fit is refused whatever its weight files are', async () => {
+  const broken = temporary()
+  writeFileSync(join(broken, 'config.json'), readFileSync(config1b))
+  writeFileSync(join(broken, 'model.safetensors'), 'nothing that could be read')
+  await fails(1, ['run', broken, '--tokens', '1', '--type', 'f32'], '4.52 GB', 'use --type q8')
+})
+
+test('doctor tells what it found', async () => {
+  const found = await json<{ chosen: string; node: string }>('doctor')
+  assert.type(found.chosen, 'string')
+  assert.ok(found.node.includes(process.versions.node))
+})
+
+test.run()

@@ -1,0 +1,464 @@
+/** Other people's config.json: what is right becomes the right numbers, what is not is refused by the field's name. */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { cacheElements, describe, ModelError, planModel } from '../models/index.ts'
+import { invFreq } from '../models/rope.ts'
+import { type Config, gqaConfig, gtaConfig, sourcesOf } from './checkpoints.ts'
+
+/** A config with some fields changed; undefined removes one. */
+function edit(config: Config, change: Config): Config {
+  const merged: Config = { ...config, ...change }
+  return Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined))
+}
+
+/** The config must be refused with all of `words` in the message. */
+function refused(config: unknown, ...words: string[]): void {
+  let error: Error | undefined
+  try {
+    describe(config)
+  } catch (caught) {
+    error = caught as Error
+  }
+  const what = JSON.stringify(config)
+  assert.ok(error, `accepted: ${what}`)
+  assert.instance(error, ModelError, `${error?.stack} for ${what}`)
+  const message = error?.message ?? ''
+  for (const word of words) assert.ok(message.includes(word), `"${word}" is not in "${message}" for ${what}`)
+  assert.ok(message.length < 600, message)
+}
+
+const specOf = (config: Config) => describe(config).spec
+const namesOf = (config: Config) => sourcesOf(config).map(({ tensor }) => tensor)
+const shapeOf = (config: Config, name: string) => sourcesOf(config).find(({ tensor }) => tensor === name)?.shape
+const biasesOf = (config: Config) =>
+  namesOf(config)
+    .filter((name) => name.startsWith('model.layers.0.') && name.endsWith('.bias'))
+    .map((name) => name.split('.').at(-2))
+
+const gta1b: Config = {
+  architectures: ['GTAForCausalLM'],
+  model_type: 'llama',
+  hidden_size: 1280,
+  intermediate_size: 3584,
+  num_hidden_layers: 54,
+  num_attention_heads: 20,
+  head_dim: 64,
+  num_query_heads: 5,
+  query_dim: 64,
+  num_key_heads: 1,
+  key_dim: 64,
+  num_value_heads: 1,
+  value_dim: 128,
+  vocab_size: 128256,
+  rms_norm_eps: 1e-5,
+  max_position_embeddings: 2048,
+  tie_word_embeddings: true,
+}
+
+test('GTA-1B as published', () => {
+  const spec = specOf(gta1b)
+  assert.is(spec.kind, 'gta')
+  assert.is(cacheElements(spec.attention), 192)
+  assert.is(spec.attention.maps, 5)
+  assert.equal(spec.attention.decoder, { repeat: 2, bias: false })
+  assert.is(spec.attention.outDim, 256)
+  assert.is(spec.attention.scale, 1 / 8)
+  assert.equal(spec.rope, { theta: 10000 })
+  assert.is(spec.maxContext, 2048)
+  assert.equal([spec.bos, spec.eos], [undefined, []])
+  assert.equal(shapeOf(gta1b, 'model.layers.0.self_attn.v_b_proj.weight'), [256, 640])
+  assert.equal(shapeOf(gta1b, 'model.layers.53.self_attn.v_proj.bias'), [128])
+  assert.not.ok(namesOf(gta1b).includes('lm_head.weight'))
+})
+
+test('the cache of GTA does not come from num_key_value_heads', () => {
+  for (const heads of [20, 1, 5]) {
+    const spec = specOf({ ...gta1b, num_key_value_heads: heads })
+    assert.is(cacheElements(spec.attention), 192)
+  }
+})
+
+test('GTA is recognised by its class, or by its fields alone', () => {
+  const { architectures, ...fields } = gta1b
+  assert.equal(architectures, ['GTAForCausalLM'])
+  for (const names of [['GTAForCausalLM'], ['LlamaForCausalLM'], ['SomethingElse'], [], undefined, null])
+    assert.is(specOf(edit(fields, { architectures: names })).kind, 'gta', JSON.stringify(names))
+  assert.is(specOf({ ...gta1b, attention_kind: 'gta' }).kind, 'gta')
+  // One of the two fields is no sign of GTA, and the class name without the fields is a broken GTA.
+  assert.is(specOf({ ...gqaConfig, num_query_heads: 4 }).kind, 'gqa')
+  assert.is(specOf({ ...gqaConfig, value_dim: 8 }).kind, 'gqa')
+  refused({ ...gqaConfig, architectures: ['GTAForCausalLM'] }, '"num_query_heads"')
+  assert.is(specOf({ ...gqaConfig, num_query_heads: null, value_dim: null }).kind, 'gqa')
+})
+
+test('every constraint of GTA', () => {
+  const cases: [Config, ...string[]][] = [
+    [{ query_dim: 32 }, '"query_dim"', 'head_dim 64', 'found 32'],
+    [{ key_dim: 128 }, '"key_dim"', 'head_dim 64', 'found 128'],
+    [{ head_dim: 32 }, '"query_dim"', 'head_dim 32'],
+    [{ num_attention_heads: 10 }, 'num_attention_heads × head_dim', 'hidden_size 1280', 'found 640'],
+    [{ hidden_size: 1344 }, 'num_attention_heads × head_dim', 'hidden_size 1344', 'found 1280'],
+    [{ num_key_heads: 2 }, '"num_query_heads"', 'num_key_heads 2', 'found 5'],
+    [{ num_key_heads: 10 }, '"num_query_heads"', 'num_key_heads 10', 'found 5'],
+    [{ num_value_heads: 3 }, '"num_query_heads"', 'num_value_heads 3', 'found 5'],
+    [{ num_query_heads: 3 }, '"hidden_size"', 'num_query_heads × value_dim 384', 'found 1280'],
+    [{ value_dim: 96 }, '"hidden_size"', 'num_query_heads × value_dim 480', 'found 1280'],
+    // Expand rate 0: more latent numbers than the hidden state has.
+    [{ num_query_heads: 20 }, '"hidden_size"', 'num_query_heads × value_dim 2560', 'found 1280'],
+    [{ value_dim: 512 }, '"hidden_size"', 'num_query_heads × value_dim 2560', 'found 1280'],
+    [{ query_dim: undefined }, '"query_dim"', 'found nothing'],
+    [{ key_dim: undefined }, '"key_dim"', 'found nothing'],
+    [{ num_key_heads: undefined }, '"num_key_heads"', 'found nothing'],
+    [{ num_value_heads: undefined }, '"num_value_heads"', 'found nothing'],
+    [{ num_query_heads: undefined }, '"num_query_heads"', 'found nothing'],
+    [{ value_dim: undefined }, '"value_dim"', 'found nothing'],
+  ]
+  for (const [change, ...words] of cases) refused(edit(gta1b, change), ...words)
+})
+
+test('GTA with other sizes that fit', () => {
+  const e1 = specOf({ ...gta1b, num_query_heads: 10 })
+  assert.equal(e1.attention.decoder, { repeat: 1, bias: false })
+  const several = specOf({ ...gta1b, num_query_heads: 10, num_key_heads: 5, num_value_heads: 2 })
+  assert.is(cacheElements(several.attention), 5 * 64 + 2 * 128)
+  assert.is(specOf(edit(gta1b, { head_dim: undefined })).attention.key[0]?.dim, 64)
+})
+
+test('GTA has biases on q, k, v and g whatever attention_bias says', () => {
+  for (const bias of [true, false, undefined]) {
+    const found = biasesOf(edit(gtaConfig, { attention_bias: bias }))
+    assert.equal(found, ['q_proj', 'k_proj', 'v_proj', 'g_proj'], `${bias}`)
+  }
+})
+
+test('biases of llama and its like', () => {
+  const qwen = { architectures: ['Qwen2ForCausalLM'] }
+  const cases: [Config, string[]][] = [
+    [{}, []],
+    [{ attention_bias: false }, []],
+    [{ attention_bias: null }, []],
+    [{ attention_bias: true }, ['q_proj', 'k_proj', 'v_proj', 'o_proj']],
+    [{ qkv_bias: true }, ['q_proj', 'k_proj', 'v_proj']],
+    [{ qkv_bias: false }, []],
+    [{ qkv_bias: true, attention_bias: true }, ['q_proj', 'k_proj', 'v_proj', 'o_proj']],
+    [{ ...qwen }, ['q_proj', 'k_proj', 'v_proj']],
+    [{ ...qwen, qkv_bias: false }, []],
+    [{ architectures: ['MistralForCausalLM'] }, []],
+  ]
+  for (const [change, names] of cases) {
+    const config = { ...gqaConfig, ...change }
+    assert.equal(biasesOf(config), names, JSON.stringify(change))
+    const { bias } = specOf(config).attention
+    assert.equal(bias, { in: names.includes('q_proj'), out: names.includes('o_proj') })
+  }
+  const config = { ...gqaConfig, attention_bias: true, head_dim: 10 }
+  assert.equal(shapeOf(config, 'model.layers.0.self_attn.q_proj.bias'), [40])
+  assert.equal(shapeOf(config, 'model.layers.0.self_attn.k_proj.bias'), [20])
+  assert.equal(shapeOf(config, 'model.layers.0.self_attn.o_proj.bias'), [32])
+})
+
+test('head counts make MHA, MQA or GQA', () => {
+  const kinds: [Config, string, number][] = [
+    [{ num_key_value_heads: undefined }, 'mha', 64],
+    [{ num_key_value_heads: null }, 'mha', 64],
+    [{ num_key_value_heads: 4 }, 'mha', 64],
+    [{ num_key_value_heads: 2 }, 'gqa', 32],
+    [{ num_key_value_heads: 1 }, 'mqa', 16],
+  ]
+  for (const [change, kind, elements] of kinds) {
+    const spec = specOf(edit(gqaConfig, change))
+    assert.is(spec.kind, kind)
+    assert.is(cacheElements(spec.attention), elements)
+  }
+  for (const heads of [3, 8]) refused({ ...gqaConfig, num_key_value_heads: heads }, '"num_attention_heads"', 'found 4')
+  refused({ ...gqaConfig, num_attention_heads: 3, num_key_value_heads: 3 }, '"hidden_size"', 'num_attention_heads 3')
+  const wide = { ...gqaConfig, head_dim: 64 }
+  assert.equal(shapeOf(wide, 'model.layers.0.self_attn.q_proj.weight'), [256, 32])
+  assert.equal(shapeOf(wide, 'model.layers.0.self_attn.o_proj.weight'), [32, 256])
+  refused({ ...gqaConfig, head_dim: 7 }, '"head_dim"', 'even')
+  refused({ ...gqaConfig, num_attention_heads: 32, num_key_value_heads: 32 }, '"head_dim"', 'even')
+})
+
+test('attention_kind must agree with the head counts', () => {
+  const agree: [Config, string][] = [
+    [{ attention_kind: 'gqa' }, 'gqa'],
+    [{ attention_kind: 'mha', num_key_value_heads: 4 }, 'mha'],
+    [{ attention_kind: 'mqa', num_key_value_heads: 1 }, 'mqa'],
+    [{ attention_kind: 'gqa', num_key_value_heads: 1 }, 'mqa'],
+    [{ attention_kind: 'gqa', num_key_value_heads: 4 }, 'mha'],
+    [{ attention_kind: null }, 'gqa'],
+  ]
+  for (const [change, kind] of agree) assert.is(specOf({ ...gqaConfig, ...change }).kind, kind)
+  for (const kind of ['mha', 'mqa']) refused({ ...gqaConfig, attention_kind: kind }, '"attention_kind"', kind, '"gqa"')
+  refused({ ...gqaConfig, attention_kind: 'mqa', num_key_value_heads: 4 }, '"attention_kind"', 'mqa', '"mha"')
+  refused({ ...gqaConfig, attention_kind: 'mha', num_key_value_heads: 1 }, '"attention_kind"', 'mha', '"mqa"')
+  refused({ ...gqaConfig, attention_kind: 'gta' }, '"num_query_heads"')
+  // The kind alone selects a family, whatever the class is called.
+  assert.is(specOf({ ...gqaConfig, architectures: ['My'], attention_kind: 'gqa' }).kind, 'gqa')
+})
+
+test('one query head with one key-value head is MHA and MQA alike', () => {
+  for (const kind of ['mha', 'mqa', 'gqa', undefined])
+    describe(edit(gqaConfig, { attention_kind: kind, num_attention_heads: 1, num_key_value_heads: 1 }))
+})
+
+test('kinds and mixtures of kinds that are not known', () => {
+  for (const kind of ['mla3', 'GTA', '', 'gta+gqa', 'constructor', '__proto__'])
+    refused({ ...gtaConfig, attention_kind: kind }, '"attention_kind"', `found "${kind}"`, 'gta')
+  for (const kind of [['gta', 'gqa'], [], {}, 7, true])
+    refused({ ...gtaConfig, attention_kind: kind }, '"attention_kind"', 'a text')
+})
+
+test('architectures that are not known', () => {
+  const names = ['MixtralForCausalLM', 'Qwen3ForCausalLM', 'GPT2LMHeadModel', 'llama', '']
+  for (const name of names)
+    refused({ ...gqaConfig, architectures: [name] }, '"architectures"', `"${name}"`, 'LlamaForCausalLM')
+  for (const value of [undefined, null, []])
+    refused(edit(gqaConfig, { architectures: value }), '"architectures"', 'LlamaForCausalLM')
+  for (const value of ['LlamaForCausalLM', 7, {}, [7], [null], [['LlamaForCausalLM']]])
+    refused({ ...gqaConfig, architectures: value }, '"architectures"', 'a list of names')
+})
+
+test('what is no config at all', () => {
+  for (const value of [undefined, null, 7, 'text', true, [], [gqaConfig]]) refused(value, 'config.json', 'JSON object')
+  refused({}, '"architectures"')
+})
+
+const common: [string, number][] = [
+  ['vocab_size', 2 ** 24],
+  ['hidden_size', 131072],
+  ['intermediate_size', 131072],
+  ['num_hidden_layers', 1024],
+  ['num_attention_heads', 1024],
+  ['head_dim', 1024],
+  ['max_position_embeddings', 2 ** 24],
+]
+
+for (const [name, config, fields] of [
+  ['gqa', gqaConfig, [...common, ['num_key_value_heads', 1024]]],
+  [
+    'gta',
+    gtaConfig,
+    [
+      ...common,
+      ...['num_query_heads', 'num_key_heads', 'num_value_heads', 'query_dim', 'key_dim', 'value_dim'].map((field) => [
+        field,
+        1024,
+      ]),
+    ],
+  ],
+] as [string, Config, [string, number][]][])
+  test(`${name}: a count that is none is refused by name`, () => {
+    for (const [field, max] of fields)
+      for (const value of [
+        0,
+        -1,
+        1.5,
+        max + 1,
+        2 ** 31,
+        2 ** 53,
+        1e300,
+        '32',
+        '',
+        true,
+        [32],
+        {},
+        Number.NaN,
+        Infinity,
+      ])
+        refused({ ...config, [field]: value }, `"${field}"`, `a whole number from 1 to ${max}`)
+  })
+
+test('counts that must be there', () => {
+  for (const field of ['vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads'])
+    for (const config of [gqaConfig, gtaConfig])
+      for (const value of [undefined, null]) refused(edit(config, { [field]: value }), `"${field}"`, 'found nothing')
+})
+
+test('fields with a default of transformers', () => {
+  const absent = Object.fromEntries(
+    [
+      'max_position_embeddings',
+      'rms_norm_eps',
+      'rope_theta',
+      'tie_word_embeddings',
+      'bos_token_id',
+      'eos_token_id',
+    ].map((name) => [name, undefined]),
+  )
+  const spec = specOf(edit(gqaConfig, absent))
+  assert.is(spec.maxContext, 2048)
+  assert.is(spec.normEps, 1e-6)
+  assert.equal(spec.rope, { theta: 10000 })
+  assert.is(spec.isTied, false)
+  assert.equal([spec.bos, spec.eos], [undefined, []])
+  assert.equal(specOf({ ...gqaConfig, bos_token_id: 1, eos_token_id: [2, 3] }).eos, [2, 3])
+  assert.equal(specOf({ ...gqaConfig, bos_token_id: 0, eos_token_id: 0 }).bos, 0)
+})
+
+test('other fields of a wrong type or range', () => {
+  const positives = ['rms_norm_eps', 'rope_theta']
+  for (const field of positives)
+    for (const value of [0, -1, '1e-5', true, [], {}, Number.NaN, Infinity, 1e13])
+      refused({ ...gqaConfig, [field]: value }, `"${field}"`, 'a number above 0')
+  for (const field of ['tie_word_embeddings', 'attention_bias', 'qkv_bias'])
+    for (const value of [0, 1, 'true', [], {}]) refused({ ...gqaConfig, [field]: value }, `"${field}"`, 'true or false')
+  for (const field of ['bos_token_id', 'eos_token_id'])
+    for (const value of [-1, 96, 1.5, '0', true, {}, [0, 96], [[0]], [null]])
+      refused({ ...gqaConfig, [field]: value }, `"${field}"`, 'vocab_size 96')
+})
+
+test('what this runtime does not compute is refused, never ignored', () => {
+  const cases: [string, unknown[]][] = [
+    ['hidden_act', ['gelu', 'relu', 'SiLU', 7, {}]],
+    ['mlp_bias', [true, 'false']],
+    ['partial_rotary_factor', [0.5, 0, 2]],
+    ['quantization_config', [{ quant_method: 'gptq' }, {}, 'awq', false]],
+    ['sliding_window', [4096, 0, true]],
+  ]
+  for (const config of [gqaConfig, gtaConfig])
+    for (const [field, values] of cases)
+      for (const value of values) refused({ ...config, [field]: value }, `"${field}"`)
+  const harmless: Config[] = [
+    { hidden_act: 'silu', mlp_bias: false, partial_rotary_factor: 1 },
+    { hidden_act: null, mlp_bias: null, quantization_config: null, sliding_window: null },
+    { use_sliding_window: false, sliding_window: 4096 },
+    { torch_dtype: 'bfloat16', pretraining_tp: 7, unheard_of: { x: 1 } },
+  ]
+  for (const change of harmless) describe({ ...gqaConfig, ...change })
+  refused({ ...gqaConfig, use_sliding_window: true, sliding_window: 4096 }, '"sliding_window"')
+})
+
+test('a rotation of half a head is refused where transformers 5 says it too', () => {
+  refused(
+    { ...gqaConfig, rope_parameters: { rope_type: 'default', rope_theta: 10000, partial_rotary_factor: 0.5 } },
+    'partial_rotary_factor',
+  )
+  describe({ ...gqaConfig, rope_parameters: { rope_type: 'default', rope_theta: 10000, partial_rotary_factor: 1 } })
+})
+
+test('rope_scaling that is not known', () => {
+  const types = ['dynamic', 'longrope', 'su', 'Linear', '', 7, {}, ['linear'], 'constructor']
+  for (const field of ['rope_scaling', 'rope_parameters'])
+    for (const type of types) refused({ ...gqaConfig, [field]: { rope_type: type, factor: 2 } }, '"rope_scaling"')
+  refused({ ...gqaConfig, rope_scaling: { type: 'longrope', factor: 4 } }, '"rope_scaling"', 'longrope')
+  refused({ ...gqaConfig, rope_scaling: { factor: 4 } }, '"rope_scaling"')
+  refused({ ...gqaConfig, rope_scaling: {} }, '"rope_scaling"')
+})
+
+test('a rope_scaling that is no object is refused by its own name', () => {
+  for (const value of [7, 'linear', [], true]) refused({ ...gqaConfig, rope_scaling: value }, 'rope_scaling')
+  for (const value of [7, 'linear', [], true]) refused({ ...gqaConfig, rope_parameters: value }, 'rope_parameters')
+})
+
+const llama3 = {
+  rope_type: 'llama3',
+  factor: 8,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
+}
+
+test('rope_scaling with fields missing or wrong', () => {
+  const fields = Object.keys(llama3).filter((name) => name !== 'rope_type')
+  for (const field of fields)
+    for (const value of [undefined, null, 0, -1, '8', true, {}])
+      refused({ ...gqaConfig, rope_scaling: edit(llama3, { [field]: value }) }, `"${field}"`)
+  refused({ ...gqaConfig, rope_scaling: { ...llama3, high_freq_factor: 1 } }, '"high_freq_factor"', 'above')
+  refused({ ...gqaConfig, rope_scaling: { ...llama3, original_max_position_embeddings: 8192.5 } }, '"original_max')
+  for (const value of [undefined, 0, -2, '2'])
+    refused({ ...gqaConfig, rope_scaling: { type: 'linear', factor: value } }, '"factor"')
+})
+
+/** Frequencies after transformers, modeling_rope_utils.py, written out step by step. */
+function reference(theta: number, dim: number, scaling?: Record<string, number | string>): number[] {
+  const base = Array.from({ length: dim / 2 }, (_, i) => 1 / theta ** ((2 * i) / dim))
+  const number = (name: string) => Number(scaling?.[name])
+  if (!scaling) return base
+  if (scaling.rope_type === 'linear') return base.map((f) => f / number('factor'))
+  const context = number('original_max_position_embeddings')
+  const [low, high] = [number('low_freq_factor'), number('high_freq_factor')]
+  return base.map((f) => {
+    const wavelen = (2 * Math.PI) / f
+    const scaled = wavelen > context / low ? f / number('factor') : f
+    const smooth = (context / wavelen - low) / (high - low)
+    const smoothed = ((1 - smooth) * scaled) / number('factor') + smooth * scaled
+    const isMedium = !(wavelen < context / high) && !(wavelen > context / low)
+    return isMedium ? smoothed : scaled
+  })
+}
+
+function isClose(found: ArrayLike<number>, expected: number[], what: string): void {
+  assert.is(found.length, expected.length, what)
+  expected.forEach((value, i) => {
+    assert.ok(Math.abs((found[i] as number) - value) <= 1e-13 * value, `${what}: ${found[i]} is not ${value} at ${i}`)
+  })
+}
+
+test('frequencies are those of transformers', () => {
+  const linear = { rope_type: 'linear', factor: 2.5 }
+  const cases: [Config, number[]][] = [
+    [{}, reference(10000, 128)],
+    [{ rope_theta: 500000 }, reference(500000, 128)],
+    [{ rope_scaling: null, rope_theta: 1e6 }, reference(1e6, 128)],
+    [{ rope_scaling: { rope_type: 'default' } }, reference(10000, 128)],
+    [{ rope_scaling: linear, rope_theta: 5000 }, reference(5000, 128, linear)],
+    [{ rope_scaling: { type: 'linear', factor: 2.5 } }, reference(10000, 128, linear)],
+    [{ rope_scaling: llama3, rope_theta: 500000 }, reference(500000, 128, llama3)],
+    [{ rope_parameters: { ...llama3, rope_theta: 500000 } }, reference(500000, 128, llama3)],
+    [{ rope_parameters: { rope_type: 'default', rope_theta: 77 } }, reference(77, 128)],
+    [{ rope_parameters: { rope_theta: 77 } }, reference(77, 128)],
+    [{ rope_parameters: { ...linear, rope_theta: 77 } }, reference(77, 128, linear)],
+  ]
+  for (const [change, expected] of cases)
+    isClose(invFreq(specOf({ ...gqaConfig, head_dim: 128, ...change }).rope, 128), expected, JSON.stringify(change))
+})
+
+test('the three ranges of llama3 are all there, with numbers worked out by hand', () => {
+  const { rope } = specOf({ ...gqaConfig, head_dim: 128, rope_scaling: llama3, rope_theta: 500000 })
+  const found = invFreq(rope, 128)
+  const base = reference(500000, 128)
+  const ratio = Array.from(found, (value, i) => value / (base[i] as number))
+  assert.is(found[0], 1)
+  assert.ok(ratio.slice(0, 29).every((r) => Math.abs(r - 1) < 1e-12))
+  assert.ok(ratio.slice(29, 35).every((r) => r > 0.126 && r < 0.999))
+  assert.ok(ratio.slice(35).every((r) => Math.abs(r - 1 / 8) < 1e-12))
+  // i = 32: f = 500000^-½, wavelength 4442.88, smooth (8192 / 4442.88 − 1) / 3 = 0.281283
+  assert.ok(Math.abs((ratio[32] as number) - (0.718717 / 8 + 0.281283)) < 1e-6)
+})
+
+test('the frequencies of a GTA model are head_dim wide', () => {
+  const { rope } = specOf(gta1b)
+  const plan = planModel(describe(gta1b), 'q8')
+  const tensor = plan.tensors.find(({ name }) => name === 'inv_freq')
+  assert.equal(tensor?.shape, [32])
+  isClose(invFreq(rope, 64), reference(10000, 64), 'GTA-1B')
+})
+
+test('matrices are never wider than the engine adds up exactly', () => {
+  // W_O is as wide as all heads together, whatever hidden_size is.
+  const wide = { num_attention_heads: 1024, num_key_value_heads: 1, head_dim: 256 }
+  refused({ ...gqaConfig, ...wide }, 'num_attention_heads')
+  describe({ ...gqaConfig, ...wide, head_dim: 128 })
+})
+
+test('fields of a config that every object has are not there', () => {
+  // A field must be the file's own: JSON cannot take it from a prototype.
+  refused(JSON.parse('{"__proto__":{"architectures":["LlamaForCausalLM"]}}'), '"architectures"')
+  describe({ ...gqaConfig, ...JSON.parse('{"__proto__":{"hidden_act":"gelu"}}') })
+})
+
+test('a value nested too deep to print', () => {
+  const deep = JSON.parse('['.repeat(200_000) + ']'.repeat(200_000))
+  for (const field of ['vocab_size', 'rope_scaling', 'architectures', 'hidden_act', 'eos_token_id', 'attention_kind']) {
+    let error: unknown
+    try {
+      describe({ ...gqaConfig, [field]: field === 'rope_scaling' ? { type: deep } : deep })
+    } catch (caught) {
+      error = caught
+    }
+    assert.instance(error, ModelError, `${field}: ${error}`)
+  }
+})
+
+test.run()
