@@ -638,7 +638,7 @@ test('memory does not grow with the model', async () => {
   const script = `
     const { convert } = await import(${JSON.stringify(new URL('../host/convert/convert.ts', import.meta.url).href)})
     await convert(process.argv[1], process.argv[2])
-    console.log(process.resourceUsage().maxRSS * 1024)`
+    process.stdout.write(String(process.resourceUsage().maxRSS * 1024))`
   const out = join(temporary(), 'model.gta')
   // A shell in between: on Linux the peak of a process counts that of the process that started it.
   const command = [process.execPath, '--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script]

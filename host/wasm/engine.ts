@@ -200,16 +200,17 @@ class WasmEngine implements Engine {
   }
 
   async step(rows: Row[]): Promise<Uint32Array> {
-    this.expectIdle()
-    const { rowWords, rowFloats, sampled } = this.views
-    this.check(rows)
-    rows.forEach((row, index) => {
-      this.reserve(row)
-      writeRow(rowWords, rowFloats, index, row)
+    return this.alone(async () => {
+      const { rowWords, rowFloats, sampled } = this.views
+      this.check(rows)
+      rows.forEach((row, index) => {
+        this.reserve(row)
+        writeRow(rowWords, rowFloats, index, row)
+      })
+      const status = await this.request(protocol.STEP, rows.length)
+      if (status === protocol.STATUS_NOT_FINITE) throw errors.notFinite()
+      return sampled.slice(0, rows.filter((row) => row.sampling).length)
     })
-    const status = await this.request(protocol.STEP, rows.length)
-    if (status === protocol.STATUS_NOT_FINITE) throw errors.notFinite()
-    return sampled.slice(0, rows.filter((row) => row.sampling).length)
   }
 
   logits(k: number): Float32Array {
@@ -227,7 +228,7 @@ class WasmEngine implements Engine {
   }
 
   async measureBandwidth(): Promise<number> {
-    return (await this.request(protocol.PROBE, roundUp(PROBE_BYTES, WASM_PAGE))) * 1e6
+    return this.alone(async () => (await this.request(protocol.PROBE, roundUp(PROBE_BYTES, WASM_PAGE))) * 1e6)
   }
 
   async close(): Promise<void> {
@@ -265,10 +266,18 @@ class WasmEngine implements Engine {
     this.pagesUsed[conversation] = used + 1
   }
 
-  /** Nothing of a running step may be touched: not its rows, not its tables. */
-  private expectIdle(): void {
+  /** One thing at a time, from the first row written to the last result read: no other may touch what it uses. */
+  private async alone<T>(work: () => Promise<T>): Promise<T> {
     if (this.failure) throw this.failure
     if (this.isBusy) throw errors.busy()
+    this.isBusy = true
+    this.worker.ref()
+    try {
+      return await work()
+    } finally {
+      this.isBusy = false
+      this.worker.unref()
+    }
   }
 
   private post(command: number, argument: number): number {
@@ -281,21 +290,13 @@ class WasmEngine implements Engine {
   }
 
   private async request(command: number, argument: number): Promise<number> {
-    this.expectIdle()
-    this.isBusy = true
-    this.worker.ref()
-    try {
-      const done = this.post(command, argument)
-      const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
-      if (wait.async) await Promise.race([wait.value, this.gone])
-      if (this.failure) throw this.failure
-      const status = Atomics.load(this.words, protocol.STATUS)
-      if (status === protocol.STATUS_FAILED) throw this.fail(errors.engineFailed(this.failureText()))
-      return status
-    } finally {
-      this.isBusy = false
-      this.worker.unref()
-    }
+    const done = this.post(command, argument)
+    const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
+    if (wait.async) await Promise.race([wait.value, this.gone])
+    if (this.failure) throw this.failure
+    const status = Atomics.load(this.words, protocol.STATUS)
+    if (status === protocol.STATUS_FAILED) throw this.fail(errors.engineFailed(this.failureText()))
+    return status
   }
 
   private failureText(): string {
