@@ -16,6 +16,8 @@ export const CONSTANTS: usize = 1024
 
 @unmanaged
 export class Arena {
+  /** First free address while the layout is made; 64 bits, so that too large a layout is seen, not wrapped. */
+  end: u64
   plan: usize
   maxRows: u32
   maxLogits: u32
@@ -127,12 +129,11 @@ function quantisedStride(n: u32): u64 {
   return ((n + 63) & ~63) << 1
 }
 
-let next: u64 = 0
-
-/** Reserves the next `bytes`, 64 byte aligned. Counts in 64 bits, so that too large a layout is seen, not wrapped. */
+/** Reserves the next `bytes`, 64 byte aligned. */
 function take(bytes: u64): usize {
-  const at = next
-  next = (at + bytes + 63) & ~63
+  const a = arena()
+  const at = a.end
+  a.end = (at + bytes + 63) & ~63
   return at as usize
 }
 
@@ -164,7 +165,7 @@ export function layoutArena(
 
   const rows = maxRows as u64
   const entries = (conversations as u64) * tablePages
-  next = start as u64
+  a.end = start as u64
   a.rows = take(rows * rowBytes)
   a.tables = take(entries * 4)
   a.history = take(entries * pageTokens * 4)
@@ -201,5 +202,5 @@ export function layoutArena(
   a.candidates = take((plan.vocabSize as u64) * 8)
   a.logits = take((maxLogits as u64) * logitsStride(plan))
   a.cache = take((pages as u64) * pageStride(plan, isCacheInt8))
-  return next as f64
+  return a.end as f64
 }

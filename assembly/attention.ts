@@ -56,6 +56,8 @@ function raiseQueries(plan: Plan, layer: Layer, count: u32): void {
   for (let i: u32 = 0; i < count; i++) {
     const latent = a.queryLatent + i * rankStride(plan)
     memory.copy(latent, a.projection + i * projectionStride(plan), plan.queryRank << 2)
+    // The padding too: a NaN of an earlier row would stay there.
+    memory.fill(latent + (plan.queryRank << 2), 0, rankStride(plan) - (plan.queryRank << 2))
     rmsNorm(latent, weight, plan.queryRank, plan.queryEps, latent)
   }
   const bias = vectorAt(plan, layer.queryBias)

@@ -17,7 +17,7 @@ export function sample(plan: Plan, row: Row, logits: usize): u32 {
   if (!isFinite4(logits, n)) return u32.MAX_VALUE
   const candidates = arena().candidates
   for (let i: u32 = 0; i < n; i++) put(candidates, i, load<f32>(logits + (i << 2)), i)
-  if (row.repeatPenalty != 1) penalise(row, candidates)
+  if (row.repeatPenalty != 1) penalise(row, logits, candidates)
   // Below this 1 / temperature would overflow; the limit is the most likely token.
   if (row.temperature < 1e-30) return best(candidates, n)
 
@@ -42,17 +42,15 @@ function isFinite4(logits: usize, n: u32): bool {
 }
 
 /** The penalty of CTRL (arXiv 1909.05858) once per token, over the last tokens of the conversation up to this row. */
-function penalise(row: Row, candidates: usize): void {
+function penalise(row: Row, logits: usize, candidates: usize): void {
   const a = arena()
   const history = a.history + ((row.conversation * a.tablePages * PAGE_TOKENS) << 2)
   const end = row.position + 1
   const first = end - min(end, row.penaltyWindow)
   for (let i = first; i < end; i++) {
     const id = load<u32>(history + (i << 2))
-    let isRepeated = false
-    for (let j = first; j < i; j++) if (load<u32>(history + (j << 2)) == id) isRepeated = true
-    if (isRepeated) continue
-    const logit = logitAt(candidates, id)
+    const logit = load<f32>(logits + (id << 2))
+    // From the logit itself, so a token that comes again is not penalised again.
     put(candidates, id, logit > 0 ? logit / row.repeatPenalty : logit * row.repeatPenalty, id)
   }
 }

@@ -1,7 +1,7 @@
 /** What this machine is and what the engine makes of it: `gta doctor`, and the header of anything measured. */
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, freemem, platform, release, totalmem } from 'node:os'
-import { builds, chooseBuild } from './wasm/builds.ts'
+import { builds, chooseBuild, runsHere } from './wasm/builds.ts'
 
 export interface Diagnosis {
   node: string
@@ -37,10 +37,12 @@ export async function diagnose(): Promise<Diagnosis> {
     pageSize: await pageSize(),
     governor: await readText('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor'),
     relaxedSimd: WebAssembly.validate(relaxedDotModule()),
-    builds: builds.map(({ name, needs }) => ({ name, needs, runs: name === chosen?.build.name })),
+    builds: await Promise.all(
+      builds.map(async (build) => ({ name: build.name, needs: build.needs, runs: await runsHere(build) })),
+    ),
     chosen: chosen?.build.name,
     reason: chosen
-      ? `${chosen.build.name} validates here (it needs ${chosen.build.needs}); it is the only build of this version`
+      ? `the first of ${builds.length} that validates here; it needs ${chosen.build.needs}`
       : `no build validates here: ${builds.map(({ name, needs }) => `${name} needs ${needs}`).join('; ')}`,
   }
 }

@@ -1,5 +1,7 @@
 /** What every engine can do: rows in, sampled tokens out. Implemented by host/wasm. */
 
+import type { CacheType } from '../models/index.ts'
+
 /** How the next token is chosen; the engine's order is repetition penalty, top-k, top-p, min-p, temperature. */
 export interface Sampling {
   /** 0: the most likely token, always. */
@@ -57,4 +59,13 @@ export interface Engine {
   /** Reads memory for a moment and tells how fast, in bytes per second. */
   measureBandwidth(): Promise<number>
   close(): Promise<void>
+}
+
+export interface EngineOptions {
+  /** Positions per conversation. */
+  context: number
+  cache: CacheType
+  maxRows: number
+  maxLogits: number
+  conversations: number
 }

@@ -82,6 +82,11 @@ export const errors = {
     ),
   tooLarge: (what: string, needed: number, available: number, advice: string) =>
     new GtaError('TOO_LARGE', `${what} must fit in ${gb(available)}, it needs ${gb(needed)}: ${advice}`),
+  noMemory: (bytes: number) =>
+    new GtaError(
+      'TOO_LARGE',
+      `the system must give the engine ${gb(bytes)} of shared memory (and reserve up to 4.3 GB of addresses), it refused: close other programs, raise ulimit -v, or use a smaller -c`,
+    ),
   badOption: (name: string, expected: string, found: unknown) =>
     new GtaError(
       'BAD_OPTION',
@@ -133,4 +138,10 @@ export const errors = {
 export function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
   if (value !== undefined && !choices.includes(value as string))
     throw errors.badOption(name, `one of ${choices.join(', ')}`, value)
+}
+
+/** Refuses options of other names: a misspelt one would be ignored without a word. */
+export function checkNames(what: string, options: object, names: readonly string[]): void {
+  const unknown = Object.keys(options).find((name) => !names.includes(name))
+  if (unknown !== undefined) throw errors.badOption(`an option of ${what}`, `one of ${names.join(', ')}`, unknown)
 }

@@ -7,12 +7,12 @@ import {
   type ModelSpec,
   PAGE_TOKENS,
   type Plan,
-  pageBytes,
   planModel,
   type WeightType,
 } from '../models/index.ts'
+import type { EngineOptions } from './engine.ts'
 import { errors } from './errors.ts'
-import { type EngineOptions, estimateMemory, MAX_MEMORY } from './wasm/engine.ts'
+import { estimateMemory, MAX_MEMORY, pageMemory } from './wasm/engine.ts'
 
 /** What the system, Node and its heap take of a board's memory; an estimate, on the careful side. */
 const SYSTEM_BYTES = 400e6
@@ -30,6 +30,12 @@ export function checkFit(spec: ModelSpec, plan: Plan, options: EngineOptions, ma
     throw errors.tooLarge(what, needed, machineBytes, `that is this machine's memory; ${advice}`)
 }
 
+/** Refuses weights that no engine can hold, whatever the context: not worth the time to read, nor the disk to write. */
+export function refuseUnusable(model: ModelDescription, plan: Plan): void {
+  const options = { context: 1, cache: 'int8' as const, maxRows: 1, maxLogits: 1, conversations: 1 }
+  checkFit(model.spec, plan, options, Number.POSITIVE_INFINITY)
+}
+
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`
 
 /** The longest context that a machine with so much memory can hold, whatever the model was made for; 0: not even the weights. */
@@ -42,6 +48,6 @@ export function largestContext(
   const plan = planModel(model, type)
   const options = { context: 0, cache, maxRows: 64, maxLogits: 1, conversations: 1 }
   const left = Math.min(machineBytes - SYSTEM_BYTES, MAX_MEMORY) - estimateMemory(model.spec, plan, options)
-  const pages = Math.floor(left / pageBytes(model.spec, cache))
+  const pages = Math.floor(left / pageMemory(model.spec, cache))
   return Math.max(0, pages * PAGE_TOKENS)
 }

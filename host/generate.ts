@@ -1,8 +1,8 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
 import { createHash, randomInt } from 'node:crypto'
 import type { Sampling } from './engine.ts'
-import { errors } from './errors.ts'
-import type { Model } from './model.ts'
+import { checkNames, errors } from './errors.ts'
+import type { Model, Prompt } from './model.ts'
 import { checkSampling, defaultSampling } from './sampling.ts'
 import { StopStrings } from './stop.ts'
 import { TextStream } from './tokenizer/tokenizer.ts'
@@ -15,9 +15,21 @@ export interface GenerateOptions extends Partial<Sampling> {
   /** Texts that end the generation; they are not part of it. */
   stop?: string[]
   signal?: AbortSignal
+  /** Told of every token as it is generated. */
+  onToken?: (id: number) => void
   /** Told while the prompt is read. */
   onPrefill?: (progress: { done: number; total: number }) => void
 }
+
+const generateOptions = [
+  ...Object.keys({ ...defaultSampling, seed: 0 }),
+  'maxTokens',
+  'stopAtEos',
+  'stop',
+  'signal',
+  'onToken',
+  'onPrefill',
+]
 
 /** Why a generation ended. */
 export type Finish = 'length' | 'eos' | 'stop' | 'context'
@@ -39,10 +51,11 @@ export interface Generation {
 
 export async function* generate(
   model: Model,
-  prompt: string | number[],
+  prompt: Prompt,
   options: GenerateOptions,
 ): AsyncGenerator<string, Generation> {
   const { engine, context, spec } = model
+  checkNames('generate()', options, generateOptions)
   const ids = model.promptIds(prompt)
   const sampling = resolveSampling(model, options)
   const { maxTokens = Number.POSITIVE_INFINITY, stopAtEos = typeof prompt === 'string', signal } = options
@@ -51,14 +64,18 @@ export async function* generate(
   // A prompt that fills the context leaves room for no token but the first, which needs no row of its own.
   if (ids.length > context) throw errors.contextFull(ids.length, context, spec.maxContext)
 
-  const output = new Output(model, checkStops(options.stop ?? []))
+  const stops = checkStops(options.stop ?? [])
+  if (stops.length > 0 && !model.tokenizer)
+    throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
+  const output = new Output(model, stops)
   const started = performance.now()
   const onProgress = (done: number) => options.onPrefill?.({ done, total: ids.length })
   let next = await model.prefill(ids, sampling, { signal, onProgress })
   const prefilled = performance.now()
   let finish: Finish | undefined
   for (let position = ids.length; ; position++) {
-    const isEos = stopAtEos && spec.eos.includes(next)
+    const isEos = stopAtEos && model.eos.has(next)
+    options.onToken?.(next)
     const piece = isEos ? output.end(next) : output.push(next)
     if (isEos) finish = 'eos'
     else if (output.isStopped) finish = 'stop'

@@ -3,6 +3,7 @@
  * it converts in memory; `generate()` streams text.
  */
 import { stat } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import {
   type CacheType,
   cacheTypes,
@@ -17,14 +18,14 @@ import {
 import { Checkpoint, describeOrNot, type ModelFiles, readModelFiles } from './convert/checkpoint.ts'
 import { packTensors } from './convert/pack.ts'
 import { openPacked } from './convert/packed.ts'
-import { type Engine, greedy, type Sampling } from './engine.ts'
-import { checkChoice, errors } from './errors.ts'
+import { type Engine, type EngineOptions, greedy, type Sampling } from './engine.ts'
+import { checkChoice, checkNames, errors } from './errors.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
-import { checkFit } from './fit.ts'
+import { checkFit, refuseUnusable } from './fit.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
-import { type EngineOptions, openWasmEngine } from './wasm/engine.ts'
+import { openWasmEngine } from './wasm/engine.ts'
 
 export interface LoadOptions {
   /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
@@ -41,11 +42,20 @@ export interface LoadOptions {
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
+const loadOptions = ['type', 'cache', 'context', 'maxLogits', 'batch', 'signal', 'onProgress']
+
 /** The context that is reserved when nobody asks for one: a model may allow far more than a board can hold. */
 const DEFAULT_CONTEXT = 4096
 
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', import.meta.url)
+
+/** A text, or token ids that are taken as they are. */
+export type Prompt = string | ArrayLike<number>
+
+function isIds(value: unknown): value is ArrayLike<number> {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))
+}
 
 interface Source {
   model: ModelDescription
@@ -59,9 +69,10 @@ interface Source {
 
 /** Loads a model; throws GtaError or ModelError before anything large is read if it cannot run. */
 export async function load(path: string | URL, options: LoadOptions = {}): Promise<Model> {
+  checkNames('load()', options, loadOptions)
   checkChoice('type', options.type, weightTypes)
   checkChoice('cache', options.cache, cacheTypes)
-  const name = path instanceof URL ? decodeURIComponent(path.pathname) : path
+  const name = path instanceof URL ? fileURLToPath(path) : path
   const source = await openSource(name, options)
   try {
     const { model, plan } = source
@@ -76,6 +87,11 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
   }
 }
 
+/** Refuses a path with nothing behind it; undefined stands for the embedded model. */
+export async function checkModelPath(path: string | undefined): Promise<void> {
+  if (path !== undefined && !(await stat(path).catch(() => undefined))) throw errors.notFound(path)
+}
+
 async function openSource(path: string, options: LoadOptions): Promise<Source> {
   const { type, signal, onProgress } = options
   const found = await stat(path).catch(() => undefined)
@@ -84,7 +100,7 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
     const files = await readModelFiles(path)
     // Before the weights are looked at, if the config alone says what they are.
     const early = describeOrNot(files.config)
-    if (early) checkRun(early, planModel(early, type ?? 'q8'), options)
+    if (early) refuseUnusable(early, planModel(early, type ?? 'q8'))
     const checkpoint = await Checkpoint.open(path, files)
     const plan = planModel(checkpoint.model, type ?? 'q8')
     const load = (target: Uint8Array) =>
@@ -98,6 +114,7 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
       close: () => checkpoint.close(),
     }
   }
+  if (path.endsWith('.json')) throw errors.notAModel(path, 'a .gta file or a model directory', 'a .json file')
   const packed = await openPacked(path)
   const { model, files, plan } = packed
   if (type && type !== plan.type) {
@@ -154,6 +171,8 @@ export class Model {
   /** Weight bytes that one decoded token reads. */
   readonly bytesPerToken: number
   readonly engine: Engine
+  /** Tokens that end a text: those of config.json and of generation_config.json. */
+  readonly eos: ReadonlySet<number>
   private readonly bos: number | undefined
   private isGenerating = false
 
@@ -175,14 +194,17 @@ export class Model {
     this.tokenizer = tokenizer
     this.bytesPerToken = weightBytesPerToken(plan, model.spec)
     this.engine = engine
+    this.eos = eosOf(model.spec, files.generation)
     this.bos = bosOf(model.spec, files.tokenizerConfig)
   }
 
   /** Ids of a prompt: text with the model's begin token before it, or ids as they are. Throws when there are none. */
-  promptIds(prompt: string | number[]): number[] {
+  promptIds(prompt: Prompt): number[] {
+    if (typeof prompt !== 'string' && !isIds(prompt))
+      throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     // An empty text is refused even where a begin token would make it one: nobody means it.
     if (prompt.length === 0) throw errors.emptyPrompt()
-    if (typeof prompt !== 'string') return prompt
+    if (typeof prompt !== 'string') return Array.from(prompt)
     const ids = this.requireTokenizer().encode(prompt)
     if (this.bos !== undefined) ids.unshift(this.bos)
     if (ids.length === 0) throw errors.emptyPrompt()
@@ -196,7 +218,7 @@ export class Model {
   }
 
   /** Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. */
-  async *generate(prompt: string | number[], options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
+  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
     const release = this.acquire()
     try {
       return yield* generate(this, prompt, options)
@@ -206,7 +228,7 @@ export class Model {
   }
 
   /** Logits (vocabSize) after the last token of a prompt. */
-  async logits(prompt: string | number[]): Promise<Float32Array> {
+  async logits(prompt: Prompt): Promise<Float32Array> {
     const release = this.acquire()
     try {
       await this.prefill(this.promptIds(prompt), greedy)
@@ -273,6 +295,12 @@ export class Model {
     if (!this.tokenizer) throw errors.badTokenizer(this.path, 'is missing (no tokenizer.json)')
     return this.tokenizer
   }
+}
+
+function eosOf({ eos, vocabSize }: ModelSpec, generation: unknown): Set<number> {
+  const more = (generation as { eos_token_id?: unknown } | undefined)?.eos_token_id
+  const isId = (id: unknown): id is number => Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize
+  return new Set([...eos, ...[more].flat().filter(isId)])
 }
 
 /**

@@ -24,12 +24,27 @@ const ranges: Record<keyof Sampling, { min: number; max: number; isWhole?: boole
   seed: { min: 0, max: Number.MAX_SAFE_INTEGER, isWhole: true },
 }
 
+/** What a person at a terminal calls them. */
+const flags: Record<keyof Sampling, string> = {
+  temperature: '--temp',
+  topK: '--top-k',
+  topP: '--top-p',
+  minP: '--min-p',
+  repeatPenalty: '--repeat-penalty',
+  repeatLastN: '--repeat-last-n',
+  seed: '--seed',
+}
+
 /** Checks settings; throws GtaError BAD_OPTION with the name and the range. */
 export function checkSampling(sampling: Sampling): Sampling {
   for (const [name, { min, max, isWhole }] of Object.entries(ranges)) {
     const value: unknown = sampling[name as keyof Sampling]
     if (!isWithin(name as keyof Sampling, value))
-      throw errors.badOption(name, `a ${isWhole ? 'whole ' : ''}number from ${min} to ${max}`, value)
+      throw errors.badOption(
+        `${name} (${flags[name as keyof Sampling]})`,
+        `a ${isWhole ? 'whole ' : ''}number from ${min} to ${max}`,
+        value,
+      )
   }
   return sampling
 }

@@ -2,6 +2,7 @@
  * Reads fields of a Hugging Face config.json, which is somebody else's file: every value is checked for type and range,
  * and an error names the field, what is expected and what was found.
  */
+import { ln } from './arithmetic.ts'
 import { ModelError, mismatch, type Rope, show } from './spec.ts'
 
 /** Largest count that any dimension may have; keeps every product below 2^53. */
@@ -52,6 +53,14 @@ export class Config {
     return value as number | undefined
   }
 
+  /** A number of at least `min`, up to 10^12. */
+  above(name: string, min: number, fallback?: number): number {
+    const value = this.value(name) ?? fallback
+    if (typeof value !== 'number' || !(value >= min) || value > 1e12)
+      throw mismatch(`"${name}" in config.json`, `a number from ${min} to 1e12`, value, CHECK_CONFIG)
+    return value
+  }
+
   boolean(name: string, fallback: boolean): boolean {
     const value = this.value(name) ?? fallback
     if (typeof value !== 'boolean') throw mismatch(`"${name}" in config.json`, 'true or false', value, CHECK_CONFIG)
@@ -98,13 +107,13 @@ export class Config {
   /** RoPE base and scaling; transformers 4 keeps them apart, transformers 5 in `rope_parameters`. */
   rope(): Rope {
     const parameters = this.has('rope_parameters') ? this.child('rope_parameters') : undefined
-    const theta = (parameters?.has('rope_theta') ? parameters : this).positive('rope_theta', { fallback: 10000 })
+    const theta = (parameters?.has('rope_theta') ? parameters : this).above('rope_theta', 1.001, 10000)
     const scaling = this.has('rope_scaling') ? this.child('rope_scaling') : parameters
     for (const place of [parameters, scaling]) place?.require('partial_rotary_factor', 1)
     if (!scaling) return { theta }
     const type = scaling.value('rope_type') ?? scaling.value('type') ?? (scaling === parameters ? 'default' : undefined)
     if (type === 'default') return { theta }
-    if (type === 'linear') return { theta, scaling: { type, factor: scaling.positive('factor') } }
+    if (type === 'linear') return { theta, scaling: { type, factor: scaling.above('factor', 1) } }
     if (type === 'llama3') {
       const lowFreqFactor = scaling.positive('low_freq_factor')
       const highFreqFactor = scaling.positive('high_freq_factor')
@@ -118,7 +127,7 @@ export class Config {
       const originalContext = scaling.integer('original_max_position_embeddings')
       return {
         theta,
-        scaling: { type, factor: scaling.positive('factor'), lowFreqFactor, highFreqFactor, originalContext },
+        scaling: { type, factor: scaling.above('factor', 1), lowFreqFactor, highFreqFactor, originalContext },
       }
     }
     if (type === 'yarn') return { theta, ...this.yarn(scaling) }
@@ -130,7 +139,7 @@ export class Config {
 
   /** YaRN (arXiv 2309.00071) as transformers computes it: modeling_rope_utils.py, _compute_yarn_parameters. */
   private yarn(scaling: Config): Pick<Rope, 'scaling' | 'magnitude'> {
-    const factor = scaling.positive('factor')
+    const factor = scaling.above('factor', 1)
     const originalContext = scaling.has('original_max_position_embeddings')
       ? scaling.integer('original_max_position_embeddings')
       : this.integer('max_position_embeddings')
@@ -152,5 +161,5 @@ export class Config {
 
 /** transformers' get_mscale. */
 export function yarnMagnitude(factor: number, mscale: number): number {
-  return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1
+  return factor <= 1 ? 1 : 0.1 * mscale * ln(factor) + 1
 }

@@ -287,6 +287,8 @@ export function disassemble(plan: Plan): string[] {
     return `${name} ${typeName} (${rows}, ${cols}) stride ${stride} at ${data} scales ${scales || '–'}`
   }
   const lines = planHeader.map((name) => field(name))
+  if (plan.bytes > 2 ** 32)
+    lines.unshift('beyond 4 GiB: no engine can execute this plan, and its offsets are cut to 32 bits')
   const maps = words[planHeader.indexOf('maps')] ?? 0
   for (const view of ['key 0', 'key 1', 'value']) lines.push(`${view} heads ${take(maps).join(' ')}`)
   lines.push(matrix('embed'), matrix('head'))

@@ -1,13 +1,14 @@
 /**
  * RoPE frequencies (SPEC §1): inv_i = theta^(−2i/r), with the scalings that only change the frequencies. They are
- * computed once, at conversion, and lie in the packed file, so no platform's `Math.pow` is between two tokens.
+ * computed once, at conversion, and lie in the packed file, by arithmetic that is the same everywhere, so no platform's `Math.pow` is between two tokens.
  */
+import { ln, power } from './arithmetic.ts'
 import type { Rope } from './spec.ts'
 
 /** Radians per position for each of the `ropeDim / 2` pairs. */
 export function invFreq(rope: Rope, ropeDim: number): Float64Array {
   const scale = rope.scaling?.type === 'yarn' ? yarn(rope, rope.scaling, ropeDim) : scaled
-  return Float64Array.from({ length: ropeDim / 2 }, (_, i) => scale(rope, rope.theta ** ((-2 * i) / ropeDim), i))
+  return Float64Array.from({ length: ropeDim / 2 }, (_, i) => scale(rope, power(rope.theta, (-2 * i) / ropeDim), i))
 }
 
 function scaled(rope: Rope, frequency: number): number {
@@ -26,8 +27,7 @@ function scaled(rope: Rope, frequency: number): number {
 /** Slow pairs are interpolated, fast ones stay, with a ramp between: transformers, _compute_yarn_parameters. */
 function yarn({ theta }: Rope, scaling: Extract<Rope['scaling'], { type: 'yarn' }>, ropeDim: number) {
   const { factor, betaFast, betaSlow, isTruncated, originalContext } = scaling
-  const pairOf = (rotations: number) =>
-    (ropeDim * Math.log(originalContext / (rotations * 2 * Math.PI))) / (2 * Math.log(theta))
+  const pairOf = (rotations: number) => (ropeDim * ln(originalContext / (rotations * 2 * Math.PI))) / (2 * ln(theta))
   const [first, last] = [pairOf(betaFast), pairOf(betaSlow)]
   const low = Math.max(isTruncated ? Math.floor(first) : first, 0)
   const high = Math.min(isTruncated ? Math.ceil(last) : last, ropeDim - 1)

@@ -99,6 +99,7 @@ export interface ModelDescription {
 /** A config.json that cannot be run, or a combination of sizes that cannot exist. */
 export class ModelError extends Error {
   override name = 'ModelError'
+  readonly code = 'BAD_MODEL'
 }
 
 /** The message formula of this project: what, expected, found, what to do. */

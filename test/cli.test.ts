@@ -125,7 +125,8 @@ test('numbers that are none, or out of range: exit code 2', async () => {
     ['--temp', ''],
     ['--seed', ' '],
     ['-c', 'x'],
-    ['-c', '0'],
+    ['-c', '-2'],
+    ['-n', '-2'],
     ['--seed', '1.5'],
     ['--temp', 'hot'],
     ['--temp', 'NaN'],
@@ -360,11 +361,11 @@ test('control tokens in a prompt are text', async () => {
   assert.ok((word?.promptTokens ?? 0) > 3)
 })
 
-test('a prompt from a file is the same prompt', async () => {
+test('a prompt from a file is the same prompt, without the newline at its end', async () => {
   writeFileSync(join(folder, 'prompt.txt'), 'Once upon a time\n')
   const [a, b] = await Promise.all([
     json<Generated>('run', stories, '-f', 'prompt.txt', ...greedy),
-    json<Generated>('run', stories, '-p', 'Once upon a time\n', ...greedy),
+    json<Generated>('run', stories, '-p', 'Once upon a time', ...greedy),
   ])
   assert.equal(a.tokens, b.tokens)
   assert.is(a.promptTokens, b.promptTokens)
@@ -409,7 +410,7 @@ test('inspect: GTA-1B without its weights', async () => {
   assert.match(people.stdout, 'f32, 84.9 MB and 0.0 MB of scales at 2,048 tokens')
   assert.match(plan.stdout, /^layer 53 down q8 \(1280, 3584\)/m)
   await Promise.all([
-    fails(2, ['inspect', config1b, '-c', '0'], '--ctx-size'),
+    fails(2, ['inspect', config1b, '-c', '-2'], '--ctx-size'),
     fails(2, ['inspect', config1b, '--cache', 'f16'], '--cache'),
   ])
 })

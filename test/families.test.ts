@@ -300,7 +300,7 @@ test('other fields of a wrong type or range', () => {
   const positives = ['rms_norm_eps', 'rope_theta']
   for (const field of positives)
     for (const value of [0, -1, '1e-5', true, [], {}, Number.NaN, Infinity, 1e13])
-      refused({ ...gqaConfig, [field]: value }, `"${field}"`, 'a number above 0')
+      refused({ ...gqaConfig, [field]: value }, `"${field}"`, 'a number ')
   for (const field of ['tie_word_embeddings', 'attention_bias', 'qkv_bias'])
     for (const value of [0, 1, 'true', [], {}]) refused({ ...gqaConfig, [field]: value }, `"${field}"`, 'true or false')
   for (const field of ['bos_token_id', 'eos_token_id'])
@@ -459,6 +459,32 @@ test('a value nested too deep to print', () => {
     }
     assert.instance(error, ModelError, `${field}: ${error}`)
   }
+})
+
+test('the largest latent model is described once, not once for each layer', () => {
+  const sizes = {
+    num_attention_heads: 1024,
+    kv_lora_rank: 512,
+    qk_nope_head_dim: 1024,
+    qk_rope_head_dim: 64,
+    v_head_dim: 128,
+  }
+  const { sources } = describe({
+    ...gqaConfig,
+    ...sizes,
+    architectures: ['DeepseekV3ForCausalLM'],
+    num_hidden_layers: 1024,
+    q_lora_rank: null,
+  })
+  const [first, last] = [sources.layer(0), sources.layer(1023)]
+  for (const name of ['in', 'encoder', 'decoder'] as const)
+    assert.is(first[name]?.[0]?.rows, last[name]?.[0]?.rows, name)
+})
+
+test('frequencies that cannot be are refused where they are said', () => {
+  for (const rope_theta of [1e-300, 1, 0.5]) refused({ ...gqaConfig, rope_theta }, '"rope_theta"')
+  for (const rope_type of ['linear', 'llama3', 'yarn'])
+    refused({ ...gqaConfig, rope_scaling: { ...llama3, rope_type, factor: 1e-300 } }, '"factor"')
 })
 
 test.run()

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as tick, setTimeout as wait } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type { Worker } from 'node:worker_threads'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -20,6 +21,7 @@ import {
   load,
   type Model,
 } from '../host/index.ts'
+import { randomTensors, writeCheckpoint } from './checkpoints.ts'
 import { golden, readJson, worst } from './goldens.ts'
 
 const PROMPT = 'Once upon a time there was a little'
@@ -513,6 +515,80 @@ test('a text of which the tokenizer makes no token is BAD_PROMPT', async () => {
     assert.is((await run(model, 'ab', { maxTokens: 2 })).promptTokens, 2)
     await rejects(run(model, 'x', { maxTokens: 2 }), 'BAD_PROMPT')
   })
+})
+
+test('a step takes rows that continue their conversations, and no others', async () => {
+  await withModel(golden('gta'), {}, async ({ engine }) => {
+    const step = (conversation: number, ...positions: number[]) =>
+      engine.step(positions.map((position) => ({ conversation, position, token: 1 })))
+    const refusals: [() => Promise<unknown>, RegExp][] = [
+      [() => step(1, 0), /no conversation 1/],
+      [() => step(-1, 0), /no conversation -1/],
+      [() => step(0, 1), /leaves a hole/],
+      [() => step(0, 0, 2), /leaves a hole/],
+      [() => step(0, Number.NaN), /position/],
+      [async () => engine.rewind(7, 0), /no conversation 7/],
+      [async () => engine.rewind(0, Number.NaN), /length/],
+    ]
+    for (const [call, message] of refusals)
+      await call().then(
+        () => assert.unreachable(String(message)),
+        (error: Error) => assert.match(error.message, message),
+      )
+    await step(0, 0, 1, 2)
+    engine.rewind(0, 1)
+    await step(0, 1)
+    await rejectsRange(step(0, 3))
+  })
+})
+
+async function rejectsRange(promise: Promise<unknown>): Promise<void> {
+  await promise.then(
+    () => assert.unreachable('it should be refused'),
+    (error: unknown) => assert.instance(error, RangeError),
+  )
+}
+
+test('a token whose numbers are NaN spoils its own step and no other', async () => {
+  // A low-rank query of 24, which leaves padding: the NaN of one row must not stay there for the next.
+  const config = { ...readJson(golden('mla-qlora/config.json')), q_lora_rank: 24, tie_word_embeddings: false }
+  const tensors = randomTensors(config)
+  const directory = writeCheckpoint(config, tensors)
+  const model = await load(directory, { type: 'f32' })
+  try {
+    const before = await model.logits([5])
+    const { engine } = model as unknown as { engine: { engine: { memory: WebAssembly.Memory } } }
+    const floats = new Float32Array(engine.engine.memory.buffer)
+    const wanted = new Float32Array(new Uint8Array(tensors.get('model.embed_tokens.weight')?.data ?? []).buffer)
+    const width = config.hidden_size
+    const at = floats.findIndex((_, i) => wanted.subarray(0, width).every((value, d) => floats[i + d] === value))
+    floats.fill(Number.NaN, at + 9 * width, at + 10 * width)
+    await rejects(model.logits([9]), 'NOT_FINITE')
+    assert.equal(await model.logits([5]), before)
+  } finally {
+    await model.close()
+  }
+})
+
+test('closed models do not pile up in memory', async () => {
+  const program = `await model.close()
+for (let i = 0; i < 80; i++) await (await load(${JSON.stringify(fileURLToPath(defaultModel))})).close()
+process.stdout.write(String(process.memoryUsage().rss))`
+  const { status, output } = await runProgram(program)
+  assert.is(status, 0, output)
+  // 80 engines of 7 MB that were all kept would be above 600 MB.
+  assert.ok(Number(output) > 2e7 && Number(output) < 4e8, output)
+})
+
+test('prompts and options of the wrong kind are BAD_OPTION', async () => {
+  await withModel(golden('gta'), {}, async (model) => {
+    for (const prompt of [undefined, null, 5, {}, new DataView(new ArrayBuffer(8))])
+      await rejects(model.generate(prompt as never).next(), 'BAD_OPTION')
+    await rejects(model.generate([1], { max_tokens: 5 } as never).next(), 'BAD_OPTION')
+    const [a, b] = [await model.logits(Uint32Array.of(1, 5, 9)), await model.logits([1, 5, 9])]
+    assert.equal(a, b)
+  })
+  await rejects(load(golden('gta'), { contxt: 5 } as never), 'BAD_OPTION')
 })
 
 test.run()

@@ -84,6 +84,12 @@ test('no string and no array made a data segment: each instantiation would write
   }
 })
 
+test('the engine has no state of its own: no global that changes', () => {
+  const text = readFileSync(join(root, 'dist/engine-debug.wat'), 'utf8')
+  assert.match(text, '(module')
+  assert.not.match(text, '(mut ')
+})
+
 test('the engine imports its memory and nothing else', () => {
   const module = new WebAssembly.Module(readFileSync(join(root, 'dist/engine-strict.wasm')))
   assert.equal(WebAssembly.Module.imports(module), [{ module: 'env', name: 'memory', kind: 'memory' }])

@@ -21,7 +21,7 @@ async function execute(args: Arguments): Promise<void> {
   const file = args.text('text')
   const tokens = args.tokens()
   if ((file === undefined) === (tokens === undefined))
-    throw new UsageError('one of --text FILE and --tokens must be given')
+    throw new UsageError('exactly one of --text FILE and --tokens must be given')
   const text = file === undefined ? '' : await readText(file)
   const signal = interruptSignal()
   const model = await openModel(args, signal, { maxLogits: 64 })

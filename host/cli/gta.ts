@@ -6,7 +6,7 @@ import { doctor } from './doctor.ts'
 import { evaluate } from './eval.ts'
 import { inspect } from './inspect.ts'
 import { logits } from './logits.ts'
-import { Interrupted } from './open.ts'
+import { exitCodes, Interrupted, say } from './open.ts'
 import { Arguments, type Command, help, UsageError } from './options.ts'
 import { run } from './run.ts'
 
@@ -14,11 +14,13 @@ declare const GTA_VERSION: string
 
 const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, doctor]
 
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  // `gta run | head`: the reader has enough.
-  if (error.code === 'EPIPE') process.exit(0)
-  throw error
-})
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    // `gta run | head`: the reader has enough. Anything else, such as a full disk, is a failure.
+    if (error.code === 'EPIPE') process.exit(stream === process.stdout ? 0 : undefined)
+    if (stream === process.stdout) say(`the output cannot be written: ${error.message}`)
+    process.exit(1)
+  })
 process.exitCode = await main(process.argv.slice(2))
 
 async function main([name, ...rest]: string[]): Promise<number> {
@@ -41,7 +43,6 @@ async function main([name, ...rest]: string[]): Promise<number> {
 }
 
 function fail(error: unknown, command: string | undefined): number {
-  const say = (text: string) => process.stderr.write(`gta: ${text}\n`)
   if (error instanceof UsageError) {
     say(`${error.message}. See "gta ${commands.some(({ name }) => name === command) ? `${command} --help` : '--help'}"`)
     return 2
@@ -49,7 +50,7 @@ function fail(error: unknown, command: string | undefined): number {
   if (error instanceof Interrupted) {
     process.stderr.write('\n')
     say(error.message)
-    return error.signal === 'SIGINT' ? 130 : 143
+    return exitCodes[error.signal]
   }
   if (error instanceof GtaError || error instanceof ModelError) {
     say(error.message)

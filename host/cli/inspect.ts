@@ -1,4 +1,5 @@
 /** gta inspect: what a model is and what it costs, without loading it. */
+import { fileURLToPath } from 'node:url'
 import {
   type AttentionSpec,
   type CacheType,
@@ -39,7 +40,7 @@ export const inspect: Command = {
 
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
-  const path = args.modelPath() ?? decodeURIComponent(defaultModel.pathname)
+  const path = args.modelPath() ?? fileURLToPath(defaultModel)
   const facts = await describeModel(path)
   const { spec } = facts.model
   const type = args.oneOf('type', weightTypes) ?? facts.plan?.type ?? 'q8'
@@ -52,7 +53,7 @@ async function execute(args: Arguments): Promise<void> {
     return
   }
   const cache = args.oneOf('cache', cacheTypes) ?? 'int8'
-  const context = args.whole('ctx-size', 1, 2 ** 31) ?? spec.maxContext
+  const context = args.whole('ctx-size', 1, { none: 0, max: 2 ** 31 }) ?? spec.maxContext
   const counted = cost(facts.model)
   const kv = cacheBytes(spec, cache, context)
   const document = {

@@ -11,7 +11,7 @@ export async function openModel(args: Arguments, signal: AbortSignal, options: L
     const model = await load(args.modelPath() ?? defaultModel, {
       type: args.oneOf('type', weightTypes),
       cache: args.oneOf('cache', cacheTypes),
-      context: args.whole('ctx-size', 1),
+      context: args.whole('ctx-size', 1, { none: 0 }),
       signal,
       onProgress: progress.update,
       ...options,
@@ -23,8 +23,20 @@ export async function openModel(args: Arguments, signal: AbortSignal, options: L
   }
 }
 
+/** A line on stderr; what a file brought into it is shown, not obeyed. */
+export function say(text: string): void {
+  process.stderr.write(`gta: ${printable(text)}\n`)
+}
+
+/** Text with control characters, other than tab and newline, made visible: a terminal would obey them. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this is about
+  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '\u{fffd}')
+}
+
 export function warnUnused(names: string[]): void {
-  for (const name of names) process.stderr.write(`gta: warning: tensor "${name}" is not used by this model\n`)
+  for (const name of names.slice(0, 3)) say(`warning: tensor "${name}" is not used by this model`)
+  if (names.length > 3) say(`warning: … and ${names.length - 3} more`)
 }
 
 /** The prompt of -p, -f or --tokens; undefined if none was given. */
@@ -32,12 +44,14 @@ export async function readPrompt(args: Arguments): Promise<string | number[] | u
   const given = ['prompt', 'file', 'tokens'].filter((name) => args.text(name) !== undefined)
   if (given.length > 1) throw new UsageError(`only one of --${given.join(', --')} must be given, found ${given.length}`)
   const file = args.text('file')
-  return args.tokens() ?? (file === undefined ? args.text('prompt') : await readText(file))
+  if (file === undefined) return args.tokens() ?? args.text('prompt')
+  // Editors end a file with a newline that nobody means, llama.cpp drops it too.
+  return (await readText(file)).replace(/\r?\n$/, '')
 }
 
 /** A text file; bytes that are not UTF-8 are refused, they would silently become other text. */
 export async function readText(path: string): Promise<string> {
-  const bytes = await readFile(path).catch((cause) => {
+  const bytes = await readFile(path === '-' ? '/dev/stdin' : path).catch((cause) => {
     throw cause?.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
   })
   try {
@@ -54,15 +68,19 @@ export function printJson(value: unknown): void {
 /** Ctrl-C ends what runs, in order: files are cleaned up, statistics are not printed. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => controller.abort(new Interrupted(name)))
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(name, () => controller.abort(new Interrupted(name)))
   return controller.signal
 }
 
+/** As a shell reports a process that a signal ended. */
+export const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }
+
 export class Interrupted extends Error {
   override name = 'Interrupted'
-  readonly signal: 'SIGINT' | 'SIGTERM'
+  readonly signal: keyof typeof exitCodes
 
-  constructor(signal: 'SIGINT' | 'SIGTERM') {
+  constructor(signal: keyof typeof exitCodes) {
     super(`stopped by ${signal}`)
     this.signal = signal
   }

@@ -55,11 +55,11 @@ export class Arguments {
 
   constructor(args: string[], options: Options) {
     try {
-      const parsed = parseArgs({ args, options, allowPositionals: true, strict: true })
+      const parsed = parseArgs({ args: joinNegatives(args), options, allowPositionals: true, strict: true })
       this.values = parsed.values
       this.positionals = parsed.positionals
     } catch (error) {
-      throw new UsageError((error as Error).message)
+      throw new UsageError((error as Error).message.split('. ')[0]?.split('\n')[0] ?? '')
     }
   }
 
@@ -84,8 +84,14 @@ export class Arguments {
     return value
   }
 
-  whole(name: string, min: number, max = Number.MAX_SAFE_INTEGER): number | undefined {
+  /** A whole number; `none` is llama.cpp's way to say that there is no limit, or no choice. */
+  whole(
+    name: string,
+    min: number,
+    { none, max = Number.MAX_SAFE_INTEGER }: { none?: number; max?: number } = {},
+  ): number | undefined {
     const value = this.number(name)
+    if (value !== undefined && value === none) return undefined
     if (value !== undefined && (!Number.isInteger(value) || value < min || value > max))
       throw new UsageError(`--${name} must be a whole number from ${min} to ${max}, found "${this.text(name)}"`)
     return value
@@ -127,9 +133,21 @@ export class Arguments {
     const extra = this.positionals[count]
     if (extra !== undefined)
       throw new UsageError(
-        `there is an argument too many: "${extra}". The first one is the model; give a prompt with -p "…"`,
+        `there is an argument too many: "${extra}"${count === 1 ? '. The first one is the model; a prompt is given with -p "…"' : ''}`,
       )
   }
+}
+
+/** `-n -1` is a number, not a flag: parseArgs wants `-n=-1` said as one word. */
+function joinNegatives(args: string[]): string[] {
+  const joined: string[] = []
+  for (const arg of args) {
+    const last = joined.at(-1)
+    if (/^-\d+(\.\d+)?$/.test(arg) && last && /^--?[a-z][a-z-]*$/.test(last))
+      joined[joined.length - 1] = last.startsWith('--') ? `${last}=${arg}` : `${last}${arg}`
+    else joined.push(arg)
+  }
+  return joined
 }
 
 export function help(command: Command): string {

@@ -1,7 +1,7 @@
 /** gta run: write on from a prompt. */
 import { cacheBytes } from '../../models/index.ts'
-import { errors, type Generation, type Model } from '../index.ts'
-import { interruptSignal, openModel, printJson, readPrompt } from './open.ts'
+import { checkModelPath, errors, type Generation, type Model } from '../index.ts'
+import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, promptOptions } from './options.ts'
 import { megabytes, Progress } from './progress.ts'
 
@@ -38,12 +38,13 @@ export const run: Command = {
 
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
+  await checkModelPath(args.modelPath())
   const prompt = (await readPrompt(args)) ?? (args.modelPath() === undefined ? DEFAULT_PROMPT : undefined)
   if (prompt === undefined || prompt.length === 0) throw errors.emptyPrompt()
   const signal = interruptSignal()
   const settings = {
-    maxTokens: args.whole('n-predict', 1),
-    seed: args.whole('seed', 0),
+    maxTokens: args.whole('n-predict', 1, { none: -1 }),
+    seed: args.whole('seed', 0, { none: -1 }),
     temperature: args.number('temp'),
     topK: args.whole('top-k', 0),
     topP: args.number('top-p'),
@@ -59,8 +60,10 @@ async function execute(args: Arguments): Promise<void> {
   try {
     const bandwidth = await model.engine.measureBandwidth()
     const progress = new Progress('reading the prompt', (n) => `${n} tokens`)
-    const show = (text: string) => !isJson && process.stdout.write(printable(text))
-    const pieces = model.generate(prompt, { ...settings, onPrefill: progress.update })
+    const show = (text: string) => !isJson && process.stdout.write(process.stdout.isTTY ? printable(text) : text)
+    // Without a tokenizer there is no text to show, so the ids are.
+    const onToken = model.tokenizer ? undefined : (id: number) => show(`${id} `)
+    const pieces = model.generate(prompt, { ...settings, onToken, onPrefill: progress.update })
     // Shown once it has been accepted and read.
     let isShown = typeof prompt !== 'string'
     for (;;) {
@@ -71,7 +74,6 @@ async function execute(args: Arguments): Promise<void> {
         show(value)
         continue
       }
-      if (!model.tokenizer) show(value.tokens.join(' '))
       show('\n')
       report(model, value, bandwidth, isJson)
       return
@@ -79,12 +81,6 @@ async function execute(args: Arguments): Promise<void> {
   } finally {
     await model.close()
   }
-}
-
-/** On a terminal, control characters of a model's text are shown, not obeyed. */
-function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this is about
-  return process.stdout.isTTY ? text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '\u{fffd}') : text
 }
 
 function report(model: Model, generation: Generation, bandwidth: number, isJson: boolean): void {
@@ -119,7 +115,7 @@ function report(model: Model, generation: Generation, bandwidth: number, isJson:
   const parts = [
     `prefill ${promptTokens} tokens ${prefill.toFixed(0)} tok/s`,
     steps > 0
-      ? `decode ${steps} tokens ${decode.toFixed(0)} tok/s, ${(read / 1e9).toFixed(1)} GB/s = ${((100 * read) / bandwidth).toFixed(0)} % of ${(bandwidth / 1e9).toFixed(1)} GB/s memory`
+      ? `decode ${steps} tokens ${decode.toFixed(0)} tok/s, ${(read / 1e9).toFixed(1)} GB/s${shareOf(read, bandwidth)}`
       : 'decode none',
     `peak ${megabytes(peak)}`,
     `logits ${logitsHash}`,
@@ -127,4 +123,8 @@ function report(model: Model, generation: Generation, bandwidth: number, isJson:
     `ended by ${finish}`,
   ]
   process.stderr.write(`[${parts.join(' · ')}]\n`)
+}
+
+function shareOf(read: number, bandwidth: number): string {
+  return bandwidth ? ` = ${((100 * read) / bandwidth).toFixed(0)} % of ${(bandwidth / 1e9).toFixed(1)} GB/s memory` : ''
 }

@@ -11,7 +11,7 @@ import {
   weightTypes,
 } from '../../models/index.ts'
 import { checkChoice, errors } from '../errors.ts'
-import { checkFit } from '../fit.ts'
+import { refuseUnusable } from '../fit.ts'
 import { Checkpoint, describeOrNot, readJson, readModelFiles } from './checkpoint.ts'
 import { writePacked } from './pack.ts'
 import { openPacked } from './packed.ts'
@@ -42,11 +42,11 @@ export async function convert(directory: string, path: string, options: ConvertO
   await checkTarget(directory, path)
   const files = await readModelFiles(directory)
   const early = describeOrNot(files.config)
-  if (early) refuseUnusable(early, type)
+  if (early) refuseUnusable(early, planModel(early, type))
   const checkpoint = await Checkpoint.open(directory, files)
   try {
-    refuseUnusable(checkpoint.model, type)
     const plan = planModel(checkpoint.model, type)
+    refuseUnusable(checkpoint.model, plan)
     const { bytes } = await writePacked(path, checkpoint, plan, options)
     return { path, type, bytes, parameters: cost(checkpoint.model).parameters, unused: checkpoint.unused }
   } finally {
@@ -66,12 +66,6 @@ async function checkTarget(directory: string, path: string): Promise<void> {
     if (source?.ino === target.ino && source.dev === target.dev)
       throw errors.writeFailed(path, 'it must not be a file of the model that is converted, found the same file')
   }
-}
-
-/** A packed file that no engine could hold is not worth the time and the disk. */
-function refuseUnusable(model: ModelDescription, type: WeightType): void {
-  const options = { context: 1, cache: 'int8' as const, maxRows: 1, maxLogits: 1, conversations: 1 }
-  checkFit(model.spec, planModel(model, type), options, Number.POSITIVE_INFINITY)
 }
 
 export interface ModelFacts {

@@ -99,11 +99,12 @@ async function* slices(checkpoint: Checkpoint, source: Source, cols: number): As
   const total = shape.reduce((product, n) => product * n, 1)
   const width = shape[1] ?? 1
   if (blocks) {
-    const taken = rows ? await gatherRows(checkpoint, tensor, rows, width) : undefined
-    const size = (taken?.length ?? total) / blocks
     for (let block = 0; block < blocks; block++) {
-      const from = block * size
-      const matrix = taken ? taken.subarray(from, from + size) : await checkpoint.read(tensor, from, size)
+      const part = (length: number) => [(block * length) / blocks, ((block + 1) * length) / blocks] as const
+      const [from, end] = part(total)
+      const matrix = rows
+        ? await gatherRows(checkpoint, tensor, rows.slice(...part(rows.length)), width)
+        : await checkpoint.read(tensor, from, end - from)
       yield transpose(matrix, cols)
     }
     return

@@ -21,6 +21,11 @@ export const debugBuild: Build = { name: 'debug', file: 'engine-debug.wasm', nee
 /** Sources run from host/wasm/, the bundle from dist/ itself: the modules are in dist/ for both. */
 export const distUrl = new URL(import.meta.url.endsWith('.ts') ? '../../dist/' : './', import.meta.url)
 
+/** Does this platform accept the build's instructions? */
+export async function runsHere(build: Build): Promise<boolean> {
+  return WebAssembly.validate(new Uint8Array(await readFile(new URL(build.file, distUrl))))
+}
+
 /** Compiles the best build that runs here, or the one that is asked for. */
 export async function chooseBuild(wanted?: Build): Promise<{ build: Build; module: WebAssembly.Module }> {
   const candidates = wanted ? [wanted] : builds

@@ -22,7 +22,6 @@ export const TEXT_BYTES = 2048
 
 export const STEP = 1
 export const PROBE = 2
-export const QUIT = 3
 
 export const STATUS_OK = 0
 export const STATUS_NOT_FINITE = 1

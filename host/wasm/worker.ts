@@ -6,11 +6,9 @@ import {
   COMMAND,
   DONE,
   PROBE,
-  QUIT,
   REQUEST,
   STATUS,
   STATUS_FAILED,
-  STATUS_OK,
   STEP,
   TEXT,
   TEXT_BYTES,
@@ -28,10 +26,9 @@ function serve(): void {
   for (let seen = 0; ; seen++) {
     Atomics.wait(words, REQUEST, seen)
     const command = Atomics.load(words, COMMAND)
-    Atomics.store(words, STATUS, command === QUIT ? STATUS_OK : execute(command))
+    Atomics.store(words, STATUS, execute(command))
     Atomics.add(words, DONE, 1)
     Atomics.notify(words, DONE)
-    if (command === QUIT) return
   }
 }
 
@@ -49,10 +46,12 @@ function execute(command: number): number {
   }
 }
 
-/** Best of four readings, in MB/s: the memory's speed, not that of its first touch. */
+/** Best of four readings, in MB/s: the memory's speed, not that of its first touch. 0 if there is no memory to read. */
 function measure(): number {
   const { from, bytes } = probe.bytes > 0 ? probe : { from: 0, bytes: Atomics.load(words, ARGUMENT) }
-  const reader = probe.bytes > 0 ? engine : instantiate(module, scratch(bytes))
+  const memory = probe.bytes > 0 ? undefined : scratch(bytes)
+  if (probe.bytes === 0 && !memory) return 0
+  const reader = memory ? instantiate(module, memory) : engine
   let best = Number.POSITIVE_INFINITY
   for (let i = 0; i < 4; i++) {
     const start = performance.now()
@@ -63,9 +62,13 @@ function measure(): number {
 }
 
 /** Memory of its own for models that are smaller than the caches; freed with this request. */
-function scratch(bytes: number): WebAssembly.Memory {
+function scratch(bytes: number): WebAssembly.Memory | undefined {
   const pages = Math.ceil(bytes / 65536)
-  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
-  new Uint8Array(memory.buffer).fill(1)
-  return memory
+  try {
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
+    new Uint8Array(memory.buffer).fill(1)
+    return memory
+  } catch {
+    return undefined
+  }
 }

@@ -66,7 +66,10 @@ function describe(config: Config): ModelDescription {
     return inHead < plainDim ? i : i - inHead + plainDim + rotatedRow(inHead - plainDim)
   })
   const rowRows = range(rank + ropeDim, (i) => (i < rank ? i : rank + rotatedRow(i - rank)))
+  // Once for all layers: with many heads these lists are long.
   const blockRows = plainDim + valueDim
+  const keyRows = range(maps * plainDim, (i) => Math.floor(i / plainDim) * blockRows + (i % plainDim))
+  const valueRows = range(maps * valueDim, (i) => Math.floor(i / valueDim) * blockRows + plainDim + (i % valueDim))
   const sources = decoderSources(spec, (prefix) => {
     const qa = linear(`${prefix}.q_a_proj`, queryRank ?? 0, spec.hiddenDim)
     const qb = linear(`${prefix}.q_b_proj`, maps * headRows, queryRank ?? 0)
@@ -84,19 +87,8 @@ function describe(config: Config): ModelDescription {
       queryNorm: isLow ? [{ tensor: `${prefix}.q_a_layernorm.weight`, shape: [queryRank] }] : [],
       query: isLow ? [{ ...qb.weight, rows: queryRows }] : [],
       slotNorm: [{ tensor: `${prefix}.kv_a_layernorm.weight`, shape: [rank] }],
-      encoder: [
-        {
-          ...kvb.weight,
-          rows: range(maps * plainDim, (i) => Math.floor(i / plainDim) * blockRows + (i % plainDim)),
-          transposedBlocks: maps,
-        },
-      ],
-      decoder: [
-        {
-          ...kvb.weight,
-          rows: range(maps * valueDim, (i) => Math.floor(i / valueDim) * blockRows + plainDim + (i % valueDim)),
-        },
-      ],
+      encoder: [{ ...kvb.weight, rows: keyRows, transposedBlocks: maps }],
+      decoder: [{ ...kvb.weight, rows: valueRows }],
       out: [o.weight],
       outBias: hasBias ? [o.bias] : [],
     }
@@ -114,7 +106,7 @@ function yarnScale(config: Config): number {
   const type = scaling?.value('rope_type') ?? scaling?.value('type')
   const mscaleAll = scaling?.number('mscale_all_dim')
   if (!scaling || type !== 'yarn' || !mscaleAll) return 1
-  return yarnMagnitude(scaling.positive('factor'), mscaleAll) ** 2
+  return yarnMagnitude(scaling.above('factor', 1), mscaleAll) ** 2
 }
 
 /** Dense models only: which experts a token needs is known too late for weights that are read in order. */

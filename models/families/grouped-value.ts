@@ -21,7 +21,7 @@ export const gva: Family = {
   kinds: ['gva'],
   architectures: ['GVAForCausalLM'],
   describe: (config) => {
-    const counts = headCounts(config)
+    const counts = headCounts(config, heads(config, 'num_attention_heads'))
     const { nHeads, valueHeads, maps, keyHeads, dim, bias } = counts
     if (valueHeads !== nHeads)
       throw mismatch(
@@ -85,11 +85,11 @@ interface HeadCounts {
   bias: { in: boolean; out: boolean }
 }
 
-function headCounts(config: Config): HeadCounts {
+function headCounts(config: Config, valueHeadsFallback?: number): HeadCounts {
   const nHeads = heads(config, 'num_attention_heads')
   const maps = heads(config, 'num_query_heads')
   const keyHeads = heads(config, 'num_key_heads')
-  const valueHeads = heads(config, 'num_value_heads')
+  const valueHeads = heads(config, 'num_value_heads', valueHeadsFallback)
   requireDivides(['num_query_heads', maps], ['num_attention_heads', nHeads])
   requireDivides(['num_key_heads', keyHeads], ['num_query_heads', maps])
   requireDivides(['num_value_heads', valueHeads], ['num_attention_heads', nHeads])

@@ -5,7 +5,7 @@ import { root } from './install.mjs'
 const { build } = await import('./build.mjs')
 await build()
 const words = process.argv.slice(2).join(' ')
-const prompt = words ? ['-p', words] : []
+const prompt = words ? [`--prompt=${words}`] : []
 // A demonstration shows everything in one place: statistics go where the story goes.
 const story = spawnSync('node', [`${root}dist/gta.mjs`, 'run', ...prompt], { stdio: ['inherit', 'inherit', 1] })
 process.exitCode = story.status ?? 1
