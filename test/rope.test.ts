@@ -1,0 +1,78 @@
+/** RoPE frequencies: the arithmetic under them, and the scalings against transformers' formulas. */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { ln, power } from '../models/arithmetic.ts'
+import { describe } from '../models/index.ts'
+import { invFreq } from '../models/rope.ts'
+import { random } from './checkpoints.ts'
+import { golden, readJson } from './goldens.ts'
+
+const isClose = (found: number, expected: number, tolerance: number) =>
+  assert.ok(Math.abs(found - expected) <= tolerance * Math.abs(expected), `${found} instead of ${expected}`)
+
+test('ln and power are right to 1e-14', () => {
+  const next = random(1)
+  for (let i = 0; i < 2000; i++) {
+    const base = 10 ** (next() * 12 - 3)
+    // Near 1 the logarithm itself vanishes; what counts there is the absolute error.
+    assert.ok(Math.abs(ln(base) - Math.log(base)) <= 1e-14 * Math.max(1, Math.abs(Math.log(base))), `ln ${base}`)
+    const exponent = -next()
+    isClose(power(base, exponent), base ** exponent, 1e-13)
+  }
+  assert.is(power(10000, 0), 1)
+  assert.is(ln(1), 0)
+})
+
+/** transformers 4.5x, modeling_rope_utils.py, _compute_yarn_parameters, written out again. */
+function yarnReference(
+  theta: number,
+  dim: number,
+  factor: number,
+  original: number,
+  fast: number,
+  slow: number,
+): number[] {
+  const correction = (rotations: number) =>
+    (dim * Math.log(original / (rotations * 2 * Math.PI))) / (2 * Math.log(theta))
+  const low = Math.max(Math.floor(correction(fast)), 0)
+  const high = Math.min(Math.ceil(correction(slow)), dim - 1)
+  return Array.from({ length: dim / 2 }, (_, i) => {
+    const ramp = Math.min(1, Math.max(0, (i - low) / (high - low)))
+    const extrapolation = 1 / theta ** ((2 * i) / dim)
+    return (extrapolation / factor) * ramp + extrapolation * (1 - ramp)
+  })
+}
+
+const yarn = {
+  type: 'yarn',
+  factor: 40,
+  original_max_position_embeddings: 4096,
+  beta_fast: 32,
+  beta_slow: 1,
+  mscale: 1,
+  mscale_all_dim: 1,
+}
+
+test('yarn as DeepSeek uses it: frequencies, scale of the scores, and no change of cos and sin', () => {
+  const config = { ...readJson(golden('mla/config.json')), qk_rope_head_dim: 64, qk_nope_head_dim: 128 }
+  const { spec } = describe({ ...config, rope_scaling: yarn })
+  const expected = yarnReference(10000, 64, 40, 4096, 32, 1)
+  for (const [i, frequency] of invFreq(spec.rope, 64).entries()) isClose(frequency, expected[i] as number, 1e-13)
+  isClose(spec.attention.scale, 192 ** -0.5 * (0.1 * Math.log(40) + 1) ** 2, 1e-13)
+  assert.is(spec.rope.magnitude, 1)
+})
+
+test('yarn elsewhere: cos and sin are multiplied, the scale of the scores is not', () => {
+  const { mscale: _, mscale_all_dim: __, ...plain } = yarn
+  const config = { ...readJson(golden('gqa/config.json')), rope_theta: 10000 }
+  const { spec } = describe({ ...config, rope_scaling: plain })
+  isClose(spec.rope.magnitude as number, 0.1 * Math.log(40) + 1, 1e-13)
+  assert.is(spec.attention.scale, 8 ** -0.5)
+  assert.is(describe({ ...config, rope_scaling: { ...plain, attention_factor: 1.5 } }).spec.rope.magnitude, 1.5)
+})
+
+test('without scaling: theta^(−2i/r)', () => {
+  for (const [i, frequency] of invFreq({ theta: 500000 }, 128).entries()) isClose(frequency, 500000 ** (-i / 64), 1e-13)
+})
+
+test.run()
