@@ -24,6 +24,7 @@ import {
 } from './arena'
 import { headBytes, PAGE_TOKENS, pageAt, slotBytes, writeRow } from './cache'
 import { sigmoidGate } from './kernels/activation'
+import { addTo, blend, divide } from './kernels/elementwise'
 import { exp1 } from './kernels/exp'
 import { linear, linearBlocks } from './kernels/matmul'
 import { headNorm, rmsNorm } from './kernels/norm'
@@ -138,11 +139,7 @@ function sweepRow(plan: Plan, layer: u32, i: u32): void {
   }
   for (let j: u32 = 0; j < plan.maps; j++) {
     const sum = load<f32>(a.softmax + (j << 3), 4)
-    const average = averages + j * averageStride(plan)
-    for (let d: u32 = 0; d < plan.valueDim; d++) {
-      const at = average + (d << 2)
-      store<f32>(at, load<f32>(at) / sum)
-    }
+    divide(averages + j * averageStride(plan), sum, plan.valueDim)
   }
 }
 
@@ -231,10 +228,7 @@ function combine(average: usize, dim: u32, state: usize, isFirst: bool): void {
   const gain = exp1(pagePeak - peak)
   store<f32>(state, peak)
   store<f32>(state, load<f32>(state, 4) * keep + pageSum * gain, 4)
-  for (let d: u32 = 0; d < dim; d++) {
-    const at = average + (d << 2)
-    store<f32>(at, load<f32>(at) * keep + load<f32>(a.partial + (d << 2)) * gain)
-  }
+  blend(average, keep, a.partial, gain, dim)
 }
 
 /** u_j = [o_j, o_j, …] + P_j · o_j + b_j. Folded into P, the copies would cost int8 its precision: they stay apart. */
@@ -252,14 +246,6 @@ function decodeValues(plan: Plan, layer: Layer, count: u32): void {
         addTo(u, a.averages + i * from + j * averageStride(plan), plan.valueDim)
         u += plan.valueDim << 2
       }
-  }
-}
-
-/** y += x, n numbers. */
-function addTo(y: usize, x: usize, n: u32): void {
-  for (const end = y + (n << 2); y < end; y += 4) {
-    store<f32>(y, load<f32>(y) + load<f32>(x))
-    x += 4
   }
 }
 

@@ -15,11 +15,13 @@ import { Row } from './rows'
 export function sample(plan: Plan, row: Row, logits: usize): u32 {
   const n = plan.vocabSize
   if (!isFinite4(logits, n)) return u32.MAX_VALUE
+  // The limit of small temperatures, where 1 / temperature would overflow, is the most likely token.
+  const isGreedy = row.temperature < 1e-30
+  if (isGreedy && row.repeatPenalty == 1) return best(logits, n, 4)
   const candidates = arena().candidates
   for (let i: u32 = 0; i < n; i++) put(candidates, i, load<f32>(logits + (i << 2)), i)
   if (row.repeatPenalty != 1) penalise(row, logits, candidates)
-  // Below this 1 / temperature would overflow; the limit is the most likely token.
-  if (row.temperature < 1e-30) return best(candidates, n)
+  if (isGreedy) return best(candidates, n, 8)
 
   heapify(candidates, n)
   const kept = select(row, candidates, n)
@@ -55,9 +57,17 @@ function penalise(row: Row, logits: usize, candidates: usize): void {
   }
 }
 
-function best(candidates: usize, n: u32): u32 {
+/** Index of the largest of n logits, `stride` bytes apart; the lowest among equals. */
+function best(logits: usize, n: u32, stride: usize): u32 {
   let winner: u32 = 0
-  for (let i: u32 = 1; i < n; i++) if (logitAt(candidates, i) > logitAt(candidates, winner)) winner = i
+  let peak = load<f32>(logits)
+  for (let i: u32 = 1; i < n; i++) {
+    const logit = load<f32>(logits + i * stride)
+    if (logit > peak) {
+      peak = logit
+      winner = i
+    }
+  }
   return winner
 }
 
