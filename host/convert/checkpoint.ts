@@ -123,10 +123,11 @@ export class Checkpoint {
     const bytes = new Uint8Array(count * width)
     await readFully(shard.path, shard.file, bytes, info.begin + from * width)
     const values = widen(bytes, info.dtype)
-    for (let i = 0; i < values.length; i++) {
-      const value = values[i] as number
-      if (!Number.isFinite(value)) throw errors.notFiniteWeights(tensor, from + i, value)
-    }
+    // The bits say it faster than the numbers: an exponent of all ones is infinity or NaN.
+    const bits = new Uint32Array(values.buffer)
+    for (let i = 0; i < bits.length; i++)
+      if (((bits[i] as number) & 0x7f800000) === 0x7f800000)
+        throw errors.notFiniteWeights(tensor, from + i, values[i] as number)
     return values
   }
 }
@@ -193,12 +194,19 @@ function allSources({ spec, sources }: ModelDescription): { tensor: string; shap
   return Array.from(found, ([tensor, shape]) => ({ tensor, shape }))
 }
 
-/** Little-endian numbers as f32; BF16 is the upper half of an f32, F16 is rebuilt from its fields. */
+/**
+ * Little-endian numbers as f32; BF16 is the upper half of an f32, F16 is rebuilt from its fields. Plain loops:
+ * `Float32Array.from` with a function took 20 times as long (measured).
+ */
 function widen(bytes: Uint8Array, dtype: string): Float32Array {
   if (dtype === 'F32') return new Float32Array(bytes.buffer)
   const half = new Uint16Array(bytes.buffer)
-  if (dtype === 'BF16') return new Float32Array(Uint32Array.from(half, (bits) => bits << 16).buffer)
-  return Float32Array.from(half, f16)
+  const wide = new Float32Array(half.length)
+  if (dtype === 'BF16') {
+    const bits = new Uint32Array(wide.buffer)
+    for (let i = 0; i < half.length; i++) bits[i] = (half[i] as number) << 16
+  } else for (let i = 0; i < half.length; i++) wide[i] = f16(half[i] as number)
+  return wide
 }
 
 function f16(bits: number): number {

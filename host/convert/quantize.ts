@@ -11,7 +11,10 @@ export function quantizeRows(values: Float32Array, cols: number, stride: number,
   for (let r = 0; r < rows; r++) {
     const from = r * cols
     let peak = 0
-    for (let c = 0; c < cols; c++) peak = Math.max(peak, Math.abs(values[from + c] as number))
+    for (let c = 0; c < cols; c++) {
+      const size = Math.abs(values[from + c] as number)
+      if (size > peak) peak = size
+    }
     const factor = peak === 0 ? 0 : 63 / peak
     for (let c = 0; c < cols; c++) bytes[r * stride + c] = 64 + Math.round((values[from + c] as number) * factor)
     scales[r] = peak / 63
