@@ -98,6 +98,15 @@ function createMemory(pages: number): WebAssembly.Memory {
   }
 }
 
+/** Where the system promises no more than it has, there is none: then the garbage collector comes when it comes. */
+function createBallast(bytes: number): ArrayBuffer | undefined {
+  try {
+    return new ArrayBuffer(bytes)
+  } catch {
+    return undefined
+  }
+}
+
 /** The part of an engine's memory that takes a plan's packed tensors. */
 export function weightsOf({ memory }: EngineMemory, plan: Plan): Uint8Array {
   return new Uint8Array(memory.buffer, WEIGHTS, plan.bytes)
@@ -198,7 +207,7 @@ class WasmEngine implements Engine {
     }
     const tables = new Uint32Array(buffer, exports.tables() >>> 0, tablePages * options.conversations)
     this.pages = new PageTables(tables, options.conversations, tablePages)
-    this.ballast = new ArrayBuffer(engine.bytes)
+    this.ballast = createBallast(engine.bytes)
 
     const probe = plan.bytes >= PROBE_BYTES ? { from: WEIGHTS, bytes: PROBE_BYTES } : { from: 0, bytes: 0 }
     const workerData: protocol.WorkerInput = { module, memory, control: this.control, probe }
