@@ -80,12 +80,7 @@ export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: En
   try {
     memory.grow(Math.max(0, pagesFor(end) - pagesFor(start)))
   } catch {
-    throw errors.tooLarge(
-      'the model',
-      end,
-      memory.buffer.byteLength,
-      'the system gave no more memory; use a smaller -c',
-    )
+    throw errors.noMemory(end)
   }
   return { memory, exports, tablePages, bytes: end }
 }
