@@ -10,7 +10,7 @@ const DEFAULT_PROMPT = 'Once upon a time'
 
 export const run: Command = {
   name: 'run',
-  summary: 'write on from a prompt',
+  summary: 'write on from a prompt; without MODEL and prompt, tell a story',
   usage: 'run [MODEL] [-p PROMPT] [options]',
   options: {
     ...modelOptions,
@@ -22,11 +22,27 @@ export const run: Command = {
       help: 'tokens to write at most (default: until the text ends or the context is full)',
     },
     seed: { type: 'string', short: 's', value: 'N', help: 'same seed, same text (default: another one each time)' },
-    temp: { type: 'string', value: 'T', help: 'temperature; 0: always the most likely token' },
-    'top-k': { type: 'string', value: 'K', help: 'choose among the K most likely tokens; 0: all' },
-    'top-p': { type: 'string', value: 'P', help: 'choose among the tokens that hold this share of probability' },
-    'min-p': { type: 'string', value: 'P', help: 'drop tokens less likely than this, in relation to the best' },
-    'repeat-penalty': { type: 'string', value: 'X', help: 'make tokens of the recent text less likely; 1: off' },
+    temp: {
+      type: 'string',
+      value: 'T',
+      help: 'temperature; 0: always the most likely token (default: what the model recommends, else 0.8)',
+    },
+    'top-k': { type: 'string', value: 'K', help: 'choose among the K most likely tokens; 0: all (else 40)' },
+    'top-p': {
+      type: 'string',
+      value: 'P',
+      help: 'choose among the tokens that hold this share of probability (else 0.95)',
+    },
+    'min-p': {
+      type: 'string',
+      value: 'P',
+      help: 'drop tokens less likely than this, in relation to the best (else 0.05)',
+    },
+    'repeat-penalty': {
+      type: 'string',
+      value: 'X',
+      help: 'make tokens of the recent text less likely; 1: off (else 1)',
+    },
     'repeat-last-n': { type: 'string', value: 'N', help: 'how many tokens the penalty looks at (default 64)' },
     stop: { type: 'string', multiple: true, value: 'TEXT', help: 'end before this text; may be given several times' },
     'stop-eos': { type: 'boolean', help: 'with --tokens: end at a token that ends a text' },
