@@ -8,8 +8,9 @@
  *     4096   weights: the plan first, then the tensors of the packed file
  *     start  rows, page tables, scratch, KV cache, in the order of the fields below
  */
-import { pageStride } from './cache'
+import { PAGE_TOKENS, pageStride } from './cache'
 import { embedding, Plan, TYPE_Q8 } from './plan'
+import { ROW_BYTES } from './rows'
 
 export const ARENA: usize = 64
 export const CONSTANTS: usize = 1024
@@ -150,8 +151,6 @@ export function layoutArena(
   conversations: u32,
   tablePages: u32,
   isCacheInt8: u32,
-  rowBytes: usize,
-  pageTokens: u32,
 ): f64 {
   const plan = changetype<Plan>(planAt)
   const a = arena()
@@ -166,9 +165,9 @@ export function layoutArena(
   const rows = maxRows as u64
   const entries = (conversations as u64) * tablePages
   a.end = start as u64
-  a.rows = take(rows * rowBytes)
+  a.rows = take(rows * ROW_BYTES)
   a.tables = take(entries * 4)
-  a.history = take(entries * pageTokens * 4)
+  a.history = take(entries * PAGE_TOKENS * 4)
   a.sampled = take((maxLogits as u64) * 4)
   a.angles = take(rows * plan.ropeDim * 4)
   a.x = take(rows * hiddenStride(plan))
@@ -197,7 +196,7 @@ export function layoutArena(
   a.queryScales = take((plan.maps as u64) * 8)
   a.softmax = take((plan.maps as u64) * 8)
   a.pageState = take(8)
-  a.scores = take((pageTokens as u64) * 8)
+  a.scores = take((PAGE_TOKENS as u64) * 8)
   a.partial = take(floatStride(plan.valueDim))
   a.candidates = take((plan.vocabSize as u64) * 8)
   a.logits = take((maxLogits as u64) * logitsStride(plan))

@@ -35,11 +35,6 @@ export function attentionLayer(index: u32, count: u32): void {
   attend(plan, layerAt(plan, index), index, count, a.x, false)
 }
 
-/** y = W x for a matrix record at `matrix`, offsets counting from the plan's address. */
-export function matmul(matrix: usize, x: usize, xStride: usize, count: u32, y: usize, yStride: usize): void {
-  linear(changetype<Matrix>(matrix), 0, x, xStride, count, y, yStride, false)
-}
-
 export function exp(x: f32): f32 {
   return exp1(x)
 }
@@ -50,8 +45,8 @@ export function cos(x: f64): f64 {
   return cos1(x)
 }
 
-/** The same with a bias (an address or 0), added to what is in y if `adds`. */
-export function matmulAdd(
+/** y = W x for a matrix record at `matrix`, offsets from the plan's address; bias an address or 0; y += … if `adds`. */
+export function matmul(
   matrix: usize,
   bias: usize,
   x: usize,

@@ -7,7 +7,6 @@ import { PAGE_TOKENS } from './cache'
 import { forward } from './forward'
 import { writeConstants } from './kernels/exp'
 import { PLAN_VERSION, Plan } from './plan'
-import { ROW_BYTES } from './rows'
 
 /** Version of the plan words that this engine executes. */
 export function planVersion(): u32 {
@@ -35,18 +34,7 @@ export function layout(
   isCacheInt8: u32,
 ): f64 {
   writeConstants()
-  return layoutArena(
-    plan,
-    start,
-    maxRows,
-    maxLogits,
-    pages,
-    conversations,
-    tablePages,
-    isCacheInt8,
-    ROW_BYTES,
-    PAGE_TOKENS,
-  )
+  return layoutArena(plan, start, maxRows, maxLogits, pages, conversations, tablePages, isCacheInt8)
 }
 
 /** Address of Row[maxRows], 48 bytes each: see rows.ts. */

@@ -70,8 +70,7 @@ export class Layer {
   ffnNorm: u32
 }
 
-export const TYPE_NONE: u32 = 0
-export const TYPE_F32: u32 = 1
+/** Matrix.type of q8 weights; 1 is f32, 0 absent. */
 export const TYPE_Q8: u32 = 2
 
 const HEADER: usize = offsetof<Plan>()

@@ -32,7 +32,11 @@ export class GtaError extends Error {
   }
 }
 
-const gb = (bytes: number) => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`)
+/** 22.1 MB, 1.13 GB: decimal units, as vendors count bandwidth. */
+export function megabytes(bytes: number): string {
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
+}
+
 export const errors = {
   notFound: (path: string) =>
     new GtaError(
@@ -81,11 +85,11 @@ export const errors = {
       `"${path}" must be a packed model of format version ${expected}, found version ${found}: convert the original model again with this version of gta`,
     ),
   tooLarge: (what: string, needed: number, available: number, advice: string) =>
-    new GtaError('TOO_LARGE', `${what} must fit in ${gb(available)}, it needs ${gb(needed)}: ${advice}`),
+    new GtaError('TOO_LARGE', `${what} must fit in ${megabytes(available)}, it needs ${megabytes(needed)}: ${advice}`),
   noMemory: (bytes: number) =>
     new GtaError(
       'TOO_LARGE',
-      `the system must give the engine ${gb(bytes)} of shared memory (and reserve up to 4.3 GB of addresses), it refused: close other programs, raise ulimit -v, or use a smaller -c`,
+      `the system must give the engine ${megabytes(bytes)} of shared memory (and reserve up to 4.3 GB of addresses), it refused: close other programs, raise ulimit -v, or use a smaller -c`,
     ),
   badOption: (name: string, expected: string, found: unknown) =>
     new GtaError(
@@ -144,4 +148,9 @@ export function checkChoice(name: string, value: unknown, choices: readonly stri
 export function checkNames(what: string, options: object, names: readonly string[]): void {
   const unknown = Object.keys(options).find((name) => !names.includes(name))
   if (unknown !== undefined) throw errors.badOption(`an option of ${what}`, `one of ${names.join(', ')}`, unknown)
+}
+
+/** Refuses ids that are not in the vocabulary. */
+export function checkTokens(ids: readonly number[], vocabSize: number): void {
+  for (const id of ids) if (!Number.isInteger(id) || id < 0 || id >= vocabSize) throw errors.badToken(id, vocabSize)
 }

@@ -1,6 +1,6 @@
 /** Perplexity: how surprised the model is by a text. */
 import { greedy } from './engine.ts'
-import { errors } from './errors.ts'
+import { checkTokens, errors } from './errors.ts'
 import type { Model } from './model.ts'
 
 export interface Evaluation {
@@ -27,8 +27,7 @@ export async function evaluate(
 ): Promise<Evaluation> {
   const { engine, spec } = model
   if (ids.length < 2) throw errors.shortText(ids.length)
-  for (const id of ids)
-    if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
+  checkTokens(ids, spec.vocabSize)
   const predicted = ids.length - 1
   const losses = new Float32Array(predicted)
   const top = new Uint32Array(predicted)

@@ -11,7 +11,7 @@ import {
   type WeightType,
 } from '../models/index.ts'
 import type { EngineOptions } from './engine.ts'
-import { errors } from './errors.ts'
+import { errors, megabytes } from './errors.ts'
 import { estimateMemory, MAX_MEMORY, pageMemory } from './wasm/engine.ts'
 
 /** What the system, Node and its heap take of a board's memory; an estimate, on the careful side. */
@@ -21,7 +21,7 @@ const SYSTEM_BYTES = 400e6
 export function checkFit(spec: ModelSpec, plan: Plan, options: EngineOptions, machineBytes = totalmem()): void {
   const needed = estimateMemory(spec, plan, options)
   const kv = cacheBytes(spec, options.cache, options.context)
-  const what = `the model (${plan.type} weights ${gigabytes(plan.bytes)}, ${options.cache} cache for ${options.context} tokens ${gigabytes(kv.elements + kv.scales)})`
+  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${options.cache} cache for ${options.context} tokens ${megabytes(kv.elements + kv.scales)})`
   const advice =
     plan.type === 'f32' ? 'use --type q8' : options.cache === 'f32' ? 'use --cache int8' : 'use a smaller -c'
   if (needed > MAX_MEMORY)
@@ -35,8 +35,6 @@ export function refuseUnusable(model: ModelDescription, plan: Plan): void {
   const options = { context: 1, cache: 'int8' as const, maxRows: 1, maxLogits: 1, conversations: 1 }
   checkFit(model.spec, plan, options, Number.POSITIVE_INFINITY)
 }
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`
 
 /** The longest context that a machine with so much memory can hold, whatever the model was made for; 0: not even the weights. */
 export function largestContext(

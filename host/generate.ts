@@ -3,7 +3,7 @@ import { createHash, randomInt } from 'node:crypto'
 import type { Sampling } from './engine.ts'
 import { checkNames, errors } from './errors.ts'
 import type { Model, Prompt } from './model.ts'
-import { checkSampling, defaultSampling } from './sampling.ts'
+import { checkSampling, defaultSampling, samplingNames } from './sampling.ts'
 import { StopStrings } from './stop.ts'
 import { TextStream } from './tokenizer/tokenizer.ts'
 
@@ -21,15 +21,7 @@ export interface GenerateOptions extends Partial<Sampling> {
   onPrefill?: (progress: { done: number; total: number }) => void
 }
 
-const generateOptions = [
-  ...Object.keys({ ...defaultSampling, seed: 0 }),
-  'maxTokens',
-  'stopAtEos',
-  'stop',
-  'signal',
-  'onToken',
-  'onPrefill',
-]
+const generateOptions = [...samplingNames, 'maxTokens', 'stopAtEos', 'stop', 'signal', 'onToken', 'onPrefill']
 
 /** Why a generation ended. */
 export type Finish = 'length' | 'eos' | 'stop' | 'context'
@@ -54,15 +46,13 @@ export async function* generate(
   prompt: Prompt,
   options: GenerateOptions,
 ): AsyncGenerator<string, Generation> {
-  const { engine, context, spec } = model
+  const { engine, context } = model
   checkNames('generate()', options, generateOptions)
   const ids = model.promptIds(prompt)
   const sampling = resolveSampling(model, options)
   const { maxTokens = Number.POSITIVE_INFINITY, stopAtEos = typeof prompt === 'string', signal } = options
   const isCount = maxTokens === Number.POSITIVE_INFINITY || (Number.isInteger(maxTokens) && maxTokens >= 1)
   if (!isCount) throw errors.badOption('maxTokens (-n)', 'a whole number of at least 1', maxTokens)
-  // A prompt that fills the context leaves room for no token but the first, which needs no row of its own.
-  if (ids.length > context) throw errors.contextFull(ids.length, context, spec.maxContext)
 
   const stops = checkStops(options.stop ?? [])
   if (stops.length > 0 && !model.tokenizer)
@@ -140,9 +130,7 @@ class Output {
 
 function resolveSampling(model: Model, options: GenerateOptions): Sampling {
   const given = Object.fromEntries(
-    Object.keys({ ...defaultSampling, seed: 0 })
-      .map((name) => [name, options[name as keyof Sampling]] as const)
-      .filter(([, value]) => value !== undefined),
+    samplingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined),
   )
   return checkSampling({ seed: randomInt(2 ** 32), ...defaultSampling, ...model.recommended, ...given })
 }

@@ -11,7 +11,7 @@ export {
 export { type Conversion, type ConvertOptions, convert, describeModel, type ModelFacts } from './convert/convert.ts'
 export { type Diagnosis, diagnose } from './diagnose.ts'
 export { type Engine, greedy, type Row, type Sampling } from './engine.ts'
-export { type ErrorCode, errors, GtaError } from './errors.ts'
+export { type ErrorCode, errors, GtaError, megabytes } from './errors.ts'
 export type { Evaluation } from './evaluate.ts'
 export { largestContext } from './fit.ts'
 export type { Finish, GenerateOptions, Generation } from './generate.ts'

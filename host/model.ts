@@ -2,7 +2,6 @@
  * A loaded model: the public face of the runtime. `load()` takes a packed .gta file or a Hugging Face directory, which
  * it converts in memory; `generate()` streams text.
  */
-import { stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import {
   type CacheType,
@@ -10,18 +9,18 @@ import {
   type ModelDescription,
   type ModelSpec,
   type Plan,
-  planModel,
   type WeightType,
   weightBytesPerToken,
   weightTypes,
 } from '../models/index.ts'
-import { Checkpoint, describeOrNot, type ModelFiles, readModelFiles } from './convert/checkpoint.ts'
+import { type ModelFiles, statModel } from './convert/checkpoint.ts'
+import { openCheckpoint } from './convert/convert.ts'
 import { packTensors } from './convert/pack.ts'
 import { openPacked } from './convert/packed.ts'
 import { type Engine, type EngineOptions, greedy, type Sampling } from './engine.ts'
-import { checkChoice, checkNames, errors } from './errors.ts'
+import { checkChoice, checkNames, checkTokens, errors } from './errors.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
-import { checkFit, refuseUnusable } from './fit.ts'
+import { checkFit } from './fit.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
@@ -76,7 +75,8 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
   const source = await openSource(name, options)
   try {
     const { model, plan } = source
-    const engineOptions = checkRun(model, plan, options)
+    const engineOptions = checkOptions(model.spec, plan, options)
+    checkFit(model.spec, plan, engineOptions)
     // The tokenizer first: it fails faster than the weights load.
     const { tokenizer, tokenizerConfig } = source.files
     const text = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
@@ -89,30 +89,17 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
 
 /** Refuses a path with nothing behind it; undefined stands for the embedded model. */
 export async function checkModelPath(path: string | undefined): Promise<void> {
-  if (path !== undefined && !(await stat(path).catch(() => undefined))) throw errors.notFound(path)
+  if (path !== undefined) await statModel(path)
 }
 
 async function openSource(path: string, options: LoadOptions): Promise<Source> {
   const { type, signal, onProgress } = options
-  const found = await stat(path).catch(() => undefined)
-  if (!found) throw errors.notFound(path)
-  if (found.isDirectory()) {
-    const files = await readModelFiles(path)
-    // Before the weights are looked at, if the config alone says what they are.
-    const early = describeOrNot(files.config)
-    if (early) refuseUnusable(early, planModel(early, type ?? 'q8'))
-    const checkpoint = await Checkpoint.open(path, files)
-    const plan = planModel(checkpoint.model, type ?? 'q8')
+  if ((await statModel(path)).isDirectory()) {
+    const { checkpoint, plan } = await openCheckpoint(path, type ?? 'q8')
     const load = (target: Uint8Array) =>
       packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset), { signal, onProgress })
-    return {
-      model: checkpoint.model,
-      files,
-      plan,
-      unused: checkpoint.unused,
-      load,
-      close: () => checkpoint.close(),
-    }
+    const { model, files, unused } = checkpoint
+    return { model, files, plan, unused, load, close: () => checkpoint.close() }
   }
   if (path.endsWith('.json')) throw errors.notAModel(path, 'a .gta file or a model directory', 'a .json file')
   const packed = await openPacked(path)
@@ -127,13 +114,6 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
   }
   const load = (target: Uint8Array) => packed.readWeights(target, { signal, onProgress })
   return { model, files, plan, unused: [], load, close: packed.close }
-}
-
-/** Options within the model's limits, and a model within the machine's. */
-function checkRun({ spec }: ModelDescription, plan: Plan, options: LoadOptions): EngineOptions {
-  const engineOptions = checkOptions(spec, plan, options)
-  checkFit(spec, plan, engineOptions)
-  return engineOptions
 }
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): EngineOptions {
@@ -258,9 +238,9 @@ export class Model {
     options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
   ): Promise<number> {
     const { engine, context, spec } = this
+    // A prompt may fill the context: the first token after it needs no row of its own.
     if (ids.length > context) throw errors.contextFull(ids.length, context, spec.maxContext)
-    for (const id of ids)
-      if (!Number.isInteger(id) || id < 0 || id >= spec.vocabSize) throw errors.badToken(id, spec.vocabSize)
+    checkTokens(ids, spec.vocabSize)
     engine.rewind(0, 0)
     for (let from = 0; ; from += engine.maxRows) {
       options.signal?.throwIfAborted()

@@ -1,5 +1,4 @@
 /** Settings of sampling: what a caller gives over what the model's generation_config.json says over our defaults. */
-
 import type { Sampling } from './engine.ts'
 import { errors } from './errors.ts'
 
@@ -24,6 +23,8 @@ const ranges: Record<keyof Sampling, { min: number; max: number; isWhole?: boole
   seed: { min: 0, max: Number.MAX_SAFE_INTEGER, isWhole: true },
 }
 
+export const samplingNames = Object.keys(ranges) as (keyof Sampling)[]
+
 /** What a person at a terminal calls them. */
 const flags: Record<keyof Sampling, string> = {
   temperature: '--temp',
@@ -37,11 +38,12 @@ const flags: Record<keyof Sampling, string> = {
 
 /** Checks settings; throws GtaError BAD_OPTION with the name and the range. */
 export function checkSampling(sampling: Sampling): Sampling {
-  for (const [name, { min, max, isWhole }] of Object.entries(ranges)) {
-    const value: unknown = sampling[name as keyof Sampling]
-    if (!isWithin(name as keyof Sampling, value))
+  for (const name of samplingNames) {
+    const { min, max, isWhole } = ranges[name]
+    const value: unknown = sampling[name]
+    if (!isWithin(name, value))
       throw errors.badOption(
-        `${name} (${flags[name as keyof Sampling]})`,
+        `${name} (${flags[name]})`,
         `a ${isWhole ? 'whole ' : ''}number from ${min} to ${max}`,
         value,
       )

@@ -4,7 +4,7 @@
  */
 import { cacheElements, cacheHeads, keyDim } from './attention.ts'
 import { type Plan, planModel, roundUp, type WeightType, weightTypes } from './plan.ts'
-import type { ModelDescription, ModelSpec, Source } from './spec.ts'
+import { checkpointTensors, type ModelDescription, type ModelSpec, tensorsOf } from './spec.ts'
 
 export const cacheTypes = ['f32', 'int8'] as const
 export type CacheType = (typeof cacheTypes)[number]
@@ -35,7 +35,7 @@ export function cost(model: ModelDescription): Cost {
   const { attnNorm, ffnNorm, gateUp, down, ...attentionSources } = sources.layer(0)
   const matrices = tensorsOf(Object.values(attentionSources)).filter(({ shape }) => shape.length === 2)
   return {
-    parameters: countParameters(model),
+    parameters: count(checkpointTensors(model)),
     cacheElements: cacheElements(attention),
     weightBytes: Object.fromEntries(
       weightTypes.map((type) => [type, planModel(model, type).bytes]),
@@ -48,19 +48,9 @@ export function cost(model: ModelDescription): Cost {
   }
 }
 
-function countParameters({ spec, sources }: ModelDescription): number {
-  const outside = count(tensorsOf([sources.embed, sources.head, sources.norm]))
-  return outside + spec.nLayers * count(tensorsOf(Object.values(sources.layer(0))))
-}
-
-/** The checkpoint tensors behind packed ones, each once: one may be packed in two parts, and zeros are none. */
-function tensorsOf(lists: (Source[] | undefined)[]): Source[] {
-  const all = lists.flatMap((list) => list ?? []).filter(({ tensor }) => tensor !== undefined)
-  return [...new Map(all.map((source) => [source.tensor, source])).values()]
-}
-
-function count(sources: Source[]): number {
-  return sources.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
+/** Numbers in tensors of a checkpoint. */
+function count(tensors: { shape: number[] }[]): number {
+  return tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
 }
 
 /** Bytes of the KV cache for `context` tokens: the elements, and the scales that int8 adds (one f32 per slot head). */

@@ -96,6 +96,22 @@ export interface ModelDescription {
   sources: ModelSources
 }
 
+/** The checkpoint tensors behind packed ones, each once: one may be packed in two parts, and zeros are none. */
+export function tensorsOf(lists: (Source[] | undefined)[]): { tensor: string; shape: number[] }[] {
+  const found = new Map<string, number[]>()
+  for (const { tensor, shape } of lists.flatMap((list) => list ?? []))
+    if (tensor !== undefined) found.set(tensor, shape)
+  return Array.from(found, ([tensor, shape]) => ({ tensor, shape }))
+}
+
+/** All tensors that a model takes from its checkpoint. */
+export function checkpointTensors({ spec, sources }: ModelDescription): { tensor: string; shape: number[] }[] {
+  const layers = Array.from({ length: spec.nLayers }, (_, i) =>
+    Object.values<Source[] | undefined>({ ...sources.layer(i) }),
+  )
+  return tensorsOf([sources.embed, ...layers.flat(), sources.norm, sources.head])
+}
+
 /** A config.json that cannot be run, or a combination of sizes that cannot exist. */
 export class ModelError extends Error {
   override name = 'ModelError'

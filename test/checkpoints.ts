@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Dtype, encodeHeader } from '../host/convert/safetensors.ts'
-import { describe, type Source } from '../models/index.ts'
+import { checkpointTensors, describe } from '../models/index.ts'
 
 export interface Tensor {
   dtype: Dtype
@@ -76,17 +76,7 @@ export function encode(values: ArrayLike<number>, dtype: 'F32' | 'F16' | 'BF16')
 }
 
 /** All tensors that a config asks for, each once. */
-export function sourcesOf(config: Config): { tensor: string; shape: number[] }[] {
-  const { spec, sources } = describe(config)
-  const layers = Array.from({ length: spec.nLayers }, (_, i) =>
-    Object.values<Source[] | undefined>({ ...sources.layer(i) }),
-  )
-  const lists = [sources.embed, ...layers.flat(), sources.norm, sources.head]
-  const found = new Map<string, number[]>()
-  for (const { tensor, shape } of lists.flatMap((list) => list ?? []))
-    if (tensor !== undefined) found.set(tensor, shape)
-  return Array.from(found, ([tensor, shape]) => ({ tensor, shape }))
-}
+export const sourcesOf = (config: Config) => checkpointTensors(describe(config))
 
 export function randomTensors(config: Config, dtype: 'F32' | 'F16' | 'BF16' = 'F32', seed = 1): Tensors {
   const next = random(seed)

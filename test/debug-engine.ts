@@ -14,8 +14,7 @@ export interface DebugExports extends EngineExports {
   history(): number
   cache(): number
   attentionLayer(index: number, count: number): void
-  matmul(matrix: number, x: number, xStride: number, count: number, y: number, yStride: number): void
-  matmulAdd(
+  matmul(
     matrix: number,
     bias: number,
     x: number,

@@ -121,7 +121,7 @@ function multiply(room: Room, matrix: Matrix, xs: Float32Array[]): Float32Array[
   const { at, stride } = place(room, xs, cols)
   const y = room.take(xs.length * yStride(rows))
   engine.bytes(y, xs.length * yStride(rows)).fill(0xff)
-  exports.matmul(record, at, stride, xs.length, y, yStride(rows))
+  exports.matmul(record, 0, at, stride, xs.length, y, yStride(rows), 0)
   return xs.map((_, i) => engine.floats(y + i * yStride(rows), rows).slice())
 }
 
@@ -211,7 +211,7 @@ test('bias and what is already in y are added after the product, in this order',
       const y = room.take(3 * yStride(rows))
       for (const adds of [0, 1]) {
         for (let i = 0; i < 3; i++) engine.floats(y + i * yStride(rows), rows).set(before)
-        exports.matmulAdd(matrix.record, biasAt, at, stride, 3, y, yStride(rows), adds)
+        exports.matmul(matrix.record, biasAt, at, stride, 3, y, yStride(rows), adds)
         for (let i = 0; i < 3; i++) {
           const expected = (product[i] as Float32Array).map((value, r) => {
             const biased = fround(value + (bias[r] as number))

@@ -89,6 +89,18 @@ export function sumLanes(v: v128): f32 {
   return a + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
 }
 
+/** The same of integers. */
+export function sumLanes_i32(v: v128): i32 {
+  const a = i32x4.extract_lane(v, 0) + i32x4.extract_lane(v, 1)
+  return a + (i32x4.extract_lane(v, 2) + i32x4.extract_lane(v, 3))
+}
+
+/** Largest of the four lanes; NaN if one is NaN. */
+export function maxLanes(v: v128): f32 {
+  const a = max(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1))
+  return max(a, max(f32x4.extract_lane(v, 2), f32x4.extract_lane(v, 3)))
+}
+
 /** f32 dot product of `bytes` / 4 numbers. */
 export function dot_f32(w: usize, x: usize, bytes: usize): f32 {
   let a = f32x4.splat(0)

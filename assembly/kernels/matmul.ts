@@ -9,7 +9,7 @@
  */
 import { arena } from '../arena'
 import { Matrix, TYPE_Q8 } from '../plan'
-import { dot_f32, dot1x2_f32, dot4x1_q8, dot4x2_q8, dotRow_q8 } from './dot'
+import { dot_f32, dot1x2_f32, dot4x1_q8, dot4x2_q8, dotRow_q8, sumLanes_i32 } from './dot'
 import { quantizeActivation } from './quantize'
 
 /** Scratch for the second result of a two-vector tile; the arena table ends well below, weights begin above. */
@@ -128,10 +128,7 @@ function product_q8(
   for (let r = quads; r < rows; r++) {
     for (let i: u32 = 0; i < count; i++) {
       const sums = dotRow_q8(data + r * stride, x + i * xStride, stride)
-      const acc =
-        i32x4.extract_lane(sums, 0) +
-        i32x4.extract_lane(sums, 1) +
-        (i32x4.extract_lane(sums, 2) + i32x4.extract_lane(sums, 3))
+      const acc = sumLanes_i32(sums)
       const pair = pairs + i * pairStride
       let value = ((acc - (load<i32>(pair + 4) << 6)) as f32) * (load<f32>(pair) * load<f32>(scales + (r << 2)))
       if (bias) value += load<f32>(bias + (r << 2))

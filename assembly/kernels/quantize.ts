@@ -3,6 +3,7 @@
  * queries to ±8191 (14 bit, so that a build with 7 bit digits can compute the same integers from two of them).
  * An all-zero vector has scale 0 and zeros. A vector with NaN gets scale NaN, so that NaN stays visible.
  */
+import { maxLanes, sumLanes_i32 } from './dot'
 
 /** f32 → i32, saturating, NaN → 0: the scalar twin of the vector conversion (a plain cast traps). */
 function toInt(x: f32): i32 {
@@ -15,10 +16,7 @@ export function largest(x: usize, n: u32): f32 {
   let at = x
   const end4 = x + ((n & ~3) << 2)
   for (; at < end4; at += 16) best = f32x4.max(best, f32x4.abs(v128.load(at)))
-  let result = max(
-    max(f32x4.extract_lane(best, 0), f32x4.extract_lane(best, 1)),
-    max(f32x4.extract_lane(best, 2), f32x4.extract_lane(best, 3)),
-  )
+  let result = maxLanes(best)
   const end = x + (n << 2)
   for (; at < end; at += 4) result = max(result, abs(load<f32>(at)))
   return result
@@ -41,8 +39,7 @@ export function quantizeActivation(x: usize, n: u32, padded: u32, target: usize,
     sum = i32x4.add(sum, i32x4.dot_i16x8_s(packed, ones))
     v128.store(target + (i << 1), packed)
   }
-  let total =
-    i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1) + (i32x4.extract_lane(sum, 2) + i32x4.extract_lane(sum, 3))
+  let total = sumLanes_i32(sum)
   const scalar = f32x4.extract_lane(factor, 0)
   for (let i = full; i < n; i++) {
     const q = toInt(nearest(load<f32>(x + (i << 2)) * scalar))

@@ -9,7 +9,7 @@
  * sum, not yet divided by the sum of exponentials, at `partial` (f32, dim padded to 4), and (max, sum) at `state`.
  */
 import { PAGE_TOKENS } from '../cache'
-import { sumLanes } from './dot'
+import { maxLanes, sumLanes } from './dot'
 import { exp4 } from './exp'
 
 /** Bytes of the scores; the integer weights follow them. */
@@ -129,10 +129,7 @@ function integerWeights(head: usize, tokens: u32, scores: usize, weights: usize)
     for (let i = tokens; i < t + 4; i++) store<f32>(scores + (i << 2), 0)
     best = f32x4.max(best, v128.load(at))
   }
-  const peak = max(
-    max(f32x4.extract_lane(best, 0), f32x4.extract_lane(best, 1)),
-    max(f32x4.extract_lane(best, 2), f32x4.extract_lane(best, 3)),
-  )
+  const peak = maxLanes(best)
   const factor = f32x4.splat(peak == 0 ? 0 : 16383 / peak)
   for (let t: u32 = 0; t < tokens; t += 4) {
     const q = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(scores + (t << 2)), factor)))

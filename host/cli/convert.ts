@@ -1,9 +1,9 @@
 /** gta convert: a Hugging Face directory to one packed .gta file. */
 import { basename, resolve } from 'node:path'
-import { convert as convertModel, weightTypes } from '../index.ts'
+import { convert as convertModel, megabytes, weightTypes } from '../index.ts'
 import { interruptSignal, printJson, warnUnused } from './open.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
-import { megabytes, Progress } from './progress.ts'
+import { Progress } from './progress.ts'
 
 export const convert: Command = {
   name: 'convert',

@@ -1,8 +1,7 @@
 /** gta doctor: what this machine is, and which engine it gets. */
-import { type Diagnosis, diagnose } from '../index.ts'
+import { type Diagnosis, diagnose, megabytes } from '../index.ts'
 import { printJson } from './open.ts'
 import { type Arguments, type Command, common } from './options.ts'
-import { megabytes } from './progress.ts'
 
 export const doctor: Command = {
   name: 'doctor',

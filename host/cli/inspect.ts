@@ -13,10 +13,9 @@ import {
   type View,
   type WeightType,
 } from '../../models/index.ts'
-import { cacheTypes, defaultModel, describeModel, errors, largestContext, weightTypes } from '../index.ts'
+import { cacheTypes, defaultModel, describeModel, errors, largestContext, megabytes, weightTypes } from '../index.ts'
 import { printJson } from './open.ts'
 import { type Arguments, type Command, common, modelOptions } from './options.ts'
-import { megabytes } from './progress.ts'
 
 export const inspect: Command = {
   name: 'inspect',

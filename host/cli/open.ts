@@ -1,8 +1,17 @@
 /** What several commands do alike: load the model that the command line names, and read the prompt. */
 import { readFile } from 'node:fs/promises'
-import { cacheTypes, defaultModel, errors, type LoadOptions, load, type Model, weightTypes } from '../index.ts'
+import {
+  cacheTypes,
+  defaultModel,
+  errors,
+  type LoadOptions,
+  load,
+  type Model,
+  megabytes,
+  weightTypes,
+} from '../index.ts'
 import { type Arguments, UsageError } from './options.ts'
-import { megabytes, Progress } from './progress.ts'
+import { Progress } from './progress.ts'
 
 /** Loads the named model, or the embedded one. */
 export async function openModel(args: Arguments, signal: AbortSignal, options: LoadOptions = {}): Promise<Model> {

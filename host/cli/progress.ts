@@ -28,7 +28,3 @@ export class Progress {
     this.isShown = false
   }
 }
-
-export function megabytes(bytes: number): string {
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
-}

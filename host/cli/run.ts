@@ -1,9 +1,9 @@
 /** gta run: write on from a prompt. */
 import { cacheBytes } from '../../models/index.ts'
-import { checkModelPath, errors, type Generation, type Model } from '../index.ts'
+import { checkModelPath, errors, type Generation, type Model, megabytes } from '../index.ts'
 import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, promptOptions } from './options.ts'
-import { megabytes, Progress } from './progress.ts'
+import { Progress } from './progress.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
 const DEFAULT_PROMPT = 'Once upon a time'

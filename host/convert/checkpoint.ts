@@ -2,9 +2,10 @@
  * A Hugging Face model directory: config.json, weights in one safetensors file or in shards named by an index, and,
  * if they are there, tokenizer and generation settings.
  */
+import type { Stats } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { describe, type ModelDescription, type Source, show } from '../../models/index.ts'
+import { checkpointTensors, describe, type ModelDescription, show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { dtypeBytes, openSafetensors, readFully, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
 
@@ -15,6 +16,13 @@ export interface ModelFiles {
   tokenizerConfig?: unknown
   /** tokenizer.json, byte for byte. */
   tokenizer?: Uint8Array
+}
+
+/** What lies at a model's path; refuses a path with nothing behind it. */
+export async function statModel(path: string): Promise<Stats> {
+  const found = await stat(path).catch(() => undefined)
+  if (!found) throw errors.notFound(path)
+  return found
 }
 
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
@@ -97,7 +105,7 @@ export class Checkpoint {
 
   /** All tensors that the model needs, there and of the right shape and type; returns their names. */
   private check(): Set<string> {
-    const needed = allSources(this.model)
+    const needed = checkpointTensors(this.model)
     const missing = needed.filter(({ tensor }) => !this.tensors.has(tensor)).map(({ tensor }) => tensor)
     if (missing.length > 0) throw errors.missingTensors(this.directory, missing)
     for (const { tensor, shape } of needed) {
@@ -182,16 +190,6 @@ function shardNames(directory: string, index: { weight_map?: unknown }): string[
     if (typeof name !== 'string' || name !== basename(name) || name.includes('\\') || !name.endsWith('.safetensors'))
       throw errors.badFile(path, 'a shard name', 'a .safetensors file beside it', show(name))
   return names
-}
-
-/** The tensors that a model takes from a checkpoint, each once. */
-function allSources({ spec, sources }: ModelDescription): { tensor: string; shape: number[] }[] {
-  const lists: (Source[] | undefined)[] = [sources.embed, sources.norm, sources.head]
-  for (let i = 0; i < spec.nLayers; i++) lists.push(...Object.values(sources.layer(i)))
-  const found = new Map<string, number[]>()
-  for (const { tensor, shape } of lists.flatMap((list) => list ?? []))
-    if (tensor !== undefined) found.set(tensor, shape)
-  return Array.from(found, ([tensor, shape]) => ({ tensor, shape }))
 }
 
 /**

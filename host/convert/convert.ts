@@ -12,7 +12,7 @@ import {
 } from '../../models/index.ts'
 import { checkChoice, errors } from '../errors.ts'
 import { refuseUnusable } from '../fit.ts'
-import { Checkpoint, describeOrNot, readJson, readModelFiles } from './checkpoint.ts'
+import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel } from './checkpoint.ts'
 import { writePacked } from './pack.ts'
 import { openPacked } from './packed.ts'
 
@@ -34,12 +34,25 @@ export interface Conversion {
 
 /** Converts `directory` to the packed file `path`, complete or not at all. */
 export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
-  const found = await stat(directory).catch(() => undefined)
-  if (!found) throw errors.notFound(directory)
-  if (!found.isDirectory()) throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
+  if (!(await statModel(directory)).isDirectory())
+    throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
   checkChoice('type', options.type, weightTypes)
   const type = options.type ?? 'q8'
   await checkTarget(directory, path)
+  const { checkpoint, plan } = await openCheckpoint(directory, type)
+  try {
+    const { bytes } = await writePacked(path, checkpoint, plan, options)
+    return { path, type, bytes, parameters: cost(checkpoint.model).parameters, unused: checkpoint.unused }
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+/**
+ * A directory's weights and the plan for them. Weights that no engine can hold are refused before they are looked at, if
+ * the config alone says what they are, else as soon as the tensor names have.
+ */
+export async function openCheckpoint(directory: string, type: WeightType) {
   const files = await readModelFiles(directory)
   const early = describeOrNot(files.config)
   if (early) refuseUnusable(early, planModel(early, type))
@@ -47,10 +60,10 @@ export async function convert(directory: string, path: string, options: ConvertO
   try {
     const plan = planModel(checkpoint.model, type)
     refuseUnusable(checkpoint.model, plan)
-    const { bytes } = await writePacked(path, checkpoint, plan, options)
-    return { path, type, bytes, parameters: cost(checkpoint.model).parameters, unused: checkpoint.unused }
-  } finally {
+    return { checkpoint, plan }
+  } catch (error) {
     await checkpoint.close()
+    throw error
   }
 }
 
@@ -77,9 +90,7 @@ export interface ModelFacts {
 
 /** What a model is, from a config.json, a directory or a packed file; reads no weights. */
 export async function describeModel(path: string): Promise<ModelFacts> {
-  const found = await stat(path).catch(() => undefined)
-  if (!found) throw errors.notFound(path)
-  if (found.isDirectory()) return { path, model: describe((await readModelFiles(path)).config) }
+  if ((await statModel(path)).isDirectory()) return { path, model: describe((await readModelFiles(path)).config) }
   if (path.endsWith('.json')) return { path, model: describe(await readJson(path)) }
   const { model, plan, close } = await openPacked(path)
   await close()

@@ -15,7 +15,7 @@ import {
   queryDim,
 } from '../../models/index.ts'
 import type { Engine, EngineOptions, Row, Sampling } from '../engine.ts'
-import { errors } from '../errors.ts'
+import { checkTokens, errors } from '../errors.ts'
 import { type Build, chooseBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 import { PageTables } from './pages.ts'
@@ -204,8 +204,8 @@ class WasmEngine implements Engine {
     this.pages = new PageTables(tables, options.conversations, tablePages)
     this.ballast = createBallast(engine.bytes)
 
-    const probe = plan.bytes >= PROBE_BYTES ? { from: WEIGHTS, bytes: PROBE_BYTES } : { from: 0, bytes: 0 }
-    const workerData: protocol.WorkerInput = { module, memory, control: this.control, probe }
+    const probeFrom = plan.bytes >= PROBE_BYTES ? WEIGHTS : 0
+    const workerData: protocol.WorkerInput = { module, memory, control: this.control, probeFrom }
     const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.mjs'
     this.worker = new Worker(new URL(file, import.meta.url), { workerData, name: 'gta-edge', execArgv: [] })
     this.gone = new Promise((_, reject) => {
@@ -254,12 +254,11 @@ class WasmEngine implements Engine {
 
   /** The engine trusts its rows, so they are checked here: counts, ids and positions. */
   private check(rows: Row[]): void {
-    const { vocabSize } = this.spec
     if (rows.length < 1 || rows.length > this.maxRows) throw new RangeError(`a step takes 1 to ${this.maxRows} rows`)
     if (rows.filter((row) => row.sampling).length > this.maxLogits)
       throw new RangeError(`a step samples ${this.maxLogits} rows at most`)
-    for (const { token } of rows)
-      if (!Number.isInteger(token) || token < 0 || token >= vocabSize) throw errors.badToken(token, vocabSize)
+    const ids = rows.map(({ token }) => token)
+    checkTokens(ids, this.spec.vocabSize)
     this.pages.check(rows, this.context)
   }
 

@@ -23,7 +23,7 @@ export const TEXT_BYTES = 2048
 export const STEP = 1
 export const PROBE = 2
 
-export const STATUS_OK = 0
+/** 0 or more: what the engine's step or the probe returned. */
 export const STATUS_NOT_FINITE = 1
 export const STATUS_FAILED = -1
 
@@ -31,7 +31,8 @@ export interface WorkerInput {
   module: WebAssembly.Module
   memory: WebAssembly.Memory
   control: SharedArrayBuffer
-  probe: { from: number; bytes: number }
+  /** Address of memory that a bandwidth probe may read; 0: it needs memory of its own. */
+  probeFrom: number
 }
 
 export function createControl(): SharedArrayBuffer {

@@ -16,7 +16,7 @@ import {
   type WorkerInput,
 } from './protocol.ts'
 
-const { module, memory, control, probe } = workerData as WorkerInput
+const { module, memory, control, probeFrom } = workerData as WorkerInput
 const words = new Int32Array(control)
 const engine = instantiate(module, memory)
 
@@ -48,14 +48,14 @@ function execute(command: number): number {
 
 /** Best of four readings, in MB/s: the memory's speed, not that of its first touch. 0 if there is no memory to read. */
 function measure(): number {
-  const { from, bytes } = probe.bytes > 0 ? probe : { from: 0, bytes: Atomics.load(words, ARGUMENT) }
-  const memory = probe.bytes > 0 ? undefined : scratch(bytes)
-  if (probe.bytes === 0 && !memory) return 0
+  const bytes = Atomics.load(words, ARGUMENT)
+  const memory = probeFrom ? undefined : scratch(bytes)
+  if (!probeFrom && !memory) return 0
   const reader = memory ? instantiate(module, memory) : engine
   let best = Number.POSITIVE_INFINITY
   for (let i = 0; i < 4; i++) {
     const start = performance.now()
-    reader.readMemory(from, bytes)
+    reader.readMemory(probeFrom, bytes)
     best = Math.min(best, performance.now() - start)
   }
   return Math.floor(bytes / best / 1000)
