@@ -675,4 +675,15 @@ test('converting twice gives the same bytes', async () => {
   assert.ok((await packed(moved)).length > 0)
 })
 
+test('a kind that only tensor names tell is the same to those who describe, convert and open', async () => {
+  const named = { ...gqaConfig, attention_kind: 'tied', rope_dim: 4 }
+  const { attention_kind: _, rope_dim: __, ...unnamed } = named
+  const directory = writeCheckpoint(named, randomTensors(named))
+  writeFileSync(join(directory, 'config.json'), JSON.stringify(unnamed))
+  const out = join(temporary(), 'tied.gta')
+  await convert(directory, out)
+  for (const path of [directory, out]) assert.is((await describeModel(path)).model.spec.kind, 'tied', path)
+  assert.is((await describeModel(join(directory, 'config.json'))).model.spec.kind, 'gqa')
+})
+
 test.run()

@@ -149,6 +149,13 @@ export function describeOrNot(config: unknown): ModelDescription | undefined {
   }
 }
 
+/** Names of the tensors in a directory; none if it has no weights, or none that can be read. */
+export async function tensorNames(directory: string): Promise<string[]> {
+  const shards = await openShards(directory).catch(() => [])
+  await Promise.all(shards.map((shard) => shard.file.close()))
+  return shards.flatMap((shard) => [...shard.tensors.keys()])
+}
+
 async function openShards(directory: string): Promise<SafetensorsFile[]> {
   const index = (await readJson(join(directory, 'model.safetensors.index.json'))) as
     | { weight_map?: unknown }

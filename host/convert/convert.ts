@@ -12,7 +12,7 @@ import {
 } from '../../models/index.ts'
 import { checkChoice, errors } from '../errors.ts'
 import { refuseUnusable } from '../fit.ts'
-import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel } from './checkpoint.ts'
+import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel, tensorNames } from './checkpoint.ts'
 import { writePacked } from './pack.ts'
 import { openPacked } from './packed.ts'
 
@@ -90,7 +90,10 @@ export interface ModelFacts {
 
 /** What a model is, from a config.json, a directory or a packed file; reads no weights. */
 export async function describeModel(path: string): Promise<ModelFacts> {
-  if ((await statModel(path)).isDirectory()) return { path, model: describe((await readModelFiles(path)).config) }
+  if ((await statModel(path)).isDirectory()) {
+    const { config } = await readModelFiles(path)
+    return { path, model: describe(config, await tensorNames(path)) }
+  }
   if (path.endsWith('.json')) return { path, model: describe(await readJson(path)) }
   const { model, plan, close } = await openPacked(path)
   await close()
