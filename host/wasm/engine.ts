@@ -288,9 +288,12 @@ class WasmEngine implements Engine {
 
   private async request(command: number, argument: number): Promise<number> {
     const done = this.post(command, argument)
-    const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
-    if (wait.async) await Promise.race([wait.value, this.gone])
-    if (this.failure) throw this.failure
+    // The notification of the request before may come as late as this: only the count itself says that this one is done.
+    while (Atomics.load(this.words, protocol.DONE) === done) {
+      const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
+      if (wait.async) await Promise.race([wait.value, this.gone])
+      if (this.failure) throw this.failure
+    }
     const status = Atomics.load(this.words, protocol.STATUS)
     if (status === protocol.STATUS_FAILED) throw this.fail(errors.engineFailed(this.failureText()))
     return status
