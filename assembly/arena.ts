@@ -4,16 +4,22 @@
  *
  *     0      unused, so that address 0 means "absent"
  *     64     Arena
+ *     512    words of the team (team.ts)
  *     1024   vector constants (kernels/exp.ts)
  *     4096   weights: the plan first, then the tensors of the packed file
  *     start  rows, page tables, scratch, KV cache, in the order of the fields below
  */
+import { ARENA } from './addresses'
 import { PAGE_TOKENS, pageStride } from './cache'
-import { embedding, Plan, TYPE_Q8 } from './plan'
+import { rank } from './host'
+import { ACTIVATION_SHIFT } from './kernels/dot'
+import { PAGE_SCRATCH } from './kernels/sweep'
+import { embedding, Plan, TYPE_F32 } from './plan'
+import { ACCOUNT_BYTES } from './profile'
 import { ROW_BYTES } from './rows'
 
-export const ARENA: usize = 64
-export const CONSTANTS: usize = 1024
+/** Four vectors with eight f32 each. */
+const TILE_BYTES: u64 = 128
 
 @unmanaged
 export class Arena {
@@ -27,6 +33,10 @@ export class Arena {
   /** Pages that one conversation may have. */
   tablePages: u32
   isCacheInt8: u32
+  isProfiling: u32
+  maxRanks: u32
+  /** From one rank's scratch to the next. */
+  rankStride: usize
 
   rows: usize // Row[maxRows]
   tables: usize // u32 (conversations, tablePages): physical page of each logical page
@@ -44,15 +54,21 @@ export class Arena {
   decoded: usize // f32 (maxRows, decodedStride): what enters W_o, if there is a value decoder
   gateUp: usize // f32 (maxRows, gateUpStride)
   activation: usize // f32 (maxRows, ffnStride)
-  quantised: usize // i16: activations of the matmul that runs, zero-padded to the weights' stride
+  quantised: usize // activations of the matmul that runs, zero-padded as its rows are
   quantPairs: usize // (f32 scale, i32 sum) of each quantised vector
+  groupOffsets: usize // i32 (maxRows, groups of 32): for q4 weights
+  pagePartials: usize // (WAVE pages, maps, partialStride): what the ranks leave of the pages of one row
+  accounts: usize // Account[maxRanks], see profile.ts
+
+  // Scratch of rank 0; that of the others follows: see mine().
   sweepQueries: usize // per map and key view: one query as the sweep reads it
   queryScales: usize // f32 (maps, 2)
   softmax: usize // (f32 maximum, f32 sum of exponentials)[maps], running
-  pageState: usize // the same of one page
-  scores: usize // f32[PAGE_TOKENS], then integer weights, 16 bytes per 4 tokens
-  partial: usize // f32 (valueDim padded): weighted sum over one page
+  scores: usize // f32[PAGE_TOKENS] and more, see kernels/sweep.ts
+  partial: usize // (f32 maximum, f32 sum), then f32 (valueDim padded): one page, one map
+  tile: usize // results of one tile of a product
   candidates: usize // (f32 logit, u32 id)[vocabSize]
+
   logits: usize // f32 (maxLogits, logitsStride)
   cache: usize // pages
 }
@@ -121,13 +137,27 @@ export function sweepQueryBytes(dim: u32): usize {
   return ((dim + 3) & ~3) << 2
 }
 
+/** What one page leaves for one map: (maximum, sum), padded, then the weighted sum of values. */
+export const PARTIAL_SUMS: usize = 16
+export function partialStride(plan: Plan): usize {
+  return PARTIAL_SUMS + floatStride(plan.valueDim)
+}
+
+/** Pages of one row that ranks may share between two barriers. */
+export const WAVE: u32 = 64
+
+/** This rank's copy of something that lies in the scratch of rank 0 at `at`. */
+export function mine(at: usize): usize {
+  return at + rank * arena().rankStride
+}
+
 export function arena(): Arena {
   return changetype<Arena>(ARENA)
 }
 
-/** i16 activations of one row, in bytes: padded to 64 numbers as q8 weights are. */
+/** Quantised activations of one row, in bytes: padded to 64 numbers as q8 weights are. */
 function quantisedStride(n: u32): u64 {
-  return ((n + 63) & ~63) << 1
+  return ((n + 63) & ~63) << (ACTIVATION_SHIFT as u32)
 }
 
 /** Reserves the next `bytes`, 64 byte aligned. */
@@ -151,6 +181,7 @@ export function layoutArena(
   conversations: u32,
   tablePages: u32,
   isCacheInt8: u32,
+  maxRanks: u32,
 ): f64 {
   const plan = changetype<Plan>(planAt)
   const a = arena()
@@ -161,6 +192,8 @@ export function layoutArena(
   a.conversations = conversations
   a.tablePages = tablePages
   a.isCacheInt8 = isCacheInt8
+  a.isProfiling = 0
+  a.maxRanks = maxRanks
 
   const rows = maxRows as u64
   const entries = (conversations as u64) * tablePages
@@ -185,20 +218,27 @@ export function layoutArena(
   a.decoded = plan.hasDecoder ? take(rows * decodedStride(plan)) : a.averages
   a.gateUp = take(rows * gateUpStride(plan))
   a.activation = take(rows * ffnStride(plan))
-  if (embedding(plan).type == TYPE_Q8) {
+  if (embedding(plan).type != TYPE_F32) {
     const widest = max(max(plan.hiddenDim, plan.ffnDim), max(plan.maps * plan.outDim, plan.queryRank))
     // A matrix per map is applied to a vector of its own: as many vectors as rows times maps.
     const perMap = max(plan.hasDecoder ? quantisedStride(plan.valueDim) : 0, quantisedStride(plan.encoderDim))
     a.quantised = take(max(rows * quantisedStride(widest), rows * plan.maps * perMap))
     a.quantPairs = take(rows * plan.maps * 8)
+    a.groupOffsets = take(rows * ((widest + 31) >> 5) * 4)
   }
+  a.pagePartials = take((min(tablePages, WAVE) as u64) * plan.maps * partialStride(plan))
+  a.accounts = take(maxRanks * ACCOUNT_BYTES)
+
   a.sweepQueries = take((plan.maps as u64) * sweepQueryStride(plan))
   a.queryScales = take((plan.maps as u64) * 8)
   a.softmax = take((plan.maps as u64) * 8)
-  a.pageState = take(8)
-  a.scores = take((PAGE_TOKENS as u64) * 8)
-  a.partial = take(floatStride(plan.valueDim))
+  a.scores = take(PAGE_SCRATCH)
+  a.partial = take(partialStride(plan))
+  a.tile = take(TILE_BYTES)
   a.candidates = take((plan.vocabSize as u64) * 8)
+  a.rankStride = (a.end - a.sweepQueries) as usize
+  a.end += ((maxRanks - 1) as u64) * a.rankStride
+
   a.logits = take((maxLogits as u64) * logitsStride(plan))
   a.cache = take((pages as u64) * pageStride(plan, isCacheInt8))
   return a.end as f64

@@ -2,7 +2,7 @@
  * Attention, from normalised rows to what is added to the residual stream (models/attention.ts has the picture).
  *
  * Bit identity: the unit of the sweep is one page. Each page gives (max, sum, o) per map, and pages are combined in
- * page order, so neither the batch nor the number of threads can change a bit.
+ * page order, so neither the batch nor the number of ranks can change a bit.
  */
 import {
   arena,
@@ -11,6 +11,9 @@ import {
   decodedStride,
   encodedStride,
   hiddenStride,
+  mine,
+  PARTIAL_SUMS,
+  partialStride,
   plainStride,
   projectionStride,
   queryAt,
@@ -21,8 +24,10 @@ import {
   rowWidth,
   sweepQueryBytes,
   sweepQueryStride,
+  WAVE,
 } from './arena'
 import { headBytes, PAGE_TOKENS, pageAt, slotBytes, writeRow } from './cache'
+import { rank } from './host'
 import { sigmoidGate } from './kernels/activation'
 import { addTo, blend, divide } from './kernels/elementwise'
 import { exp1 } from './kernels/exp'
@@ -30,9 +35,11 @@ import { linear, linearBlocks } from './kernels/matmul'
 import { headNorm, rmsNorm } from './kernels/norm'
 import { quantizeQuery } from './kernels/quantize'
 import { rotate } from './kernels/rope'
-import { exponentials, scores_f32, scores_int8, values_f32, values_int8 } from './kernels/sweep'
+import { exponentials, prepareKeys_int8, scores_f32, scores_int8, values_f32, values_int8 } from './kernels/sweep'
 import { decoderMatrix, encoderMatrix, inMatrix, Layer, outMatrix, Plan, queryMatrix, vectorAt, viewHead } from './plan'
+import { ATTENTION, enter, REST, VALUE_DECODER } from './profile'
 import { rowAt } from './rows'
+import { barrier, isMine, ranks, spanStart } from './team'
 
 /** Attention of layer `index` over `count` rows: arena.normed → y (rows of the hidden width), added to it if `adds`. */
 export function attend(plan: Plan, layer: Layer, index: u32, count: u32, y: usize, adds: bool): void {
@@ -40,12 +47,17 @@ export function attend(plan: Plan, layer: Layer, index: u32, count: u32, y: usiz
   const inBias = vectorAt(plan, layer.inBias)
   linear(inMatrix(layer), inBias, a.normed, hiddenStride(plan), count, a.projection, projectionStride(plan), false)
   if (plan.queryRank) raiseQueries(plan, layer, count)
-  // All rows are in the cache before the first sweep: a row sees those before it in the same batch.
-  for (let i: u32 = 0; i < count; i++) place(plan, layer, index, i)
+  for (let i: u32 = 0; i < count; i++) if (isMine(i)) place(plan, layer, index, i)
   if (plan.encoderDim) encodeQueries(plan, layer, count)
-  for (let i: u32 = 0; i < count; i++) sweepRow(plan, index, i)
+  // All rows are in the cache before the first sweep: a row sees those before it in the same batch.
+  barrier()
+  enter(ATTENTION)
+  sweep(plan, index, count)
+  barrier()
+  enter(VALUE_DECODER)
   if (plan.hasDecoder) decodeValues(plan, layer, count)
   if (plan.hasGate) gateOutput(plan, count)
+  enter(REST)
   const outBias = vectorAt(plan, layer.outBias)
   linear(outMatrix(layer), outBias, a.decoded, decodedStride(plan), count, y, hiddenStride(plan), adds)
 }
@@ -55,6 +67,7 @@ function raiseQueries(plan: Plan, layer: Layer, count: u32): void {
   const a = arena()
   const weight = vectorAt(plan, layer.queryNorm)
   for (let i: u32 = 0; i < count; i++) {
+    if (!isMine(i)) continue
     const latent = a.queryLatent + i * rankStride(plan)
     memory.copy(latent, a.projection + i * projectionStride(plan), plan.queryRank << 2)
     // The padding too: a NaN of an earlier row would stay there.
@@ -106,11 +119,14 @@ function slotRope(plan: Plan, slot: u32): u32 {
 function encodeQueries(plan: Plan, layer: Layer, count: u32): void {
   const a = arena()
   const stride = plainStride(plan)
-  for (let i: u32 = 0; i < count; i++)
+  for (let i: u32 = 0; i < count; i++) {
+    if (!isMine(i)) continue
     for (let j: u32 = 0; j < plan.maps; j++) {
       const source = queryAt(plan, i) + ((j * queryDim(plan)) << 2)
       memory.copy(a.plain + (i * plan.maps + j) * stride, source, plan.encoderDim << 2)
     }
+  }
+  barrier()
   linearBlocks(
     encoderMatrix(layer),
     plan.maps,
@@ -123,24 +139,63 @@ function encodeQueries(plan: Plan, layer: Layer, count: u32): void {
   )
 }
 
-/** o_j = Σ softmax(scale · q_j · key(t)) · value(t) over all tokens up to the row's own, for every map j. */
+/**
+ * o_j = Σ softmax(scale · q_j · key(t)) · value(t) over all tokens up to the row's own, for every map j. Many rows: each
+ * rank takes its own. Few rows, fewer than keep all ranks busy: the ranks share the pages of each.
+ */
+function sweep(plan: Plan, layer: u32, count: u32): void {
+  const isShared = count % ranks() != 0 && count < 2 * ranks()
+  for (let i: u32 = 0; i < count; i++)
+    if (isShared && rowAt(i).position >= PAGE_TOKENS) sweepTogether(plan, layer, i)
+    else if (isMine(i)) sweepRow(plan, layer, i)
+}
+
 function sweepRow(plan: Plan, layer: u32, i: u32): void {
   const a = arena()
-  const row = rowAt(i)
   const averages = a.averages + i * averagesStride(plan)
+  const partial = mine(a.partial)
+  const last = rowAt(i).position / PAGE_TOKENS
   prepareQueries(plan, i)
-  for (let first: u32 = 0; first <= row.position; first += PAGE_TOKENS) {
-    const page = pageAt(plan, layer, row.conversation, first)
-    const tokens = min<u32>(PAGE_TOKENS, row.position + 1 - first)
+  for (let page: u32 = 0; page <= last; page++) {
+    const address = beginPage(plan, layer, i, page)
     for (let j: u32 = 0; j < plan.maps; j++) {
-      sweepPage(plan, page, tokens, j)
-      combine(averages + j * averageStride(plan), plan.valueDim, a.softmax + (j << 3), first == 0)
+      sweepPage(plan, address, tokensIn(i, page), j, partial)
+      combine(averages + j * averageStride(plan), plan.valueDim, j, partial, page == 0)
     }
   }
-  for (let j: u32 = 0; j < plan.maps; j++) {
-    const sum = load<f32>(a.softmax + (j << 3), 4)
-    divide(averages + j * averageStride(plan), sum, plan.valueDim)
+  for (let j: u32 = 0; j < plan.maps; j++) divideBySum(averages + j * averageStride(plan), plan.valueDim, j)
+}
+
+/** Every rank takes a span of pages, WAVE pages at a time; then each map is combined, in page order, by one rank. */
+function sweepTogether(plan: Plan, layer: u32, i: u32): void {
+  const a = arena()
+  const averages = a.averages + i * averagesStride(plan)
+  const stride = partialStride(plan)
+  const pages = rowAt(i).position / PAGE_TOKENS + 1
+  prepareQueries(plan, i)
+  for (let first: u32 = 0; first < pages; first += WAVE) {
+    const n = min<u32>(WAVE, pages - first)
+    const end = spanStart(n, 1, rank + 1)
+    for (let p = spanStart(n, 1, rank); p < end; p++) {
+      const address = beginPage(plan, layer, i, first + p)
+      for (let j: u32 = 0; j < plan.maps; j++)
+        sweepPage(plan, address, tokensIn(i, first + p), j, a.pagePartials + (p * plan.maps + j) * stride)
+    }
+    barrier()
+    for (let j: u32 = 0; j < plan.maps; j++) {
+      if (!isMine(j)) continue
+      const average = averages + j * averageStride(plan)
+      for (let p: u32 = 0; p < n; p++)
+        combine(average, plan.valueDim, j, a.pagePartials + (p * plan.maps + j) * stride, first + p == 0)
+      if (first + n == pages) divideBySum(average, plan.valueDim, j)
+    }
+    barrier()
   }
+}
+
+/** Tokens of a page that row i sees. */
+function tokensIn(i: u32, page: u32): u32 {
+  return min<u32>(PAGE_TOKENS, rowAt(i).position + 1 - page * PAGE_TOKENS)
 }
 
 /** Queries of row i as the sweep reads them, a part for each key view. */
@@ -150,8 +205,8 @@ function prepareQueries(plan: Plan, i: u32): void {
   for (let j: u32 = 0; j < plan.maps; j++) {
     const q = queryAt(plan, i) + ((j * queryDim(plan)) << 2)
     const first = plan.encoderDim ? a.encoded + i * encodedStride(plan) + ((j * plan.key0Dim) << 2) : q
-    const target = a.sweepQueries + j * sweepQueryStride(plan)
-    const scales = a.queryScales + (j << 3)
+    const target = mine(a.sweepQueries) + j * sweepQueryStride(plan)
+    const scales = mine(a.queryScales) + (j << 3)
     prepareQuery(plan, first, plan.key0Dim, target, scales)
     if (plan.key1Dim)
       prepareQuery(plan, q + (plain << 2), plan.key1Dim, target + sweepQueryBytes(plan.key0Dim), scales + 4)
@@ -168,38 +223,42 @@ function prepareQuery(plan: Plan, source: usize, dim: u32, target: usize, scale:
   }
 }
 
-/** One page, one map: leaves the sum at arena.partial, (max, sum of exponentials) at arena.pageState. */
-function sweepPage(plan: Plan, page: usize, tokens: u32, j: u32): void {
-  const a = arena()
-  const q = a.sweepQueries + j * sweepQueryStride(plan)
-  const scales = a.queryScales + (j << 3)
-  scoreView(plan, page, plan.key0Slot, viewHead(plan, 0, j), plan.key0Dim, tokens, q, load<f32>(scales), false)
-  if (plan.key1Dim) {
-    const q1 = q + sweepQueryBytes(plan.key0Dim)
-    scoreView(plan, page, plan.key1Slot, viewHead(plan, 1, j), plan.key1Dim, tokens, q1, load<f32>(scales, 4), true)
-  }
-  exponentials(tokens, a.scores, a.pageState)
-  const value = slotHead(plan, page, plan.valueSlot, viewHead(plan, 2, j))
-  const dim = slotDim(plan, plan.valueSlot)
-  if (a.isCacheInt8) values_int8(value, dim, plan.valueDim, tokens, a.scores, a.partial)
-  else values_f32(value, dim, plan.valueDim, tokens, a.scores, a.partial)
+/** Address of a page's part for this layer. */
+function beginPage(plan: Plan, layer: u32, i: u32, page: u32): usize {
+  const row = rowAt(i)
+  return pageAt(plan, layer, row.conversation, page * PAGE_TOKENS)
 }
 
-function scoreView(
-  plan: Plan,
-  page: usize,
-  slot: u32,
-  head: u32,
-  dim: u32,
-  tokens: u32,
-  q: usize,
-  scale: f32,
-  adds: bool,
-): void {
+/** One page, one map: leaves (max, sum of exponentials) and the weighted sum at `partial`. */
+function sweepPage(plan: Plan, page: usize, tokens: u32, j: u32, partial: usize): void {
   const a = arena()
+  const q = mine(a.sweepQueries) + j * sweepQueryStride(plan)
+  const scales = mine(a.queryScales) + (j << 3)
+  const scores = mine(a.scores)
+  scoreView(plan, page, 0, j, tokens, q, load<f32>(scales))
+  if (plan.key1Dim) scoreView(plan, page, 1, j, tokens, q + sweepQueryBytes(plan.key0Dim), load<f32>(scales, 4))
+  exponentials(tokens, scores, partial)
+  const value = slotHead(plan, page, plan.valueSlot, viewHead(plan, 2, j))
+  const dim = slotDim(plan, plan.valueSlot)
+  if (a.isCacheInt8) values_int8(value, dim, plan.valueDim, tokens, scores, partial + PARTIAL_SUMS)
+  else values_f32(value, dim, plan.valueDim, tokens, scores, partial + PARTIAL_SUMS)
+}
+
+function scoreView(plan: Plan, page: usize, view: u32, j: u32, tokens: u32, q: usize, scale: f32): void {
+  const a = arena()
+  const scores = mine(a.scores)
+  const slot = view ? plan.key1Slot : plan.key0Slot
+  const dim = view ? plan.key1Dim : plan.key0Dim
+  const headDim = slotDim(plan, slot)
+  const head = viewHead(plan, view, j)
   const key = slotHead(plan, page, slot, head)
-  if (a.isCacheInt8) scores_int8(key, slotDim(plan, slot), dim, tokens, q, scale, a.scores, adds)
-  else scores_f32(key, slotDim(plan, slot), dim, tokens, q, scale, a.scores, adds)
+  if (!a.isCacheInt8) {
+    scores_f32(key, headDim, dim, tokens, q, scale, scores, view)
+    return
+  }
+  // Neighbouring maps share their keys.
+  if (j == 0 || viewHead(plan, view, j - 1) != head) prepareKeys_int8(key, headDim, dim, tokens, scores, view)
+  scores_int8(key, headDim, dim, tokens, q, scale, scores, view)
 }
 
 function slotDim(plan: Plan, slot: u32): u32 {
@@ -212,13 +271,13 @@ function slotHead(plan: Plan, page: usize, slot: u32, head: u32): usize {
   return page + (slot ? slotBytes(plan, 0, isInt8) : 0) + head * headBytes(slotDim(plan, slot), isInt8)
 }
 
-/** Adds a page's (max, sum, o) to the running one of a map. */
-function combine(average: usize, dim: u32, state: usize, isFirst: bool): void {
-  const a = arena()
-  const pagePeak = load<f32>(a.pageState)
-  const pageSum = load<f32>(a.pageState, 4)
+/** Adds what a page left to what this rank has of map j. */
+function combine(average: usize, dim: u32, j: u32, partial: usize, isFirst: bool): void {
+  const state = mine(arena().softmax) + (j << 3)
+  const pagePeak = load<f32>(partial)
+  const pageSum = load<f32>(partial, 4)
   if (isFirst) {
-    memory.copy(average, a.partial, dim << 2)
+    memory.copy(average, partial + PARTIAL_SUMS, dim << 2)
     store<f32>(state, pagePeak)
     store<f32>(state, pageSum, 4)
     return
@@ -228,7 +287,11 @@ function combine(average: usize, dim: u32, state: usize, isFirst: bool): void {
   const gain = exp1(pagePeak - peak)
   store<f32>(state, peak)
   store<f32>(state, load<f32>(state, 4) * keep + pageSum * gain, 4)
-  blend(average, keep, a.partial, gain, dim)
+  blend(average, keep, partial + PARTIAL_SUMS, gain, dim)
+}
+
+function divideBySum(average: usize, dim: u32, j: u32): void {
+  divide(average, load<f32>(mine(arena().softmax) + (j << 3), 4), dim)
 }
 
 /** u_j = [o_j, o_j, …] + P_j · o_j + b_j. Folded into P, the copies would cost int8 its precision: they stay apart. */
@@ -239,6 +302,7 @@ function decodeValues(plan: Plan, layer: Layer, count: u32): void {
   linearBlocks(decoderMatrix(layer), plan.maps, a.averages, averageStride(plan), from, count, a.decoded, to)
   const bias = vectorAt(plan, layer.decoderBias)
   for (let i: u32 = 0; i < count; i++) {
+    if (!isMine(i)) continue
     let u = a.decoded + i * to
     if (bias) addTo(u, bias, plan.maps * plan.outDim)
     for (let j: u32 = 0; j < plan.maps; j++)
@@ -254,5 +318,6 @@ function gateOutput(plan: Plan, count: u32): void {
   const width = plan.maps * plan.outDim
   const before = queryWidth(plan) + rowWidth(plan)
   for (let i: u32 = 0; i < count; i++)
-    sigmoidGate(a.projection + i * projectionStride(plan) + (before << 2), width, a.decoded + i * decodedStride(plan))
+    if (isMine(i))
+      sigmoidGate(a.projection + i * projectionStride(plan) + (before << 2), width, a.decoded + i * decodedStride(plan))
 }

@@ -1,5 +1,5 @@
 /**
- * One step: rows of tokens in, sampled tokens out. A row is any token of any conversation; prompt rows and generated
+ * One step, as every rank runs it: rows of tokens in, sampled tokens out. A row is any token of any conversation; prompt rows and generated
  * rows are the same call. Only rows that want logits pay for the output head.
  */
 import { arena, hiddenStride, logitsStride } from './arena'
@@ -10,8 +10,10 @@ import { linear } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
 import { writeAngles } from './kernels/rope'
 import { embedding, head, layerAt, Matrix, Plan, TYPE_Q8 } from './plan'
+import { begin as beginProfile, enter, REST } from './profile'
 import { rowAt } from './rows'
-import { sample } from './sample'
+import { NOT_FINITE, sample } from './sample'
+import { barrier, isMine } from './team'
 
 export const STEP_OK: u32 = 0
 /** A logit is NaN or infinite: the weights are broken. */
@@ -20,6 +22,7 @@ export const STEP_NOT_FINITE: u32 = 1
 export function forward(count: u32): u32 {
   const a = arena()
   const plan = changetype<Plan>(a.plan)
+  beginProfile()
   begin(plan, count)
   for (let index: u32 = 0; index < plan.nLayers; index++) {
     const layer = layerAt(plan, index)
@@ -28,7 +31,9 @@ export function forward(count: u32): u32 {
     normalise(plan, layer.ffnNorm, count)
     feedForward(plan, layer, count)
   }
-  return finish(plan, count)
+  const status = finish(plan, count)
+  enter(REST)
+  return status
 }
 
 /** Gathers embeddings, notes each token in its conversation's history, and prepares the rotation angles. */
@@ -36,6 +41,7 @@ export function begin(plan: Plan, count: u32): void {
   const a = arena()
   const historyStride = a.tablePages * PAGE_TOKENS
   for (let i: u32 = 0; i < count; i++) {
+    if (!isMine(i)) continue
     const row = rowAt(i)
     assert(row.token < plan.vocabSize && row.conversation < a.conversations && row.position < historyStride)
     store<u32>(a.history + ((row.conversation * historyStride + row.position) << 2), row.token)
@@ -67,7 +73,7 @@ function normalise(plan: Plan, weight: u32, count: u32): void {
   const a = arena()
   const stride = hiddenStride(plan)
   for (let i: u32 = 0; i < count; i++)
-    rmsNorm(a.x + i * stride, a.plan + weight, plan.hiddenDim, plan.normEps, a.normed + i * stride)
+    if (isMine(i)) rmsNorm(a.x + i * stride, a.plan + weight, plan.hiddenDim, plan.normEps, a.normed + i * stride)
 }
 
 /** Logits and samples of the rows that want them, in their order. */
@@ -77,7 +83,8 @@ function finish(plan: Plan, count: u32): u32 {
   let wanted: u32 = 0
   for (let i: u32 = 0; i < count; i++) {
     if (!rowAt(i).wantsLogits) continue
-    rmsNorm(a.x + i * stride, a.plan + plan.norm, plan.hiddenDim, plan.normEps, a.normed + wanted * stride)
+    if (isMine(wanted))
+      rmsNorm(a.x + i * stride, a.plan + plan.norm, plan.hiddenDim, plan.normEps, a.normed + wanted * stride)
     wanted++
   }
   assert(wanted <= a.maxLogits)
@@ -85,10 +92,10 @@ function finish(plan: Plan, count: u32): u32 {
   let k: u32 = 0
   for (let i: u32 = 0; i < count; i++) {
     if (!rowAt(i).wantsLogits) continue
-    const token = sample(plan, rowAt(i), a.logits + k * logitsStride(plan))
-    if (token == u32.MAX_VALUE) return STEP_NOT_FINITE
-    store<u32>(a.sampled + (k << 2), token)
+    if (isMine(k)) store<u32>(a.sampled + (k << 2), sample(plan, rowAt(i), a.logits + k * logitsStride(plan)))
     k++
   }
+  barrier()
+  for (k = 0; k < wanted; k++) if (load<u32>(a.sampled + (k << 2)) == NOT_FINITE) return STEP_NOT_FINITE
   return STEP_OK
 }

@@ -5,8 +5,11 @@
 import { arena, layoutArena, logitsStride } from './arena'
 import { PAGE_TOKENS } from './cache'
 import { forward } from './forward'
+import { rank } from './host'
 import { writeConstants } from './kernels/exp'
 import { PLAN_VERSION, Plan } from './plan'
+import { ACCOUNT_BYTES, sums } from './profile'
+import { barrier, poison, setRanks, spanStart } from './team'
 
 /** Version of the plan words that this engine executes. */
 export function planVersion(): u32 {
@@ -32,9 +35,11 @@ export function layout(
   conversations: u32,
   tablePages: u32,
   isCacheInt8: u32,
+  maxRanks: u32,
 ): f64 {
   writeConstants()
-  return layoutArena(plan, start, maxRows, maxLogits, pages, conversations, tablePages, isCacheInt8)
+  setRanks(1)
+  return layoutArena(plan, start, maxRows, maxLogits, pages, conversations, tablePages, isCacheInt8, maxRanks)
 }
 
 /** Address of Row[maxRows], 48 bytes each: see rows.ts. */
@@ -58,23 +63,52 @@ export function logits(k: u32): usize {
   return a.logits + k * logitsStride(changetype<Plan>(a.plan))
 }
 
-/** Runs rows 0 … count − 1. Returns 0, or 1 if a logit is not finite. */
+/** How many ranks run the next steps: 1 to maxRanks. Not while a step runs. */
+export function setTeam(count: u32): void {
+  setRanks(count)
+}
+
+/**
+ * Runs rows 0 … count − 1; every rank of the team must call it, and any may wait for the others. Returns 0, or 1 if a
+ * logit is not finite. Rank 0 returns when all results are there.
+ */
 export function step(count: u32): u32 {
   return forward(count)
 }
 
-/** Reads `bytes` (a multiple of 64) at `from`: the memory bandwidth probe. The result is of no use. */
-export function readMemory(from: usize, bytes: usize): i32 {
+/** A rank is lost: those that wait for it trap, and the engine is of no more use. */
+export function abandon(): void {
+  poison()
+}
+
+/** Starts an account of where time goes, from zero, or ends it. Not while a step runs. */
+export function profile(isOn: u32): void {
+  const a = arena()
+  memory.fill(a.accounts, 0, a.maxRanks * ACCOUNT_BYTES)
+  a.isProfiling = isOn
+}
+
+/** Address of the milliseconds that a rank spent in each part: f64[5], in the order of profile.ts. */
+export function profiled(which: u32): usize {
+  return sums(which)
+}
+
+/**
+ * Reads `bytes` (a multiple of 64) at `from`, every rank a span: the memory bandwidth probe. The result is of no use.
+ */
+export function readMemory(from: usize, bytes: u32): i32 {
+  barrier()
   let a = i32x4.splat(0)
   let b = a
   let c = a
   let d = a
-  const end = from + bytes
-  for (let at = from; at < end; at += 64) {
+  const end = from + spanStart(bytes, 64, rank + 1)
+  for (let at = from + spanStart(bytes, 64, rank); at < end; at += 64) {
     a = v128.xor(a, v128.load(at, 0))
     b = v128.xor(b, v128.load(at, 16))
     c = v128.xor(c, v128.load(at, 32))
     d = v128.xor(d, v128.load(at, 48))
   }
+  barrier()
   return i32x4.extract_lane(v128.xor(v128.xor(a, b), v128.xor(c, d)), 0)
 }

@@ -46,7 +46,7 @@ export class Plan {
   norm: u32
 }
 
-/** Weights (rows × cols); a row takes `stride` bytes, its padding is zero. Type 0: absent. */
+/** Weights (rows × cols); a row, or a block of eight rows of q4, takes `stride` bytes, padded. */
 @unmanaged
 export class Matrix {
   type: u32
@@ -70,8 +70,10 @@ export class Layer {
   ffnNorm: u32
 }
 
-/** Matrix.type of q8 weights; 1 is f32, 0 absent. */
+/** Matrix.type; 0: absent. */
+export const TYPE_F32: u32 = 1
 export const TYPE_Q8: u32 = 2
+export const TYPE_Q4: u32 = 3
 
 const HEADER: usize = offsetof<Plan>()
 const MATRIX: usize = offsetof<Matrix>()

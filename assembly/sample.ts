@@ -5,20 +5,22 @@
  *
  * Candidates are (f32 logit, u32 id), ordered by logit, the lower id first among equals.
  */
-import { arena } from './arena'
+import { arena, mine } from './arena'
 import { PAGE_TOKENS } from './cache'
 import { exp1 } from './kernels/exp'
 import { Plan } from './plan'
 import { Row } from './rows'
 
-/** The sampled token; u32.MAX_VALUE if a logit is not finite. `logits` stays as it is. */
+export const NOT_FINITE: u32 = u32.MAX_VALUE
+
+/** The sampled token; NOT_FINITE if a logit is not finite. `logits` stays as it is. */
 export function sample(plan: Plan, row: Row, logits: usize): u32 {
   const n = plan.vocabSize
-  if (!isFinite4(logits, n)) return u32.MAX_VALUE
+  if (!isFinite4(logits, n)) return NOT_FINITE
   // The limit of small temperatures, where 1 / temperature would overflow, is the most likely token.
   const isGreedy = row.temperature < 1e-30
   if (isGreedy && row.repeatPenalty == 1) return best(logits, n, 4)
-  const candidates = arena().candidates
+  const candidates = mine(arena().candidates)
   for (let i: u32 = 0; i < n; i++) put(candidates, i, load<f32>(logits + (i << 2)), i)
   if (row.repeatPenalty != 1) penalise(row, logits, candidates)
   if (isGreedy) return best(candidates, n, 8)

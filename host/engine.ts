@@ -39,9 +39,26 @@ export interface Row {
   sampling?: Sampling
 }
 
+/** Threads for steps of one row and for those of more. */
+export interface ThreadCounts {
+  decode: number
+  prefill: number
+}
+
+/** Parts of a step, in the order of the engine's account. */
+export const stepParts = ['rest', 'linear', 'attention', 'valueDecoder', 'barrier'] as const
+
+/** Seconds that a thread spent in each part. */
+export type StepProfile = Record<(typeof stepParts)[number], number>
+
 export interface Engine {
-  /** For people: 'wasm strict-simd, 1 thread'. */
+  /** For people: 'wasm relaxed-simd, 2 threads'. */
   readonly name: string
+  /** The name of its build alone. */
+  readonly build: string
+  /** Threads that there are; `threads` says how many work. */
+  readonly maxThreads: number
+  threads: ThreadCounts
   /** Rows that one step takes at most. */
   readonly maxRows: number
   /** Rows of one step that may want a next token. */
@@ -56,8 +73,12 @@ export interface Engine {
   logits(k: number): Float32Array
   /** Forgets all positions from `length` on. */
   rewind(conversation: number, length: number): void
-  /** Reads memory for a moment and tells how fast, in bytes per second. */
-  measureBandwidth(): Promise<number>
+  /** Reads memory for a moment and tells how fast, in bytes per second; default: with the threads of decode. */
+  measureBandwidth(threads?: number): Promise<number>
+  /** Starts an account of where time goes, from zero, or ends it. Not while a step runs. */
+  profile(isOn: boolean): void
+  /** The account, thread by thread. */
+  profiled(): StepProfile[]
   close(): Promise<void>
 }
 
@@ -68,4 +89,8 @@ export interface EngineOptions {
   maxRows: number
   maxLogits: number
   conversations: number
+  /** Threads for steps of one row; default 1. */
+  threads?: number
+  /** Threads for steps of more rows; default: as many. */
+  batchThreads?: number
 }

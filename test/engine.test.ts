@@ -10,7 +10,7 @@ test('a notification that comes late, or for nothing, does not end a step', asyn
   const { engine } = model
   const ids = Array.from({ length: 40 }, (_, i) => i)
   const expected = await model.logits(ids)
-  const { words } = engine as unknown as { words: Int32Array }
+  const { words } = (engine as unknown as { team: { words: Int32Array } }).team
   const rows = ids.map((token, position) => ({ conversation: 0, position, token }))
   engine.rewind(0, 0)
   const step = engine.step(rows.map((row, i) => (i === 39 ? { ...row, sampling: greedy } : row)))

@@ -431,7 +431,9 @@ test('the event loop turns while the engine computes', async () => {
   assert.ok(delay.percentile(50) < 100e6, `half of the turns took ${delay.percentile(50) / 1e6} ms or more`)
 })
 
-const workerOf = (model: Model) => (model.engine as unknown as { worker: Worker }).worker
+/** The worker of the last rank: those before it wait for it at a barrier. */
+const workerOf = (model: Model) =>
+  (model.engine as unknown as { team: { workers: Worker[] } }).team.workers.at(-1) as Worker
 
 test('a worker that dies in the middle of a step is ENGINE_FAILED, now and later', async () => {
   const model = await load(defaultModel, { batch: 512 })

@@ -76,7 +76,7 @@ function sectionsOf(bytes: Uint8Array): number[] {
 }
 
 test('no string and no array made a data segment: each instantiation would write it again', () => {
-  for (const build of ['strict', 'debug']) {
+  for (const build of ['strict', 'relaxed', 'debug']) {
     const ids = sectionsOf(readFileSync(join(root, `dist/engine-${build}.wasm`)))
     assert.ok(ids.includes(10), 'there is code')
     assert.not.ok(ids.includes(11), `${build} has a data section`)
@@ -90,9 +90,16 @@ test('the engine has no state of its own: no global that changes', () => {
   assert.not.match(text, '(mut ')
 })
 
-test('the engine imports its memory and nothing else', () => {
-  const module = new WebAssembly.Module(readFileSync(join(root, 'dist/engine-strict.wasm')))
-  assert.equal(WebAssembly.Module.imports(module), [{ module: 'env', name: 'memory', kind: 'memory' }])
+test('the engine imports its memory, its rank and a clock, and nothing else', () => {
+  for (const build of ['strict', 'relaxed']) {
+    const module = new WebAssembly.Module(readFileSync(join(root, `dist/engine-${build}.wasm`)))
+    assert.equal(
+      WebAssembly.Module.imports(module)
+        .map(({ module, name, kind }) => `${module}.${name} ${kind}`)
+        .sort(),
+      ['env.memory memory', 'host.now function', 'host.rank global'],
+    )
+  }
 })
 
 test.run()

@@ -1,17 +1,25 @@
 /**
- * Dot products, the innermost loops; the only file that knows the instruction set.
- *
- * q8 weights are unsigned bytes 1..127 (w + 64), activations are signed 8 bit values widened to i16 beforehand, so one
- * step is load8x8_u, load, dot_i16x8, add. Sums are exact: 131072 · 127 · 127 < 2^31. Every tile of the same product
- * therefore gives the same integers, in whatever order it adds.
+ * Dot products, the innermost loops; the only file that knows the instruction set. The relaxed build has
+ * relaxed_dot_i8x16_i7x16_add: one SDOT on ARM, one vpdpbusd on x64, 16 products an instruction. Its second operand
+ * means the same everywhere in 0..127 only, so that is what stands there: weights (w + 64), and digits of base 128. The
+ * strict build widens to i16 and uses dot_i16x8. Sums of integers are exact, so both give the same, in whatever order
+ * they add, and so does every tile.
  *
  * f32 products add in one fixed order (four vectors of four lanes, then pairwise), whatever the tile.
  *
  * Contract: q8 lengths are multiples of 64, f32 lengths multiples of 16; padding is zero on the side of the weights
- * (f32) or of the activations (q8). No alignment is needed.
+ * (f32) or of the activations (q8, q4). No alignment is needed.
  */
 
-/** Σ over 64 weights at `w` and 64 activations at `x`, added to four accumulators: here as one vector of i32. */
+export const IS_RELAXED: bool = ASC_FEATURE_RELAXED_SIMD
+
+/** log2 of the bytes of one quantised activation: i8, or widened to i16 where products want it so. */
+export const ACTIVATION_SHIFT: usize = IS_RELAXED ? 0 : 1
+
+/** Vectors that a tile takes at once. */
+export const TILE: u32 = IS_RELAXED ? 4 : 2
+
+/** Σ w·x over `length` weights at `w`, as four partial sums: one row is one sequential stream. */
 export function dotRow_q8(w: usize, x: usize, length: usize): v128 {
   let a = i32x4.splat(0)
   let b = a
@@ -19,16 +27,23 @@ export function dotRow_q8(w: usize, x: usize, length: usize): v128 {
   let d = a
   const end = w + length
   while (w < end) {
-    a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 0), v128.load(x, 0)))
-    b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 8), v128.load(x, 16)))
-    c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 16), v128.load(x, 32)))
-    d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 24), v128.load(x, 48)))
-    a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 32), v128.load(x, 64)))
-    b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 40), v128.load(x, 80)))
-    c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 48), v128.load(x, 96)))
-    d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 56), v128.load(x, 112)))
+    if (IS_RELAXED) {
+      a = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(x, 0), v128.load(w, 0), a)
+      b = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(x, 16), v128.load(w, 16), b)
+      c = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(x, 32), v128.load(w, 32), c)
+      d = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(x, 48), v128.load(w, 48), d)
+    } else {
+      a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 0), v128.load(x, 0)))
+      b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 8), v128.load(x, 16)))
+      c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 16), v128.load(x, 32)))
+      d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 24), v128.load(x, 48)))
+      a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 32), v128.load(x, 64)))
+      b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 40), v128.load(x, 80)))
+      c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 48), v128.load(x, 96)))
+      d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load_ext<u8>(w, 56), v128.load(x, 112)))
+    }
     w += 64
-    x += 128
+    x += 64 << ACTIVATION_SHIFT
   }
   return i32x4.add(i32x4.add(a, b), i32x4.add(c, d))
 }
@@ -50,8 +65,70 @@ export function dot4x1_q8(w: usize, stride: usize, x: usize): v128 {
   )
 }
 
-/** Four rows × two vectors: weights are widened once for both. Leaves the second vector's sums at `second`. */
-export function dot4x2_q8(w: usize, stride: usize, x: usize, y: usize, second: usize): v128 {
+/** Four rows × TILE vectors, `xStride` bytes apart: leaves an i32x4 of the four rows for each vector at `sums`. */
+export function dotTile_q8(w: usize, stride: usize, x: usize, xStride: usize, sums: usize): void {
+  if (IS_RELAXED) dot4x4_q8(w, stride, x, xStride, sums)
+  else dot4x2_q8(w, stride, x, xStride, sums)
+}
+
+/** Sixteen accumulators and eight operands: fits ARM's 32 registers. */
+function dot4x4_q8(w: usize, stride: usize, x: usize, xStride: usize, sums: usize): void {
+  let a0 = i32x4.splat(0)
+  let a1 = a0
+  let a2 = a0
+  let a3 = a0
+  let b0 = a0
+  let b1 = a0
+  let b2 = a0
+  let b3 = a0
+  let c0 = a0
+  let c1 = a0
+  let c2 = a0
+  let c3 = a0
+  let d0 = a0
+  let d1 = a0
+  let d2 = a0
+  let d3 = a0
+  const w1 = w + stride
+  const w2 = w1 + stride
+  const w3 = w2 + stride
+  const x1 = x + xStride
+  const x2 = x1 + xStride
+  const x3 = x2 + xStride
+  for (let k: usize = 0; k < stride; k += 16) {
+    const p = v128.load(x + k)
+    const q = v128.load(x1 + k)
+    const r = v128.load(x2 + k)
+    const s = v128.load(x3 + k)
+    const a = v128.load(w + k)
+    a0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, a, a0)
+    a1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, a, a1)
+    a2 = i32x4.relaxed_dot_i8x16_i7x16_add_s(r, a, a2)
+    a3 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, a, a3)
+    const b = v128.load(w1 + k)
+    b0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, b, b0)
+    b1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, b, b1)
+    b2 = i32x4.relaxed_dot_i8x16_i7x16_add_s(r, b, b2)
+    b3 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, b, b3)
+    const c = v128.load(w2 + k)
+    c0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, c, c0)
+    c1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, c, c1)
+    c2 = i32x4.relaxed_dot_i8x16_i7x16_add_s(r, c, c2)
+    c3 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, c, c3)
+    const d = v128.load(w3 + k)
+    d0 = i32x4.relaxed_dot_i8x16_i7x16_add_s(p, d, d0)
+    d1 = i32x4.relaxed_dot_i8x16_i7x16_add_s(q, d, d1)
+    d2 = i32x4.relaxed_dot_i8x16_i7x16_add_s(r, d, d2)
+    d3 = i32x4.relaxed_dot_i8x16_i7x16_add_s(s, d, d3)
+  }
+  v128.store(sums, sum4(a0, b0, c0, d0), 0)
+  v128.store(sums, sum4(a1, b1, c1, d1), 16)
+  v128.store(sums, sum4(a2, b2, c2, d2), 32)
+  v128.store(sums, sum4(a3, b3, c3, d3), 48)
+}
+
+/** The strict tile: weights are widened once for both vectors. */
+function dot4x2_q8(w: usize, stride: usize, x: usize, xStride: usize, sums: usize): void {
   let a0 = i32x4.splat(0)
   let a1 = a0
   let b0 = a0
@@ -63,6 +140,7 @@ export function dot4x2_q8(w: usize, stride: usize, x: usize, y: usize, second: u
   const w1 = w + stride
   const w2 = w1 + stride
   const w3 = w2 + stride
+  const y = x + xStride
   for (let k: usize = 0; k < stride; k += 8) {
     const x8 = v128.load(x + 2 * k)
     const y8 = v128.load(y + 2 * k)
@@ -79,10 +157,314 @@ export function dot4x2_q8(w: usize, stride: usize, x: usize, y: usize, second: u
     d0 = i32x4.add(d0, i32x4.dot_i16x8_s(d, x8))
     d1 = i32x4.add(d1, i32x4.dot_i16x8_s(d, y8))
   }
-  v128.store(second, sum4(a1, b1, c1, d1))
-  return sum4(a0, b0, c0, d0)
+  v128.store(sums, sum4(a0, b0, c0, d0), 0)
+  v128.store(sums, sum4(a1, b1, c1, d1), 16)
 }
 
+/** Bytes of a q4 block: eight rows × 32 columns, 16 bytes per 4 columns, then eight bf16 scales. */
+export const BLOCK_Q4: usize = 144
+
+/**
+ * Eight rows of int4 weights, one vector: Σ over groups of 32 columns of scale · (Σ w'·x − 8·Σx), w' = w + 8 in 0..15. A
+ * lane is a row, so nothing is summed across lanes. `offsets` is 8·Σx of each group, i32. Leaves f32[8] at `sums`.
+ *
+ *     16 bytes   low nibbles: rows 0..3 × 4 columns, high nibbles: rows 4..7 × the same columns
+ */
+export function dot8x1_q4(w: usize, stride: usize, x: usize, offsets: usize, sums: usize): void {
+  let first = f32x4.splat(0)
+  let second = first
+  for (const end = w + stride; w < end; w += BLOCK_Q4) {
+    let low: v128
+    let high: v128
+    if (IS_RELAXED) {
+      low = i32x4.splat(0)
+      high = low
+      for (let k: usize = 0; k < 128; k += 64) {
+        let v = v128.load(w + k, 0)
+        let x4 = v128.load32_splat(x, 0)
+        low = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, v128.and(v, i8x16.splat(15)), low)
+        high = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, i8x16.shr_u(v, 4), high)
+        v = v128.load(w + k, 16)
+        x4 = v128.load32_splat(x, 4)
+        low = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, v128.and(v, i8x16.splat(15)), low)
+        high = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, i8x16.shr_u(v, 4), high)
+        v = v128.load(w + k, 32)
+        x4 = v128.load32_splat(x, 8)
+        low = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, v128.and(v, i8x16.splat(15)), low)
+        high = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, i8x16.shr_u(v, 4), high)
+        v = v128.load(w + k, 48)
+        x4 = v128.load32_splat(x, 12)
+        low = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, v128.and(v, i8x16.splat(15)), low)
+        high = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, i8x16.shr_u(v, 4), high)
+        x += 16
+      }
+    } else {
+      let a = i32x4.splat(0) // r0c01 r0c23 r1c01 r1c23
+      let b = a // rows 2, 3; then 4, 5 and 6, 7
+      let c = a
+      let d = a
+      for (let k: usize = 0; k < 128; k += 16) {
+        const v = v128.load(w + k)
+        const x4 = v128.load64_splat(x)
+        const l = v128.and(v, i8x16.splat(15))
+        const h = i8x16.shr_u(v, 4)
+        a = i32x4.add(a, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(l), x4))
+        b = i32x4.add(b, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(l), x4))
+        c = i32x4.add(c, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(h), x4))
+        d = i32x4.add(d, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(h), x4))
+        x += 8
+      }
+      low = join(a, b)
+      high = join(c, d)
+    }
+    const offset = v128.load32_splat(offsets)
+    offsets += 4
+    const scales = v128.load(w, 128)
+    first = f32x4.add(first, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(low, offset)), lowScales(scales)))
+    second = f32x4.add(second, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(high, offset)), highScales(scales)))
+  }
+  v128.store(sums, first, 0)
+  v128.store(sums, second, 16)
+}
+
+/** Four of eight bf16 numbers as f32: their bits are the upper half. */
+function lowScales(scales: v128): v128 {
+  return i32x4.shl(i32x4.extend_low_i16x8_u(scales), 16)
+}
+function highScales(scales: v128): v128 {
+  return i32x4.shl(i32x4.extend_high_i16x8_u(scales), 16)
+}
+
+/**
+ * The same for TILE vectors, `xStride` and `offsetStride` bytes apart: f32[8] for each at `sums`. Weights are unpacked
+ * once for all.
+ */
+export function dotTile_q4(
+  w: usize,
+  stride: usize,
+  x: usize,
+  xStride: usize,
+  offsets: usize,
+  offsetStride: usize,
+  sums: usize,
+): void {
+  if (!IS_RELAXED) {
+    for (let i: u32 = 0; i < TILE; i++)
+      dot8x1_q4(w, stride, x + i * xStride, offsets + i * offsetStride, sums + (i << 5))
+    return
+  }
+  const x1 = x + xStride
+  const x2 = x1 + xStride
+  const x3 = x2 + xStride
+  for (let i: usize = 0; i < 128; i += 16) v128.store(sums + i, f32x4.splat(0))
+  let at: usize = 0
+  for (const end = w + stride; w < end; w += BLOCK_Q4) {
+    let a = i32x4.splat(0)
+    let b = a
+    let c = a
+    let d = a
+    let e = a
+    let f = a
+    let g = a
+    let h = a
+    for (let k: usize = 0; k < 128; k += 16) {
+      const v = v128.load(w + k)
+      const low = v128.and(v, i8x16.splat(15))
+      const high = i8x16.shr_u(v, 4)
+      let x4 = v128.load32_splat(x + at)
+      a = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, low, a)
+      b = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, high, b)
+      x4 = v128.load32_splat(x1 + at)
+      c = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, low, c)
+      d = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, high, d)
+      x4 = v128.load32_splat(x2 + at)
+      e = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, low, e)
+      f = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, high, f)
+      x4 = v128.load32_splat(x3 + at)
+      g = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, low, g)
+      h = i32x4.relaxed_dot_i8x16_i7x16_add_s(x4, high, h)
+      at += 4
+    }
+    const scales = v128.load(w, 128)
+    addGroup(sums, a, b, scales, offsets)
+    addGroup(sums + 32, c, d, scales, offsets + offsetStride)
+    addGroup(sums + 64, e, f, scales, offsets + 2 * offsetStride)
+    addGroup(sums + 96, g, h, scales, offsets + 3 * offsetStride)
+    offsets += 4
+  }
+}
+
+function addGroup(sums: usize, low: v128, high: v128, scales: v128, offsets: usize): void {
+  const offset = v128.load32_splat(offsets)
+  const first = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(low, offset)), lowScales(scales))
+  const second = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(high, offset)), highScales(scales))
+  v128.store(sums, f32x4.add(v128.load(sums, 0), first), 0)
+  v128.store(sums, f32x4.add(v128.load(sums, 16), second), 16)
+}
+
+/**
+ * Scores of 16 tokens, four groups `row` bytes apart, against one query: int8 blocks of 4 tokens × 4 dims meet four
+ * entries of q. `used` is the bytes of a group that take part, 16 per 4 dims. Leaves i32[16] at `sums`, without the
+ * offset that `queryOffset` takes away.
+ *
+ *     q, relaxed   per 4 dims: four high digits of base 128, four low ones; of q + 8192
+ *     q, strict    per 4 dims: four i16
+ */
+export function scoreTile_int8(group: usize, row: usize, used: usize, q: usize, sums: usize): void {
+  let a = i32x4.splat(0)
+  let b = a
+  let c = a
+  let d = a
+  let e = a
+  let f = a
+  let g = a
+  let h = a
+  const group1 = group + row
+  const group2 = group1 + row
+  const group3 = group2 + row
+  for (let i: usize = 0; i < used; i += 16) {
+    if (IS_RELAXED) {
+      const high = v128.load32_splat(q)
+      const low = v128.load32_splat(q, 4)
+      let k = v128.load(group + i)
+      a = i32x4.relaxed_dot_i8x16_i7x16_add_s(k, high, a)
+      b = i32x4.relaxed_dot_i8x16_i7x16_add_s(k, low, b)
+      k = v128.load(group1 + i)
+      c = i32x4.relaxed_dot_i8x16_i7x16_add_s(k, high, c)
+      d = i32x4.relaxed_dot_i8x16_i7x16_add_s(k, low, d)
+      k = v128.load(group2 + i)
+      e = i32x4.relaxed_dot_i8x16_i7x16_add_s(k, high, e)
+      f = i32x4.relaxed_dot_i8x16_i7x16_add_s(k, low, f)
+      k = v128.load(group3 + i)
+      g = i32x4.relaxed_dot_i8x16_i7x16_add_s(k, high, g)
+      h = i32x4.relaxed_dot_i8x16_i7x16_add_s(k, low, h)
+    } else {
+      const four = v128.load64_splat(q)
+      a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load_ext<i8>(group + i, 0), four)) // t0d01 t0d23 t1d01 t1d23
+      b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load_ext<i8>(group + i, 8), four)) // the same of t2, t3
+      c = i32x4.add(c, i32x4.dot_i16x8_s(v128.load_ext<i8>(group1 + i, 0), four))
+      d = i32x4.add(d, i32x4.dot_i16x8_s(v128.load_ext<i8>(group1 + i, 8), four))
+      e = i32x4.add(e, i32x4.dot_i16x8_s(v128.load_ext<i8>(group2 + i, 0), four))
+      f = i32x4.add(f, i32x4.dot_i16x8_s(v128.load_ext<i8>(group2 + i, 8), four))
+      g = i32x4.add(g, i32x4.dot_i16x8_s(v128.load_ext<i8>(group3 + i, 0), four))
+      h = i32x4.add(h, i32x4.dot_i16x8_s(v128.load_ext<i8>(group3 + i, 8), four))
+    }
+    q += 8
+  }
+  v128.store(sums, join(a, b), 0)
+  v128.store(sums, join(c, d), 16)
+  v128.store(sums, join(e, f), 32)
+  v128.store(sums, join(g, h), 48)
+}
+
+/** Two halves of four sums: digits of base 128, or pairs of neighbours. */
+function join(a: v128, b: v128): v128 {
+  if (IS_RELAXED) return i32x4.add(i32x4.shl(a, 7), b)
+  return i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7))
+}
+
+/** What scoreTile_int8 counts too much, for the same 16 tokens and dims, whatever the query: i32[16] at `sums`. */
+export function queryOffset_int8(group: usize, row: usize, used: usize, sums: usize): void {
+  const ones = i8x16.splat(1)
+  for (let j: usize = 0; j < 64; j += 16) {
+    let sum = i32x4.splat(0)
+    for (let i: usize = 0; i < used; i += 16) sum = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(group + i), ones, sum)
+    v128.store(sums + j, i32x4.shl(sum, 13))
+    group += row
+  }
+}
+
+/** Four integers in 0..16383 or ±8191 as one side of the sums above and below, 8 bytes. */
+export function storeDigits(target: usize, four: v128): void {
+  if (IS_RELAXED) {
+    const high = i32x4.shr_s(four, 7)
+    const low = v128.and(four, i32x4.splat(127))
+    const pairs = i16x8.narrow_i32x4_s(high, low)
+    v128.store64_lane(target, i8x16.narrow_i16x8_s(pairs, pairs), 0)
+  } else {
+    v128.store64_lane(target, i16x8.narrow_i32x4_s(four, four), 0)
+  }
+}
+
+/** What is added to a query before it is cut into digits, none of which may be negative. */
+export const QUERY_OFFSET: i32 = IS_RELAXED ? 8192 : 0
+
+/** Transposes a block: four tokens of a dim side by side. */
+function byDim(block: v128): v128 {
+  return v128.shuffle<i8>(block, block, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+}
+
+/** Σ weight · value of 16 dims over `groups` groups of four tokens, `row` bytes apart: i32[16] at `sums`. */
+export function valueTile_int8(block: usize, row: usize, groups: u32, weights: usize, sums: usize): void {
+  let a = i32x4.splat(0)
+  let b = a
+  let c = a
+  let d = a
+  let e = a
+  let f = a
+  let g = a
+  let h = a
+  const end = weights + (groups << 3)
+  while (weights < end) {
+    if (IS_RELAXED) {
+      const high = v128.load32_splat(weights)
+      const low = v128.load32_splat(weights, 4)
+      let v = byDim(v128.load(block, 0))
+      a = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, high, a)
+      b = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, low, b)
+      v = byDim(v128.load(block, 16))
+      c = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, high, c)
+      d = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, low, d)
+      v = byDim(v128.load(block, 32))
+      e = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, high, e)
+      f = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, low, f)
+      v = byDim(v128.load(block, 48))
+      g = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, high, g)
+      h = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, low, h)
+    } else {
+      const four = v128.load64_splat(weights)
+      let v = byDim(v128.load(block, 0))
+      a = i32x4.add(a, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(v), four)) // d0t01 d0t23 d1t01 d1t23
+      b = i32x4.add(b, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(v), four)) // the same of d2, d3
+      v = byDim(v128.load(block, 16))
+      c = i32x4.add(c, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(v), four))
+      d = i32x4.add(d, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(v), four))
+      v = byDim(v128.load(block, 32))
+      e = i32x4.add(e, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(v), four))
+      f = i32x4.add(f, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(v), four))
+      v = byDim(v128.load(block, 48))
+      g = i32x4.add(g, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(v), four))
+      h = i32x4.add(h, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(v), four))
+    }
+    weights += 8
+    block += row
+  }
+  v128.store(sums, join(a, b), 0)
+  v128.store(sums, join(c, d), 16)
+  v128.store(sums, join(e, f), 32)
+  v128.store(sums, join(g, h), 48)
+}
+
+/** The same of four dims. */
+export function valueBlock_int8(block: usize, row: usize, groups: u32, weights: usize): v128 {
+  let a = i32x4.splat(0)
+  let b = a
+  const end = weights + (groups << 3)
+  while (weights < end) {
+    const v = byDim(v128.load(block))
+    if (IS_RELAXED) {
+      a = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, v128.load32_splat(weights), a)
+      b = i32x4.relaxed_dot_i8x16_i7x16_add_s(v, v128.load32_splat(weights, 4), b)
+    } else {
+      const four = v128.load64_splat(weights)
+      a = i32x4.add(a, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(v), four))
+      b = i32x4.add(b, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(v), four))
+    }
+    weights += 8
+    block += row
+  }
+  return join(a, b)
+}
 /** Sum of the four lanes, pairwise. */
 export function sumLanes(v: v128): f32 {
   const a = f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1)

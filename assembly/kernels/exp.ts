@@ -5,7 +5,7 @@
  * 3e-7 or better. Its constants are read from memory: V8 on x64 rebuilds a v128.const inside the loop.
  * sin, cos: Cephes double/sin.c after reduction modulo π/2; f64, because an angle is position × frequency.
  */
-import { CONSTANTS } from '../arena'
+import { CONSTANTS } from '../addresses'
 
 const LO: usize = CONSTANTS
 const HI: usize = CONSTANTS + 16
@@ -19,6 +19,7 @@ const P3: usize = CONSTANTS + 128
 const P4: usize = CONSTANTS + 144
 const P5: usize = CONSTANTS + 160
 const ONE: usize = CONSTANTS + 176
+const MAGIC: usize = CONSTANTS + 192
 
 /** Writes the vector constants; once per memory. */
 export function writeConstants(): void {
@@ -34,12 +35,16 @@ export function writeConstants(): void {
   v128.store(P4, f32x4.splat(1.6666665459e-1))
   v128.store(P5, f32x4.splat(5.0000001201e-1))
   v128.store(ONE, f32x4.splat(1))
+  v128.store(MAGIC, f32x4.splat(12582912))
 }
 
 /** e^x of four numbers; x is clamped to ±87, NaN stays NaN. */
 export function exp4(value: v128): v128 {
   const x = f32x4.pmin(f32x4.pmax(value, v128.load(LO)), v128.load(HI))
-  const n = f32x4.nearest(f32x4.mul(x, v128.load(LOG2E)))
+  // 1.5 · 2^23 leaves the nearest integer in the low bits: rounding and conversion in two cheap instructions.
+  const magic = v128.load(MAGIC)
+  const rounded = f32x4.add(f32x4.mul(x, v128.load(LOG2E)), magic)
+  const n = f32x4.sub(rounded, magic)
   const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, v128.load(LN2_HI))), f32x4.mul(n, v128.load(LN2_LO)))
   let p = f32x4.add(f32x4.mul(v128.load(P0), r), v128.load(P1))
   p = f32x4.add(f32x4.mul(p, r), v128.load(P2))
@@ -48,7 +53,7 @@ export function exp4(value: v128): v128 {
   p = f32x4.add(f32x4.mul(p, r), v128.load(P5))
   const one = v128.load(ONE)
   const y = f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(p, r), r), r), one)
-  return f32x4.mul(y, i32x4.add(i32x4.shl(i32x4.trunc_sat_f32x4_s(n), 23), one)) // `one` has the bits of exponent 127
+  return f32x4.mul(y, i32x4.add(i32x4.shl(rounded, 23), one)) // `one` has the bits of exponent 127
 }
 
 /** e^x; the same bits as a lane of exp4. */

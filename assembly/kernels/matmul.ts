@@ -2,22 +2,45 @@
  * y = W x (+ bias) (+ y), for one vector or many. By far the most time is spent inside this file.
  *
  *     q8    y = (s_w · s_x) · (Σ w'·x − 64·Σx),  w' = w + 64 as stored          integers exact, one epilogue
+ *     q4    y = s_x · Σ_groups s_g · (Σ w'·x − 8·Σx),  w' = w + 8               integers exact, groups in order
  *     f32   y = Σ w·x                                                            one fixed order of additions
  *
- * One vector: rows of W are one sequential stream. Many: four rows stay in L1 while the vectors pass in pairs. An
- * output element has the same bits in each case, so prefill and decode agree.
+ * Every rank of the team computes whole rows of W: a span of them. One vector: the span is one sequential stream. Many: a
+ * block of rows stays in the cache while blocks of vectors pass, tile by tile. An output element has the same bits in
+ * each case, so prefill and decode agree, on any number of threads.
  */
-import { arena } from '../arena'
-import { Matrix, TYPE_Q8 } from '../plan'
-import { dot_f32, dot1x2_f32, dot4x1_q8, dot4x2_q8, dotRow_q8, sumLanes_i32 } from './dot'
-import { quantizeActivation } from './quantize'
+import { arena, mine } from '../arena'
+import { rank } from '../host'
+import { Matrix, TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../plan'
+import { enter, LINEAR } from '../profile'
+import { barrier, isMine, spanStart } from '../team'
+import {
+  ACTIVATION_SHIFT,
+  dot_f32,
+  dot1x2_f32,
+  dot4x1_q8,
+  dot8x1_q4,
+  dotRow_q8,
+  dotTile_q4,
+  dotTile_q8,
+  sumLanes_i32,
+  TILE,
+} from './dot'
+import { groupOffsets, quantizeActivation } from './quantize'
 
-/** Scratch for the second result of a two-vector tile; the arena table ends well below, weights begin above. */
-const SECOND: usize = 3072
+/** Bytes of weights and of activations that a block of a product with many vectors should not exceed. */
+const WEIGHT_BLOCK: usize = 24576
+const VECTOR_BLOCK: usize = 16384
+
+/** Numbers of a quantised vector: padded as the rows of W are. */
+export function paddedCols(w: Matrix): u32 {
+  return w.type == TYPE_Q4 ? (w.cols + 31) & ~31 : w.stride
+}
 
 /**
  * Applies W (rows × cols) to `count` vectors at `x`, `xStride` bytes apart and zero-padded to 16 numbers, giving
- * `count` vectors at `y`. `bias` is an address or 0; `adds` adds to what is in y.
+ * `count` vectors at `y`. `bias` is an address or 0; `adds` adds to what is in y. The rank that owns a row has written its
+ * vector; when this returns, all of y is visible to all.
  */
 export function linear(
   w: Matrix,
@@ -29,18 +52,34 @@ export function linear(
   yStride: usize,
   adds: bool,
 ): void {
-  if (w.type == TYPE_Q8) {
-    const a = arena()
-    quantizeAll(w, x, xStride, count)
-    product_q8(w, 0, w.rows, a.quantised, w.stride << 1, a.quantPairs, 8, count, bias, y, yStride, adds)
-  } else {
-    product_f32(w, 0, w.rows, x, xStride, count, bias, y, yStride, adds)
+  const part = enter(LINEAR)
+  const a = arena()
+  const padded = paddedCols(w)
+  const vector = (padded as usize) << ACTIVATION_SHIFT
+  if (w.type != TYPE_F32) {
+    for (let i: u32 = 0; i < count; i++) {
+      if (!isMine(i)) continue
+      const target = a.quantised + i * vector
+      quantizeActivation(x + i * xStride, w.cols, padded, target, a.quantPairs + (i << 3))
+      if (w.type == TYPE_Q4) groupOffsets(target, padded, a.groupOffsets + i * groupStride(padded))
+    }
   }
+  barrier()
+  if (w.type == TYPE_Q8) {
+    product_q8(w, 0, w.rows, a.quantised, vector, a.quantPairs, 8, count, bias, y, yStride, adds)
+  } else if (w.type == TYPE_Q4) product_q4(w, vector, groupStride(padded), count, bias, y, yStride, adds)
+  else product_f32(w, 0, w.rows, x, xStride, count, bias, y, yStride, adds)
+  barrier()
+  enter(part)
+}
+
+function groupStride(padded: u32): usize {
+  return (padded >> 5) << 2
 }
 
 /**
  * `blocks` matrices stored one below the other, each applied to a vector of its own: block j to x[i][j], giving
- * y[i][j·rows/blocks …]. Vectors of one row lie `blockStride` bytes apart.
+ * y[i][j·rows/blocks …]. Vectors of one row lie `blockStride` bytes apart. Never q4.
  */
 export function linearBlocks(
   w: Matrix,
@@ -54,20 +93,15 @@ export function linearBlocks(
 ): void {
   const a = arena()
   const rows = w.rows / blocks
-  const vector = (w.stride << 1) as usize
+  const vector = (w.stride as usize) << ACTIVATION_SHIFT
   if (w.type == TYPE_Q8) {
-    for (let i: u32 = 0; i < count; i++)
-      for (let j: u32 = 0; j < blocks; j++) {
-        const at = i * blocks + j
-        quantizeActivation(
-          x + i * xStride + j * blockStride,
-          w.cols,
-          w.stride,
-          a.quantised + at * vector,
-          a.quantPairs + (at << 3),
-        )
-      }
+    for (let at: u32 = 0; at < count * blocks; at++) {
+      if (!isMine(at)) continue
+      const source = x + (at / blocks) * xStride + (at % blocks) * blockStride
+      quantizeActivation(source, w.cols, w.stride, a.quantised + at * vector, a.quantPairs + (at << 3))
+    }
   }
+  barrier()
   for (let j: u32 = 0; j < blocks; j++) {
     const target = y + ((j * rows) << 2)
     if (w.type == TYPE_Q8) {
@@ -78,15 +112,16 @@ export function linearBlocks(
       product_f32(w, j * rows, rows, x + j * blockStride, xStride, count, 0, target, yStride, false)
     }
   }
+  barrier()
 }
 
-function quantizeAll(w: Matrix, x: usize, xStride: usize, count: u32): void {
-  const a = arena()
-  for (let i: u32 = 0; i < count; i++)
-    quantizeActivation(x + i * xStride, w.cols, w.stride, a.quantised + i * (w.stride << 1), a.quantPairs + (i << 3))
+/** How many of `n` things of `bytes` each make a block of at most `most` bytes, in whole units. */
+function blockOf(most: usize, bytes: usize, unit: u32, n: u32): u32 {
+  const fit = ((most / bytes) as u32) / unit
+  return min<u32>(n, max<u32>(fit, 1) * unit)
 }
 
-/** Rows first … first + rows of W times `count` quantised vectors; y, bias and rows count from `first`. */
+/** This rank's part of rows first … first + rows of W times `count` quantised vectors; y and bias count from `first`. */
 function product_q8(
   w: Matrix,
   first: u32,
@@ -101,39 +136,71 @@ function product_q8(
   yStride: usize,
   adds: bool,
 ): void {
+  const stride = w.stride as usize
+  const end = spanStart(rows, 4, rank + 1)
+  const rowBlock = count < TILE ? rows : blockOf(WEIGHT_BLOCK, stride, 4, rows)
+  const vectorBlock = blockOf(VECTOR_BLOCK, stride << ACTIVATION_SHIFT, TILE, count)
+  for (let from = spanStart(rows, 4, rank); from < end; from += rowBlock) {
+    const to = min<u32>(end, from + rowBlock)
+    for (let i: u32 = 0; i < count; i += vectorBlock) {
+      const inputs = x + i * xStride
+      const n = min<u32>(vectorBlock, count - i)
+      const target = y + i * yStride
+      block_q8(w, first, from, to, inputs, xStride, pairs + i * pairStride, pairStride, n, bias, target, yStride, adds)
+    }
+  }
+}
+
+/** Rows from … to, counted from `first`, times `count` vectors. */
+function block_q8(
+  w: Matrix,
+  first: u32,
+  from: u32,
+  to: u32,
+  x: usize,
+  xStride: usize,
+  pairs: usize,
+  pairStride: usize,
+  count: u32,
+  bias: usize,
+  y: usize,
+  yStride: usize,
+  adds: bool,
+): void {
   const plan = arena().plan
   const stride = w.stride as usize
   const data = plan + w.data + first * stride
   const scales = plan + w.scales + (first << 2)
-  const quads = rows & ~3
-  const twos = count & ~1
-  for (let r: u32 = 0; r < quads; r += 4) {
+  const sums = mine(arena().tile)
+  const quads = from + ((to - from) & ~3)
+  const tiled = count - (count % TILE)
+  for (let r = from; r < quads; r += 4) {
     const weights = data + r * stride
     const rowScales = v128.load(scales + (r << 2))
     const rowBias = bias ? v128.load(bias + (r << 2)) : f32x4.splat(0)
+    let pair = pairs
+    let target = y + (r << 2)
     let i: u32 = 0
-    for (; i < twos; i += 2) {
-      const inputs = x + i * xStride
-      const sums = dot4x2_q8(weights, stride, inputs, inputs + xStride, SECOND)
-      const pair = pairs + i * pairStride
-      const target = y + i * yStride + (r << 2)
-      finish4(sums, pair, rowScales, bias, rowBias, target, adds)
-      finish4(v128.load(SECOND), pair + pairStride, rowScales, bias, rowBias, target + yStride, adds)
+    for (; i < tiled; i += TILE) {
+      dotTile_q8(weights, stride, x + i * xStride, xStride, sums)
+      for (let j: u32 = 0; j < TILE; j++) {
+        finish4(v128.load(sums + (j << 4)), pair, rowScales, bias, rowBias, target, adds)
+        pair += pairStride
+        target += yStride
+      }
     }
     for (; i < count; i++) {
-      const sums = dot4x1_q8(weights, stride, x + i * xStride)
-      finish4(sums, pairs + i * pairStride, rowScales, bias, rowBias, y + i * yStride + (r << 2), adds)
+      finish4(dot4x1_q8(weights, stride, x + i * xStride), pair, rowScales, bias, rowBias, target, adds)
+      pair += pairStride
+      target += yStride
     }
   }
-  for (let r = quads; r < rows; r++) {
+  for (let r = quads; r < to; r++) {
     for (let i: u32 = 0; i < count; i++) {
-      const sums = dotRow_q8(data + r * stride, x + i * xStride, stride)
-      const acc = sumLanes_i32(sums)
+      const acc = sumLanes_i32(dotRow_q8(data + r * stride, x + i * xStride, stride))
       const pair = pairs + i * pairStride
-      let value = ((acc - (load<i32>(pair + 4) << 6)) as f32) * (load<f32>(pair) * load<f32>(scales + (r << 2)))
-      if (bias) value += load<f32>(bias + (r << 2))
-      const target = y + i * yStride + (r << 2)
-      store<f32>(target, adds ? load<f32>(target) + value : value)
+      const value = ((acc - (load<i32>(pair + 4) << 6)) as f32) * (load<f32>(pair) * load<f32>(scales + (r << 2)))
+      finish(value, bias, bias ? load<f32>(bias + (r << 2)) : 0, y + i * yStride + (r << 2), adds)
     }
   }
 }
@@ -155,6 +222,55 @@ function finish4(
   v128.store(target, adds ? f32x4.add(v128.load(target), value) : value)
 }
 
+/** This rank's part of W times `count` quantised vectors: blocks of eight rows. */
+function product_q4(
+  w: Matrix,
+  xStride: usize,
+  offsetStride: usize,
+  count: u32,
+  bias: usize,
+  y: usize,
+  yStride: usize,
+  adds: bool,
+): void {
+  const a = arena()
+  const data = a.plan + w.data
+  const sums = mine(a.tile)
+  const end = spanStart(w.rows, 8, rank + 1)
+  const vectorBlock = blockOf(VECTOR_BLOCK, xStride, TILE, count)
+  const rowBlock = count < TILE ? w.rows : blockOf(WEIGHT_BLOCK, w.stride >> 3, 8, w.rows)
+  for (let from = spanStart(w.rows, 8, rank); from < end; from += rowBlock) {
+    const to = min<u32>(end, from + rowBlock)
+    for (let begin: u32 = 0; begin < count; begin += vectorBlock) {
+      const stop = min<u32>(count, begin + vectorBlock)
+      for (let r = from; r < to; r += 8) {
+        const weights = data + (r >> 3) * (w.stride as usize)
+        const n = min<u32>(8, w.rows - r)
+        let i = begin
+        for (; i + TILE <= stop; i += TILE) {
+          const offsets = a.groupOffsets + i * offsetStride
+          dotTile_q4(weights, w.stride, a.quantised + i * xStride, xStride, offsets, offsetStride, sums)
+          for (let j: u32 = 0; j < TILE; j++)
+            finish8(sums + (j << 5), n, i + j, bias, r, y + (i + j) * yStride + (r << 2), adds)
+        }
+        for (; i < stop; i++) {
+          dot8x1_q4(weights, w.stride, a.quantised + i * xStride, a.groupOffsets + i * offsetStride, sums)
+          finish8(sums, n, i, bias, r, y + i * yStride + (r << 2), adds)
+        }
+      }
+    }
+  }
+}
+
+/** Epilogue of up to eight rows from `r` on for vector i. */
+function finish8(sums: usize, n: u32, i: u32, bias: usize, r: u32, target: usize, adds: bool): void {
+  const scale = load<f32>(arena().quantPairs + (i << 3))
+  for (let k: u32 = 0; k < n; k++) {
+    const rowBias: f32 = bias ? load<f32>(bias + ((r + k) << 2)) : 0
+    finish(load<f32>(sums + (k << 2)) * scale, bias, rowBias, target + (k << 2), adds)
+  }
+}
+
 function product_f32(
   w: Matrix,
   first: u32,
@@ -169,22 +285,25 @@ function product_f32(
 ): void {
   const stride = w.stride as usize
   const data = arena().plan + w.data + first * stride
+  const second = mine(arena().tile)
   const twos = count & ~1
-  for (let r: u32 = 0; r < rows; r++) {
+  const end = spanStart(rows, 1, rank + 1)
+  for (let r = spanStart(rows, 1, rank); r < end; r++) {
     const weights = data + r * stride
     const rowBias: f32 = bias ? load<f32>(bias + (r << 2)) : 0
     let i: u32 = 0
     for (; i < twos; i += 2) {
       const inputs = x + i * xStride
       const target = y + i * yStride + (r << 2)
-      finish(dot1x2_f32(weights, inputs, inputs + xStride, stride, SECOND), bias, rowBias, target, adds)
-      finish(load<f32>(SECOND), bias, rowBias, target + yStride, adds)
+      finish(dot1x2_f32(weights, inputs, inputs + xStride, stride, second), bias, rowBias, target, adds)
+      finish(load<f32>(second), bias, rowBias, target + yStride, adds)
     }
     for (; i < count; i++)
       finish(dot_f32(weights, x + i * xStride, stride), bias, rowBias, y + i * yStride + (r << 2), adds)
   }
 }
 
+/** Epilogue of one row. */
 function finish(sum: f32, bias: usize, rowBias: f32, target: usize, adds: bool): void {
   const value = bias ? sum + rowBias : sum
   store<f32>(target, adds ? load<f32>(target) + value : value)

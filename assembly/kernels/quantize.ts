@@ -1,13 +1,34 @@
 /**
- * f32 → integers, round to nearest even, one scale per vector: activations to ±127 widened to i16, cache rows to ±127,
- * queries to ±8191 (14 bit, so that a build with 7 bit digits can compute the same integers from two of them).
- * An all-zero vector has scale 0 and zeros. A vector with NaN gets scale NaN, so that NaN stays visible.
+ * f32 → integers, round to nearest even, one scale per vector: activations and cache rows to ±127, queries to ±8191 (14
+ * bit, so that two digits of base 128 are the same integers). An all-zero vector has scale 0 and zeros. A vector with
+ * NaN gets scale NaN, so that NaN stays visible.
  */
-import { maxLanes, sumLanes_i32 } from './dot'
+import { ACTIVATION_SHIFT, IS_RELAXED, maxLanes, QUERY_OFFSET, storeDigits, sumLanes_i32 } from './dot'
 
-/** f32 → i32, saturating, NaN → 0: the scalar twin of the vector conversion (a plain cast traps). */
-function toInt(x: f32): i32 {
-  return i32x4.extract_lane(i32x4.trunc_sat_f32x4_s(f32x4.splat(x)), 0)
+/**
+ * 1.5 · 2^23: added to a number below 2^22, it leaves the nearest integer, ties to even, in the low bits. Two cheap
+ * instructions where nearest and a saturating conversion are a dozen on x64.
+ */
+const MAGIC: f32 = 12582912
+
+/** f32 → i32 of four numbers below 2^22 in size; NaN gives something. */
+export function toIntegers(x: v128): v128 {
+  const magic = f32x4.splat(MAGIC)
+  return i32x4.sub(f32x4.add(x, magic), magic)
+}
+
+/** Up to four numbers, zeros behind the last. */
+function loadUpTo4(x: usize, n: u32): v128 {
+  if (n >= 4) return v128.load(x)
+  let v = v128.load32_zero(x)
+  if (n > 1) v = f32x4.replace_lane(v, 1, load<f32>(x, 4))
+  if (n > 2) v = f32x4.replace_lane(v, 2, load<f32>(x, 8))
+  return v
+}
+
+/** What makes `peak` the largest integer; 0 for a vector so small that the quotient would overflow. */
+function factorFor(peak: f32, most: f32): f32 {
+  return peak < 1e-34 ? 0 : most / peak
 }
 
 /** Largest |x| of n numbers; NaN if one is NaN. */
@@ -16,39 +37,56 @@ export function largest(x: usize, n: u32): f32 {
   let at = x
   const end4 = x + ((n & ~3) << 2)
   for (; at < end4; at += 16) best = f32x4.max(best, f32x4.abs(v128.load(at)))
-  let result = maxLanes(best)
-  const end = x + (n << 2)
-  for (; at < end; at += 4) result = max(result, abs(load<f32>(at)))
-  return result
+  return maxLanes(f32x4.max(best, f32x4.abs(n & 3 ? loadUpTo4(at, n & 3) : f32x4.splat(0))))
 }
 
 /**
- * Quantises a vector of n activations at `x` (padded with zeros to 16) to i16 at `target`, zero-padded to `padded`
- * numbers (a multiple of 64); writes its scale and the sum of its integers to `pair`.
+ * Quantises a vector of n activations at `x` (padded with zeros to 16) to ±127 at `target`, zero-padded to `padded`
+ * numbers (a multiple of 32), each 1 << ACTIVATION_SHIFT bytes; writes its scale and the sum of its integers to `pair`.
  */
 export function quantizeActivation(x: usize, n: u32, padded: u32, target: usize, pair: usize): void {
   const peak = largest(x, n)
-  const factor = f32x4.splat(peak == 0 ? 0 : 127 / peak)
-  let sum = i32x4.splat(0)
+  const factor = f32x4.splat(factorFor(peak, 127))
   const ones = i16x8.splat(1)
-  const full = n & ~7
-  for (let i: u32 = 0; i < full; i += 8) {
-    const lo = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x + (i << 2)), factor)))
-    const hi = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(x + (i << 2), 16), factor)))
-    const packed = i16x8.narrow_i32x4_s(lo, hi)
-    sum = i32x4.add(sum, i32x4.dot_i16x8_s(packed, ones))
-    v128.store(target + (i << 1), packed)
+  let sum = i32x4.splat(0)
+  const end = (n + 15) & ~15
+  for (let i: u32 = 0; i < end; i += 16) {
+    const source = x + (i << 2)
+    const a = toIntegers(f32x4.mul(v128.load(source, 0), factor))
+    const b = toIntegers(f32x4.mul(v128.load(source, 16), factor))
+    const c = toIntegers(f32x4.mul(v128.load(source, 32), factor))
+    const d = toIntegers(f32x4.mul(v128.load(source, 48), factor))
+    const ab = i16x8.narrow_i32x4_s(a, b)
+    const cd = i16x8.narrow_i32x4_s(c, d)
+    sum = i32x4.add(sum, i32x4.dot_i16x8_s(i16x8.add(ab, cd), ones))
+    const at = target + (i << ACTIVATION_SHIFT)
+    if (IS_RELAXED) {
+      v128.store(at, i8x16.narrow_i16x8_s(ab, cd))
+    } else {
+      v128.store(at, ab, 0)
+      v128.store(at, cd, 16)
+    }
   }
-  let total = sumLanes_i32(sum)
-  const scalar = f32x4.extract_lane(factor, 0)
-  for (let i = full; i < n; i++) {
-    const q = toInt(nearest(load<f32>(x + (i << 2)) * scalar))
-    total += q
-    store<i16>(target + (i << 1), q as i16)
-  }
-  memory.fill(target + (n << 1), 0, (padded - n) << 1)
+  memory.fill(target + (end << ACTIVATION_SHIFT), 0, (padded - end) << ACTIVATION_SHIFT)
   store<f32>(pair, peak / 127)
-  store<i32>(pair + 4, total)
+  store<i32>(pair + 4, sumLanes_i32(sum))
+}
+
+/** 8 · Σx of every group of 32 quantised activations, i32: what the offset of int4 weights counts too much. */
+export function groupOffsets(quantised: usize, padded: u32, target: usize): void {
+  const ones = i16x8.splat(1)
+  const bytes: usize = 32 << ACTIVATION_SHIFT
+  for (let i: u32 = 0; i < padded; i += 32) {
+    let sum = i32x4.splat(0)
+    for (let k: usize = 0; k < bytes; k += 16) {
+      const v = v128.load(quantised + k)
+      const pairs = IS_RELAXED ? i16x8.extadd_pairwise_i8x16_s(v) : v
+      sum = i32x4.add(sum, i32x4.dot_i16x8_s(pairs, ones))
+    }
+    store<i32>(target, sumLanes_i32(sum) << 3)
+    quantised += bytes
+    target += 4
+  }
 }
 
 /**
@@ -57,32 +95,23 @@ export function quantizeActivation(x: usize, n: u32, padded: u32, target: usize,
  */
 export function quantizeHead(x: usize, dim: u32, target: usize): f32 {
   const peak = largest(x, dim)
-  const factor: f32 = peak == 0 ? 0 : 127 / peak
+  const factor = f32x4.splat(factorFor(peak, 127))
   for (let i: u32 = 0; i < dim; i += 4) {
-    let block: u32 = 0
-    const n = min<u32>(4, dim - i)
-    for (let j: u32 = 0; j < n; j++) {
-      const q = toInt(nearest(load<f32>(x + ((i + j) << 2)) * factor))
-      block |= ((q as u32) & 255) << (j << 3)
-    }
-    store<u32>(target + (i << 2), block)
+    const four = toIntegers(f32x4.mul(loadUpTo4(x + (i << 2), dim - i), factor))
+    const pairs = i16x8.narrow_i32x4_s(four, four)
+    v128.store32_lane(target + (i << 2), i8x16.narrow_i16x8_s(pairs, pairs), 0)
   }
   return peak / 127
 }
 
-/** Quantises a query to ±8191 as i16, four dims then the same four again (16 bytes per block). Returns the scale. */
+/** Quantises a query to ±8191, as digits (dot.ts), 8 bytes per 4 dims. Returns the scale. */
 export function quantizeQuery(x: usize, dim: u32, target: usize): f32 {
   const peak = largest(x, dim)
-  const factor: f32 = peak == 0 ? 0 : 8191 / peak
+  const factor = f32x4.splat(factorFor(peak, 8191))
+  const offset = i32x4.splat(QUERY_OFFSET)
   for (let i: u32 = 0; i < dim; i += 4) {
-    let block: u64 = 0
-    const n = min<u32>(4, dim - i)
-    for (let j: u32 = 0; j < n; j++) {
-      const q = toInt(nearest(load<f32>(x + ((i + j) << 2)) * factor))
-      block |= ((q as u64) & 65535) << ((j << 4) as u64)
-    }
-    store<u64>(target + (i << 2), block)
-    store<u64>(target + (i << 2), block, 8)
+    const four = toIntegers(f32x4.mul(loadUpTo4(x + (i << 2), dim - i), factor))
+    storeDigits(target + (i << 1), i32x4.add(four, offset))
   }
   return peak / 8191
 }

@@ -9,15 +9,50 @@
  * sum, not yet divided by the sum of exponentials, at `partial` (f32, dim padded to 4), and (max, sum) at `state`.
  */
 import { PAGE_TOKENS } from '../cache'
-import { maxLanes, sumLanes } from './dot'
+import {
+  IS_RELAXED,
+  maxLanes,
+  queryOffset_int8,
+  scoreTile_int8,
+  storeDigits,
+  sumLanes,
+  valueBlock_int8,
+  valueTile_int8,
+} from './dot'
 import { exp4 } from './exp'
+import { toIntegers } from './quantize'
 
-/** Bytes of the scores; the integer weights follow them. */
+/** Bytes of the scores; what follows them in the scratch of a page (arena.ts). */
 const SCORES: usize = 256
+/** Integer weights, 8 bytes per 4 tokens. */
+const WEIGHTS: usize = SCORES
+/** Sums of one tile. */
+const SUMS: usize = WEIGHTS + 128
+/** What a query offset counts too much: i32 (key view, PAGE_TOKENS). */
+const OFFSETS: usize = SUMS + 64
+export const PAGE_SCRATCH: usize = OFFSETS + 2 * 256
+
+/**
+ * Before the scores of any number of queries against the same keys: `view` is 0, or 1 for the second key view.
+ */
+export function prepareKeys_int8(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, view: u32): void {
+  if (!IS_RELAXED) return
+  const row = blockBytes(headDim)
+  for (let t: u32 = 0; t < tokens; t += 16) {
+    const group = head + (PAGE_TOKENS << 2) + (t >> 2) * row
+    queryOffset_int8(group, row, blockBytes(dim), scores + OFFSETS + ((view * PAGE_TOKENS + t) << 2))
+  }
+}
+
+/** Bytes of a group of four tokens, or of the part of it that `dim` entries take. */
+function blockBytes(dim: u32): usize {
+  return ((dim + 3) & ~3) << 2
+}
 
 /**
  * Scores of one page: the first `dim` entries of each key (`headDim` of them lie in the cache) against q as quantizeQuery
- * leaves it; `qScale` is its scale times that of the scores. `adds` to what a first key view left.
+ * leaves it; `qScale` is its scale times that of the scores. The second key view adds to what the first one left. Scores
+ * behind the last token, up to a multiple of 16, are rubbish.
  */
 export function scores_int8(
   head: usize,
@@ -27,25 +62,21 @@ export function scores_int8(
   q: usize,
   qScale: f32,
   scores: usize,
-  adds: bool,
+  view: u32,
 ): void {
-  const row = ((headDim + 3) & ~3) << 2
-  const used = ((dim + 3) & ~3) << 2
-  const data = head + (PAGE_TOKENS << 2)
+  const row = blockBytes(headDim)
+  const used = blockBytes(dim)
   const factor = f32x4.splat(qScale)
-  for (let t: u32 = 0; t < tokens; t += 4) {
-    const group = data + (t >> 2) * row
-    let a = i32x4.splat(0) // t0d01 t0d23 t1d01 t1d23
-    let b = a // the same of t2, t3
-    for (let i: usize = 0; i < used; i += 16) {
-      const four = v128.load(q + i)
-      a = i32x4.add(a, i32x4.dot_i16x8_s(v128.load_ext<i8>(group + i, 0), four))
-      b = i32x4.add(b, i32x4.dot_i16x8_s(v128.load_ext<i8>(group + i, 8), four))
+  const sums = scores + SUMS
+  for (let t: u32 = 0; t < tokens; t += 16) {
+    scoreTile_int8(head + (PAGE_TOKENS << 2) + (t >> 2) * row, row, used, q, sums)
+    for (let i: usize = 0; i < 64; i += 16) {
+      const at = (t << 2) + i
+      let sum = v128.load(sums + i)
+      if (IS_RELAXED) sum = i32x4.sub(sum, v128.load(scores + OFFSETS + view * (PAGE_TOKENS << 2) + at))
+      const value = f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(factor, v128.load(head + at)))
+      v128.store(scores + at, view ? f32x4.add(v128.load(scores + at), value) : value)
     }
-    const sums = i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7))
-    const value = f32x4.mul(f32x4.convert_i32x4_s(sums), f32x4.mul(factor, v128.load(head + (t << 2))))
-    const at = scores + (t << 2)
-    v128.store(at, adds ? f32x4.add(v128.load(at), value) : value)
   }
 }
 
@@ -58,30 +89,38 @@ export function scores_f32(
   q: usize,
   scale: f32,
   scores: usize,
-  adds: bool,
+  view: u32,
 ): void {
-  const row = ((headDim + 3) & ~3) << 2
-  const used = ((dim + 3) & ~3) << 2
+  const row = blockBytes(headDim)
+  const used = blockBytes(dim)
   for (let t: u32 = 0; t < tokens; t++) {
     const key = head + t * row
     let sum = f32x4.splat(0)
     for (let i: usize = 0; i < used; i += 16) sum = f32x4.add(sum, f32x4.mul(v128.load(key + i), v128.load(q + i)))
     const value = sumLanes(sum) * scale
     const at = scores + (t << 2)
-    store<f32>(at, adds ? load<f32>(at) + value : value)
+    store<f32>(at, view ? load<f32>(at) + value : value)
   }
 }
 
 /** scores → e^(score − max), zeros up to a multiple of 4; (max, sum) to `state`. */
 export function exponentials(tokens: u32, scores: usize, state: usize): void {
-  let peak = load<f32>(scores)
-  for (let t: u32 = 1; t < tokens; t++) peak = max(peak, load<f32>(scores + (t << 2)))
+  let best = v128.load32_splat(scores)
+  const full = tokens & ~3
+  for (let t: u32 = 0; t < full; t += 4) best = f32x4.max(best, v128.load(scores + (t << 2)))
+  for (let t = full; t < tokens; t++) best = f32x4.max(best, v128.load32_splat(scores + (t << 2)))
+  const peak = maxLanes(best)
   const shift = f32x4.splat(peak)
   let sum = f32x4.splat(0)
-  for (let t: u32 = 0; t < tokens; t += 4) {
-    const at = scores + (t << 2)
+  for (let t: u32 = 0; t < full; t += 4) {
+    const e = exp4(f32x4.sub(v128.load(scores + (t << 2)), shift))
+    v128.store(scores + (t << 2), e)
+    sum = f32x4.add(sum, e)
+  }
+  if (full < tokens) {
+    const at = scores + (full << 2)
     v128.store(at, exp4(f32x4.sub(v128.load(at), shift)))
-    for (let i = tokens; i < t + 4; i++) store<f32>(scores + (i << 2), 0)
+    for (let t = tokens; t < full + 4; t++) store<f32>(scores + (t << 2), 0)
     sum = f32x4.add(sum, v128.load(at))
   }
   store<f32>(state, peak)
@@ -92,56 +131,51 @@ export function exponentials(tokens: u32, scores: usize, state: usize): void {
  * Σ weight · value over one page, the first `dim` entries of int8 values. `scores` holds exponentials and is overwritten.
  */
 export function values_int8(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
-  const weights = scores + SCORES
-  const unit = integerWeights(head, tokens, scores, weights)
-  const scale = f32x4.splat(unit)
-  const row = ((headDim + 3) & ~3) << 2
-  const used = ((dim + 3) & ~3) << 2
+  const weights = scores + WEIGHTS
+  const sums = scores + SUMS
+  const scale = f32x4.splat(integerWeights(head, tokens, scores, weights))
+  const row = blockBytes(headDim)
+  const used = blockBytes(dim)
   const data = head + (PAGE_TOKENS << 2)
   const groups = (tokens + 3) >> 2
-  for (let i: usize = 0; i < used; i += 16) {
-    let a = i32x4.splat(0) // d0t01 d0t23 d1t01 d1t23
-    let b = a // the same of d2, d3
-    let block = data + i
-    for (let g: u32 = 0; g < groups; g++) {
-      const v = v128.load(block)
-      const byDim = v128.shuffle<i8>(v, v, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
-      const w = v128.load(weights + (g << 4))
-      a = i32x4.add(a, i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_s(byDim), w))
-      b = i32x4.add(b, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_s(byDim), w))
-      block += row
-    }
-    const sums = i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7))
-    v128.store(partial + i, f32x4.mul(f32x4.convert_i32x4_s(sums), scale))
+  let i: usize = 0
+  for (const full = used & ~63; i < full; i += 64) {
+    valueTile_int8(data + i, row, groups, weights, sums)
+    for (let j: usize = 0; j < 64; j += 16)
+      v128.store(partial + i + j, f32x4.mul(f32x4.convert_i32x4_s(v128.load(sums + j)), scale))
+  }
+  for (; i < used; i += 16) {
+    const sum = valueBlock_int8(data + i, row, groups, weights)
+    v128.store(partial + i, f32x4.mul(f32x4.convert_i32x4_s(sum), scale))
   }
 }
 
-/**
- * Exponentials times value scales as integers 0..16383, four and the same four again per 16 bytes; returns the value
- * of one unit.
- */
+/** Exponentials times value scales as integers 0..16383 (dot.ts: digits); returns the value of one unit. */
 function integerWeights(head: usize, tokens: u32, scores: usize, weights: usize): f32 {
   let best = f32x4.splat(0)
-  for (let t: u32 = 0; t < tokens; t += 4) {
+  const full = tokens & ~3
+  for (let t: u32 = 0; t < full; t += 4) {
+    const w = f32x4.mul(v128.load(scores + (t << 2)), v128.load(head + (t << 2)))
+    v128.store(scores + (t << 2), w)
+    best = f32x4.max(best, w)
+  }
+  // Rows behind the last token are somebody's old data: their scales must not leak in, not even as NaN.
+  for (let t = full; t < tokens; t++) {
     const at = scores + (t << 2)
-    v128.store(at, f32x4.mul(v128.load(at), v128.load(head + (t << 2))))
-    // Rows behind the last token are somebody's old data: their scales must not leak in, not even as NaN.
-    for (let i = tokens; i < t + 4; i++) store<f32>(scores + (i << 2), 0)
-    best = f32x4.max(best, v128.load(at))
+    store<f32>(at, load<f32>(at) * load<f32>(head + (t << 2)))
+    best = f32x4.max(best, v128.load32_splat(at))
   }
   const peak = maxLanes(best)
   const factor = f32x4.splat(peak == 0 ? 0 : 16383 / peak)
-  for (let t: u32 = 0; t < tokens; t += 4) {
-    const q = i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v128.load(scores + (t << 2)), factor)))
-    v128.store(weights + (t << 2), i16x8.narrow_i32x4_s(q, q))
-  }
+  for (let t: u32 = 0; t < tokens; t += 4)
+    storeDigits(weights + (t << 1), toIntegers(f32x4.mul(v128.load(scores + (t << 2)), factor)))
   return peak / 16383
 }
 
 /** The same for f32 values. */
 export function values_f32(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
-  const row = ((headDim + 3) & ~3) << 2
-  const used = ((dim + 3) & ~3) << 2
+  const row = blockBytes(headDim)
+  const used = blockBytes(dim)
   for (let i: usize = 0; i < used; i += 16) {
     let sum = f32x4.splat(0)
     let value = head + i

@@ -12,6 +12,7 @@ export interface Build {
 }
 
 export const builds: readonly Build[] = [
+  { name: 'relaxed-simd', file: 'engine-relaxed.wasm', needs: 'relaxed SIMD and shared memory' },
   { name: 'strict-simd', file: 'engine-strict.wasm', needs: 'SIMD and shared memory' },
 ]
 

@@ -1,9 +1,8 @@
 /**
- * The WebAssembly engine behind the Engine interface: owns its memory, the page tables and one worker.
+ * The WebAssembly engine behind the Engine interface: owns its memory, the page tables and a team of workers.
  *
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
-import { Worker } from 'node:worker_threads'
 import {
   type CacheType,
   keyDim,
@@ -14,12 +13,21 @@ import {
   projectionWidths,
   queryDim,
 } from '../../models/index.ts'
-import type { Engine, EngineOptions, Row, Sampling } from '../engine.ts'
+import {
+  type Engine,
+  type EngineOptions,
+  type Row,
+  type Sampling,
+  type StepProfile,
+  stepParts,
+  type ThreadCounts,
+} from '../engine.ts'
 import { checkTokens, errors } from '../errors.ts'
 import { type Build, chooseBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 import { PageTables } from './pages.ts'
 import * as protocol from './protocol.ts'
+import { Team } from './team.ts'
 
 /** First address of the weights; below it the engine keeps its table and constants. */
 const WEIGHTS = 4096
@@ -27,6 +35,11 @@ const WASM_PAGE = 65536
 /** A 32-bit engine cannot address more; the last page is left alone, so that an end address never wraps to 0. */
 export const MAX_MEMORY = 2 ** 32 - WASM_PAGE
 const ROW_WORDS = 12
+
+/** Workers that an engine starts: enough for either kind of step. */
+function maxThreads({ threads = 1, batchThreads = threads }: EngineOptions): number {
+  return Math.max(threads, batchThreads)
+}
 
 export interface EngineMemory {
   memory: WebAssembly.Memory
@@ -74,6 +87,7 @@ export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: En
     options.conversations,
     tablePages,
     options.cache === 'int8' ? 1 : 0,
+    maxThreads(options),
   )
   if (end > MAX_MEMORY)
     throw errors.tooLarge('the model', end, MAX_MEMORY, 'that is the address space of one engine; use a smaller -c')
@@ -140,7 +154,7 @@ export async function openWasmEngine({ spec, plan, options, build: wanted, load 
   const { build, module } = await chooseBuild(wanted)
   const engineMemory = layoutMemory(module, plan, options)
   await load(weightsOf(engineMemory, plan))
-  return new WasmEngine(`wasm ${build.name}, 1 thread`, module, engineMemory, spec, plan, options)
+  return new WasmEngine(build, module, engineMemory, spec, plan, options)
 }
 
 /** Read for the bandwidth: weights if there are so many, else memory of its own; less would sit in a cache. */
@@ -153,15 +167,17 @@ interface EngineViews {
 }
 
 class WasmEngine implements Engine {
-  readonly name: string
+  readonly build: string
   readonly maxRows: number
   readonly maxLogits: number
+  readonly maxThreads: number
   readonly context: number
   readonly memoryBytes: number
+  private counts: ThreadCounts
   private readonly spec: ModelSpec
-  private readonly worker: Worker
-  private readonly control = protocol.createControl()
-  private readonly words = new Int32Array(this.control)
+  private readonly module: WebAssembly.Module
+  private readonly weightBytes: number
+  private readonly team: Team
   private readonly pages: PageTables
   /** Undefined once closed: nothing may hold on to the memory. */
   private engine: (EngineMemory & EngineViews) | undefined
@@ -173,24 +189,26 @@ class WasmEngine implements Engine {
   // biome-ignore lint/correctness/noUnusedPrivateClassMembers: being there is its use
   private ballast: ArrayBuffer | undefined
   private isBusy = false
-  /** Set once when the worker is gone or broken; every later call fails with it. */
-  private failure: Error | undefined
-  private readonly gone: Promise<never>
 
   constructor(
-    name: string,
+    build: Build,
     module: WebAssembly.Module,
     engine: EngineMemory,
     spec: ModelSpec,
     plan: Plan,
     options: EngineOptions,
   ) {
-    this.name = name
+    this.build = build.name
     this.spec = spec
+    this.module = module
     this.maxRows = options.maxRows
     this.maxLogits = options.maxLogits
+    this.maxThreads = maxThreads(options)
+    const { threads: decode = 1, batchThreads: prefill = decode } = options
+    this.counts = { decode, prefill }
     this.context = options.context
     this.memoryBytes = engine.bytes
+    this.weightBytes = plan.bytes
     const { memory, exports, tablePages } = engine
     const { buffer } = memory
     const rows = exports.rows() >>> 0
@@ -203,18 +221,24 @@ class WasmEngine implements Engine {
     const tables = new Uint32Array(buffer, exports.tables() >>> 0, tablePages * options.conversations)
     this.pages = new PageTables(tables, options.conversations, tablePages)
     this.ballast = createBallast(engine.bytes)
+    this.team = new Team(module, memory, this.maxThreads)
+  }
 
-    const probeFrom = plan.bytes >= PROBE_BYTES ? WEIGHTS : 0
-    const workerData: protocol.WorkerInput = { module, memory, control: this.control, probeFrom }
-    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.mjs'
-    this.worker = new Worker(new URL(file, import.meta.url), { workerData, name: 'gta-edge', execArgv: [] })
-    this.gone = new Promise((_, reject) => {
-      this.worker.once('error', (error) => reject(this.fail(errors.engineFailed(error.message, error))))
-      this.worker.once('exit', () => reject(this.fail(errors.engineFailed('its worker ended'))))
-    })
-    this.gone.catch(() => undefined)
-    // An idle engine does not keep the app alive; a running step does.
-    this.worker.unref()
+  get name(): string {
+    const { decode, prefill } = this.counts
+    const count = decode === prefill ? `${decode}` : `${decode} and ${prefill}`
+    return `wasm ${this.build}, ${count} thread${count === '1' ? '' : 's'}`
+  }
+
+  get threads(): ThreadCounts {
+    return this.counts
+  }
+
+  set threads({ decode, prefill }: ThreadCounts) {
+    for (const count of [decode, prefill])
+      if (!Number.isInteger(count) || count < 1 || count > this.maxThreads)
+        throw new RangeError(`this engine has 1 to ${this.maxThreads} threads, found ${count}`)
+    this.counts = { decode, prefill }
   }
 
   async step(rows: Row[]): Promise<Uint32Array> {
@@ -224,7 +248,8 @@ class WasmEngine implements Engine {
         this.pages.extend(row.conversation, row.position)
         writeRow(rowWords, rowFloats, index, row)
       })
-      const status = await this.request(protocol.STEP, rows.length)
+      const { decode, prefill } = this.counts
+      const status = await this.team.request(protocol.STEP, rows.length, rows.length === 1 ? decode : prefill)
       if (status === protocol.STATUS_NOT_FINITE) throw errors.notFinite()
       return sampled.slice(0, rows.filter((row) => row.sampling).length)
     })
@@ -241,15 +266,38 @@ class WasmEngine implements Engine {
     this.pages.rewind(conversation, length)
   }
 
-  async measureBandwidth(): Promise<number> {
-    return this.alone(async () => (await this.request(protocol.PROBE, PROBE_BYTES)) * 1e6)
+  async measureBandwidth(threads = this.counts.decode): Promise<number> {
+    return this.alone(async () => {
+      if (this.weightBytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
+      const memory = createMemory((WEIGHTS + PROBE_BYTES) / WASM_PAGE + 1)
+      new Uint8Array(memory.buffer).fill(1, WEIGHTS)
+      const team = new Team(this.module, memory, threads)
+      try {
+        return (await probe(team, WEIGHTS, threads)) * 1e6
+      } finally {
+        await team.close()
+      }
+    })
+  }
+
+  profile(isOn: boolean): void {
+    if (this.isBusy) throw errors.busy()
+    this.engine?.exports.profile(isOn ? 1 : 0)
+  }
+
+  profiled(): StepProfile[] {
+    if (!this.engine) throw errors.closed()
+    const { memory, exports } = this.engine
+    return Array.from({ length: this.maxThreads }, (_, rank) => {
+      const sums = new Float64Array(memory.buffer, exports.profiled(rank) >>> 0, stepParts.length)
+      return Object.fromEntries(stepParts.map((part, i) => [part, (sums[i] as number) / 1000])) as StepProfile
+    })
   }
 
   async close(): Promise<void> {
-    this.failure ??= errors.closed()
     this.engine = undefined
     this.ballast = undefined
-    await this.worker.terminate()
+    await this.team.close()
   }
 
   /** The engine trusts its rows, so they are checked here: counts, ids and positions. */
@@ -264,48 +312,18 @@ class WasmEngine implements Engine {
 
   /** One thing at a time, from the first row written to the last result read: no other may touch what it uses. */
   private async alone<T>(work: (engine: EngineMemory & EngineViews) => Promise<T>): Promise<T> {
-    if (this.failure) throw this.failure
     if (!this.engine) throw errors.closed()
     if (this.isBusy) throw errors.busy()
     this.isBusy = true
-    this.worker.ref()
     try {
       return await work(this.engine)
     } finally {
       this.isBusy = false
-      this.worker.unref()
     }
   }
+}
 
-  private post(command: number, argument: number): number {
-    const done = Atomics.load(this.words, protocol.DONE)
-    Atomics.store(this.words, protocol.COMMAND, command)
-    Atomics.store(this.words, protocol.ARGUMENT, argument)
-    Atomics.add(this.words, protocol.REQUEST, 1)
-    Atomics.notify(this.words, protocol.REQUEST)
-    return done
-  }
-
-  private async request(command: number, argument: number): Promise<number> {
-    const done = this.post(command, argument)
-    // The notification of the request before may come as late as this: only the count itself says that this one is done.
-    while (Atomics.load(this.words, protocol.DONE) === done) {
-      const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
-      if (wait.async) await Promise.race([wait.value, this.gone])
-      if (this.failure) throw this.failure
-    }
-    const status = Atomics.load(this.words, protocol.STATUS)
-    if (status === protocol.STATUS_FAILED) throw this.fail(errors.engineFailed(this.failureText()))
-    return status
-  }
-
-  private failureText(): string {
-    const length = Atomics.load(this.words, protocol.TEXT_LENGTH)
-    return new TextDecoder().decode(new Uint8Array(this.control, protocol.TEXT * 4, length).slice())
-  }
-
-  private fail(error: Error): Error {
-    this.failure ??= error
-    return this.failure
-  }
+/** MB/s. */
+function probe(team: Team, from: number, threads: number): Promise<number> {
+  return team.request(protocol.PROBE, from, threads, PROBE_BYTES)
 }

@@ -17,18 +17,25 @@ export interface EngineExports extends Record<string, unknown> {
     conversations: number,
     tablePages: number,
     isCacheInt8: number,
+    maxRanks: number,
   ): number
   rows(): number
   tables(): number
   sampled(): number
   logits(k: number): number
+  setTeam(count: number): void
   step(count: number): number
+  abandon(): void
+  profile(isOn: number): void
+  profiled(which: number): number
   readMemory(from: number, bytes: number): number
 }
 
+/** One rank of the engine. */
 export function instantiate<T extends EngineExports = EngineExports>(
   module: WebAssembly.Module,
   memory: WebAssembly.Memory,
+  rank = 0,
 ): T {
-  return instantiateSync<T>(module, { env: { memory } }).exports
+  return instantiateSync<T>(module, { env: { memory }, host: { rank, now: () => performance.now() } }).exports
 }

@@ -1,23 +1,27 @@
 /**
- * How the host and the engine's worker talk: a few shared words, each with one writer.
+ * How the host and the engine's workers talk: a few shared words, each with one writer at a time.
  *
- *     word      writer   meaning
- *     REQUEST   host     counts requests; the worker waits on it
- *     COMMAND   host     what to do, valid while REQUEST > DONE
- *     ARGUMENT  host     rows of a step, bytes of a probe
- *     DONE      worker   counts finished requests; the host waits on it
- *     STATUS    worker   result of the last request; FAILED: the error's text follows as UTF-8
+ *     word      writer          meaning
+ *     COMMAND   host            what to do, valid while a request runs
+ *     ARGUMENT  host            rows of a step; address and bytes of a probe
+ *     DONE      rank 0          counts finished requests; the host waits on it
+ *     STATUS    rank 0          result of the last request
+ *     FAILED    the first rank that fails, by exchange; its error's text follows as UTF-8, the length last
+ *     REQUEST   host            one word per rank: counts the requests for it; the rank waits on it
  *
  * Every word is read and written with Atomics, which order the plain memory around them on ARM too.
  */
-export const REQUEST = 0
-export const COMMAND = 1
-export const ARGUMENT = 2
+export const COMMAND = 0
+export const ARGUMENT = 1
 export const DONE = 3
 export const STATUS = 4
-/** Index of the first word of the error text, and its length in bytes just before. */
-export const TEXT_LENGTH = 5
-export const TEXT = 6
+export const FAILED = 5
+export const TEXT_LENGTH = 6
+export const REQUEST = 8
+/** More ranks than any board has cores. */
+export const MAX_RANKS = 64
+/** Index of the first word of the error text. */
+export const TEXT = REQUEST + MAX_RANKS
 export const TEXT_BYTES = 2048
 
 export const STEP = 1
@@ -31,8 +35,7 @@ export interface WorkerInput {
   module: WebAssembly.Module
   memory: WebAssembly.Memory
   control: SharedArrayBuffer
-  /** Address of memory that a bandwidth probe may read; 0: it needs memory of its own. */
-  probeFrom: number
+  rank: number
 }
 
 export function createControl(): SharedArrayBuffer {

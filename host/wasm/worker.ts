@@ -1,10 +1,14 @@
-/** The compute thread: waits for a request, runs it, says so. It blocks, so that the app's event loop never does. */
+/**
+ * A compute thread, one rank of the team: waits for a request, runs it, and, being rank 0, says so. It blocks, so that
+ * the app's event loop never does.
+ */
 import { workerData } from 'node:worker_threads'
 import { instantiate } from './instance.ts'
 import {
   ARGUMENT,
   COMMAND,
   DONE,
+  FAILED,
   PROBE,
   REQUEST,
   STATUS,
@@ -16,59 +20,53 @@ import {
   type WorkerInput,
 } from './protocol.ts'
 
-const { module, memory, control, probeFrom } = workerData as WorkerInput
+/** Looks at the request word before going to sleep: some 20 µs, so that the next token finds the thread awake. */
+const SPINS = 4000
+
+const { module, memory, control, rank } = workerData as WorkerInput
 const words = new Int32Array(control)
-const engine = instantiate(module, memory)
+const engine = instantiate(module, memory, rank)
 
 serve()
 
 function serve(): void {
-  for (let seen = 0; ; seen++) {
-    Atomics.wait(words, REQUEST, seen)
-    const command = Atomics.load(words, COMMAND)
-    Atomics.store(words, STATUS, execute(command))
+  for (let seen = 0; ; seen = (seen + 1) | 0) {
+    for (let i = 0; i < SPINS && Atomics.load(words, REQUEST + rank) === seen; i++);
+    Atomics.wait(words, REQUEST + rank, seen)
+    const status = execute(Atomics.load(words, COMMAND))
+    if (rank !== 0) continue
+    Atomics.store(words, STATUS, status)
     Atomics.add(words, DONE, 1)
     Atomics.notify(words, DONE)
   }
 }
 
-/** A trap in the engine is an error of this request, not the death of the process. */
+/** A trap in the engine is an error of this request, not the death of the process; ranks that wait for this one learn it. */
 function execute(command: number): number {
   try {
     if (command === STEP) return engine.step(Atomics.load(words, ARGUMENT))
     if (command === PROBE) return measure()
     throw new Error(`unknown command ${command}`)
   } catch (error) {
-    const text = new TextEncoder().encode(String(error)).subarray(0, TEXT_BYTES)
-    new Uint8Array(control).set(text, TEXT * 4)
-    Atomics.store(words, TEXT_LENGTH, text.length)
+    if (Atomics.compareExchange(words, FAILED, 0, rank + 1) === 0) {
+      const text = new TextEncoder().encode(String(error)).subarray(0, TEXT_BYTES)
+      new Uint8Array(control).set(text, TEXT * 4)
+      Atomics.store(words, TEXT_LENGTH, text.length)
+    }
+    engine.abandon()
     return STATUS_FAILED
   }
 }
 
-/** Best of four readings, in MB/s: the memory's speed, not that of its first touch. 0 if there is no memory to read. */
+/** Best of four readings by the whole team, in MB/s: the memory's speed, not that of its first touch. */
 function measure(): number {
-  const bytes = Atomics.load(words, ARGUMENT)
-  const memory = probeFrom ? undefined : scratch(bytes)
-  if (!probeFrom && !memory) return 0
-  const reader = memory ? instantiate(module, memory) : engine
+  const from = Atomics.load(words, ARGUMENT) >>> 0
+  const bytes = Atomics.load(words, ARGUMENT + 1) >>> 0
   let best = Number.POSITIVE_INFINITY
   for (let i = 0; i < 4; i++) {
     const start = performance.now()
-    reader.readMemory(probeFrom, bytes)
+    engine.readMemory(from, bytes)
     best = Math.min(best, performance.now() - start)
   }
   return Math.floor(bytes / best / 1000)
-}
-
-/** Memory of its own for models that are smaller than the caches; freed with this request. */
-function scratch(bytes: number): WebAssembly.Memory | undefined {
-  const pages = Math.ceil(bytes / 65536)
-  try {
-    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
-    new Uint8Array(memory.buffer).fill(1)
-    return memory
-  } catch {
-    return undefined
-  }
 }

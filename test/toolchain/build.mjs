@@ -21,6 +21,7 @@ export async function build() {
   rmSync(`${root}dist`, { recursive: true, force: true })
   mkdirSync(`${root}dist`)
   await buildEngine('assembly/index.ts', 'strict')
+  await buildEngine('assembly/index.ts', 'relaxed')
   await buildEngine('assembly/debug.ts', 'debug')
   await buildHost()
   buildTypes()

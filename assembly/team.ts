@@ -1,0 +1,82 @@
+/**
+ * The team: every worker is one rank, with its own instance of this module over the same memory, and runs the same step.
+ * A rank does its part of each loop; `barrier()` separates what one rank writes from what another reads.
+ *
+ *     word         writer                              meaning
+ *     RANKS        the host, between steps             ranks of the step that runs
+ *     ARRIVED      every rank, atomically              ranks that have reached the barrier
+ *     GENERATION   the last rank to arrive             counts barriers; the others wait for it to change
+ *     SLEEPING     every rank, atomically              ranks that may be in a wait: without any, nobody is notified
+ *     POISON       whoever sees a rank fail            the step is lost: ranks that wait give up with a trap
+ *
+ * Rows are dealt out: whatever is done to a row alone is done by the same rank, so that one step of it may follow the
+ * other without a barrier. Rows of weights, blocks and pages are split into spans.
+ */
+import { TEAM } from './addresses'
+import { rank } from './host'
+import { BARRIER, enter } from './profile'
+
+// One cache line each: a rank that spins must not slow down the one that writes.
+const RANKS: usize = TEAM
+const ARRIVED: usize = TEAM + 64
+const GENERATION: usize = TEAM + 128
+const SLEEPING: usize = TEAM + 192
+const POISON: usize = TEAM + 256
+
+/** Looks at the generation before a rank goes to sleep: some 20 µs, the time that waking up would take. */
+const SPINS: u32 = 10000
+/** Nanoseconds between two looks at the poison. */
+const PATIENCE: i64 = 20_000_000
+
+/** Ranks of this step. */
+export function ranks(): u32 {
+  return load<u32>(RANKS)
+}
+
+export function setRanks(count: u32): void {
+  store<u32>(RANKS, count)
+}
+
+/** Does this rank own the i-th row? */
+export function isMine(i: u32): bool {
+  return i % ranks() == rank
+}
+
+/** The first of n items that are this rank's, in whole units; `spanStart(n, unit, rank + 1)` is the end. */
+export function spanStart(n: u32, unit: u32, which: u32): u32 {
+  const units = (n + unit - 1) / unit
+  return min<u32>(n, ((((units as u64) * which) / ranks()) as u32) * unit)
+}
+
+/** Returns when all ranks have arrived, and what they wrote is visible to all. Traps if one of them failed. */
+export function barrier(): void {
+  const count = ranks()
+  if (count == 1) return
+  const part = enter(BARRIER)
+  const generation = atomic.load<u32>(GENERATION)
+  if (atomic.add<u32>(ARRIVED, 1) == count - 1) {
+    atomic.store<u32>(ARRIVED, 0)
+    atomic.add<u32>(GENERATION, 1)
+    if (atomic.load<u32>(SLEEPING)) atomic.notify(GENERATION, -1)
+  } else {
+    wait(generation)
+  }
+  enter(part)
+}
+
+function wait(generation: u32): void {
+  for (let i: u32 = 0; i < SPINS; i++) if (atomic.load<u32>(GENERATION) != generation) return
+  // Counted before the generation is looked at again, so that who changes it sees either a sleeper or none to wake.
+  atomic.add<u32>(SLEEPING, 1)
+  while (atomic.load<u32>(GENERATION) == generation) {
+    if (atomic.load<u32>(POISON)) unreachable()
+    atomic.wait<u32>(GENERATION, generation, PATIENCE)
+  }
+  atomic.sub<u32>(SLEEPING, 1)
+}
+
+/** Ends the step for all ranks: one of them failed or is gone. There is no way back. */
+export function poison(): void {
+  atomic.store<u32>(POISON, 1)
+  atomic.notify(GENERATION, -1)
+}

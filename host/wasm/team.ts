@@ -1,0 +1,97 @@
+/**
+ * The compute threads of one engine, seen from the host: starts a worker per rank, hands them requests, and turns
+ * whatever happens to one of them into an error.
+ */
+import { Worker } from 'node:worker_threads'
+import { errors } from '../errors.ts'
+import { type EngineExports, instantiate } from './instance.ts'
+import * as protocol from './protocol.ts'
+
+export class Team {
+  readonly size: number
+  private readonly control = protocol.createControl()
+  private readonly words = new Int32Array(this.control)
+  private readonly workers: Worker[]
+  private engine: EngineExports | undefined
+  /** Set once when a worker is gone or broken; every later request fails with it. */
+  private failure: Error | undefined
+  private readonly gone: Promise<never>
+
+  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, size: number) {
+    this.size = size
+    this.engine = instantiate(module, memory, 0)
+    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.mjs'
+    this.workers = Array.from({ length: size }, (_, rank) => {
+      const workerData: protocol.WorkerInput = { module, memory, control: this.control, rank }
+      return new Worker(new URL(file, import.meta.url), { workerData, name: `gta-edge ${rank}`, execArgv: [] })
+    })
+    this.gone = new Promise((_, reject) => {
+      for (const worker of this.workers) {
+        worker.once('error', (error) => reject(this.fail(errors.engineFailed(error.message, error))))
+        worker.once('exit', () => reject(this.fail(errors.engineFailed('a worker ended'))))
+      }
+    })
+    this.gone.catch(() => undefined)
+    this.unref()
+  }
+
+  /** An idle team does not keep the app alive; a running request does. */
+  private ref(): void {
+    for (const worker of this.workers) worker.ref()
+  }
+  private unref(): void {
+    for (const worker of this.workers) worker.unref()
+  }
+
+  /** Runs a command on the first `ranks` workers; resolves to what rank 0 returned. One at a time. */
+  async request(command: number, argument: number, ranks: number, second = 0): Promise<number> {
+    if (this.failure) throw this.failure
+    this.ref()
+    try {
+      const done = this.post(command, argument, ranks, second)
+      // The notification of the request before may come as late as this: only the count itself says that this one is done.
+      while (Atomics.load(this.words, protocol.DONE) === done) {
+        const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
+        if (wait.async) await Promise.race([wait.value, this.gone])
+        if (this.failure) throw this.failure
+      }
+      const status = Atomics.load(this.words, protocol.STATUS)
+      if (status === protocol.STATUS_FAILED) throw this.fail(errors.engineFailed(this.failureText()))
+      return status
+    } finally {
+      this.unref()
+    }
+  }
+
+  async close(): Promise<void> {
+    this.failure ??= errors.closed()
+    this.engine = undefined
+    await Promise.all(this.workers.map((worker) => worker.terminate()))
+  }
+
+  private post(command: number, argument: number, ranks: number, second: number): number {
+    const { words } = this
+    const done = Atomics.load(words, protocol.DONE)
+    this.engine?.setTeam(ranks)
+    Atomics.store(words, protocol.COMMAND, command)
+    Atomics.store(words, protocol.ARGUMENT, argument)
+    Atomics.store(words, protocol.ARGUMENT + 1, second)
+    for (let rank = 0; rank < ranks; rank++) Atomics.add(words, protocol.REQUEST + rank, 1)
+    for (let rank = 0; rank < ranks; rank++) Atomics.notify(words, protocol.REQUEST + rank)
+    return done
+  }
+
+  private failureText(): string {
+    const length = Atomics.load(this.words, protocol.TEXT_LENGTH)
+    return (
+      new TextDecoder().decode(new Uint8Array(this.control, protocol.TEXT * 4, length).slice()) || 'no reason given'
+    )
+  }
+
+  /** Ranks that wait for the one that failed must not wait for ever. */
+  private fail(error: Error): Error {
+    this.failure ??= error
+    this.engine?.abandon()
+    return this.failure
+  }
+}
