@@ -4,6 +4,7 @@
  */
 import { arena, layoutArena, logitsStride } from './arena'
 import { PAGE_TOKENS } from './cache'
+import { areWeightsNarrow } from './check'
 import { forward } from './forward'
 import { rank } from './host'
 import { writeConstants } from './kernels/exp'
@@ -61,6 +62,11 @@ export function sampled(): usize {
 export function logits(k: u32): usize {
   const a = arena()
   return a.logits + k * logitsStride(changetype<Plan>(a.plan))
+}
+
+/** May the loaded weights be executed? By all ranks, as `step`; 1: yes. */
+export function check(): u32 {
+  return areWeightsNarrow() ? 1 : 0
 }
 
 /** How many ranks run the next steps: 1 to maxRanks. Not while a step runs. */

@@ -78,7 +78,8 @@ export const TYPE_Q4: u32 = 3
 const HEADER: usize = offsetof<Plan>()
 const MATRIX: usize = offsetof<Matrix>()
 const VECTORS: usize = offsetof<Layer>()
-const MATRICES: usize = 7
+/** Matrices of a layer. */
+export const MATRICES: usize = 7
 
 /** Slot head that map `j` reads through view 0 (key), 1 (second key) or 2 (value). */
 export function viewHead(plan: Plan, view: u32, j: u32): u32 {
@@ -101,7 +102,7 @@ export function layerAt(plan: Plan, index: u32): Layer {
   return changetype<Layer>(matrices(plan) + 2 * MATRIX + index * (VECTORS + MATRICES * MATRIX))
 }
 
-function matrixOf(layer: Layer, index: usize): Matrix {
+export function matrixOf(layer: Layer, index: usize): Matrix {
   return changetype<Matrix>(changetype<usize>(layer) + VECTORS + index * MATRIX)
 }
 export function inMatrix(layer: Layer): Matrix {

@@ -90,7 +90,7 @@ export interface EngineOptions {
   maxLogits: number
   conversations: number
   /** Threads for steps of one row; default 1. */
-  threads?: number
+  threads?: number | undefined
   /** Threads for steps of more rows; default: as many. */
-  batchThreads?: number
+  batchThreads?: number | undefined
 }

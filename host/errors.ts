@@ -117,6 +117,11 @@ export const errors = {
       'NOT_FINITE',
       'logits must be finite, found NaN or infinity: the weights are broken, get the model again',
     ),
+  badWeights: () =>
+    new GtaError(
+      'BAD_FILE',
+      'q8 weights must be bytes below 128, found others: the file was not written by "gta convert" or is damaged, convert the model again',
+    ),
   engineFailed: (what: string, cause?: unknown) =>
     new GtaError(
       'ENGINE_FAILED',

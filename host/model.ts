@@ -2,6 +2,7 @@
  * A loaded model: the public face of the runtime. `load()` takes a packed .gta file or a Hugging Face directory, which
  * it converts in memory; `generate()` streams text.
  */
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import {
   type CacheType,
@@ -17,14 +18,16 @@ import { type ModelFiles, statModel } from './convert/checkpoint.ts'
 import { openCheckpoint } from './convert/convert.ts'
 import { packTensors } from './convert/pack.ts'
 import { openPacked } from './convert/packed.ts'
-import { type Engine, type EngineOptions, greedy, type Sampling } from './engine.ts'
-import { checkChoice, checkNames, checkTokens, errors } from './errors.ts'
+import { type Engine, type EngineOptions, greedy, type Sampling, type ThreadCounts } from './engine.ts'
+import { checkChoice, checkNames, checkTokens, errors, GtaError } from './errors.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
 import { checkFit } from './fit.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
-import { openWasmEngine } from './wasm/engine.ts'
+import { measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
+import { chooseBuild } from './wasm/builds.ts'
+import { MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
 
 export interface LoadOptions {
   /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
@@ -37,11 +40,25 @@ export interface LoadOptions {
   maxLogits?: number
   /** Rows of one step at most: prompts are read in slices of so many tokens. Default 64. */
   batch?: number
+  /** Threads of decode; default: what was measured to be fastest when the model was first loaded on this machine. */
+  threads?: number
+  /** Threads of prefill; default: as many as `threads` if those are given, else measured too. */
+  batchThreads?: number
   signal?: AbortSignal
   onProgress?: (progress: { done: number; total: number }) => void
 }
 
-const loadOptions = ['type', 'cache', 'context', 'maxLogits', 'batch', 'signal', 'onProgress']
+const loadOptions = [
+  'type',
+  'cache',
+  'context',
+  'maxLogits',
+  'batch',
+  'threads',
+  'batchThreads',
+  'signal',
+  'onProgress',
+]
 
 /** The context that is reserved when nobody asks for one: a model may allow far more than a board can hold. */
 const DEFAULT_CONTEXT = 4096
@@ -80,7 +97,7 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
     // The tokenizer first: it fails faster than the weights load.
     const { tokenizer, tokenizerConfig } = source.files
     const text = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
-    const engine = await openWasmEngine({ spec: model.spec, plan, options: engineOptions, load: source.load })
+    const engine = await openEngine(source, engineOptions)
     return new Model(name, source, engineOptions, engine, text)
   } finally {
     await source.close()
@@ -116,6 +133,36 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
   return { model, files, plan, unused: [], load, close: packed.close }
 }
 
+/** An engine with the threads that are asked for, remembered or measured. */
+async function openEngine({ model, plan, load }: Source, options: EngineOptions): Promise<Engine> {
+  const compiled = await chooseBuild()
+  const open = (threads: Partial<ThreadCounts>) =>
+    openWasmEngine({
+      spec: model.spec,
+      plan,
+      options: { ...options, threads: threads.decode, batchThreads: threads.prefill },
+      compiled,
+      load,
+    })
+  if (options.threads !== undefined) return open({ decode: options.threads, prefill: options.batchThreads })
+  const key = threadsKey(plan, compiled.build.name)
+  const remembered = await rememberedThreads(key)
+  if (remembered) return open({ decode: remembered.decode, prefill: options.batchThreads ?? remembered.prefill })
+  const most = availableParallelism()
+  const engine = await open({ decode: most, prefill: Math.max(most, options.batchThreads ?? 1) })
+  try {
+    const measured = await measureThreads(engine)
+    engine.threads = { decode: measured.decode, prefill: options.batchThreads ?? measured.prefill }
+    await rememberThreads(key, measured)
+    return engine
+  } catch (error) {
+    // Weights that give no finite logits say so when they are used.
+    if (error instanceof GtaError && error.code === 'NOT_FINITE') return engine
+    await engine.close()
+    throw error
+  }
+}
+
 function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): EngineOptions {
   const count = (name: string, value: number, max: number) => {
     if (!Number.isInteger(value) || value < 1 || value > max)
@@ -133,6 +180,9 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): Engine
     maxRows: Math.min(count('batch', options.batch ?? 64, 4096), context),
     maxLogits: count('maxLogits', options.maxLogits ?? 1, 4096),
     conversations: 1,
+    threads: options.threads === undefined ? undefined : count('threads (-t)', options.threads, MAX_THREADS),
+    batchThreads:
+      options.batchThreads === undefined ? undefined : count('batchThreads (-tb)', options.batchThreads, MAX_THREADS),
   }
 }
 

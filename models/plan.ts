@@ -12,7 +12,11 @@
  * compares the two. A change of either is a new PLAN_VERSION.
  *
  * Number formats (decision 002). f32: rows padded with zeros to 16 numbers. q8: one byte per weight, w + 64 with w in
- * −63..63, rows padded to 64 bytes, one f32 scale per row.
+ * −63..63, rows padded to 64 bytes, one f32 scale per row. q4: w + 8 with w in −8..7, in blocks of 8 rows × 32 columns,
+ * each followed by its 8 scales in bf16; embedding, output head and the matrices per map stay q8.
+ *
+ *     q4 block   ┃ columns 0..3 of 8 rows ┃ columns 4..7 ┃ … ┃ columns 28..31 ┃ scales of rows 0..7 ┃     144 bytes
+ *     16 bytes     byte 4·r + c: row r in the low nibble, row r + 4 in the high one; r, c in 0..3
  */
 import { type AttentionSpec, projectionWidths, queryDim, ropeDim, type View, viewHeads } from './attention.ts'
 import { invFreq } from './rope.ts'
@@ -21,7 +25,7 @@ import type { LayerSources, ModelDescription, ModelSpec, Source } from './spec.t
 /** Version of plan words, number formats and packed file together. A file of another version is refused. */
 export const PLAN_VERSION = 1
 
-export const weightTypes = ['f32', 'q8'] as const
+export const weightTypes = ['f32', 'q8', 'q4'] as const
 export type WeightType = (typeof weightTypes)[number]
 
 export const planHeader = [
@@ -106,7 +110,12 @@ export interface Plan {
 }
 
 const ALIGN = 64
-const matrixType: Record<WeightType, number> = { f32: 1, q8: 2 }
+const matrixType: Record<WeightType, number> = { f32: 1, q8: 2, q4: 3 }
+
+/** A block of q4 weights. */
+export const Q4_ROWS = 8
+export const Q4_COLS = 32
+export const Q4_BYTES = (Q4_ROWS * Q4_COLS) / 2 + Q4_ROWS * 2
 
 /** Lays out a model's weights in the order in which one step reads them. */
 export function planModel(model: ModelDescription, type: WeightType): Plan {
@@ -117,12 +126,14 @@ export function planModel(model: ModelDescription, type: WeightType): Plan {
   const file = new Layout()
   file.add('plan', 'U32', [roundUp(wordCount, ALIGN / 4)], { is: 'plan' })
   const freqs = file.add('inv_freq', 'F64', [roundUp(ropeDim(attention) / 2, ALIGN / 8)], { is: 'invFreq' })
-  const embed = file.matrix('embed', type, spec.vocabSize, spec.hiddenDim, sources.embed)
+  // What every token passes and what its row is gathered from keeps its eight bits.
+  const outer = type === 'q4' ? 'q8' : type
+  const embed = file.matrix('embed', outer, spec.vocabSize, spec.hiddenDim, sources.embed)
   const layers = Array.from({ length: spec.nLayers }, (_, index) =>
     layoutLayer(file, spec, type, index, sources.layer(index)),
   )
   const norm = file.vector('norm', spec.hiddenDim, sources.norm)
-  const head = spec.isTied ? embed : file.matrix('head', type, spec.vocabSize, spec.hiddenDim, sources.head)
+  const head = spec.isTied ? embed : file.matrix('head', outer, spec.vocabSize, spec.hiddenDim, sources.head)
 
   const words = new Uint32Array(roundUp(wordCount, ALIGN / 4))
   words.set([...headerWords(spec, freqs.offset, norm), ...headTables(attention), ...embed, ...head, ...layers.flat()])
@@ -198,6 +209,8 @@ function layoutLayer(file: Layout, spec: ModelSpec, type: WeightType, index: num
   const normed = Object.values(attention.slots).reduce((sum, { heads, dim, norm }) => sum + (norm ? heads * dim : 0), 0)
   const inDim = attention.encoder?.inDim ?? 0
   const encoderRows = attention.maps * (attention.key[0]?.dim ?? 0)
+  // Small, and the error of a value decoder goes into every head.
+  const perMap = type === 'q4' ? 'q8' : type
   // In the order of use, which is the order in the file.
   const fields: Record<string, number | number[]> = {
     attnNorm: file.vector(name('attn_norm'), hiddenDim, sources.attnNorm),
@@ -207,8 +220,8 @@ function layoutLayer(file: Layout, spec: ModelSpec, type: WeightType, index: num
     query: file.matrix(name('query'), type, queryWidth, q, sources.query),
     queryBias: file.vector(name('query_bias'), queryWidth, sources.queryBias),
     slotNorm: file.vector(name('slot_norm'), normed, sources.slotNorm),
-    encoder: file.matrix(name('encoder'), type, encoderRows, inDim, sources.encoder),
-    decoder: file.matrix(name('decoder'), type, outWidth, attention.value.dim, sources.decoder),
+    encoder: file.matrix(name('encoder'), perMap, encoderRows, inDim, sources.encoder),
+    decoder: file.matrix(name('decoder'), perMap, outWidth, attention.value.dim, sources.decoder),
     decoderBias: file.vector(name('decoder_bias'), outWidth, sources.decoderBias),
     out: file.matrix(name('out'), type, hiddenDim, outWidth, sources.out),
     outBias: file.vector(name('out_bias'), hiddenDim, sources.outBias),
@@ -247,6 +260,13 @@ class Layout {
       const data = this.add(name, 'F32', [rows, padded], { is: 'matrix', type, rows, cols, sources })
       return [matrixType.f32, rows, cols, padded * 4, data.offset, 0]
     }
+    if (type === 'q4') {
+      const stride = Math.ceil(cols / Q4_COLS) * Q4_BYTES
+      // Four rows of blocks are a multiple of 64 bytes.
+      const blocks = roundUp(Math.ceil(rows / Q4_ROWS), 4)
+      const data = this.add(name, 'U8', [blocks, stride], { is: 'matrix', type, rows, cols, sources })
+      return [matrixType.q4, rows, cols, stride, data.offset, 0]
+    }
     const stride = roundUp(cols, ALIGN)
     const content: PackedTensor['content'] = { is: 'matrix', type, rows, cols, sources }
     const data = this.add(name, 'U8', [rows, stride], content)
@@ -283,7 +303,7 @@ export function disassemble(plan: Plan): string[] {
   const matrix = (name: string) => {
     const [type, rows, cols, stride, data, scales] = take(planMatrix.length)
     if (type === 0) return `${name} –`
-    const typeName = type === matrixType.f32 ? 'f32' : 'q8'
+    const typeName = weightTypes.find((candidate) => matrixType[candidate] === type)
     return `${name} ${typeName} (${rows}, ${cols}) stride ${stride} at ${data} scales ${scales || '–'}`
   }
   const lines = planHeader.map((name) => field(name))

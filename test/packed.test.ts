@@ -174,7 +174,7 @@ test('a safetensors file that is not packed is refused', async () => {
 })
 
 test('an unknown weight type', async () => {
-  for (const type of ['q4', 'Q8', '', 'constructor', undefined]) {
+  for (const type of ['q5', 'Q8', '', 'constructor', undefined]) {
     const bytes = changed(({ metadata }) => {
       metadata.type = type
     })

@@ -1,6 +1,6 @@
 /** gta convert: a Hugging Face directory to one packed .gta file. */
 import { basename, resolve } from 'node:path'
-import { convert as convertModel, megabytes, weightTypes } from '../index.ts'
+import { type Conversion, convert as convertModel, megabytes, weightTypes } from '../index.ts'
 import { interruptSignal, printJson, warnUnused } from './open.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
@@ -8,11 +8,11 @@ import { Progress } from './progress.ts'
 export const convert: Command = {
   name: 'convert',
   summary: 'pack a Hugging Face directory into one .gta file',
-  usage: 'convert DIR [FILE.gta] [--type q8|f32]',
+  usage: 'convert DIR [FILE.gta] [--type q8|q4|f32]',
   options: {
     model: { type: 'string', short: 'm', value: 'DIR', help: 'the Hugging Face directory' },
     out: { type: 'string', value: 'FILE', help: 'the file to write (default: NAME-TYPE.gta here)' },
-    type: { type: 'string', value: 'f32|q8', help: 'weight type (default q8)' },
+    type: { type: 'string', value: weightTypes.join('|'), help: 'weight type (default q8)' },
     ...common,
   },
   run: execute,
@@ -36,5 +36,23 @@ async function execute(args: Arguments): Promise<void> {
   }).finally(() => progress.end())
   warnUnused(result.unused)
   if (args.flag('json')) printJson(result)
-  else process.stdout.write(`${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n`)
+  else
+    process.stdout.write(
+      `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
+    )
+}
+
+/** Per kind of tensor the one that lost most: a line each, the worst first. */
+function worstErrors(errors: Conversion['errors']): string {
+  const worst = new Map<string, Conversion['errors'][number]>()
+  for (const error of errors) {
+    const kind = error.tensor.replace(/^layers\.\d+\./, '')
+    if (error.relative >= (worst.get(kind)?.relative ?? 0)) worst.set(kind, error)
+  }
+  return [...worst.values()]
+    .sort((a, b) => b.relative - a.relative)
+    .map(
+      ({ tensor, type, relative }) => `  ${tensor}: ${type}, error ${(100 * relative).toFixed(2)} % of the weights\n`,
+    )
+    .join('')
 }

@@ -30,7 +30,11 @@ export const inspect: Command = {
       value: 'N',
       help: "context to count the cache for (default: the model's)",
     },
-    type: { type: 'string', value: 'f32|q8', help: 'weight type of the plan (default q8, or that of the file)' },
+    type: {
+      type: 'string',
+      value: weightTypes.join('|'),
+      help: 'weight type of the plan (default q8, or that of the file)',
+    },
     plan: { type: 'boolean', help: 'print the plan that the engine executes' },
     ...common,
   },

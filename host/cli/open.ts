@@ -21,6 +21,8 @@ export async function openModel(args: Arguments, signal: AbortSignal, options: L
       type: args.oneOf('type', weightTypes),
       cache: args.oneOf('cache', cacheTypes),
       context: args.whole('ctx-size', 1, { none: 0 }),
+      threads: args.whole('threads', 1),
+      batchThreads: args.whole('threads-batch', 1),
       signal,
       onProgress: progress.update,
       ...options,

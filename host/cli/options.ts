@@ -1,5 +1,6 @@
 /** Command lines: node:util parseArgs, with ranges checked and every unknown flag refused. */
 import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util'
+import { weightTypes } from '../index.ts'
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {
@@ -28,7 +29,11 @@ export const common: Options = {
 
 export const modelOptions: Options = {
   model: { type: 'string', short: 'm', value: 'MODEL', help: 'a .gta file or a Hugging Face directory' },
-  type: { type: 'string', value: 'f32|q8', help: 'weight type when a directory is converted in memory (default q8)' },
+  type: {
+    type: 'string',
+    value: weightTypes.join('|'),
+    help: 'weight type when a directory is converted in memory (default q8)',
+  },
   cache: {
     type: 'string',
     value: 'f32|int8',
@@ -40,6 +45,13 @@ export const modelOptions: Options = {
     value: 'N',
     help: "context in tokens (default: the model's, at most 4096)",
   },
+  threads: {
+    type: 'string',
+    short: 't',
+    value: 'N',
+    help: 'threads of decode (default: measured once and remembered)',
+  },
+  'threads-batch': { type: 'string', value: 'N', help: 'threads of prefill (default: as -t, else measured)' },
 }
 
 export const promptOptions: Options = {

@@ -30,6 +30,8 @@ export interface Conversion {
   parameters: number
   /** Tensors of the checkpoint that the model does not use. */
   unused: string[]
+  /** What quantisation did to each matrix: root mean square of its error over that of its weights. */
+  errors: { tensor: string; type: WeightType; relative: number }[]
 }
 
 /** Converts `directory` to the packed file `path`, complete or not at all. */
@@ -41,8 +43,11 @@ export async function convert(directory: string, path: string, options: ConvertO
   await checkTarget(directory, path)
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
-    const { bytes } = await writePacked(path, checkpoint, plan, options)
-    return { path, type, bytes, parameters: cost(checkpoint.model).parameters, unused: checkpoint.unused }
+    const found: Conversion['errors'] = []
+    const onError = (error: Conversion['errors'][number]) => found.push(error)
+    const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError })
+    const { parameters } = cost(checkpoint.model)
+    return { path, type, bytes, parameters, unused: checkpoint.unused, errors: found }
   } finally {
     await checkpoint.close()
   }

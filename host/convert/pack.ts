@@ -2,7 +2,7 @@
  * From a checkpoint to packed tensors, and the packed `.gta` file:
  *
  *     ┌ safetensors header, padded so that data starts at a multiple of 64
- *     │   __metadata__: format "gta-edge", version, type q8|f32, config, generation, tokenizer_config (JSON texts)
+ *     │   __metadata__: format "gta-edge", version, type q8|q4|f32, config, generation, tokenizer_config (JSON texts)
  *     ├ plan                       u32 words, models/plan.ts
  *     ├ inv_freq                   f64
  *     ├ embed, embed.scale, layers.0.attn_norm, layers.0.in, …    in the order in which a step reads them
@@ -14,10 +14,19 @@
 import { randomUUID } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { derivedBytes, type PackedTensor, PLAN_VERSION, type Plan, roundUp, type Source } from '../../models/index.ts'
+import {
+  derivedBytes,
+  type PackedTensor,
+  PLAN_VERSION,
+  type Plan,
+  Q4_ROWS,
+  roundUp,
+  type Source,
+  type WeightType,
+} from '../../models/index.ts'
 import { errors, GtaError } from '../errors.ts'
 import type { Checkpoint, ModelFiles } from './checkpoint.ts'
-import { quantizeRows } from './quantize.ts'
+import { QuantizationError, quantizeBlocks, quantizeRows } from './quantize.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
 
 export const FORMAT = 'gta-edge'
@@ -32,6 +41,8 @@ export type Sink = (offset: number, bytes: Uint8Array) => Promise<void> | void
 export interface PackOptions {
   /** Told after every tensor. */
   onProgress?: (progress: { done: number; total: number }) => void
+  /** Told what quantisation did to a matrix: root mean square of its error over that of its weights. */
+  onError?: (error: { tensor: string; type: WeightType; relative: number }) => void
   signal?: AbortSignal
 }
 
@@ -47,7 +58,7 @@ export async function packTensors(
     const derived = derivedBytes(plan, checkpoint.model.spec, tensor)
     if (derived) await sink(tensor.offset, derived)
     else if (tensor.content.is === 'vector') await packVector(checkpoint, tensor, tensor.content.sources, sink)
-    else if (tensor.content.is === 'matrix') await packMatrix(checkpoint, tensor, tensor.content, sink, options.signal)
+    else if (tensor.content.is === 'matrix') await packMatrix(checkpoint, tensor, tensor.content, sink, options)
     options.onProgress?.({ done: tensor.offset + tensor.bytes, total: plan.bytes })
   }
 }
@@ -72,24 +83,56 @@ async function packMatrix(
   target: PackedTensor,
   { type, rows, cols, sources, scales }: MatrixContent,
   sink: Sink,
-  signal: AbortSignal | undefined,
+  { signal, onError }: PackOptions,
 ): Promise<void> {
-  const stride = target.bytes / rows
+  const stride = type === 'q4' ? (target.shape[1] as number) : target.bytes / rows
+  const unit = type === 'q4' ? Q4_ROWS : 1
   const rowScales = new Float32Array(scales ? scales.bytes / 4 : 0)
+  const error = onError && type !== 'f32' ? new QuantizationError() : undefined
   let row = 0
-  for (const source of sources)
-    for await (const values of slices(checkpoint, source, cols)) {
-      signal?.throwIfAborted()
-      const count = values.length / cols
-      const bytes =
-        type === 'q8'
-          ? quantizeRows(values, cols, stride, rowScales.subarray(row, row + count))
+  for await (const values of inUnits(checkpoint, sources, cols, unit)) {
+    signal?.throwIfAborted()
+    const count = values.length / cols
+    const bytes =
+      type === 'q8'
+        ? quantizeRows(values, cols, stride, rowScales.subarray(row, row + count), error)
+        : type === 'q4'
+          ? quantizeBlocks(values, cols, stride, error)
           : padRows(values, cols, stride / 4)
-      await sink(target.offset + row * stride, bytes)
-      row += count
-    }
+    await sink(target.offset + (row / unit) * stride, bytes)
+    row += count
+  }
   if (row !== rows) throw new RangeError(`${target.name} has ${rows} rows, its sources ${row}`)
+  // Nothing is left as it was found: what lies behind the last block is part of the file.
+  const end = Math.ceil(rows / unit) * stride
+  if (end < target.bytes) await sink(target.offset + end, new Uint8Array(target.bytes - end))
   if (scales) await sink(scales.offset, new Uint8Array(rowScales.buffer))
+  if (error) onError?.({ tensor: target.name, type, relative: error.relative })
+}
+
+/** All sources one below the other, some rows at a time: whole units, but for the last rows. */
+async function* inUnits(
+  checkpoint: Checkpoint,
+  sources: Source[],
+  cols: number,
+  unit: number,
+): AsyncGenerator<Float32Array> {
+  let rest = new Float32Array()
+  for (const source of sources)
+    for await (const slice of slices(checkpoint, source, cols)) {
+      const values = rest.length === 0 ? slice : concat(rest, slice)
+      const whole = values.length - (values.length % (unit * cols))
+      if (whole > 0) yield values.subarray(0, whole)
+      rest = values.slice(whole)
+    }
+  if (rest.length > 0) yield rest
+}
+
+function concat(a: Float32Array, b: Float32Array): Float32Array {
+  const result = new Float32Array(a.length + b.length)
+  result.set(a)
+  result.set(b, a.length)
+  return result
 }
 
 /** A source as rows of `cols` packed numbers, some at a time. */

@@ -11,6 +11,11 @@ export interface Build {
   needs: string
 }
 
+export interface CompiledBuild {
+  build: Build
+  module: WebAssembly.Module
+}
+
 export const builds: readonly Build[] = [
   { name: 'relaxed-simd', file: 'engine-relaxed.wasm', needs: 'relaxed SIMD and shared memory' },
   { name: 'strict-simd', file: 'engine-strict.wasm', needs: 'SIMD and shared memory' },
@@ -28,7 +33,7 @@ export async function runsHere(build: Build): Promise<boolean> {
 }
 
 /** Compiles the best build that runs here, or the one that is asked for. */
-export async function chooseBuild(wanted?: Build): Promise<{ build: Build; module: WebAssembly.Module }> {
+export async function chooseBuild(wanted?: Build): Promise<CompiledBuild> {
   const candidates = wanted ? [wanted] : builds
   for (const build of candidates) {
     const bytes = new Uint8Array(await readFile(new URL(build.file, distUrl)))

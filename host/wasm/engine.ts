@@ -23,7 +23,7 @@ import {
   type ThreadCounts,
 } from '../engine.ts'
 import { checkTokens, errors } from '../errors.ts'
-import { type Build, chooseBuild } from './builds.ts'
+import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 import { PageTables } from './pages.ts'
 import * as protocol from './protocol.ts'
@@ -35,6 +35,8 @@ const WASM_PAGE = 65536
 /** A 32-bit engine cannot address more; the last page is left alone, so that an end address never wraps to 0. */
 export const MAX_MEMORY = 2 ** 32 - WASM_PAGE
 const ROW_WORDS = 12
+/** Threads that one engine may have. */
+export const MAX_THREADS = protocol.MAX_RANKS
 
 /** Workers that an engine starts: enough for either kind of step. */
 function maxThreads({ threads = 1, batchThreads = threads }: EngineOptions): number {
@@ -146,15 +148,32 @@ export interface WasmEngineInput {
   options: EngineOptions
   /** Default: the best that runs here. */
   build?: Build
+  /** A build that is compiled already. */
+  compiled?: CompiledBuild
   /** Fills the engine's memory with the packed tensors of the plan. */
   load(target: Uint8Array): Promise<void>
 }
 
-export async function openWasmEngine({ spec, plan, options, build: wanted, load }: WasmEngineInput): Promise<Engine> {
-  const { build, module } = await chooseBuild(wanted)
+export async function openWasmEngine({
+  spec,
+  plan,
+  options,
+  build: wanted,
+  compiled,
+  load,
+}: WasmEngineInput): Promise<Engine> {
+  const { build, module } = compiled ?? (await chooseBuild(wanted))
   const engineMemory = layoutMemory(module, plan, options)
-  await load(weightsOf(engineMemory, plan))
-  return new WasmEngine(build, module, engineMemory, spec, plan, options)
+  // The threads start while the weights are read.
+  const engine = new WasmEngine(build, module, engineMemory, spec, plan, options)
+  try {
+    await load(weightsOf(engineMemory, plan))
+    await engine.checkWeights()
+    return engine
+  } catch (error) {
+    await engine.close()
+    throw error
+  }
 }
 
 /** Read for the bandwidth: weights if there are so many, else memory of its own; less would sit in a cache. */
@@ -278,6 +297,12 @@ class WasmEngine implements Engine {
         await team.close()
       }
     })
+  }
+
+  /** Refuses weights that no conversion wrote. */
+  async checkWeights(): Promise<void> {
+    const isGood = await this.alone(() => this.team.request(protocol.CHECK, 0, this.maxThreads))
+    if (!isGood) throw errors.badWeights()
   }
 
   profile(isOn: boolean): void {

@@ -24,6 +24,7 @@ export interface EngineExports extends Record<string, unknown> {
   sampled(): number
   logits(k: number): number
   setTeam(count: number): void
+  check(): number
   step(count: number): number
   abandon(): void
   profile(isOn: number): void

@@ -26,6 +26,7 @@ export const TEXT_BYTES = 2048
 
 export const STEP = 1
 export const PROBE = 2
+export const CHECK = 3
 
 /** 0 or more: what the engine's step or the probe returned. */
 export const STATUS_NOT_FINITE = 1

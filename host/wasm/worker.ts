@@ -6,6 +6,7 @@ import { workerData } from 'node:worker_threads'
 import { instantiate } from './instance.ts'
 import {
   ARGUMENT,
+  CHECK,
   COMMAND,
   DONE,
   FAILED,
@@ -46,6 +47,7 @@ function execute(command: number): number {
   try {
     if (command === STEP) return engine.step(Atomics.load(words, ARGUMENT))
     if (command === PROBE) return measure()
+    if (command === CHECK) return engine.check()
     throw new Error(`unknown command ${command}`)
   } catch (error) {
     if (Atomics.compareExchange(words, FAILED, 0, rank + 1) === 0) {

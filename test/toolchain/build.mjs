@@ -23,6 +23,7 @@ export async function build() {
   await buildEngine('assembly/index.ts', 'strict')
   await buildEngine('assembly/index.ts', 'relaxed')
   await buildEngine('assembly/debug.ts', 'debug')
+  await buildEngine('assembly/debug.ts', 'debug-relaxed')
   await buildHost()
   buildTypes()
   writeFileSync(stamp, fingerprint)

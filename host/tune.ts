@@ -1,0 +1,104 @@
+/**
+ * How many threads: two may read memory faster than four, and a small model is done before all have met, so it is
+ * measured, at the first load of a model on a machine, in well under a second, and remembered. Results do not depend on it.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { availableParallelism, cpus, homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Plan } from '../models/index.ts'
+import { type Engine, greedy, type ThreadCounts } from './engine.ts'
+
+/** Milliseconds that the search for one count may take; on a slow board a single step of a large model takes longer. */
+const BUDGET = 300
+/** More threads must be worth it: they are taken from whatever else the board does. */
+const WORTH = 1.03
+/** Models remembered per machine. */
+const MOST_ENTRIES = 100
+/** Rows of a step that stands for prefill. */
+const PREFILL_ROWS = 16
+
+/** Where counts are remembered; deleting the file makes the engine measure again. */
+export function threadsFile(): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'gta-edge', 'threads.json')
+}
+
+/** What the counts depend on: the processor, the model's shape and weight type, and the build. */
+export function threadsKey(plan: Plan, build: string): string {
+  const machine = `${cpus()[0]?.model ?? ''} ${availableParallelism()}`
+  return createHash('sha256').update(`${machine} ${build} `).update(plan.words).digest('hex').slice(0, 16)
+}
+
+/** Undefined if nothing usable is remembered: then it is measured. */
+export async function rememberedThreads(key: string): Promise<ThreadCounts | undefined> {
+  const found = (await readEntries())[key]
+  const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= availableParallelism()
+  return found && isCount(found.decode) && isCount(found.prefill) ? found : undefined
+}
+
+/** Best effort: a home directory that cannot be written costs a second per load, nothing more. */
+export async function rememberThreads(key: string, { decode, prefill }: ThreadCounts): Promise<void> {
+  const file = threadsFile()
+  const temporary = `${file}.${randomUUID().slice(0, 8)}`
+  try {
+    const others = Object.entries(await readEntries()).filter(([name]) => name !== key)
+    const entries = Object.fromEntries([...others.slice(1 - MOST_ENTRIES), [key, { decode, prefill }]])
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(temporary, `${JSON.stringify(entries, undefined, 2)}\n`)
+    await rename(temporary, file)
+  } catch {
+    await rm(temporary, { force: true }).catch(() => undefined)
+  }
+}
+
+async function readEntries(): Promise<Record<string, ThreadCounts>> {
+  try {
+    const entries = JSON.parse(await readFile(threadsFile(), 'utf8'))
+    return typeof entries === 'object' && entries !== null && !Array.isArray(entries) ? entries : {}
+  } catch {
+    return {}
+  }
+}
+
+/** Measures both counts; the engine must be idle and its first conversation empty. */
+export async function measureThreads(engine: Engine): Promise<ThreadCounts> {
+  const rows = Math.min(PREFILL_ROWS, engine.maxRows)
+  const decode = await best(engine, 1)
+  const prefill = rows > 1 ? await best(engine, rows) : decode
+  return { decode, prefill }
+}
+
+/** All threads first, which is most often right, then fewer while there is time. */
+async function best(engine: Engine, rows: number): Promise<number> {
+  const end = performance.now() + BUDGET
+  let winner = engine.maxThreads
+  let least = Number.POSITIVE_INFINITY
+  for (let count = engine.maxThreads; count >= 1; count--) {
+    engine.threads = { decode: count, prefill: count }
+    const time = await fastest(engine, rows)
+    if (time < least * WORTH) winner = count
+    least = Math.min(least, time)
+    if (performance.now() > end) break
+  }
+  return winner
+}
+
+/** Milliseconds of the fastest of a few steps: the first ones wake threads, and a neighbour may be busy. */
+async function fastest(engine: Engine, rows: number): Promise<number> {
+  let least = Number.POSITIVE_INFINITY
+  const end = performance.now() + BUDGET / 8
+  for (let i = 0; i < 2 || (i < 20 && performance.now() < end); i++) {
+    const start = performance.now()
+    await engine.step(
+      Array.from({ length: rows }, (_, position) => ({
+        conversation: 0,
+        position,
+        token: 0,
+        ...(position === rows - 1 ? { sampling: greedy } : {}),
+      })),
+    )
+    least = Math.min(least, performance.now() - start)
+  }
+  engine.rewind(0, 0)
+  return least
+}
