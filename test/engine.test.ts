@@ -13,11 +13,12 @@ test('a notification that comes late, or for nothing, does not end a step', asyn
   const { words } = (engine as unknown as { team: { words: Int32Array } }).team
   const rows = ids.map((token, position) => ({ conversation: 0, position, token }))
   engine.rewind(0, 0)
+  const before = Atomics.load(words, protocol.DONE)
   const step = engine.step(rows.map((row, i) => (i === 39 ? { ...row, sampling: greedy } : row)))
   // What the worker still does after a request that the host has seen to be done.
   Atomics.notify(words, protocol.DONE)
   await step
-  assert.is(Atomics.load(words, protocol.DONE), 2, 'the step is done when its promise resolves')
+  assert.is(Atomics.load(words, protocol.DONE), before + 1, 'the step is done when its promise resolves')
   assert.equal(engine.logits(0).slice(), expected)
   await model.close()
 })

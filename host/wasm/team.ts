@@ -40,6 +40,8 @@ export class Team {
     for (const worker of this.workers) worker.ref()
   }
   private unref(): void {
+    // Workers that are being ended hold the app until they are.
+    if (this.failure) return
     for (const worker of this.workers) worker.unref()
   }
 
@@ -66,7 +68,7 @@ export class Team {
   async close(): Promise<void> {
     this.failure ??= errors.closed()
     this.engine = undefined
-    await Promise.all(this.workers.map((worker) => worker.terminate()))
+    await this.end()
   }
 
   private post(command: number, argument: number, ranks: number, second: number): number {
@@ -92,6 +94,11 @@ export class Team {
   private fail(error: Error): Error {
     this.failure ??= error
     this.engine?.abandon()
+    this.end()
     return this.failure
+  }
+
+  private async end(): Promise<void> {
+    await Promise.all(this.workers.map((worker) => worker.terminate()))
   }
 }
