@@ -7,6 +7,7 @@ import { PAGE_TOKENS } from './cache'
 import { areWeightsNarrow } from './check'
 import { forward } from './forward'
 import { rank } from './host'
+import { writePatterns } from './kernels/dot'
 import { writeConstants } from './kernels/exp'
 import { PLAN_VERSION, Plan } from './plan'
 import { ACCOUNT_BYTES, sums } from './profile'
@@ -39,6 +40,7 @@ export function layout(
   maxRanks: u32,
 ): f64 {
   writeConstants()
+  writePatterns()
   setRanks(1)
   return layoutArena(plan, start, maxRows, maxLogits, pages, conversations, tablePages, isCacheInt8, maxRanks)
 }
