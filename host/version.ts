@@ -7,4 +7,4 @@ declare const GTA_COMMIT: string | undefined
 export const version = typeof GTA_VERSION === 'string' ? GTA_VERSION : undefined
 
 /** Commit of the sources, with "-dirty" behind it if they were changed since; undefined without git. */
-export const commit = typeof GTA_COMMIT === 'string' ? GTA_COMMIT : undefined
+export const commit = (typeof GTA_COMMIT === 'string' && GTA_COMMIT) || undefined
