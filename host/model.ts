@@ -135,7 +135,10 @@ export async function openSource(path: string, options: LoadOptions): Promise<So
 }
 
 /** An engine with the threads that are asked for, remembered or measured. */
-async function openEngine({ model, plan, load }: Source, options: EngineOptions): Promise<Engine> {
+export async function openEngine(
+  { model, plan, load }: Pick<Source, 'model' | 'plan' | 'load'>,
+  options: EngineOptions,
+): Promise<Engine> {
   const compiled = await chooseBuild()
   const open = (threads: Partial<ThreadCounts>) =>
     openWasmEngine({

@@ -4,10 +4,11 @@
  * where the time went, and a hash of what was computed, which must be one and the same in all repetitions and with any
  * number of threads: a fast wrong answer is no result.
  */
+import { totalmem } from 'node:os'
 import type { Engine, EngineOptions } from '../engine.ts'
 import { checkFit } from '../fit.ts'
+import { openEngine } from '../model.ts'
 import { readSensors } from '../sensors.ts'
-import { openWasmEngine } from '../wasm/engine.ts'
 import {
   type Bandwidth,
   type BenchInfo,
@@ -73,14 +74,9 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
 async function open(settings: BenchSettings, context: number) {
   const subject = await openSubject(settings, context)
   try {
-    const { model, plan, load } = subject
     const engineOptions = engineOptionsFor(settings, subject, context)
-    checkFit(model.spec, plan, engineOptions)
-    return {
-      subject,
-      engineOptions,
-      engine: await openWasmEngine({ spec: model.spec, plan, options: engineOptions, load }),
-    }
+    checkFit(subject.model.spec, subject.plan, engineOptions, totalmem(), 'use smaller -p, -n, -d, -np or -b')
+    return { subject, engineOptions, engine: await openEngine(subject, engineOptions) }
   } finally {
     await subject.close()
   }

@@ -53,7 +53,12 @@ export const modelOptions: Options = {
     value: 'N',
     help: 'threads of decode (default: measured once and remembered)',
   },
-  'threads-batch': { type: 'string', value: 'N', help: 'threads of prefill (default: as -t, else measured)' },
+  'threads-batch': {
+    type: 'string',
+    alias: 'tb',
+    value: 'N',
+    help: 'threads of prefill (default: as -t, else measured)',
+  },
 }
 
 export const promptOptions: Options = {
@@ -199,11 +204,9 @@ function joinNegatives(args: string[]): string[] {
 
 export function help(command: Command): string {
   const rows = Object.entries(command.options).map(([name, option]) => {
-    const short = option.alias ?? option.short
-    return [
-      `  ${short === undefined ? '' : `-${short}, `}`.padEnd(6) + `--${name}${option.value ? ` ${option.value}` : ''}`,
-      option.help,
-    ] as const
+    const letters = option.alias ?? option.short
+    const short = letters === undefined ? '' : `-${letters},`
+    return [`  ${short.padEnd(3)} --${name}${option.value ? ` ${option.value}` : ''}`, option.help] as const
   })
   const width = Math.max(...rows.map(([left]) => left.length)) + 2
   return [
