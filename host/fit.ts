@@ -17,13 +17,20 @@ import { estimateMemory, MAX_MEMORY, pageMemory } from './wasm/engine.ts'
 /** What the system, Node and its heap take of a board's memory; an estimate, on the careful side. */
 const SYSTEM_BYTES = 400e6
 
-/** Refuses what cannot fit the engine's address space or this machine. */
-export function checkFit(spec: ModelSpec, plan: Plan, options: EngineOptions, machineBytes = totalmem()): void {
+/** Refuses what cannot fit the engine's address space or this machine; `shorter` tells how to ask for a smaller cache. */
+export function checkFit(
+  spec: ModelSpec,
+  plan: Plan,
+  options: EngineOptions,
+  machineBytes = totalmem(),
+  shorter = 'use a smaller -c',
+): void {
+  const { cache, context, conversations } = options
   const needed = estimateMemory(spec, plan, options)
-  const kv = cacheBytes(spec, options.cache, options.context)
-  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${options.cache} cache for ${options.context} tokens ${megabytes(kv.elements + kv.scales)})`
-  const advice =
-    plan.type === 'f32' ? 'use --type q8' : options.cache === 'f32' ? 'use --cache int8' : 'use a smaller -c'
+  const kv = cacheBytes(spec, cache, context * conversations)
+  const tokens = conversations > 1 ? `${conversations} × ${context} tokens` : `${context} tokens`
+  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(kv.elements + kv.scales)})`
+  const advice = plan.type === 'f32' ? 'use --type q8' : cache === 'f32' ? 'use --cache int8' : shorter
   if (needed > MAX_MEMORY)
     throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)
   if (needed > machineBytes)

@@ -8,6 +8,10 @@ export {
   type WeightType,
   weightTypes,
 } from '../models/index.ts'
+export { bench } from './bench/bench.ts'
+export type { BenchEnvironment, BenchInfo, BenchReport, BenchResult } from './bench/report.ts'
+export type { Spread } from './bench/runner.ts'
+export { type BenchOptions, type BenchProgress, benchDefaults } from './bench/settings.ts'
 export { type Conversion, type ConvertOptions, convert, describeModel, type ModelFacts } from './convert/convert.ts'
 export { type Diagnosis, diagnose } from './diagnose.ts'
 export { type Engine, greedy, type Row, type Sampling } from './engine.ts'
@@ -17,4 +21,6 @@ export { largestContext } from './fit.ts'
 export type { Finish, GenerateOptions, Generation } from './generate.ts'
 export { checkModelPath, defaultModel, type LoadOptions, load, type Model, type Prompt } from './model.ts'
 export { defaultSampling } from './sampling.ts'
+export type { Sensors } from './sensors.ts'
 export { TextStream, Tokenizer } from './tokenizer/tokenizer.ts'
+export { commit, version } from './version.ts'

@@ -73,7 +73,8 @@ function isIds(value: unknown): value is ArrayLike<number> {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))
 }
 
-interface Source {
+/** A model whose weights are still to be loaded. */
+export interface Source {
   model: ModelDescription
   files: ModelFiles
   plan: Plan
@@ -109,7 +110,7 @@ export async function checkModelPath(path: string | undefined): Promise<void> {
   if (path !== undefined) await statModel(path)
 }
 
-async function openSource(path: string, options: LoadOptions): Promise<Source> {
+export async function openSource(path: string, options: LoadOptions): Promise<Source> {
   const { type, signal, onProgress } = options
   if ((await statModel(path)).isDirectory()) {
     const { checkpoint, plan } = await openCheckpoint(path, type ?? 'q8')
@@ -134,7 +135,10 @@ async function openSource(path: string, options: LoadOptions): Promise<Source> {
 }
 
 /** An engine with the threads that are asked for, remembered or measured. */
-async function openEngine({ model, plan, load }: Source, options: EngineOptions): Promise<Engine> {
+export async function openEngine(
+  { model, plan, load }: Pick<Source, 'model' | 'plan' | 'load'>,
+  options: EngineOptions,
+): Promise<Engine> {
   const compiled = await chooseBuild()
   const open = (threads: Partial<ThreadCounts>) =>
     openWasmEngine({

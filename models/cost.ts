@@ -76,3 +76,10 @@ export function weightBytesPerToken(plan: Plan, spec: ModelSpec): number {
   const skipped = spec.isTied ? 0 : embedding.reduce((sum, { bytes }) => sum + bytes, 0)
   return plan.bytes - skipped
 }
+
+/** Bytes of the output head, which only rows with logits read; part of `weightBytesPerToken`. */
+export function headBytes(plan: Plan, spec: ModelSpec): number {
+  const name = spec.isTied ? 'embed' : 'head'
+  const head = plan.tensors.filter((tensor) => tensor.name === name || tensor.name === `${name}.scale`)
+  return head.reduce((sum, { bytes }) => sum + bytes, 0)
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The command `gta`. Exit codes: 0 good, 1 failed, 2 wrong usage. */
-import { GtaError, ModelError } from '../index.ts'
+import { GtaError, ModelError, version } from '../index.ts'
+import { bench } from './bench.ts'
 import { convert } from './convert.ts'
 import { doctor } from './doctor.ts'
 import { evaluate } from './eval.ts'
@@ -10,9 +11,7 @@ import { exitCodes, Interrupted, say } from './open.ts'
 import { Arguments, type Command, help, UsageError } from './options.ts'
 import { run } from './run.ts'
 
-declare const GTA_VERSION: string
-
-const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, doctor]
+const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, bench, doctor]
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -25,7 +24,7 @@ process.exitCode = await main(process.argv.slice(2))
 
 async function main([name, ...rest]: string[]): Promise<number> {
   try {
-    if (name === '--version') process.stdout.write(`${GTA_VERSION}\n`)
+    if (name === '--version') process.stdout.write(`${version}\n`)
     else if (name === undefined || name === '--help' || name === '-h' || name === 'help')
       process.stdout.write(overview())
     else {

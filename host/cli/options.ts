@@ -10,6 +10,8 @@ export class UsageError extends Error {
 export interface Option extends ParseArgsOptionDescriptor {
   /** What stands for the value in help. */
   value?: string
+  /** Several letters behind one dash, as llama.cpp has them: 'np' for -np. */
+  alias?: string
   help: string
 }
 export type Options = Record<string, Option>
@@ -51,7 +53,12 @@ export const modelOptions: Options = {
     value: 'N',
     help: 'threads of decode (default: measured once and remembered)',
   },
-  'threads-batch': { type: 'string', value: 'N', help: 'threads of prefill (default: as -t, else measured)' },
+  'threads-batch': {
+    type: 'string',
+    alias: 'tb',
+    value: 'N',
+    help: 'threads of prefill (default: as -t, else measured)',
+  },
 }
 
 export const promptOptions: Options = {
@@ -67,7 +74,12 @@ export class Arguments {
 
   constructor(args: string[], options: Options) {
     try {
-      const parsed = parseArgs({ args: joinNegatives(args), options, allowPositionals: true, strict: true })
+      const parsed = parseArgs({
+        args: joinNegatives(expandAliases(args, options)),
+        options,
+        allowPositionals: true,
+        strict: true,
+      })
       this.values = parsed.values
       this.positionals = parsed.positionals
     } catch (error) {
@@ -107,6 +119,23 @@ export class Arguments {
     if (value !== undefined && (!Number.isInteger(value) || value < min || value > max))
       throw new UsageError(`--${name} must be a whole number from ${min} to ${max}, found "${this.text(name)}"`)
     return value
+  }
+
+  /** Whole numbers with commas between, from all times that the flag is given; each may come once. */
+  list(name: string, min: number, max: number): number[] | undefined {
+    const texts = this.texts(name)
+    if (texts.length === 0) return undefined
+    const found: number[] = []
+    for (const part of texts.flatMap((text) => text.split(','))) {
+      const value = /^\s*\d+\s*$/.test(part) ? Number(part) : Number.NaN
+      if (!(value >= min && value <= max))
+        throw new UsageError(
+          `--${name} must be whole numbers from ${min} to ${max} with commas between, found "${texts.join(',')}"`,
+        )
+      if (found.includes(value)) throw new UsageError(`--${name} must name ${value} once, found "${texts.join(',')}"`)
+      found.push(value)
+    }
+    return found
   }
 
   oneOf<T extends string>(name: string, choices: readonly T[]): T | undefined {
@@ -150,6 +179,17 @@ export class Arguments {
   }
 }
 
+/** `-np 8` and `-np=8` become `--parallel 8` and `--parallel=8`: parseArgs would read `-n p`. */
+function expandAliases(args: string[], options: Options): string[] {
+  const names = new Map(Object.entries(options).map(([name, { alias }]) => [`-${alias}`, `--${name}`]))
+  const end = args.includes('--') ? args.indexOf('--') : args.length
+  return args.map((arg, i) => {
+    const [flag = '', ...rest] = arg.split('=')
+    const name = i < end ? names.get(flag) : undefined
+    return name === undefined ? arg : [name, ...rest].join('=')
+  })
+}
+
 /** `-n -1` is a number, not a flag: parseArgs wants `-n=-1` said as one word. */
 function joinNegatives(args: string[]): string[] {
   const joined: string[] = []
@@ -164,8 +204,9 @@ function joinNegatives(args: string[]): string[] {
 
 export function help(command: Command): string {
   const rows = Object.entries(command.options).map(([name, option]) => {
-    const short = option.short ? `-${option.short}, ` : '    '
-    return [`  ${short}--${name}${option.value ? ` ${option.value}` : ''}`, option.help] as const
+    const letters = option.alias ?? option.short
+    const short = letters === undefined ? '' : `-${letters},`
+    return [`  ${short.padEnd(3)} --${name}${option.value ? ` ${option.value}` : ''}`, option.help] as const
   })
   const width = Math.max(...rows.map(([left]) => left.length)) + 2
   return [

@@ -1,6 +1,6 @@
 /**
  * Builds dist/: the engine with asc, the host with esbuild, type declarations with tsc. Does nothing when no source has
- * changed since the last build.
+ * changed since the last build; a new commit of the same sources is only written into the host's modules.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -9,27 +9,44 @@ import { fileURLToPath } from 'node:url'
 import { install, root } from './install.mjs'
 
 const stamp = `${root}dist/.built-from`
+/** What the build is made from. */
+const folders = ['assembly', 'host', 'models', 'test/toolchain']
+const files = ['package.json', 'asconfig.json', 'tsconfig.json']
 
 export async function build() {
   install()
-  const fingerprint = hashSources(
-    ['assembly', 'host', 'models', 'test/toolchain'],
-    ['package.json', 'asconfig.json', 'tsconfig.json'],
-  )
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint) return
+  const fingerprint = hashSources()
+  const commit = commitOfSources()
+  const built = existsSync(stamp) ? readFileSync(stamp, 'utf8').split(' ') : []
+  if (built[0] === fingerprint && built[1] === commit) return
   console.error('building …')
+  if (built[0] === fingerprint) {
+    for (const name of readdirSync(`${root}dist`)) if (name.endsWith('.mjs')) rmSync(`${root}dist/${name}`)
+    await buildHost(commit)
+    writeFileSync(stamp, `${fingerprint} ${commit}`)
+    return
+  }
   rmSync(`${root}dist`, { recursive: true, force: true })
   mkdirSync(`${root}dist`)
   await buildEngine('assembly/index.ts', 'strict')
   await buildEngine('assembly/index.ts', 'relaxed')
   await buildEngine('assembly/debug.ts', 'debug')
   await buildEngine('assembly/debug.ts', 'debug-relaxed')
-  await buildHost()
+  await buildHost(commit)
   buildTypes()
-  writeFileSync(stamp, fingerprint)
+  writeFileSync(stamp, `${fingerprint} ${commit}`)
 }
 
-function hashSources(folders, files) {
+/** The short hash of the commit, "-dirty" behind it if the sources differ from it; empty where this is no clone. */
+function commitOfSources() {
+  const git = (...args) => spawnSync('git', args, { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+  // Sources that only lie inside some other repository have no commit of their own.
+  const [prefix, commit] = git('rev-parse', '--show-prefix', '--short', 'HEAD').stdout?.split('\n') ?? []
+  if (prefix !== '' || !commit) return ''
+  return commit + (git('status', '--porcelain', '--', ...folders, ...files).stdout ? '-dirty' : '')
+}
+
+function hashSources() {
   const hash = createHash('sha256')
   const inside = folders.flatMap((folder) =>
     readdirSync(`${root}${folder}`, { recursive: true })
@@ -50,7 +67,7 @@ async function buildEngine(entry, target) {
 }
 
 /** The command, the library, the models and the worker as four modules that share their chunks. */
-async function buildHost() {
+async function buildHost(commit) {
   const { build } = await import('esbuild')
   const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
   await build({
@@ -69,7 +86,7 @@ async function buildHost() {
     platform: 'node',
     target: 'node20',
     external: Object.keys(manifest.dependencies),
-    define: { GTA_VERSION: JSON.stringify(manifest.version) },
+    define: { GTA_VERSION: JSON.stringify(manifest.version), GTA_COMMIT: JSON.stringify(commit) },
     legalComments: 'inline',
     logLevel: 'warning',
   })

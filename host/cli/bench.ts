@@ -1,0 +1,134 @@
+/** gta bench: how fast prompts are read and text is generated, with what it takes to believe the figures. */
+import {
+  type BenchInfo,
+  type BenchProgress,
+  benchDefaults,
+  bench as benchModel,
+  cacheTypes,
+  megabytes,
+  weightTypes,
+} from '../index.ts'
+import { formats, plural } from './bench-output.ts'
+import { interruptSignal, say } from './open.ts'
+import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+import { Progress } from './progress.ts'
+
+const { model, type, cache } = modelOptions as Required<Options>
+const list = (short: string, value: string, help: string) =>
+  ({ type: 'string', multiple: true, short, value, help }) as const
+
+export const bench: Command = {
+  name: 'bench',
+  summary: 'speed of reading prompts and of generating, with any config and without its weights too',
+  usage: 'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [-o md|csv|json|jsonl]',
+  options: {
+    model: model as Options[string],
+    config: {
+      type: 'string',
+      value: 'FILE',
+      help: 'time this config.json (or the config of a model) with synthetic weights',
+    },
+    type: { ...type, help: 'weight type of synthetic weights, or of a directory (default q8)' } as Options[string],
+    cache: cache as Options[string],
+    'n-prompt': list('p', '128,512', `tokens of the prompts to read; 0: none (default ${benchDefaults.prompt})`),
+    'n-gen': list('n', '64', `tokens to generate; 0: none (default ${benchDefaults.predict})`),
+    'n-depth': list('d', '0,1536', `positions in the cache before them (default ${benchDefaults.depth})`),
+    parallel: {
+      type: 'string',
+      multiple: true,
+      alias: 'np',
+      value: '1,8',
+      help: `conversations that generate together (default ${benchDefaults.conversations})`,
+    },
+    threads: list('t', '1,2', 'threads for steps of one token (default: what the engine chooses)'),
+    'threads-batch': {
+      type: 'string',
+      multiple: true,
+      alias: 'tb',
+      value: '2',
+      help: 'threads for prompts and for several conversations (default: as -t)',
+    },
+    'batch-size': {
+      type: 'string',
+      short: 'b',
+      value: 'N',
+      help: `tokens of a prompt read in one step (default ${benchDefaults.batch})`,
+    },
+    repetitions: {
+      type: 'string',
+      short: 'r',
+      value: 'N',
+      help: `repetitions of each test (default ${benchDefaults.repetitions})`,
+    },
+    output: { type: 'string', short: 'o', value: Object.keys(formats).join('|'), help: 'what to print (default md)' },
+    ...common,
+    json: { type: 'boolean', help: 'as -o json: one JSON document on stdout' },
+  },
+  run: execute,
+}
+
+const MAX_TOKENS = 2 ** 28
+
+async function execute(args: Arguments): Promise<void> {
+  args.expectPositionals(1)
+  const [path, config] = [args.modelPath(), args.text('config')]
+  if (path !== undefined && config !== undefined)
+    throw new UsageError(`one of a model and --config must be given, found "${path}" and "${config}"`)
+  const output = args.oneOf('output', Object.keys(formats)) ?? (args.flag('json') ? 'json' : 'md')
+  if (args.flag('json') && output !== 'json')
+    throw new UsageError(`one output must be given, found --json and -o ${output}`)
+  const format = formats[output as keyof typeof formats]
+  const write = (text: string) => process.stdout.write(text)
+  const progress = new Phases()
+  let info: BenchInfo | undefined
+  const report = await benchModel({
+    model: path,
+    config,
+    type: args.oneOf('type', weightTypes),
+    cache: args.oneOf('cache', cacheTypes),
+    prompt: args.list('n-prompt', 0, MAX_TOKENS),
+    predict: args.list('n-gen', 0, MAX_TOKENS),
+    depth: args.list('n-depth', 0, MAX_TOKENS),
+    conversations: args.list('parallel', 1, 1024),
+    threads: args.list('threads', 1, 64),
+    batchThreads: args.list('threads-batch', 1, 64),
+    batch: args.whole('batch-size', 1, { max: 4096 }),
+    repetitions: args.whole('repetitions', 1, { max: 1000 }),
+    signal: interruptSignal(),
+    onOpen: (opened) => {
+      progress.end()
+      info = opened
+      write(format.begin(opened))
+    },
+    onResult: (result) => {
+      progress.end()
+      write(format.row(result, info as BenchInfo))
+    },
+    onProgress: progress.update,
+  }).finally(() => progress.end())
+  write(format.end(report))
+  for (const { test, threads, problems } of report.results)
+    for (const problem of problems) say(`${test} with ${plural(threads, 'thread')}: ${problem}`)
+  if (!report.isGood) {
+    say('these results are wrong somewhere: please report them')
+    process.exitCode = 1
+  }
+}
+
+/** A line of progress for each thing that is done. */
+class Phases {
+  private label = ''
+  private progress: Progress | undefined
+
+  update = ({ label, done, total }: BenchProgress): void => {
+    if (label !== this.label) this.end()
+    this.label = label
+    this.progress ??= new Progress(label, label === 'loading' ? megabytes : String)
+    this.progress.update({ done, total })
+  }
+
+  end(): void {
+    this.progress?.end()
+    this.progress = undefined
+  }
+}
