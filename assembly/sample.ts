@@ -7,6 +7,7 @@
  */
 import { arena, mine } from './arena'
 import { PAGE_TOKENS } from './cache'
+import { maxLanes } from './kernels/dot'
 import { exp1 } from './kernels/exp'
 import { Plan } from './plan'
 import { Row } from './rows'
@@ -19,11 +20,11 @@ export function sample(plan: Plan, row: Row, logits: usize): u32 {
   if (!isFinite4(logits, n)) return NOT_FINITE
   // The limit of small temperatures, where 1 / temperature would overflow, is the most likely token.
   const isGreedy = row.temperature < 1e-30
-  if (isGreedy && row.repeatPenalty == 1) return best(logits, n, 4)
+  if (isGreedy && row.repeatPenalty == 1) return best4(logits, n)
   const candidates = mine(arena().candidates)
   for (let i: u32 = 0; i < n; i++) put(candidates, i, load<f32>(logits + (i << 2)), i)
   if (row.repeatPenalty != 1) penalise(row, logits, candidates)
-  if (isGreedy) return best(candidates, n, 8)
+  if (isGreedy) return best(candidates, n)
 
   heapify(candidates, n)
   const kept = select(row, candidates, n)
@@ -59,17 +60,27 @@ function penalise(row: Row, logits: usize, candidates: usize): void {
   }
 }
 
-/** Index of the largest of n logits, `stride` bytes apart; the lowest among equals. */
-function best(logits: usize, n: u32, stride: usize): u32 {
-  let winner: u32 = 0
+/** Index of the largest of n finite logits; the lowest among equals. */
+function best4(logits: usize, n: u32): u32 {
   let peak = load<f32>(logits)
-  for (let i: u32 = 1; i < n; i++) {
-    const logit = load<f32>(logits + i * stride)
-    if (logit > peak) {
-      peak = logit
-      winner = i
-    }
+  const full = n & ~3
+  let peaks = f32x4.splat(peak)
+  for (let i: u32 = 0; i < full; i += 4) peaks = f32x4.max(peaks, v128.load(logits + (i << 2)))
+  peak = maxLanes(peaks)
+  for (let i = full; i < n; i++) peak = max(peak, load<f32>(logits + (i << 2)))
+  peaks = f32x4.splat(peak)
+  for (let i: u32 = 0; i < full; i += 4) {
+    const hits = i32x4.bitmask(f32x4.eq(v128.load(logits + (i << 2)), peaks))
+    if (hits) return i + ctz(hits)
   }
+  for (let i = full; i < n; i++) if (load<f32>(logits + (i << 2)) == peak) return i
+  return 0
+}
+
+/** The same of candidates. */
+function best(candidates: usize, n: u32): u32 {
+  let winner: u32 = 0
+  for (let i: u32 = 1; i < n; i++) if (logitAt(candidates, i) > logitAt(candidates, winner)) winner = i
   return winner
 }
 

@@ -1,6 +1,7 @@
 /** What this machine is and what the engine makes of it: `gta doctor`, and the header of anything measured. */
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, freemem, platform, release, totalmem } from 'node:os'
+import { threadsFile } from './tune.ts'
 import { builds, chooseBuild, runsHere } from './wasm/builds.ts'
 
 export interface Diagnosis {
@@ -19,6 +20,8 @@ export interface Diagnosis {
   governor?: string
   relaxedSimd: boolean
   builds: { name: string; needs: string; runs: boolean }[]
+  /** Where the thread counts that suit each model are remembered. */
+  threadsFile: string
   chosen?: string
   reason: string
 }
@@ -40,6 +43,7 @@ export async function diagnose(): Promise<Diagnosis> {
     builds: await Promise.all(
       builds.map(async (build) => ({ name: build.name, needs: build.needs, runs: await runsHere(build) })),
     ),
+    threadsFile: threadsFile(),
     chosen: chosen?.build.name,
     reason: chosen
       ? `the first of ${builds.length} that validates here; it needs ${chosen.build.needs}`

@@ -28,7 +28,8 @@ function describe(found: Diagnosis): string[] {
     ['memory', `${megabytes(found.totalMemory)}, ${megabytes(found.freeMemory)} free`],
     ['page size', found.pageSize ? `${found.pageSize} bytes` : unknown],
     ['governor', found.governor ?? unknown],
-    ['relaxed SIMD', found.relaxedSimd ? 'yes (no build uses it yet)' : 'no'],
+    ['relaxed SIMD', found.relaxedSimd ? 'yes' : 'no: Node 22 and later have it'],
+    ['threads', `measured when a model is first loaded, remembered in ${found.threadsFile}`],
     ['engine', `${found.chosen ?? 'none'}: ${found.reason}`],
   ]
   return rows.map(([name, value]) => `${name.padEnd(14)}${value}`)

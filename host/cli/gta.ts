@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The command `gta`. Exit codes: 0 good, 1 failed, 2 wrong usage. */
-import { GtaError, ModelError, version } from '../index.ts'
+import { GtaError, ModelError, optimizeFromTheStart, version } from '../index.ts'
 import { bench } from './bench.ts'
 import { convert } from './convert.ts'
 import { doctor } from './doctor.ts'
@@ -20,6 +20,8 @@ for (const stream of [process.stdout, process.stderr])
     if (stream === process.stdout) say(`the output cannot be written: ${error.message}`)
     process.exit(1)
   })
+// On x64 both tiers have the same instructions, and compiling twice is sooner ready.
+if (process.arch === 'arm64') optimizeFromTheStart()
 process.exitCode = await main(process.argv.slice(2))
 
 async function main([name, ...rest]: string[]): Promise<number> {

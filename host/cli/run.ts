@@ -74,7 +74,6 @@ async function execute(args: Arguments): Promise<void> {
   const isJson = args.flag('json')
   const model = await openModel(args, signal)
   try {
-    const bandwidth = await model.engine.measureBandwidth()
     const progress = new Progress('reading the prompt', (n) => `${n} tokens`)
     const show = (text: string) => !isJson && process.stdout.write(process.stdout.isTTY ? printable(text) : text)
     // Without a tokenizer there is no text to show, so the ids are.
@@ -91,7 +90,8 @@ async function execute(args: Arguments): Promise<void> {
         continue
       }
       show('\n')
-      report(model, value, bandwidth, isJson)
+      // Behind the text, which somebody waits for.
+      report(model, value, await model.engine.measureBandwidth(), isJson)
       return
     }
   } finally {

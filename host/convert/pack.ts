@@ -237,12 +237,7 @@ export async function writePacked(
 async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options: PackOptions): Promise<number> {
   const { files } = checkpoint
   const tokenizer = files.tokenizer && padTokenizer(files.tokenizer)
-  const tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[] = [...plan.tensors]
-  if (tokenizer) {
-    const bytes = tokenizer.length
-    tensors.push({ name: TOKENIZER_TENSOR, dtype: 'U8', shape: [bytes], offset: plan.bytes, bytes })
-  }
-  const header = encodeHeader(packedMetadata(files, plan), tensors)
+  const header = packedHeader(files, plan, tokenizer?.length)
   const file = await open(path, 'wx')
   try {
     const write = async (position: number, bytes: Uint8Array) => {
@@ -258,6 +253,20 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
   } finally {
     await file.close()
   }
+}
+
+/** What stands before the packed tensors of a file. */
+export function packedHeader(files: ModelFiles, plan: Plan, tokenizerBytes?: number): Uint8Array {
+  const tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[] = [...plan.tensors]
+  if (tokenizerBytes !== undefined)
+    tensors.push({
+      name: TOKENIZER_TENSOR,
+      dtype: 'U8',
+      shape: [tokenizerBytes],
+      offset: plan.bytes,
+      bytes: tokenizerBytes,
+    })
+  return encodeHeader(packedMetadata(files, plan), tensors)
 }
 
 function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {

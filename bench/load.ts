@@ -1,0 +1,87 @@
+/**
+ * How soon a large model answers: writes a packed file with synthetic weights, then starts fresh processes that load it
+ * from the page cache and generate one token from a prompt of one.
+ *
+ *     node bench/load.ts [--config models/configs/gta-1b.json] [--type q8] [--repeat 5] [-t N]
+ */
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { open, readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { fillSynthetic } from '../host/bench/synthetic.ts'
+import { packedHeader } from '../host/convert/pack.ts'
+import { describe, planModel, type WeightType } from '../models/index.ts'
+
+const { values } = parseArgs({
+  options: {
+    config: { type: 'string', default: fileURLToPath(new URL('../models/configs/gta-1b.json', import.meta.url)) },
+    type: { type: 'string', default: 'q8' },
+    repeat: { type: 'string', default: '5' },
+    threads: { type: 'string', short: 't' },
+  },
+})
+const folder = mkdtempSync(join(tmpdir(), 'gta-edge-load-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+process.on('SIGINT', () => process.exit(130))
+
+const file = join(folder, 'synthetic.gta')
+const fileBytes = await writeModel(file)
+const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
+const threads = values.threads ? ['-t', values.threads] : []
+// The first process also measures how many threads to use, and puts the file into the page cache.
+await firstToken()
+const runs: { seconds: number; peakBytes: number }[] = []
+for (let i = 0; i < Number(values.repeat); i++) runs.push(await firstToken())
+const median = (list: number[]) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] as number
+console.log(
+  JSON.stringify({
+    schema: 'gta-load/1',
+    config: values.config,
+    type: values.type,
+    fileBytes,
+    firstTokenSeconds: { median: median(runs.map(({ seconds }) => seconds)), values: runs.map((run) => run.seconds) },
+    peakRssOverFile: median(runs.map(({ peakBytes }) => peakBytes)) / fileBytes,
+    node: process.version,
+  }),
+)
+
+async function writeModel(path: string): Promise<number> {
+  const config = JSON.parse(await readFile(values.config, 'utf8'))
+  const model = describe(config)
+  const plan = planModel(model, values.type as WeightType)
+  const header = packedHeader({ config }, plan)
+  const weights = new Uint8Array(plan.bytes)
+  fillSynthetic(model, plan, weights)
+  const target = await open(path, 'wx')
+  await target.write(header)
+  const step = 2 ** 28
+  for (let from = 0; from < weights.length; from += step)
+    await target.write(weights, from, Math.min(step, weights.length - from), header.length + from)
+  await target.close()
+  return header.length + plan.bytes
+}
+
+/** From the start of the process to the first token on its output. */
+function firstToken(): Promise<{ seconds: number; peakBytes: number }> {
+  return new Promise((resolve, reject) => {
+    const started = performance.now()
+    const args = ['run', file, '--tokens', '1', '-n', '1', '-c', '512', '--temp', '0', ...threads]
+    const child = spawn(process.execPath, [command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    let seconds = 0
+    let report = ''
+    child.stdout.once('data', () => {
+      seconds = (performance.now() - started) / 1000
+    })
+    child.stderr.on('data', (text) => {
+      report += text
+    })
+    child.on('close', (code) => {
+      const [, peak, unit] = report.match(/peak ([\d.]+) (MB|GB)/) ?? []
+      if (code !== 0 || !peak) reject(new Error(`gta run failed: ${report}`))
+      else resolve({ seconds, peakBytes: Number(peak) * (unit === 'GB' ? 1e9 : 1e6) })
+    })
+  })
+}
