@@ -27,7 +27,6 @@ import {
   WAVE,
 } from './arena'
 import { headBytes, PAGE_TOKENS, pageAt, slotBytes, writeRow } from './cache'
-import { rank } from './host'
 import { sigmoidGate } from './kernels/activation'
 import { addTo, blend, divide } from './kernels/elementwise'
 import { exp1 } from './kernels/exp'
@@ -39,7 +38,7 @@ import { exponentials, prepareKeys_int8, scores_f32, scores_int8, values_f32, va
 import { decoderMatrix, encoderMatrix, inMatrix, Layer, outMatrix, Plan, queryMatrix, vectorAt, viewHead } from './plan'
 import { ATTENTION, enter, REST, VALUE_DECODER } from './profile'
 import { rowAt } from './rows'
-import { barrier, isMine, ranks, spanStart } from './team'
+import { barrier, isMine, next, ranks } from './team'
 
 /** Attention of layer `index` over `count` rows: arena.normed → y (rows of the hidden width), added to it if `adds`. */
 export function attend(plan: Plan, layer: Layer, index: u32, count: u32, y: usize, adds: bool): void {
@@ -166,7 +165,7 @@ function sweepRow(plan: Plan, layer: u32, i: u32): void {
   for (let j: u32 = 0; j < plan.maps; j++) divideBySum(averages + j * averageStride(plan), plan.valueDim, j)
 }
 
-/** Every rank takes a span of pages, WAVE pages at a time; then each map is combined, in page order, by one rank. */
+/** Every rank takes pages, WAVE of them at a time; then each map is combined, in page order, by one rank. */
 function sweepTogether(plan: Plan, layer: u32, i: u32): void {
   const a = arena()
   const averages = a.averages + i * averagesStride(plan)
@@ -175,8 +174,7 @@ function sweepTogether(plan: Plan, layer: u32, i: u32): void {
   prepareQueries(plan, i)
   for (let first: u32 = 0; first < pages; first += WAVE) {
     const n = min<u32>(WAVE, pages - first)
-    const end = spanStart(n, 1, rank + 1)
-    for (let p = spanStart(n, 1, rank); p < end; p++) {
+    for (let p = next(); p < n; p = next()) {
       const address = beginPage(plan, layer, i, first + p)
       for (let j: u32 = 0; j < plan.maps; j++)
         sweepPage(plan, address, tokensIn(i, first + p), j, a.pagePartials + (p * plan.maps + j) * stride)

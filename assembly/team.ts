@@ -4,13 +4,15 @@
  *
  *     word         writer                              meaning
  *     RANKS        the host, between steps             ranks of the step that runs
+ *     NEXT         every rank, atomically              work handed out since the last barrier, which sets it to 0
  *     ARRIVED      every rank, atomically              ranks that have reached the barrier
  *     GENERATION   the last rank to arrive             counts barriers; the others wait for it to change
  *     SLEEPING     every rank, atomically              ranks that may be in a wait: without any, nobody is notified
  *     POISON       whoever sees a rank fail            the step is lost: ranks that wait give up with a trap
  *
  * Rows are dealt out: whatever is done to a row alone is done by the same rank, so that one step of it may follow the
- * other without a barrier. Rows of weights, blocks and pages are split into spans.
+ * other without a barrier. Rows of weights, blocks and pages go in pieces to whoever is free: a neighbour that takes a
+ * core away from one rank slows that rank down, not all.
  */
 import { TEAM } from './addresses'
 import { rank } from './host'
@@ -22,7 +24,10 @@ const ARRIVED: usize = TEAM + 64
 const GENERATION: usize = TEAM + 128
 const SLEEPING: usize = TEAM + 192
 const POISON: usize = TEAM + 256
+const NEXT: usize = TEAM + 320
 
+/** Pieces for each rank, if all are equally fast. */
+const PIECES: u32 = 6
 /** Looks at the generation before a rank goes to sleep: some 20 µs, the time that waking up would take. */
 const SPINS: u32 = 10000
 /** Nanoseconds between two looks at the poison. */
@@ -42,7 +47,20 @@ export function isMine(i: u32): bool {
   return i % ranks() == rank
 }
 
-/** The first of n items that are this rank's, in whole units; `spanStart(n, unit, rank + 1)` is the end. */
+/** Index of the next piece of the work between two barriers, in whatever order the ranks come for it. */
+export function next(): u32 {
+  return atomic.add<u32>(NEXT, 1)
+}
+
+/** Items in a piece of n, in whole units: small enough that the last one to finish is not waited for long. */
+export function pieceOf(n: u32, unit: u32): u32 {
+  const count = ranks()
+  if (count == 1) return n
+  const units = (n + unit - 1) / unit
+  return max<u32>(1, units / (count * PIECES)) * unit
+}
+
+/** The first of n items that are this rank's, when each has a fixed span; `spanStart(n, unit, rank + 1)` is the end. */
 export function spanStart(n: u32, unit: u32, which: u32): u32 {
   const units = (n + unit - 1) / unit
   return min<u32>(n, ((((units as u64) * which) / ranks()) as u32) * unit)
@@ -51,11 +69,15 @@ export function spanStart(n: u32, unit: u32, which: u32): u32 {
 /** Returns when all ranks have arrived, and what they wrote is visible to all. Traps if one of them failed. */
 export function barrier(): void {
   const count = ranks()
-  if (count == 1) return
+  if (count == 1) {
+    store<u32>(NEXT, 0)
+    return
+  }
   const part = enter(BARRIER)
   const generation = atomic.load<u32>(GENERATION)
   if (atomic.add<u32>(ARRIVED, 1) == count - 1) {
     atomic.store<u32>(ARRIVED, 0)
+    atomic.store<u32>(NEXT, 0)
     atomic.add<u32>(GENERATION, 1)
     if (atomic.load<u32>(SLEEPING)) atomic.notify(GENERATION, -1)
   } else {

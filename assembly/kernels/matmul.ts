@@ -5,15 +5,14 @@
  *     q4    y = s_x · Σ_groups s_g · (Σ w'·x − 8·Σx),  w' = w + 8               integers exact, groups in order
  *     f32   y = Σ w·x                                                            one fixed order of additions
  *
- * Every rank of the team computes whole rows of W: a span of them. One vector: the span is one sequential stream. Many: a
+ * A rank of the team computes whole rows of W, a piece after the other. One vector: a piece is one sequential stream. Many: a
  * block of rows stays in the cache while blocks of vectors pass, tile by tile. An output element has the same bits in
  * each case, so prefill and decode agree, on any number of threads.
  */
 import { arena, mine } from '../arena'
-import { rank } from '../host'
 import { Matrix, TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../plan'
 import { enter, LINEAR } from '../profile'
-import { barrier, isMine, spanStart } from '../team'
+import { barrier, isMine, next, pieceOf } from '../team'
 import {
   ACTIVATION_SHIFT,
   dot_f32,
@@ -66,9 +65,22 @@ export function linear(
   }
   barrier()
   if (w.type == TYPE_Q8) {
-    product_q8(w, 0, w.rows, a.quantised, vector, a.quantPairs, 8, count, bias, y, yStride, adds)
-  } else if (w.type == TYPE_Q4) product_q4(w, vector, groupStride(padded), count, bias, y, yStride, adds)
-  else product_f32(w, 0, w.rows, x, xStride, count, bias, y, yStride, adds)
+    const piece = pieceOf(w.rows, 4)
+    for (let from = next() * piece; from < w.rows; from = next() * piece) {
+      const to = min(from + piece, w.rows)
+      product_q8(w, 0, from, to, a.quantised, vector, a.quantPairs, 8, count, bias, y, yStride, adds)
+    }
+  } else if (w.type == TYPE_Q4) {
+    const piece = pieceOf(w.rows, 8)
+    for (let from = next() * piece; from < w.rows; from = next() * piece) {
+      const to = min(from + piece, w.rows)
+      product_q4(w, from, to, vector, groupStride(padded), count, bias, y, yStride, adds)
+    }
+  } else {
+    const piece = pieceOf(w.rows, 1)
+    for (let from = next() * piece; from < w.rows; from = next() * piece)
+      product_f32(w, 0, from, min(from + piece, w.rows), x, xStride, count, bias, y, yStride, adds)
+  }
   barrier()
   enter(part)
 }
@@ -102,14 +114,14 @@ export function linearBlocks(
     }
   }
   barrier()
-  for (let j: u32 = 0; j < blocks; j++) {
+  for (let j = next(); j < blocks; j = next()) {
     const target = y + ((j * rows) << 2)
     if (w.type == TYPE_Q8) {
       const inputs = a.quantised + j * vector
       const pairs = a.quantPairs + (j << 3)
-      product_q8(w, j * rows, rows, inputs, blocks * vector, pairs, blocks << 3, count, 0, target, yStride, false)
+      product_q8(w, j * rows, 0, rows, inputs, blocks * vector, pairs, blocks << 3, count, 0, target, yStride, false)
     } else {
-      product_f32(w, j * rows, rows, x + j * blockStride, xStride, count, 0, target, yStride, false)
+      product_f32(w, j * rows, 0, rows, x + j * blockStride, xStride, count, 0, target, yStride, false)
     }
   }
   barrier()
@@ -121,11 +133,12 @@ function blockOf(most: usize, bytes: usize, unit: u32, n: u32): u32 {
   return min<u32>(n, max<u32>(fit, 1) * unit)
 }
 
-/** This rank's part of rows first … first + rows of W times `count` quantised vectors; y and bias count from `first`. */
+/** Rows from … to of W, counted from `first` as y and bias are, times `count` quantised vectors. */
 function product_q8(
   w: Matrix,
   first: u32,
-  rows: u32,
+  from: u32,
+  to: u32,
   x: usize,
   xStride: usize,
   pairs: usize,
@@ -137,21 +150,20 @@ function product_q8(
   adds: bool,
 ): void {
   const stride = w.stride as usize
-  const end = spanStart(rows, 4, rank + 1)
-  const rowBlock = count < TILE ? rows : blockOf(WEIGHT_BLOCK, stride, 4, rows)
+  const rowBlock = count < TILE ? to - from : blockOf(WEIGHT_BLOCK, stride, 4, to - from)
   const vectorBlock = blockOf(VECTOR_BLOCK, stride << ACTIVATION_SHIFT, TILE, count)
-  for (let from = spanStart(rows, 4, rank); from < end; from += rowBlock) {
-    const to = min<u32>(end, from + rowBlock)
+  for (; from < to; from += rowBlock) {
+    const end = min<u32>(to, from + rowBlock)
     for (let i: u32 = 0; i < count; i += vectorBlock) {
       const inputs = x + i * xStride
       const n = min<u32>(vectorBlock, count - i)
       const target = y + i * yStride
-      block_q8(w, first, from, to, inputs, xStride, pairs + i * pairStride, pairStride, n, bias, target, yStride, adds)
+      block_q8(w, first, from, end, inputs, xStride, pairs + i * pairStride, pairStride, n, bias, target, yStride, adds)
     }
   }
 }
 
-/** Rows from … to, counted from `first`, times `count` vectors. */
+/** The same of what fits the cache. */
 function block_q8(
   w: Matrix,
   first: u32,
@@ -222,9 +234,11 @@ function finish4(
   v128.store(target, adds ? f32x4.add(v128.load(target), value) : value)
 }
 
-/** This rank's part of W times `count` quantised vectors: blocks of eight rows. */
+/** Rows from … to of W times `count` quantised vectors: blocks of eight rows. */
 function product_q4(
   w: Matrix,
+  from: u32,
+  to: u32,
   xStride: usize,
   offsetStride: usize,
   count: u32,
@@ -236,14 +250,13 @@ function product_q4(
   const a = arena()
   const data = a.plan + w.data
   const sums = mine(a.tile)
-  const end = spanStart(w.rows, 8, rank + 1)
   const vectorBlock = blockOf(VECTOR_BLOCK, xStride, TILE, count)
-  const rowBlock = count < TILE ? w.rows : blockOf(WEIGHT_BLOCK, w.stride >> 3, 8, w.rows)
-  for (let from = spanStart(w.rows, 8, rank); from < end; from += rowBlock) {
-    const to = min<u32>(end, from + rowBlock)
+  const rowBlock = count < TILE ? to - from : blockOf(WEIGHT_BLOCK, w.stride >> 3, 8, to - from)
+  for (; from < to; from += rowBlock) {
+    const end = min<u32>(to, from + rowBlock)
     for (let begin: u32 = 0; begin < count; begin += vectorBlock) {
       const stop = min<u32>(count, begin + vectorBlock)
-      for (let r = from; r < to; r += 8) {
+      for (let r = from; r < end; r += 8) {
         const weights = data + (r >> 3) * (w.stride as usize)
         const n = min<u32>(8, w.rows - r)
         let i = begin
@@ -274,7 +287,8 @@ function finish8(sums: usize, n: u32, i: u32, bias: usize, r: u32, target: usize
 function product_f32(
   w: Matrix,
   first: u32,
-  rows: u32,
+  from: u32,
+  to: u32,
   x: usize,
   xStride: usize,
   count: u32,
@@ -287,8 +301,7 @@ function product_f32(
   const data = arena().plan + w.data + first * stride
   const second = mine(arena().tile)
   const twos = count & ~1
-  const end = spanStart(rows, 1, rank + 1)
-  for (let r = spanStart(rows, 1, rank); r < end; r++) {
+  for (let r = from; r < to; r++) {
     const weights = data + r * stride
     const rowBias: f32 = bias ? load<f32>(bias + (r << 2)) : 0
     let i: u32 = 0
