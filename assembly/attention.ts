@@ -280,10 +280,13 @@ function combine(average: usize, dim: u32, j: u32, partial: usize, isFirst: bool
     store<f32>(state, pageSum, 4)
     return
   }
-  const peak = max(load<f32>(state), pagePeak)
-  const keep = exp1(load<f32>(state) - peak)
-  const gain = exp1(pagePeak - peak)
-  store<f32>(state, peak)
+  // e^0 is 1: of the two factors only one is ever computed. A NaN comes through either way.
+  const peak = load<f32>(state)
+  const isHigher = pagePeak > peak
+  const factor = exp1(isHigher ? peak - pagePeak : pagePeak - peak)
+  const keep: f32 = isHigher ? factor : 1
+  const gain: f32 = isHigher ? 1 : factor
+  if (isHigher) store<f32>(state, pagePeak)
   store<f32>(state, load<f32>(state, 4) * keep + pageSum * gain, 4)
   blend(average, keep, partial + PARTIAL_SUMS, gain, dim)
 }

@@ -348,13 +348,23 @@ function addGroup(sums: usize, low: v128, high: v128, scales: v128, offsets: usi
 
 /**
  * Scores of 16 tokens, four groups `row` bytes apart, against one query: int8 blocks of 4 tokens × 4 dims meet four
- * entries of q. `used` is the bytes of a group that take part, 16 per 4 dims. Leaves i32[16] at `sums`, without the
- * offset that `queryOffset` takes away.
+ * entries of q. `used` is the bytes of a group that take part, 16 per 4 dims. A score is the sum without its offset
+ * (queryOffset_int8), times the key's scale, times `factor`; the second key view adds to what the first one left.
  *
  *     q, relaxed   per 4 dims: four high digits of base 128, four low ones; of q + 8192
  *     q, strict    per 4 dims: four i16
  */
-export function scoreTile_int8(group: usize, row: usize, used: usize, q: usize, sums: usize): void {
+export function scoreTile_int8(
+  group: usize,
+  row: usize,
+  used: usize,
+  q: usize,
+  offsets: usize,
+  scales: usize,
+  factor: v128,
+  scores: usize,
+  adds: bool,
+): void {
   let a = i32x4.splat(0)
   let b = a
   let c = a
@@ -395,10 +405,16 @@ export function scoreTile_int8(group: usize, row: usize, used: usize, q: usize, 
     }
     q += 8
   }
-  v128.store(sums, join(a, b), 0)
-  v128.store(sums, join(c, d), 16)
-  v128.store(sums, join(e, f), 32)
-  v128.store(sums, join(g, h), 48)
+  storeScores(join(a, b), offsets, scales, factor, scores, adds)
+  storeScores(join(c, d), offsets + 16, scales + 16, factor, scores + 16, adds)
+  storeScores(join(e, f), offsets + 32, scales + 32, factor, scores + 32, adds)
+  storeScores(join(g, h), offsets + 48, scales + 48, factor, scores + 48, adds)
+}
+
+function storeScores(sum: v128, offsets: usize, scales: usize, factor: v128, scores: usize, adds: bool): void {
+  if (IS_RELAXED) sum = i32x4.sub(sum, v128.load(offsets))
+  const value = f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(factor, v128.load(scales)))
+  v128.store(scores, adds ? f32x4.add(v128.load(scores), value) : value)
 }
 
 /** Two halves of four sums: digits of base 128, or pairs of neighbours. */

@@ -56,6 +56,43 @@ export function exp4(value: v128): v128 {
   return f32x4.mul(y, i32x4.add(i32x4.shl(rounded, 23), one)) // `one` has the bits of exponent 127
 }
 
+/**
+ * e^(x − peak) of `n` vectors at `x`, in place, none above the peak: the same bits as exp4. The constants are loaded once;
+ * on arm64 they stay in registers. Returns the sum of the vectors, in their order.
+ */
+export function exponentials4(x: usize, n: u32, peak: f32): v128 {
+  const shift = f32x4.splat(peak)
+  const lo = v128.load(LO)
+  const log2e = v128.load(LOG2E)
+  const magic = v128.load(MAGIC)
+  const ln2Hi = v128.load(LN2_HI)
+  const ln2Lo = v128.load(LN2_LO)
+  const p0 = v128.load(P0)
+  const p1 = v128.load(P1)
+  const p2 = v128.load(P2)
+  const p3 = v128.load(P3)
+  const p4 = v128.load(P4)
+  const p5 = v128.load(P5)
+  const one = v128.load(ONE)
+  let sum = f32x4.splat(0)
+  for (const end = x + (n << 4); x < end; x += 16) {
+    const v = f32x4.pmax(f32x4.sub(v128.load(x), shift), lo)
+    const rounded = f32x4.add(f32x4.mul(v, log2e), magic)
+    const whole = f32x4.sub(rounded, magic)
+    const r = f32x4.sub(f32x4.sub(v, f32x4.mul(whole, ln2Hi)), f32x4.mul(whole, ln2Lo))
+    let p = f32x4.add(f32x4.mul(p0, r), p1)
+    p = f32x4.add(f32x4.mul(p, r), p2)
+    p = f32x4.add(f32x4.mul(p, r), p3)
+    p = f32x4.add(f32x4.mul(p, r), p4)
+    p = f32x4.add(f32x4.mul(p, r), p5)
+    const y = f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(p, r), r), r), one)
+    const e = f32x4.mul(y, i32x4.add(i32x4.shl(rounded, 23), one))
+    v128.store(x, e)
+    sum = f32x4.add(sum, e)
+  }
+  return sum
+}
+
 /** e^x; the same bits as a lane of exp4. */
 export function exp1(x: f32): f32 {
   return f32x4.extract_lane(exp4(f32x4.splat(x)), 0)

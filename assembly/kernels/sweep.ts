@@ -19,7 +19,7 @@ import {
   valueBlock_int8,
   valueTile_int8,
 } from './dot'
-import { exp4 } from './exp'
+import { exponentials4 } from './exp'
 import { toIntegers } from './quantize'
 
 /** Bytes of the scores; what follows them in the scratch of a page (arena.ts). */
@@ -64,20 +64,22 @@ export function scores_int8(
   scores: usize,
   view: u32,
 ): void {
+  const offsets = scores + OFFSETS + view * (PAGE_TOKENS << 2)
   const row = blockBytes(headDim)
   const used = blockBytes(dim)
   const factor = f32x4.splat(qScale)
-  const sums = scores + SUMS
-  for (let t: u32 = 0; t < tokens; t += 16) {
-    scoreTile_int8(head + (PAGE_TOKENS << 2) + (t >> 2) * row, row, used, q, sums)
-    for (let i: usize = 0; i < 64; i += 16) {
-      const at = (t << 2) + i
-      let sum = v128.load(sums + i)
-      if (IS_RELAXED) sum = i32x4.sub(sum, v128.load(scores + OFFSETS + view * (PAGE_TOKENS << 2) + at))
-      const value = f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(factor, v128.load(head + at)))
-      v128.store(scores + at, view ? f32x4.add(v128.load(scores + at), value) : value)
-    }
-  }
+  for (let t: u32 = 0; t < tokens; t += 16)
+    scoreTile_int8(
+      head + (PAGE_TOKENS << 2) + (t >> 2) * row,
+      row,
+      used,
+      q,
+      offsets + (t << 2),
+      head + (t << 2),
+      factor,
+      scores + (t << 2),
+      view != 0,
+    )
 }
 
 /** The same for f32 keys; q padded with zeros to 4. */
@@ -110,16 +112,10 @@ export function exponentials(tokens: u32, scores: usize, state: usize): void {
   for (let t: u32 = 0; t < full; t += 4) best = f32x4.max(best, v128.load(scores + (t << 2)))
   for (let t = full; t < tokens; t++) best = f32x4.max(best, v128.load32_splat(scores + (t << 2)))
   const peak = maxLanes(best)
-  const shift = f32x4.splat(peak)
-  let sum = f32x4.splat(0)
-  for (let t: u32 = 0; t < full; t += 4) {
-    const e = exp4(f32x4.sub(v128.load(scores + (t << 2)), shift))
-    v128.store(scores + (t << 2), e)
-    sum = f32x4.add(sum, e)
-  }
+  let sum = exponentials4(scores, full >> 2, peak)
   if (full < tokens) {
     const at = scores + (full << 2)
-    v128.store(at, exp4(f32x4.sub(v128.load(at), shift)))
+    exponentials4(at, 1, peak)
     for (let t = tokens; t < full + 4; t++) store<f32>(scores + (t << 2), 0)
     sum = f32x4.add(sum, v128.load(at))
   }
