@@ -35,8 +35,8 @@ interface Column {
 }
 
 const percent = (share: number) => `${(100 * share).toFixed(0)} %`
-/** Three digits that count. */
-const digits = (n: number) => (n < 100 ? n.toPrecision(3) : n.toFixed(0))
+/** Three digits, but no more than two behind the point. */
+const digits = (n: number) => n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0)
 
 function share({ parts }: BenchResult, part: keyof BenchResult['parts']): string {
   const total = Object.values(parts).reduce((sum, seconds) => sum + seconds, 0)
