@@ -52,7 +52,7 @@ const columns: readonly Column[] = [
   { name: 'tok/s', width: 7, value: ({ tokensPerSecond }) => digits(tokensPerSecond.median) },
   {
     name: 'min … max',
-    width: 13,
+    width: 15,
     value: ({ tokensPerSecond: { min, max } }) => `${digits(min)} … ${digits(max)}`,
   },
   { name: 'GB/s', width: 5, value: ({ bytesPerSecond }) => digits(bytesPerSecond / 1e9) },
@@ -61,7 +61,7 @@ const columns: readonly Column[] = [
   { name: 'linear', width: 6, value: (result) => share(result, 'linear') },
   { name: 'attention', width: 9, value: (result) => share(result, 'attention') },
   { name: 'decoder', width: 7, value: (result) => share(result, 'valueDecoder') },
-  { name: 'rest', width: 4, value: (result) => share(result, 'rest') },
+  { name: 'rest', width: 5, value: (result) => share(result, 'rest') },
   { name: 'barrier', width: 7, value: (result) => share(result, 'barrier') },
   { name: 'hash', width: 16, isText: true, value: ({ hash, problems }) => (problems.length > 0 ? 'DIFFERS' : hash) },
   { name: 'note', width: 4, isText: true, value: ({ sensors }) => (sensors.throttled ?? []).join(', ') },
