@@ -62,7 +62,7 @@ async function readEntries(): Promise<Record<string, ThreadCounts>> {
 
 /** Measures both counts; the engine must be idle and its first conversation empty. */
 export async function measureThreads(engine: Engine): Promise<ThreadCounts> {
-  const rows = Math.min(PREFILL_ROWS, engine.maxRows)
+  const rows = Math.min(PREFILL_ROWS, engine.maxRows, engine.context)
   const decode = await best(engine, 1)
   const prefill = rows > 1 ? await best(engine, rows) : decode
   return { decode, prefill }

@@ -75,7 +75,7 @@ interface Generated {
 const greedy = ['-n', '16', '--temp', '0']
 
 test('help and version', async () => {
-  const names = ['run', 'convert', 'inspect', 'logits', 'eval', 'doctor']
+  const names = ['run', 'convert', 'inspect', 'logits', 'eval', 'bench', 'doctor']
   const [overview, short, none, version, ...commands] = await Promise.all([
     run('--help'),
     run('-h'),

@@ -35,8 +35,8 @@ interface Column {
 }
 
 const percent = (share: number) => `${(100 * share).toFixed(0)} %`
-/** Three digits that count. */
-const digits = (n: number) => (n < 100 ? n.toPrecision(3) : n.toFixed(0))
+/** Three digits, but no more than two behind the point. */
+const digits = (n: number) => n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0)
 
 function share({ parts }: BenchResult, part: keyof BenchResult['parts']): string {
   const total = Object.values(parts).reduce((sum, seconds) => sum + seconds, 0)
@@ -52,7 +52,7 @@ const columns: readonly Column[] = [
   { name: 'tok/s', width: 7, value: ({ tokensPerSecond }) => digits(tokensPerSecond.median) },
   {
     name: 'min … max',
-    width: 13,
+    width: 15,
     value: ({ tokensPerSecond: { min, max } }) => `${digits(min)} … ${digits(max)}`,
   },
   { name: 'GB/s', width: 5, value: ({ bytesPerSecond }) => digits(bytesPerSecond / 1e9) },
@@ -61,7 +61,7 @@ const columns: readonly Column[] = [
   { name: 'linear', width: 6, value: (result) => share(result, 'linear') },
   { name: 'attention', width: 9, value: (result) => share(result, 'attention') },
   { name: 'decoder', width: 7, value: (result) => share(result, 'valueDecoder') },
-  { name: 'rest', width: 4, value: (result) => share(result, 'rest') },
+  { name: 'rest', width: 5, value: (result) => share(result, 'rest') },
   { name: 'barrier', width: 7, value: (result) => share(result, 'barrier') },
   { name: 'hash', width: 16, isText: true, value: ({ hash, problems }) => (problems.length > 0 ? 'DIFFERS' : hash) },
   { name: 'note', width: 4, isText: true, value: ({ sensors }) => (sensors.throttled ?? []).join(', ') },

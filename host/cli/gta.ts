@@ -26,7 +26,7 @@ process.exitCode = await main(process.argv.slice(2))
 
 async function main([name, ...rest]: string[]): Promise<number> {
   try {
-    if (name === '--version') process.stdout.write(`${version}\n`)
+    if (name === '--version') process.stdout.write(`${version ?? 'from source'}\n`)
     else if (name === undefined || name === '--help' || name === '-h' || name === 'help')
       process.stdout.write(overview())
     else {

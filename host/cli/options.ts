@@ -71,8 +71,10 @@ export const promptOptions: Options = {
 export class Arguments {
   readonly positionals: string[]
   private readonly values: Record<string, unknown>
+  private readonly options: Options
 
   constructor(args: string[], options: Options) {
+    this.options = options
     try {
       const parsed = parseArgs({
         args: joinNegatives(expandAliases(args, options)),
@@ -174,7 +176,7 @@ export class Arguments {
     const extra = this.positionals[count]
     if (extra !== undefined)
       throw new UsageError(
-        `there is an argument too many: "${extra}"${count === 1 ? '. The first one is the model; a prompt is given with -p "…"' : ''}`,
+        `there is an argument too many: "${extra}"${count === 1 && this.options.prompt ? '. The first one is the model; a prompt is given with -p "…"' : ''}`,
       )
   }
 }
