@@ -426,12 +426,23 @@ function join(a: v128, b: v128): v128 {
 /** What scoreTile_int8 counts too much, for the same 16 tokens and dims, whatever the query: i32[16] at `sums`. */
 export function queryOffset_int8(group: usize, row: usize, used: usize, sums: usize): void {
   const ones = i8x16.splat(1)
-  for (let j: usize = 0; j < 64; j += 16) {
-    let sum = i32x4.splat(0)
-    for (let i: usize = 0; i < used; i += 16) sum = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(group + i), ones, sum)
-    v128.store(sums + j, i32x4.shl(sum, 13))
-    group += row
+  const group1 = group + row
+  const group2 = group1 + row
+  const group3 = group2 + row
+  let a = i32x4.splat(0)
+  let b = a
+  let c = a
+  let d = a
+  for (let i: usize = 0; i < used; i += 16) {
+    a = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(group + i), ones, a)
+    b = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(group1 + i), ones, b)
+    c = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(group2 + i), ones, c)
+    d = i32x4.relaxed_dot_i8x16_i7x16_add_s(v128.load(group3 + i), ones, d)
   }
+  v128.store(sums, i32x4.shl(a, 13), 0)
+  v128.store(sums, i32x4.shl(b, 13), 16)
+  v128.store(sums, i32x4.shl(c, 13), 32)
+  v128.store(sums, i32x4.shl(d, 13), 48)
 }
 
 /** Four integers in 0..16383 or ±8191 as one side of the sums above and below, 8 bytes. */

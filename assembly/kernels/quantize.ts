@@ -27,17 +27,27 @@ function loadUpTo4(x: usize, n: u32): v128 {
 }
 
 /** What makes `peak` the largest integer; 0 for a vector so small that the quotient would overflow. */
-function factorFor(peak: f32, most: f32): f32 {
+export function factorFor(peak: f32, most: f32): f32 {
   return peak < 1e-34 ? 0 : most / peak
 }
 
-/** Largest |x| of n numbers; NaN if one is NaN. */
+/** Largest |x| of n numbers; NaN if one is NaN: pmax would pass over it, a sum does not (f32x4.max is slow on x64). */
 export function largest(x: usize, n: u32): f32 {
   let best = f32x4.splat(0)
+  let sum = best
   let at = x
-  const end4 = x + ((n & ~3) << 2)
-  for (; at < end4; at += 16) best = f32x4.max(best, f32x4.abs(v128.load(at)))
-  return maxLanes(f32x4.max(best, f32x4.abs(n & 3 ? loadUpTo4(at, n & 3) : f32x4.splat(0))))
+  for (const end4 = x + ((n & ~3) << 2); at < end4; at += 16) {
+    const size = f32x4.abs(v128.load(at))
+    best = f32x4.pmax(best, size)
+    sum = f32x4.add(sum, size)
+  }
+  const rest = f32x4.abs(n & 3 ? loadUpTo4(at, n & 3) : f32x4.splat(0))
+  return maxLanes(f32x4.pmax(best, rest)) + nanIn(f32x4.add(sum, rest))
+}
+
+/** NaN if a lane is, else 0. Lanes of sums that cannot cancel. */
+export function nanIn(sums: v128): f32 {
+  return v128.any_true(f32x4.ne(sums, sums)) ? NaN : 0
 }
 
 /**

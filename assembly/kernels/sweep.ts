@@ -20,7 +20,7 @@ import {
   valueTile_int8,
 } from './dot'
 import { exponentials4 } from './exp'
-import { toIntegers } from './quantize'
+import { factorFor, nanIn, toIntegers } from './quantize'
 
 /** Bytes of the scores; what follows them in the scratch of a page (arena.ts). */
 const SCORES: usize = 256
@@ -105,12 +105,15 @@ export function scores_f32(
   }
 }
 
-/** scores → e^(score − max), zeros up to a multiple of 4; (max, sum) to `state`. */
+/**
+ * scores → e^(score − max), zeros up to a multiple of 4; (max, sum) to `state`. A NaN among the scores is not seen as a
+ * maximum (f32x4.max, which would, is nine instructions on x64), but in the sum.
+ */
 export function exponentials(tokens: u32, scores: usize, state: usize): void {
   let best = v128.load32_splat(scores)
   const full = tokens & ~3
-  for (let t: u32 = 0; t < full; t += 4) best = f32x4.max(best, v128.load(scores + (t << 2)))
-  for (let t = full; t < tokens; t++) best = f32x4.max(best, v128.load32_splat(scores + (t << 2)))
+  for (let t: u32 = 0; t < full; t += 4) best = f32x4.pmax(best, v128.load(scores + (t << 2)))
+  for (let t = full; t < tokens; t++) best = f32x4.pmax(best, v128.load32_splat(scores + (t << 2)))
   const peak = maxLanes(best)
   let sum = exponentials4(scores, full >> 2, peak)
   if (full < tokens) {
@@ -146,23 +149,26 @@ export function values_int8(head: usize, headDim: u32, dim: u32, tokens: u32, sc
   }
 }
 
-/** Exponentials times value scales as integers 0..16383 (dot.ts: digits); returns the value of one unit. */
+/** Exponentials times value scales as integers 0..16383 (dot.ts: digits); returns the value of one unit, or NaN. */
 function integerWeights(head: usize, tokens: u32, scores: usize, weights: usize): f32 {
   let best = f32x4.splat(0)
+  let sum = best // NaN if a weight is
   const full = tokens & ~3
   for (let t: u32 = 0; t < full; t += 4) {
     const w = f32x4.mul(v128.load(scores + (t << 2)), v128.load(head + (t << 2)))
     v128.store(scores + (t << 2), w)
-    best = f32x4.max(best, w)
+    best = f32x4.pmax(best, w)
+    sum = f32x4.add(sum, w)
   }
   // Rows behind the last token are somebody's old data: their scales must not leak in, not even as NaN.
   for (let t = full; t < tokens; t++) {
     const at = scores + (t << 2)
     store<f32>(at, load<f32>(at) * load<f32>(head + (t << 2)))
-    best = f32x4.max(best, v128.load32_splat(at))
+    best = f32x4.pmax(best, v128.load32_splat(at))
+    sum = f32x4.add(sum, v128.load32_splat(at))
   }
-  const peak = maxLanes(best)
-  const factor = f32x4.splat(peak == 0 ? 0 : 16383 / peak)
+  const peak = maxLanes(best) + nanIn(sum)
+  const factor = f32x4.splat(factorFor(peak, 16383))
   for (let t: u32 = 0; t < tokens; t += 4)
     storeDigits(weights + (t << 1), toIntegers(f32x4.mul(v128.load(scores + (t << 2)), factor)))
   return peak / 16383
