@@ -1,0 +1,44 @@
+/** Our engine as a subject of bench:peers. */
+import { readFileSync } from 'node:fs'
+import { fillSynthetic } from '../../host/bench/synthetic.ts'
+import { greedy } from '../../host/engine.ts'
+import { openWasmEngine } from '../../host/wasm/engine.ts'
+import { describe, planModel, type WeightType } from '../../models/index.ts'
+import { contextOf, readTask, run } from './measure.ts'
+
+const task = readTask()
+const model = describe(JSON.parse(readFileSync(task.config, 'utf8')))
+const plan = planModel(model, task.type as WeightType)
+const options = {
+  context: contextOf(task),
+  cache: 'int8' as const,
+  maxRows: 64,
+  maxLogits: 1,
+  conversations: 1,
+  threads: task.threads,
+}
+const load = async (target: Uint8Array) => fillSynthetic(model, plan, target)
+const engine = await openWasmEngine({ spec: model.spec, plan, options, load })
+
+await run(
+  {
+    name: engine.name,
+    threads: Number(engine.name.match(/(\d+) thread/)?.[1] ?? 1),
+    async prefill(from, tokens) {
+      for (let start = 0; start < tokens.length; start += engine.maxRows) {
+        const rows = tokens.slice(start, start + engine.maxRows).map((token, i) => {
+          const isLast = start + i === tokens.length - 1
+          return { conversation: 0, position: from + start + i, token, sampling: isLast ? greedy : undefined }
+        })
+        await engine.step(rows)
+      }
+    },
+    async decode(from, token, count) {
+      let next = token
+      for (let position = from; position < from + count; position++)
+        [next = 0] = await engine.step([{ conversation: 0, position, token: next, sampling: greedy }])
+    },
+    rewind: (length) => engine.rewind(0, length),
+  },
+  task,
+)
