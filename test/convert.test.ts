@@ -259,7 +259,7 @@ test('the result tells what was converted', async () => {
   const progress: { done: number; total: number }[] = []
   const result = await convert(directory, path, { type: 'f32', onProgress: (step) => progress.push(step) })
   const parameters = sourcesOf(gtaConfig).reduce((sum, { shape }) => sum + shape.reduce((n, m) => n * m, 1), 0)
-  assert.equal(result, { path, type: 'f32', bytes: statSync(path).size, parameters, unused: [] })
+  assert.equal(result, { path, type: 'f32', bytes: statSync(path).size, parameters, unused: [], errors: [] })
   assert.ok(progress.every(({ done }, i) => done > (progress[i - 1]?.done ?? 0)))
   assert.is(progress.at(-1)?.done, progress.at(-1)?.total)
 })

@@ -12,7 +12,6 @@
  */
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import { type ModelDescription, mismatch, slotOf } from '../../models/index.ts'
-import { xorshift } from '../synthetic.ts'
 
 export type GgufWeights = 'Q8_0' | 'Q4_0'
 type TensorType = GgufWeights | 'F32'
@@ -218,4 +217,15 @@ function* contentOf({ name, type, shape, bytes }: GgufTensor, seed: number): Gen
 function halfBits(value: number): number {
   const [bits = 0] = new Uint32Array(Float32Array.of(value).buffer)
   return (bits - (112 << 23) + 0x1000) >>> 13
+}
+
+/** Marsaglia's xorshift32: 32 bits, never 0, and quick enough for a gigabyte. */
+function xorshift(seed: number): () => number {
+  let state = Math.imul(seed, 0x9e3779b1) | 1
+  return () => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return state
+  }
 }
