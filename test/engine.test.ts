@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm'
 import type { Worker } from 'node:worker_threads'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, GtaError, greedy, load } from '../host/index.ts'
+import { type Engine, GtaError, greedy } from '../host/index.ts'
 import { debugBuild } from '../host/wasm/builds.ts'
 import * as protocol from '../host/wasm/protocol.ts'
 import { failure } from './checkpoints.ts'
@@ -99,7 +99,7 @@ test('steps leave nothing behind in the memory of the app', async () => {
 for (const rank of [0, 1, 2])
   test(`rank ${rank} of 3 dies in the middle of a step: ENGINE_FAILED, now and later, and no thread is left`, async () => {
     for (const delay of [0, 20]) {
-      const { engine } = await load(golden('stories'), { threads: 3, batch: 512 })
+      const engine = await openEngine(golden('stories'), { threads: 3, context: 512, maxRows: 512 })
       const workers = workersOf(engine)
       assert.is(running(workers), 3)
       const steps = endless(engine, many)
@@ -197,14 +197,14 @@ const cycle = async () => (await load(path, { threads: 4 })).close()
 const threads = () => readdirSync('/proc/self/task').length
 await cycle()
 const before = { threads: threads(), rss: process.memoryUsage().rss }
-for (let i = 0; i < 20; i++) await cycle()
+for (let i = 0; i < 12; i++) await cycle()
 for (let i = 0; i < 100 && threads() > before.threads; i++) await new Promise((resolve) => setTimeout(resolve, 50))
 console.log(threads() - before.threads, process.memoryUsage().rss - before.rss)`
   const { status, output } = await runProgram(program)
   assert.is(status, 0, output)
   const [threads, growth] = output.split(' ').map(Number) as [number, number]
   assert.ok(threads <= 0, `${threads} threads more`)
-  // One isolate that stays is some 5 MB, and there were 80.
+  // One isolate that stays is some 5 MB, and there were 48.
   assert.ok(growth < 1e8, `${growth} bytes more`)
 })
 
