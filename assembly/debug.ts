@@ -6,7 +6,9 @@ import { sigmoidGate, swiglu } from './kernels/activation'
 import { cos1, exp1, sin1 } from './kernels/exp'
 import { linear, linearBlocks } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
+import { quantizeQuery } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
+import { exponentials, prepareKeys_int8, scores_f32, scores_int8, values_f32, values_int8 } from './kernels/sweep'
 import { layerAt, Matrix, Plan } from './plan'
 import { rowAt } from './rows'
 import { sample } from './sample'
@@ -88,6 +90,44 @@ export function gatedProduct(gate: usize, up: usize, n: u32, y: usize): void {
 }
 export function gate(gates: usize, n: u32, y: usize): void {
   sigmoidGate(gates, n, y)
+}
+
+/** One page of one map, part by part; the contracts are those of kernels/sweep.ts. Returns the scale of the query. */
+export function prepareQuery(x: usize, dim: u32, target: usize): f32 {
+  return quantizeQuery(x, dim, target)
+}
+export function scores(
+  head: usize,
+  headDim: u32,
+  dim: u32,
+  tokens: u32,
+  q: usize,
+  scale: f32,
+  target: usize,
+  view: u32,
+  isInt8: u32,
+): void {
+  if (isInt8) {
+    prepareKeys_int8(head, headDim, dim, tokens, target, view)
+    scores_int8(head, headDim, dim, tokens, q, scale, target, view)
+  } else {
+    scores_f32(head, headDim, dim, tokens, q, scale, target, view)
+  }
+}
+export function weigh(tokens: u32, scores: usize, state: usize): void {
+  exponentials(tokens, scores, state)
+}
+export function values(
+  head: usize,
+  headDim: u32,
+  dim: u32,
+  tokens: u32,
+  scores: usize,
+  partial: usize,
+  isInt8: u32,
+): void {
+  if (isInt8) values_int8(head, headDim, dim, tokens, scores, partial)
+  else values_f32(head, headDim, dim, tokens, scores, partial)
 }
 
 /** Samples from logits with the settings of a row; u32.MAX_VALUE if one is not finite. */

@@ -38,6 +38,28 @@ export interface DebugExports extends EngineExports {
   rope(head: number, position: number, invFreq: number, pairs: number, angles: number): void
   gatedProduct(gate: number, up: number, n: number, y: number): void
   gate(gates: number, n: number, y: number): void
+  prepareQuery(x: number, dim: number, target: number): number
+  scores(
+    head: number,
+    headDim: number,
+    dim: number,
+    tokens: number,
+    q: number,
+    scale: number,
+    target: number,
+    view: number,
+    isInt8: number,
+  ): void
+  weigh(tokens: number, scores: number, state: number): void
+  values(
+    head: number,
+    headDim: number,
+    dim: number,
+    tokens: number,
+    scores: number,
+    partial: number,
+    isInt8: number,
+  ): void
   sampleRow(index: number, logits: number): number
   exp(x: number): number
   sin(x: number): number
@@ -46,7 +68,10 @@ export interface DebugExports extends EngineExports {
 
 /** `debug-relaxed` for files that run another test file again on the other instructions. */
 export const debugName = process.env.GTA_TEST_BUILD ?? 'debug'
-const module = await WebAssembly.compile(new Uint8Array(await readFile(new URL(`engine-${debugName}.wasm`, distUrl))))
+export const debugNames = ['debug', 'debug-relaxed']
+const modules = new Map<string, WebAssembly.Module>()
+for (const name of debugNames)
+  modules.set(name, new WebAssembly.Module(new Uint8Array(await readFile(new URL(`engine-${name}.wasm`, distUrl)))))
 
 export interface DebugEngine {
   exports: DebugExports
@@ -69,7 +94,10 @@ export function openDebug(
   type: WeightType,
   options: Partial<EngineOptions> = {},
   extraBytes = 0,
+  build = debugName,
 ): DebugEngine {
+  const module = modules.get(build)
+  if (!module) throw new RangeError(`there is no debug build ${build}`)
   const plan = planModel(model, type)
   const all: EngineOptions = { context: 64, cache: 'f32', maxRows: 1, maxLogits: 1, conversations: 1, ...options }
   const engine = layoutMemory(module, plan, all)

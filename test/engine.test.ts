@@ -1,26 +1,222 @@
-/** The engine's thread: how host and worker talk. */
+/** The engine's team of threads: how host and workers talk, and what happens when one of them dies, traps or is closed. */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { setTimeout as wait } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import type { Worker } from 'node:worker_threads'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { greedy, load } from '../host/index.ts'
+import { type Engine, GtaError, greedy } from '../host/index.ts'
+import { debugBuild } from '../host/wasm/builds.ts'
 import * as protocol from '../host/wasm/protocol.ts'
+import { failure } from './checkpoints.ts'
+import { feed, openEngine } from './engines.ts'
 import { golden } from './goldens.ts'
 
+/** What the engine keeps to itself. */
+interface Insides {
+  team: { words: Int32Array; workers: Worker[] }
+  engine: { memory: WebAssembly.Memory; exports: { tables(): number }; tablePages: number }
+}
+const inside = (engine: Engine) => engine as unknown as Insides
+const workersOf = (engine: Engine) => [...inside(engine).team.workers]
+
+/** A worker that has ended has no id any more. */
+const running = (workers: Worker[]) => workers.filter(({ threadId }) => threadId !== -1).length
+
+/** What a promise is rejected with; one that stays open fails the test instead of holding it up. */
+async function reason(promise: Promise<unknown>): Promise<GtaError> {
+  const limit = new AbortController()
+  const late = wait(20_000, new Error('nothing within 20 seconds'), { signal: limit.signal })
+  const error = await Promise.race([failure(promise), late])
+  limit.abort()
+  late.catch(() => undefined)
+  assert.instance(error, GtaError, `${error}`)
+  return error as GtaError
+}
+
+/** One step after the other until one fails. */
+function endless(engine: Engine, tokens: number[]): Promise<void> {
+  const steps = (async () => {
+    for (;;) await feed(engine, tokens)
+  })()
+  steps.catch(() => undefined)
+  return steps
+}
+
+const ids = Array.from({ length: 40 }, (_, i) => i)
+const many = Array.from({ length: 500 }, (_, i) => i)
+const row = { conversation: 0, position: 0, token: 1, sampling: greedy }
+
 test('a notification that comes late, or for nothing, does not end a step', async () => {
-  const model = await load(golden('gta'), { type: 'q8', context: 128 })
-  const { engine } = model
-  const ids = Array.from({ length: 40 }, (_, i) => i)
-  const expected = await model.logits(ids)
-  const { words } = (engine as unknown as { team: { words: Int32Array } }).team
+  const engine = await openEngine(golden('gta'))
+  const expected = await feed(engine, ids)
+  const { words } = inside(engine).team
   const rows = ids.map((token, position) => ({ conversation: 0, position, token }))
   engine.rewind(0, 0)
   const before = Atomics.load(words, protocol.DONE)
-  const step = engine.step(rows.map((row, i) => (i === 39 ? { ...row, sampling: greedy } : row)))
+  const step = engine.step(rows.map((one, i) => (i === 39 ? { ...one, sampling: greedy } : one)))
   // What the worker still does after a request that the host has seen to be done.
   Atomics.notify(words, protocol.DONE)
   await step
   assert.is(Atomics.load(words, protocol.DONE), before + 1, 'the step is done when its promise resolves')
   assert.equal(engine.logits(0).slice(), expected)
-  await model.close()
+  await engine.close()
+})
+
+test('a worker that is woken for nothing does not run the last request again', async () => {
+  const engine = await openEngine(golden('gta'))
+  const expected = await feed(engine, ids)
+  const { words } = inside(engine).team
+  const done = Atomics.load(words, protocol.DONE)
+  // A host that is held up between a request and its notification wakes a worker that has finished it already.
+  for (let woken = 0, i = 0; woken < 2 && i < 1000; i++) {
+    woken += Atomics.notify(words, protocol.REQUEST)
+    await wait(1)
+  }
+  assert.is(Atomics.load(words, protocol.DONE), done)
+  assert.equal(await feed(engine, ids), expected)
+  await engine.close()
+})
+
+test('steps leave nothing behind in the memory of the app', async () => {
+  setFlagsFromString('--expose-gc')
+  const collect: () => void = runInNewContext('gc')
+  const engine = await openEngine(golden('gta'))
+  const used = async (steps: number) => {
+    for (let i = 0; i < steps; i++) await engine.step([row])
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  const before = await used(1000)
+  const growth = (await used(5000)) - before
+  // A single promise that is remembered for each step would be 1.5 MB.
+  assert.ok(growth < 5e5, `${growth} bytes by 5000 steps`)
+  await engine.close()
+})
+
+for (const rank of [0, 1, 2])
+  test(`rank ${rank} of 3 dies in the middle of a step: ENGINE_FAILED, now and later, and no thread is left`, async () => {
+    for (const delay of [0, 20]) {
+      const engine = await openEngine(golden('stories'), { threads: 3, context: 512, maxRows: 512 })
+      const workers = workersOf(engine)
+      assert.is(running(workers), 3)
+      const steps = endless(engine, many)
+      if (delay) await wait(delay)
+      workers[rank]?.terminate()
+      assert.is((await reason(steps)).code, 'ENGINE_FAILED')
+      assert.is((await reason(engine.step([row]))).code, 'ENGINE_FAILED')
+      await engine.close()
+      assert.is(running(workers), 0)
+      assert.is((await reason(engine.step([row]))).code, 'CLOSED')
+    }
+  })
+
+test('a trap in any one rank ends the step for all, with its reason', async () => {
+  for (const rank of [0, 1, 2]) {
+    const engine = await openEngine(golden('gta'), { build: debugBuild, threads: 3, conversations: 3 })
+    const workers = workersOf(engine)
+    const rows = (position: number) => [0, 1, 2].map((conversation) => ({ ...row, conversation, position }))
+    await engine.step(rows(0))
+    // Row i is rank i's: only that one sees that there is no such page.
+    const { memory, exports, tablePages } = inside(engine).engine
+    new Uint32Array(memory.buffer, exports.tables(), 3 * tablePages)[rank * tablePages] = 1e6
+    const error = await reason(engine.step(rows(1)))
+    assert.is(error.code, 'ENGINE_FAILED')
+    assert.match(error.message, 'unreachable')
+    assert.is((await reason(engine.step(rows(1)))).code, 'ENGINE_FAILED')
+    await engine.close()
+    assert.is(running(workers), 0)
+  }
+})
+
+test('close() in the middle of steps with 4 threads ends them with CLOSED, and every thread', async () => {
+  for (const delay of [0, 1, 5, 20]) {
+    const engine = await openEngine(golden('stories'), { threads: 4, context: 512 })
+    const workers = workersOf(engine)
+    const steps = endless(engine, ids)
+    if (delay) await wait(delay)
+    await Promise.all([engine.close(), engine.close()])
+    assert.is(running(workers), 0)
+    assert.is((await reason(steps)).code, 'CLOSED')
+  }
+})
+
+test('a step that was done before close() was called has no result either', async () => {
+  const engine = await openEngine(golden('gta'))
+  await engine.step([row])
+  const { words } = inside(engine).team
+  const step = engine.step([row])
+  const requests = Atomics.load(words, protocol.REQUEST)
+  while (Atomics.load(words, protocol.DONE) !== requests);
+  const closed = engine.close()
+  assert.is((await reason(step)).code, 'CLOSED')
+  await closed
+})
+
+test('threads that an engine does not have are refused', async () => {
+  const engine = await openEngine(golden('gta'), { threads: 2, batchThreads: 3 })
+  assert.is(engine.maxThreads, 3)
+  for (const count of [0, -1, 1.5, 4, Number.NaN]) {
+    for (const threads of [
+      { decode: count, prefill: 1 },
+      { decode: 1, prefill: count },
+    ])
+      assert.throws(
+        () => {
+          engine.threads = threads
+        },
+        (error: unknown) => error instanceof RangeError,
+      )
+    assert.instance(await failure(engine.measureBandwidth(count)), RangeError)
+  }
+  assert.equal(engine.threads, { decode: 2, prefill: 3 })
+  await engine.close()
+})
+
+/** Runs a program against the built package; it must end by itself. */
+async function runProgram(source: string): Promise<{ status: number | null; output: string }> {
+  const index = new URL('../dist/index.mjs', import.meta.url).href
+  const code = `import { load } from ${JSON.stringify(index)}\nconst path = ${JSON.stringify(golden('gta'))}\n${source}`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { timeout: 90_000 })
+  let output = ''
+  for (const part of [child.stdout, child.stderr])
+    part.on('data', (data) => {
+      output += data
+    })
+  const status = await new Promise<number | null>((resolve) => child.on('close', resolve))
+  return { status, output: output.trim() }
+}
+
+test('engines with 4 threads that are opened and closed leave neither threads nor memory', async () => {
+  if (!existsSync('/proc/self/task')) return
+  // Threads end a little after their workers do.
+  const program = `import { readdirSync } from 'node:fs'
+const cycle = async () => (await load(path, { threads: 4 })).close()
+const threads = () => readdirSync('/proc/self/task').length
+await cycle()
+const before = { threads: threads(), rss: process.memoryUsage().rss }
+for (let i = 0; i < 12; i++) await cycle()
+for (let i = 0; i < 100 && threads() > before.threads; i++) await new Promise((resolve) => setTimeout(resolve, 50))
+console.log(threads() - before.threads, process.memoryUsage().rss - before.rss)`
+  const { status, output } = await runProgram(program)
+  assert.is(status, 0, output)
+  const [threads, growth] = output.split(' ').map(Number) as [number, number]
+  assert.ok(threads <= 0, `${threads} threads more`)
+  // One isolate that stays is some 5 MB, and there were 48.
+  assert.ok(growth < 1e8, `${growth} bytes more`)
+})
+
+test('a program ends by itself after a worker died, whether it closes the model or not', async () => {
+  for (const end of ['', 'await model.close()']) {
+    const program = `const model = await load(path, { threads: 3 })
+const step = model.logits(Array.from({ length: 100 }, (_, i) => i))
+model.engine.team.workers[1].terminate()
+console.log(await step.catch((error) => error.code))
+${end}`
+    assert.equal(await runProgram(program), { status: 0, output: 'ENGINE_FAILED' })
+  }
 })
 
 test.run()

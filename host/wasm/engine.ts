@@ -254,10 +254,13 @@ class WasmEngine implements Engine {
   }
 
   set threads({ decode, prefill }: ThreadCounts) {
-    for (const count of [decode, prefill])
-      if (!Number.isInteger(count) || count < 1 || count > this.maxThreads)
-        throw new RangeError(`this engine has 1 to ${this.maxThreads} threads, found ${count}`)
+    for (const count of [decode, prefill]) this.checkThreads(count)
     this.counts = { decode, prefill }
+  }
+
+  private checkThreads(count: number): void {
+    if (!Number.isInteger(count) || count < 1 || count > this.maxThreads)
+      throw new RangeError(`this engine has 1 to ${this.maxThreads} threads, found ${count}`)
   }
 
   async step(rows: Row[]): Promise<Uint32Array> {
@@ -286,6 +289,7 @@ class WasmEngine implements Engine {
   }
 
   async measureBandwidth(threads = this.counts.decode): Promise<number> {
+    this.checkThreads(threads)
     return this.alone(async () => {
       if (this.weightBytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
       const memory = createMemory((WEIGHTS + PROBE_BYTES) / WASM_PAGE + 1)
@@ -341,7 +345,10 @@ class WasmEngine implements Engine {
     if (this.isBusy) throw errors.busy()
     this.isBusy = true
     try {
-      return await work(this.engine)
+      const result = await work(this.engine)
+      // The work may have been done before close() was called, its result is not read any more.
+      if (!this.engine) throw errors.closed()
+      return result
     } finally {
       this.isBusy = false
     }

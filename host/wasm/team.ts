@@ -15,7 +15,8 @@ export class Team {
   private engine: EngineExports | undefined
   /** Set once when a worker is gone or broken; every later request fails with it. */
   private failure: Error | undefined
-  private readonly gone: Promise<never>
+  /** Ends the request that waits. One promise for all of them would remember each for as long as the team lives. */
+  private giveUp: ((error: Error) => void) | undefined
 
   constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, size: number) {
     this.size = size
@@ -25,13 +26,10 @@ export class Team {
       const workerData: protocol.WorkerInput = { module, memory, control: this.control, rank }
       return new Worker(new URL(file, import.meta.url), { workerData, name: `gta-edge ${rank}`, execArgv: [] })
     })
-    this.gone = new Promise((_, reject) => {
-      for (const worker of this.workers) {
-        worker.once('error', (error) => reject(this.fail(errors.engineFailed(error.message, error))))
-        worker.once('exit', () => reject(this.fail(errors.engineFailed('a worker ended'))))
-      }
-    })
-    this.gone.catch(() => undefined)
+    for (const worker of this.workers) {
+      worker.once('error', (error) => this.fail(errors.engineFailed(error.message, error)))
+      worker.once('exit', () => this.fail(errors.engineFailed('a worker ended')))
+    }
     this.unref()
   }
 
@@ -54,7 +52,7 @@ export class Team {
       // The notification of the request before may come as late as this: only the count itself says that this one is done.
       while (Atomics.load(this.words, protocol.DONE) === done) {
         const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
-        if (wait.async) await Promise.race([wait.value, this.gone])
+        if (wait.async) await this.orFailure(wait.value)
         if (this.failure) throw this.failure
       }
       const status = Atomics.load(this.words, protocol.STATUS)
@@ -69,6 +67,14 @@ export class Team {
     this.failure ??= errors.closed()
     this.engine = undefined
     await this.end()
+  }
+
+  /** Resolves with the promise, or is rejected when the team fails. */
+  private orFailure(promise: Promise<unknown>): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.giveUp = reject
+      promise.then(resolve)
+    })
   }
 
   private post(command: number, argument: number, ranks: number, second: number): number {
@@ -94,6 +100,7 @@ export class Team {
   private fail(error: Error): Error {
     this.failure ??= error
     this.engine?.abandon()
+    this.giveUp?.(this.failure)
     this.end()
     return this.failure
   }

@@ -33,7 +33,8 @@ serve()
 function serve(): void {
   for (let seen = 0; ; seen = (seen + 1) | 0) {
     for (let i = 0; i < SPINS && Atomics.load(words, REQUEST + rank) === seen; i++);
-    Atomics.wait(words, REQUEST + rank, seen)
+    // A notification may come as late as this, when its request is done: only the count says that there is another.
+    while (Atomics.load(words, REQUEST + rank) === seen) Atomics.wait(words, REQUEST + rank, seen)
     const status = execute(Atomics.load(words, COMMAND))
     if (rank !== 0) continue
     Atomics.store(words, STATUS, status)

@@ -1,0 +1,67 @@
+/** Engines of the golden and of other checkpoints in every build, opened without the detour over `load()`. */
+import { Checkpoint, readModelFiles } from '../host/convert/checkpoint.ts'
+import { packTensors } from '../host/convert/pack.ts'
+import { type Engine, type EngineOptions, greedy, type Row } from '../host/engine.ts'
+import { type Build, builds, type CompiledBuild, chooseBuild } from '../host/wasm/builds.ts'
+import { openWasmEngine } from '../host/wasm/engine.ts'
+import { type ModelSpec, type Plan, planModel, type WeightType } from '../models/index.ts'
+
+export const [relaxed, strict] = builds as [Build, Build]
+
+interface Packed {
+  spec: ModelSpec
+  plan: Plan
+  weights: Uint8Array
+}
+
+const compiled = new Map<string, Promise<CompiledBuild>>()
+const packed = new Map<string, Promise<Packed>>()
+
+async function pack(directory: string, type: WeightType): Promise<Packed> {
+  const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
+  const plan = planModel(checkpoint.model, type)
+  const weights = new Uint8Array(plan.bytes)
+  await packTensors(checkpoint, plan, (offset, bytes) => weights.set(bytes, offset))
+  await checkpoint.close()
+  return { spec: checkpoint.model.spec, plan, weights }
+}
+
+function once<T>(map: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const found = map.get(key) ?? make()
+  map.set(key, found)
+  return found
+}
+
+export interface OpenOptions extends Partial<EngineOptions> {
+  type?: WeightType
+  build?: Build
+}
+
+/** An engine of a checkpoint; each checkpoint is packed once per type. The cache is int8 unless the weights are f32. */
+export async function openEngine(
+  directory: string,
+  { type = 'q8', build = relaxed, ...options }: OpenOptions = {},
+): Promise<Engine> {
+  const { spec, plan, weights } = await once(packed, `${directory} ${type}`, () => pack(directory, type))
+  const cache = type === 'f32' ? 'f32' : 'int8'
+  const defaults: EngineOptions = { context: 192, cache, maxRows: 64, maxLogits: 4, conversations: 1 }
+  return openWasmEngine({
+    spec,
+    plan,
+    options: { ...defaults, ...options },
+    compiled: await once(compiled, build.name, () => chooseBuild(build)),
+    load: async (target) => target.set(weights),
+  })
+}
+
+/** Feeds tokens from a position on, `slice` at a time; resolves to the logits of the last one. */
+export async function feed(
+  engine: Engine,
+  tokens: readonly number[],
+  { from = 0, slice = engine.maxRows, conversation = 0 } = {},
+): Promise<Float32Array> {
+  const rows: Row[] = tokens.map((token, i) => ({ conversation, position: from + i, token }))
+  rows[rows.length - 1] = { ...(rows.at(-1) as Row), sampling: greedy }
+  for (let at = 0; at < rows.length; at += slice) await engine.step(rows.slice(at, at + slice))
+  return engine.logits(0).slice()
+}
