@@ -5,8 +5,8 @@
  *     q4    y = s_x · Σ_groups s_g · (Σ w'·x − 8·Σx),  w' = w + 8               integers exact, groups in order
  *     f32   y = Σ w·x                                                            one fixed order of additions
  *
- * A rank of the team computes whole rows of W, a piece after the other. One vector: a piece is one sequential stream. Many: a
- * block of rows stays in the cache while blocks of vectors pass, tile by tile. An output element has the same bits in
+ * A rank of the team computes whole rows of W, a piece after the other, a block that fits the cache at a time: brought
+ * there at once, then read as one sequential stream for one vector, or tile by tile while blocks of many vectors pass. An output element has the same bits in
  * each case, so prefill and decode agree, on any number of threads.
  */
 import { arena, mine } from '../arena'
@@ -26,8 +26,9 @@ import {
   TILE,
 } from './dot'
 import { groupOffsets, quantizeActivation } from './quantize'
+import { touch } from './touch'
 
-/** Bytes of weights and of activations that a block of a product with many vectors should not exceed. */
+/** Bytes of weights and of activations that a block of a product should not exceed: both stay in the first cache. */
 const WEIGHT_BLOCK: usize = 24576
 const VECTOR_BLOCK: usize = 16384
 
@@ -150,10 +151,13 @@ function product_q8(
   adds: bool,
 ): void {
   const stride = w.stride as usize
-  const rowBlock = count < TILE ? to - from : blockOf(WEIGHT_BLOCK, stride, 4, to - from)
+  const data = arena().plan + w.data + first * stride
+  const used = mine(arena().tile)
+  const rowBlock = blockOf(WEIGHT_BLOCK, stride, 4, to - from)
   const vectorBlock = blockOf(VECTOR_BLOCK, stride << ACTIVATION_SHIFT, TILE, count)
   for (; from < to; from += rowBlock) {
     const end = min<u32>(to, from + rowBlock)
+    store<u32>(used, touch(data + from * stride, (end - from) * stride))
     for (let i: u32 = 0; i < count; i += vectorBlock) {
       const inputs = x + i * xStride
       const n = min<u32>(vectorBlock, count - i)
@@ -251,13 +255,15 @@ function product_q4(
   const data = a.plan + w.data
   const sums = mine(a.tile)
   const vectorBlock = blockOf(VECTOR_BLOCK, xStride, TILE, count)
-  const rowBlock = count < TILE ? to - from : blockOf(WEIGHT_BLOCK, w.stride >> 3, 8, to - from)
+  const stride = w.stride as usize
+  const rowBlock = blockOf(WEIGHT_BLOCK, stride >> 3, 8, to - from)
   for (; from < to; from += rowBlock) {
     const end = min<u32>(to, from + rowBlock)
+    store<u32>(sums, touch(data + (from >> 3) * stride, ((end - from + 7) >> 3) * stride))
     for (let begin: u32 = 0; begin < count; begin += vectorBlock) {
       const stop = min<u32>(count, begin + vectorBlock)
       for (let r = from; r < end; r += 8) {
-        const weights = data + (r >> 3) * (w.stride as usize)
+        const weights = data + (r >> 3) * stride
         const n = min<u32>(8, w.rows - r)
         let i = begin
         for (; i + TILE <= stop; i += TILE) {
