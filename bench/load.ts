@@ -31,10 +31,15 @@ const file = join(folder, 'synthetic.gta')
 const fileBytes = await writeModel(file)
 const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
 const threads = values.threads ? ['-t', values.threads] : []
+// The bound: whatever loads a file must touch as much fresh memory.
+const touchSeconds: number[] = []
 // The first process also measures how many threads to use, and puts the file into the page cache.
 await firstToken()
 const runs: { seconds: number; peakBytes: number }[] = []
-for (let i = 0; i < Number(values.repeat); i++) runs.push(await firstToken())
+for (let i = 0; i < Number(values.repeat); i++) {
+  runs.push(await firstToken())
+  touchSeconds.push(await touchMemory())
+}
 const median = (list: number[]) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)] as number
 console.log(
   JSON.stringify({
@@ -43,6 +48,7 @@ console.log(
     type: values.type,
     fileBytes,
     firstTokenSeconds: { median: median(runs.map(({ seconds }) => seconds)), values: runs.map((run) => run.seconds) },
+    firstTouchSeconds: { median: median(touchSeconds), values: touchSeconds },
     peakRssOverFile: median(runs.map(({ peakBytes }) => peakBytes)) / fileBytes,
     node: process.version,
   }),
@@ -62,6 +68,22 @@ async function writeModel(path: string): Promise<number> {
     await target.write(weights, from, Math.min(step, weights.length - from), header.length + from)
   await target.close()
   return header.length + plan.bytes
+}
+
+/** A fresh process that does nothing but fill so many bytes; its own time, without its start. */
+function touchMemory(): Promise<number> {
+  const program = `const start = performance.now()
+const pages = Math.ceil(${fileBytes} / 65536)
+new Uint8Array(new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true }).buffer).fill(1)
+process.stdout.write(String((performance.now() - start) / 1000))`
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] })
+    let output = ''
+    child.stdout.on('data', (text) => {
+      output += text
+    })
+    child.on('close', (code) => (code === 0 ? resolve(Number(output)) : reject(new Error('no memory to touch'))))
+  })
 }
 
 /** From the start of the process to the first token on its output. */
