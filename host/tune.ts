@@ -63,42 +63,49 @@ async function readEntries(): Promise<Record<string, ThreadCounts>> {
 /** Measures both counts; the engine must be idle and its first conversation empty. */
 export async function measureThreads(engine: Engine): Promise<ThreadCounts> {
   const rows = Math.min(PREFILL_ROWS, engine.maxRows, engine.context)
+  // The first step compiles the engine and wakes its threads.
+  await timeStep(engine, 1)
   const decode = await best(engine, 1)
   const prefill = rows > 1 ? await best(engine, rows) : decode
   return { decode, prefill }
 }
 
-/** All threads first, which is most often right, then fewer while there is time. */
+/**
+ * All threads first, which is most often right, then half of them, where memory may be read fastest, then the others as
+ * long as there is time.
+ */
 async function best(engine: Engine, rows: number): Promise<number> {
+  const most = engine.maxThreads
+  const others = Array.from({ length: most }, (_, i) => most - i)
+  const times = new Map<number, number>()
   const end = performance.now() + BUDGET
-  let winner = engine.maxThreads
-  let least = Number.POSITIVE_INFINITY
-  for (let count = engine.maxThreads; count >= 1; count--) {
+  for (const count of new Set([most, Math.ceil(most / 2), ...others])) {
     engine.threads = { decode: count, prefill: count }
-    const time = await fastest(engine, rows)
-    if (time < least * WORTH) winner = count
-    least = Math.min(least, time)
+    times.set(count, await fastest(engine, rows))
     if (performance.now() > end) break
   }
-  return winner
+  const least = Math.min(...times.values())
+  return Math.min(...[...times].filter(([, time]) => time <= least * WORTH).map(([count]) => count))
 }
 
-/** Milliseconds of the fastest of a few steps: the first ones wake threads, and a neighbour may be busy. */
+/** Milliseconds of the fastest of a few steps, or of the only one if it takes long: a neighbour may be busy. */
 async function fastest(engine: Engine, rows: number): Promise<number> {
-  let least = Number.POSITIVE_INFINITY
   const end = performance.now() + BUDGET / 8
-  for (let i = 0; i < 2 || (i < 20 && performance.now() < end); i++) {
-    const start = performance.now()
-    await engine.step(
-      Array.from({ length: rows }, (_, position) => ({
-        conversation: 0,
-        position,
-        token: 0,
-        ...(position === rows - 1 ? { sampling: greedy } : {}),
-      })),
-    )
-    least = Math.min(least, performance.now() - start)
-  }
+  let least = await timeStep(engine, rows)
+  for (let i = 0; i < 20 && performance.now() < end; i++) least = Math.min(least, await timeStep(engine, rows))
   engine.rewind(0, 0)
   return least
+}
+
+async function timeStep(engine: Engine, rows: number): Promise<number> {
+  const start = performance.now()
+  await engine.step(
+    Array.from({ length: rows }, (_, position) => ({
+      conversation: 0,
+      position,
+      token: 0,
+      ...(position === rows - 1 ? { sampling: greedy } : {}),
+    })),
+  )
+  return performance.now() - start
 }
