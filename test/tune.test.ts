@@ -201,6 +201,8 @@ test('shape, weight type and build each have their own counts', async () => {
 test('a model is as it was after its threads were measured', async () => {
   rmSync(folder, { recursive: true, force: true })
   const measured = await load(gta, { context: 100 })
+  const beyond = measured.engine.step([{ conversation: 0, position: 1, token: 0 }])
+  assert.match((await failure(beyond)).message, 'conversation 0 has 0 positions')
   const asked = await load(gta, { context: 100, threads: 1 })
   const ids = Array.from({ length: 90 }, (_, i) => (i * 7) % 320)
   assert.equal(await measured.logits(ids), await asked.logits(ids))
