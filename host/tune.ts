@@ -43,7 +43,8 @@ export async function rememberThreads(key: string, { decode, prefill }: ThreadCo
   try {
     const others = Object.entries(await readEntries()).filter(([name]) => name !== key)
     const entries = Object.fromEntries([...others.slice(1 - MOST_ENTRIES), [key, { decode, prefill }]])
-    await mkdir(dirname(file), { recursive: true })
+    // Not { recursive: true }: Node tries for ever where the system says that there is no such place, as in /proc.
+    for (const folder of [dirname(dirname(file)), dirname(file)]) await mkdir(folder).catch(() => undefined)
     await writeFile(temporary, `${JSON.stringify(entries, undefined, 2)}\n`)
     await rename(temporary, file)
   } catch {

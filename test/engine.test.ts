@@ -143,6 +143,17 @@ test('close() in the middle of steps with 4 threads ends them with CLOSED, and e
   }
 })
 
+test('more threads than an emitter may have listeners start and end without a warning', async () => {
+  const warnings: Error[] = []
+  process.on('warning', (warning) => warnings.push(warning))
+  const engine = await openEngine(golden('gta'), { threads: 16 })
+  assert.is(engine.maxThreads, 16)
+  await feed(engine, ids)
+  await engine.close()
+  await wait(0)
+  assert.equal(warnings, [])
+})
+
 test('a step that was done before close() was called has no result either', async () => {
   const engine = await openEngine(golden('gta'))
   await engine.step([row])

@@ -17,6 +17,7 @@ export class Team {
   private failure: Error | undefined
   /** Ends the request that waits. One promise for all of them would remember each for as long as the team lives. */
   private giveUp: ((error: Error) => void) | undefined
+  private ended: Promise<unknown> | undefined
 
   constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, size: number) {
     this.size = size
@@ -105,7 +106,9 @@ export class Team {
     return this.failure
   }
 
-  private async end(): Promise<void> {
-    await Promise.all(this.workers.map((worker) => worker.terminate()))
+  /** Once: every worker that ends comes here, and terminate() listens to each of the others again. */
+  private end(): Promise<unknown> {
+    this.ended ??= Promise.all(this.workers.map((worker) => worker.terminate()))
+    return this.ended
   }
 }

@@ -1,0 +1,243 @@
+/** How many threads a model runs on: what is asked for, else what is remembered, else what is measured. */
+import { spawn } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Checkpoint, readModelFiles } from '../host/convert/checkpoint.ts'
+import { GtaError, type LoadOptions, load } from '../host/index.ts'
+import { rememberedThreads, rememberThreads, threadsFile, threadsKey } from '../host/tune.ts'
+import { builds, chooseBuild } from '../host/wasm/builds.ts'
+import { planModel, type WeightType } from '../models/index.ts'
+import { type Config, failure, gqaConfig, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
+import { golden } from './goldens.ts'
+
+const cores = availableParallelism()
+const gta = golden('gta')
+const folder = temporary()
+process.env.XDG_CACHE_HOME = folder
+
+async function keyOf(directory: string, type: WeightType = 'q8', build?: string): Promise<string> {
+  const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
+  await checkpoint.close()
+  return threadsKey(planModel(checkpoint.model, type), build ?? (await chooseBuild()).build.name)
+}
+const key = await keyOf(gta)
+
+function write(content: string | object): void {
+  mkdirSync(dirname(threadsFile()), { recursive: true })
+  writeFileSync(threadsFile(), typeof content === 'string' ? content : JSON.stringify(content))
+}
+const read = () => JSON.parse(readFileSync(threadsFile(), 'utf8'))
+
+/** Loads the model, and tells on what threads it would run. */
+async function threadsOf(options: LoadOptions = {}) {
+  const model = await load(gta, options)
+  const { threads, maxThreads } = model.engine
+  await model.close()
+  return { ...threads, maxThreads }
+}
+
+const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= cores
+
+test('the first load measures and remembers, the next one takes what it finds', async () => {
+  rmSync(folder, { recursive: true, force: true })
+  assert.is(threadsFile(), join(folder, 'gta-edge', 'threads.json'))
+  const measured = await threadsOf()
+  assert.ok(isCount(measured.decode) && isCount(measured.prefill), JSON.stringify(measured))
+  assert.equal(read(), { [key]: { decode: measured.decode, prefill: measured.prefill } })
+  assert.equal(readdirSync(dirname(threadsFile())), ['threads.json'], 'nothing temporary is left')
+  assert.equal(await rememberedThreads(key), { decode: measured.decode, prefill: measured.prefill })
+})
+
+test('what is remembered is used as it is, without more threads than it needs', async () => {
+  const counts = { decode: 1, prefill: cores }
+  write({ [key]: counts })
+  const before = readFileSync(threadsFile(), 'utf8')
+  assert.equal(await threadsOf(), { ...counts, maxThreads: cores })
+  write({ [key]: { decode: 1, prefill: 1 } })
+  assert.equal(await threadsOf(), { decode: 1, prefill: 1, maxThreads: 1 })
+  assert.is(before, JSON.stringify({ [key]: counts }))
+  // Batch threads alone are asked for: those of decode are still the remembered ones.
+  assert.equal(await threadsOf({ batchThreads: 3 }), { decode: 1, prefill: 3, maxThreads: 3 })
+})
+
+test('threads that are asked for win, and nothing is read or written for them', async () => {
+  write({ [key]: { decode: cores, prefill: cores } })
+  assert.equal(await threadsOf({ threads: 1 }), { decode: 1, prefill: 1, maxThreads: 1 })
+  assert.equal(await threadsOf({ threads: 1, batchThreads: 3 }), { decode: 1, prefill: 3, maxThreads: 3 })
+  assert.equal(await threadsOf({ threads: 3, batchThreads: 1 }), { decode: 3, prefill: 1, maxThreads: 3 })
+  rmSync(folder, { recursive: true, force: true })
+  await threadsOf({ threads: 2 })
+  assert.not.ok(existsSync(folder))
+})
+
+test('a file that holds nothing usable is measured over, and the rest of it kept if there is any', async () => {
+  const good = { decode: 1, prefill: 1 }
+  const useless: (string | object)[] = [
+    '',
+    'not JSON',
+    '{"',
+    'null',
+    '7',
+    [good],
+    { [key]: null },
+    { [key]: 2 },
+    { [key]: [1, 1] },
+    { [key]: {} },
+    { [key]: { decode: 1 } },
+    { [key]: { decode: '1', prefill: '1' } },
+    { [key]: { decode: 0, prefill: 1 } },
+    { [key]: { decode: 1, prefill: -1 } },
+    { [key]: { decode: 1e9, prefill: 1 } },
+    { [key]: { decode: 1, prefill: 1.5 } },
+    { [key]: { decode: true, prefill: 1 } },
+    `{"__proto__": {"${key}": {"decode": 1, "prefill": 1}}}`,
+  ]
+  for (const content of useless) {
+    write(content)
+    assert.is(await rememberedThreads(key), undefined, JSON.stringify(content))
+  }
+  write({ [key]: { decode: 1e9, prefill: 1 }, other: good, broken: 'x' })
+  const measured = await threadsOf()
+  assert.ok(isCount(measured.decode) && measured.maxThreads === cores)
+  assert.equal(read(), {
+    other: good,
+    broken: 'x',
+    [key]: { decode: measured.decode, prefill: measured.prefill },
+  })
+})
+
+test('a file of gigabytes, or one that is a folder, costs no more than a measurement', async () => {
+  write({ [key]: { decode: 1, prefill: 1 } })
+  truncateSync(threadsFile(), 2 ** 32)
+  const measured = await threadsOf()
+  assert.ok(isCount(measured.decode))
+  rmSync(threadsFile(), { force: true })
+  mkdirSync(threadsFile(), { recursive: true })
+  assert.ok(isCount((await threadsOf()).decode))
+  assert.equal(readdirSync(dirname(threadsFile())), ['threads.json'], 'nothing temporary is left')
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test('a hundred models are remembered, the oldest is forgotten first', async () => {
+  rmSync(folder, { recursive: true, force: true })
+  for (let i = 0; i < 103; i++) await rememberThreads(`model ${i}`, { decode: 1, prefill: 1 })
+  const names = Object.keys(read())
+  assert.is(names.length, 100)
+  assert.is(names[0], 'model 3')
+  // What is remembered again is the youngest.
+  await rememberThreads('model 3', { decode: 1, prefill: 1 })
+  assert.is(Object.keys(read()).at(-1), 'model 3')
+  assert.is(Object.keys(read()).length, 100)
+})
+
+test('a place that cannot be written does not matter', async () => {
+  const file = join(temporary(), 'file')
+  writeFileSync(file, '')
+  const closed = temporary()
+  chmodSync(closed, 0o500)
+  try {
+    for (const place of [file, '/dev/null', join(file, 'below'), closed, '/proc/nowhere', '/proc/no/where']) {
+      process.env.XDG_CACHE_HOME = place
+      assert.ok(isCount((await threadsOf()).decode), place)
+    }
+  } finally {
+    chmodSync(closed, 0o700)
+    process.env.XDG_CACHE_HOME = folder
+  }
+})
+
+test('a program without a home loads and ends all the same', async () => {
+  const index = new URL('../dist/index.mjs', import.meta.url).href
+  const source = `import { load } from ${JSON.stringify(index)}
+const model = await load(${JSON.stringify(gta)})
+console.log(model.engine.threads.decode)
+await model.close()`
+  for (const env of [{ HOME: '/nowhere/at/all' }, { HOME: '' }, { HOME: 'relative', XDG_CACHE_HOME: '' }]) {
+    const cwd = temporary()
+    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, env, timeout: 60_000 })
+    let output = ''
+    for (const part of [child.stdout, child.stderr])
+      part.on('data', (data) => {
+        output += data
+      })
+    const status = await new Promise((resolve) => child.on('close', resolve))
+    assert.is(status, 0, output)
+    assert.ok(isCount(Number(output)), `${JSON.stringify(env)}: ${output}`)
+  }
+})
+
+test('many loads at once: each gets threads, the file is whole', async () => {
+  rmSync(folder, { recursive: true, force: true })
+  const all = await Promise.all(Array.from({ length: 4 }, () => threadsOf()))
+  assert.ok(all.every(({ decode, prefill }) => isCount(decode) && isCount(prefill)))
+  assert.ok(isCount(read()[key].decode))
+  assert.equal(readdirSync(dirname(threadsFile())), ['threads.json'])
+})
+
+test('shape, weight type and build each have their own counts', async () => {
+  const keys = [
+    key,
+    await keyOf(gta, 'f32'),
+    await keyOf(gta, 'q4'),
+    await keyOf(golden('gqa')),
+    await keyOf(gta, 'q8', builds[1]?.name),
+  ]
+  assert.is(new Set(keys).size, keys.length)
+  assert.is(await keyOf(gta), key)
+})
+
+test('a model is as it was after its threads were measured', async () => {
+  rmSync(folder, { recursive: true, force: true })
+  const measured = await load(gta, { context: 100 })
+  const beyond = measured.engine.step([{ conversation: 0, position: 1, token: 0 }])
+  assert.match((await failure(beyond)).message, 'conversation 0 has 0 positions')
+  const asked = await load(gta, { context: 100, threads: 1 })
+  const ids = Array.from({ length: 90 }, (_, i) => (i * 7) % 320)
+  assert.equal(await measured.logits(ids), await asked.logits(ids))
+  await Promise.all([measured.close(), asked.close()])
+  // A context, or a batch, of one leaves no room for a measurement of prefill.
+  rmSync(folder, { recursive: true, force: true })
+  assert.ok(isCount((await threadsOf({ context: 1 })).decode))
+  rmSync(folder, { recursive: true, force: true })
+  assert.ok(isCount((await threadsOf({ batch: 1 })).prefill))
+})
+
+test('weights that give NaN load, and say so when they are used', async () => {
+  rmSync(folder, { recursive: true, force: true })
+  // The sum of two of the largest numbers is infinite.
+  const config: Config = { ...gqaConfig, tie_word_embeddings: true }
+  const tensors = randomTensors(config)
+  const norm = tensors.get('model.norm.weight')
+  if (norm) norm.data = new Uint8Array(new Float32Array(32).fill(3e38).buffer)
+  const model = await load(writeCheckpoint(config, tensors))
+  try {
+    assert.is((await failure(model.logits([1, 2, 3]))).code, 'NOT_FINITE')
+    assert.not.ok(existsSync(threadsFile()), 'nothing was measured')
+  } finally {
+    await model.close()
+  }
+})
+
+test('counts that are none are BAD_OPTION, before anything is read', async () => {
+  for (const name of ['threads', 'batchThreads'])
+    for (const value of [0, -1, 1.5, 65, '2', Number.NaN, Infinity, null, {}]) {
+      const error = await failure(load(gta, { [name]: value } as LoadOptions))
+      assert.instance(error, GtaError, `${name} ${value}: ${error}`)
+      assert.is(error.code, 'BAD_OPTION')
+      assert.ok(error.message.includes(name) && error.message.includes('64'), error.message)
+    }
+})
+
+test.run()
