@@ -161,7 +161,7 @@ function int8Values({ tokens, value, valueDim }: Page, exponentials: Float32Arra
     fround((exponentials[t] as number) * (value.scales[t] as number)),
   )
   const peak = peakOf(weights)
-  const factor = peak === 0 ? 0 : fround(16383 / peak)
+  const factor = peak < 1e-34 ? 0 : fround(16383 / peak)
   const integers = weights.map((weight) => nearest(fround(weight * factor)))
   return Array.from({ length: valueDim }, (_, d) => {
     const sum = integers.reduce((total, weight, t) => total + weight * value.at(t, d), 0)
@@ -195,24 +195,22 @@ function checkExact(one: Page, found: Trace, label: string): void {
     // Half a unit of each weight times the largest byte, or a rounding for each token.
     const bound = value.isInt8 ? ((most / 16383) * 128 * tokens) / 2 + size * 2 ** -20 : size * (tokens + 2) * 2 ** -24
     const error = Math.abs((found.sums[d] as number) - exact)
-    assert.ok(error <= bound + 1e-44, `${label}, dim ${d}: ${found.sums[d]} for ${exact}`)
+    // Weights below 1e-34 are too small to be quantised, and count as nothing.
+    const nothing = value.isInt8 && most < 1e-34 ? size : 0
+    assert.ok(error <= bound + nothing + 1e-44, `${label}, dim ${d}: ${found.sums[d]} for ${exact}`)
   }
 }
 
 test('int8: 400 random pages, both builds and both twins', () => {
-  let compared = 0
   for (let seed = 1; seed <= 400; seed++) {
     const one = page(seed, true)
     const label = `page ${seed}, ${one.tokens} tokens`
     const [found, other] = engines.map((engine) => sweep(engine, one)) as [Trace, Trace]
-    if (isNothing(one, found)) continue
-    compared++
     assert.equal(other, found, `${label}: the builds differ`)
     assert.equal(Array.from(found.scores, plus0), int8Scores(one).map(plus0), `${label}: scores`)
     assert.equal(Array.from(found.sums, plus0), int8Values(one, found.exponentials).map(plus0), `${label}: values`)
     checkExact(one, found, label)
   }
-  assert.ok(compared > 390, `${compared} pages say something`)
 })
 
 test('f32: 200 random pages, both builds and f64', () => {
@@ -234,15 +232,6 @@ test('f32: 200 random pages, both builds and f64', () => {
     checkExact(one, found, label)
   }
 })
-
-/**
- * Are all weights so small that 16383 over the largest is infinite? Then the token with all of the attention has a value
- * of zeros, and what the others leave, some 1e-40, is rubbish of that size.
- */
-function isNothing({ value }: Page, { exponentials }: Trace): boolean {
-  const peak = peakOf(Array.from(exponentials, (e, t) => fround(e * (value.scales[t] as number))))
-  return peak > 0 && peak < 1e-34
-}
 
 const plus0 = (value: number) => value + 0
 
