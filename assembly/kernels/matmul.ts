@@ -29,7 +29,7 @@ import { groupOffsets, quantizeActivation } from './quantize'
 import { touch } from './touch'
 
 /** Bytes of weights and of activations that a block of a product should not exceed: both stay in the first cache. */
-const WEIGHT_BLOCK: usize = 24576
+const WEIGHT_BLOCK: usize = 32768
 const VECTOR_BLOCK: usize = 16384
 
 /** Numbers of a quantised vector: padded as the rows of W are. */
