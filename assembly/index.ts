@@ -89,6 +89,11 @@ export function abandon(): void {
   poison()
 }
 
+/** Meets the other ranks `count` times: what a barrier costs. By all ranks, as `step`. */
+export function meet(count: u32): void {
+  for (let i: u32 = 0; i < count; i++) barrier()
+}
+
 /** Starts an account of where time goes, from zero, or ends it. Not while a step runs. */
 export function profile(isOn: u32): void {
   const a = arena()

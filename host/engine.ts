@@ -75,6 +75,8 @@ export interface Engine {
   rewind(conversation: number, length: number): void
   /** Reads memory for a moment and tells how fast, in bytes per second; default: with the threads of decode. */
   measureBandwidth(threads?: number): Promise<number>
+  /** Seconds that threads need to meet when all come at once. */
+  measureBarrier(threads?: number): Promise<number>
   /** Starts an account of where time goes, from zero, or ends it. Not while a step runs. */
   profile(isOn: boolean): void
   /** The account, thread by thread. */

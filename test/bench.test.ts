@@ -72,6 +72,9 @@ class FakeEngine implements Engine {
   async measureBandwidth(): Promise<number> {
     return 1e9
   }
+  async measureBarrier(): Promise<number> {
+    return 1e-6
+  }
   profile(): void {}
   profiled(): StepProfile[] {
     const parts = { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2 }
@@ -300,6 +303,7 @@ test('bench() reports a model with its own weights', async () => {
     report.bandwidth.map(({ threads }) => threads),
     [2, 1],
   )
+  assert.ok(report.bandwidth.every(({ barrierSeconds }) => barrierSeconds > 0 && barrierSeconds < 1))
   assert.equal(told, [golden('gta'), ...report.results.map((result) => result.test)])
   assert.equal(
     report.results.map((result) => `${result.test}/${result.threads}`),

@@ -99,6 +99,10 @@ function engineOptionsFor(settings: BenchSettings, { plan }: Subject, context: n
 async function measureBandwidths(engine: Engine, tests: BenchTest[]): Promise<Bandwidth[]> {
   const found: Bandwidth[] = []
   for (const threads of new Set(tests.map((test) => test.threads)))
-    found.push({ threads, bytesPerSecond: await engine.measureBandwidth(threads) })
+    found.push({
+      threads,
+      bytesPerSecond: await engine.measureBandwidth(threads),
+      barrierSeconds: await engine.measureBarrier(threads),
+    })
   return found
 }

@@ -31,9 +31,13 @@ export interface BenchEnvironment
   date: string
 }
 
+/** What so many threads can do at best. */
 export interface Bandwidth {
   threads: number
+  /** Reading memory. */
   bytesPerSecond: number
+  /** Meeting at a barrier, when all come at once. */
+  barrierSeconds: number
 }
 
 /** What is known before the first test. */

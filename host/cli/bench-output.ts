@@ -101,13 +101,16 @@ function describe(info: BenchInfo): string {
   const weights = `${isSynthetic ? 'synthetic ' : ''}${weightType} weights ${megabytes(weightBytes)}`
   const model = [info.model, kind, weights, `loaded in ${loadSeconds.toFixed(1)} s`]
   const read = bandwidth.map(
-    ({ threads, bytesPerSecond }) => `${(bytesPerSecond / 1e9).toFixed(1)} GB/s with ${plural(threads, 'thread')}`,
+    ({ threads, bytesPerSecond, barrierSeconds }) =>
+      `${(bytesPerSecond / 1e9).toFixed(1)} GB/s with ${plural(threads, 'thread')}${
+        threads > 1 ? `, which meet in ${(barrierSeconds * 1e6).toFixed(2)} µs` : ''
+      }`,
   )
   return [
     `- machine: ${machine.filter(Boolean).join(', ')}`,
     `- software: ${software.join(', ')}`,
     `- model: ${model.join(', ')}`,
-    `- memory reads at best ${read.join(', ')}`,
+    `- memory reads at best ${read.join('; ')}`,
     '',
   ].join('\n')
 }

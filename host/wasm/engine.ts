@@ -303,6 +303,11 @@ class WasmEngine implements Engine {
     })
   }
 
+  async measureBarrier(threads = this.counts.decode): Promise<number> {
+    this.checkThreads(threads)
+    return this.alone(async () => (await this.team.request(protocol.MEET, 0, threads)) / 1e9)
+  }
+
   /** Refuses weights that no conversion wrote. */
   async checkWeights(): Promise<void> {
     const isGood = await this.alone(() => this.team.request(protocol.CHECK, 0, this.maxThreads))

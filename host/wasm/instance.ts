@@ -26,6 +26,7 @@ export interface EngineExports extends Record<string, unknown> {
   setTeam(count: number): void
   check(): number
   step(count: number): number
+  meet(count: number): void
   abandon(): void
   profile(isOn: number): void
   profiled(which: number): number

@@ -27,8 +27,9 @@ export const TEXT_BYTES = 2048
 export const STEP = 1
 export const PROBE = 2
 export const CHECK = 3
+export const MEET = 4
 
-/** 0 or more: what the engine's step or the probe returned. */
+/** 0 or more: what the engine's step, the check, the probe (MB/s) or the meetings (ns each) returned. */
 export const STATUS_NOT_FINITE = 1
 export const STATUS_FAILED = -1
 

@@ -10,6 +10,7 @@ import {
   COMMAND,
   DONE,
   FAILED,
+  MEET,
   PROBE,
   REQUEST,
   STATUS,
@@ -49,6 +50,7 @@ function execute(command: number): number {
     if (command === STEP) return engine.step(Atomics.load(words, ARGUMENT))
     if (command === PROBE) return measure()
     if (command === CHECK) return engine.check()
+    if (command === MEET) return measureBarrier()
     throw new Error(`unknown command ${command}`)
   } catch (error) {
     if (Atomics.compareExchange(words, FAILED, 0, rank + 1) === 0) {
@@ -72,4 +74,14 @@ function measure(): number {
     best = Math.min(best, performance.now() - start)
   }
   return Math.floor(bytes / best / 1000)
+}
+
+/** Nanoseconds of a barrier that everybody comes to at once: the median of many batches. */
+function measureBarrier(): number {
+  const times = Array.from({ length: 51 }, () => {
+    const start = performance.now()
+    engine.meet(100)
+    return performance.now() - start
+  })
+  return Math.round((times.sort((a, b) => a - b)[25] as number) * 1e4)
 }
