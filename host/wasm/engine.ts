@@ -3,6 +3,7 @@
  *
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
+import { availableParallelism } from 'node:os'
 import {
   type CacheType,
   keyDim,
@@ -35,6 +36,9 @@ const WASM_PAGE = 65536
 /** A 32-bit engine cannot address more; the last page is left alone, so that an end address never wraps to 0. */
 export const MAX_MEMORY = 2 ** 32 - WASM_PAGE
 const ROW_WORDS = 12
+/** As in assembly/arena.ts: pages of a row that threads share between two barriers, and what goes before a page's sums. */
+const WAVE = 64
+const PARTIAL_BYTES = 64
 /** Threads that one engine may have. */
 export const MAX_THREADS = protocol.MAX_RANKS
 
@@ -58,13 +62,24 @@ export function pageMemory(spec: ModelSpec, cache: CacheType): number {
 /** What an engine will reserve: exact for weights and cache; scratch and logits with a little to spare. */
 export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptions): number {
   const { context, cache, maxRows, maxLogits, conversations } = options
-  const pages = Math.ceil(context / PAGE_TOKENS) * conversations
+  const pagesPerConversation = Math.ceil(context / PAGE_TOKENS)
   const { attention, hiddenDim, ffnDim, vocabSize } = spec
   const { q, row, gate } = projectionWidths(attention)
-  const heads = attention.maps * (queryDim(attention) + keyDim(attention) + attention.value.dim + attention.outDim)
+  const { maps, value } = attention
+  const heads = maps * (queryDim(attention) + keyDim(attention) + value.dim + attention.outDim)
   const scratchPerRow = 4 * (3 * hiddenDim + 4 * ffnDim + q + row + gate + 3 * heads)
+  const partials = Math.min(pagesPerConversation, WAVE) * maps * (PARTIAL_BYTES + 4 * value.dim)
+  // Where nobody says how many, the load starts as many as there are cores.
+  const ranks = options.threads === undefined ? availableParallelism() : maxThreads(options)
+  const scratchPerRank = 8 * vocabSize + 4 * heads
   return (
-    WEIGHTS + plan.bytes + pages * pageMemory(spec, cache) + maxRows * scratchPerRow + vocabSize * (4 * maxLogits + 8)
+    WEIGHTS +
+    plan.bytes +
+    pagesPerConversation * conversations * pageMemory(spec, cache) +
+    maxRows * scratchPerRow +
+    partials +
+    ranks * scratchPerRank +
+    4 * maxLogits * vocabSize
   )
 }
 
