@@ -197,7 +197,7 @@ export const BLOCK_Q4: usize = 144
 
 /**
  * Eight rows of int4 weights, one vector: Σ over groups of 32 columns of scale · (Σ w'·x − 8·Σx), w' = w + 8 in 0..15. A
- * lane is a row, so nothing is summed across lanes. `offsets` is 8·Σx of each group, i32. Leaves f32[8] at `sums`.
+ * lane is a row, so nothing is summed across lanes. `offsets` is −8·Σx of each group, i32, from which its sums start. Leaves f32[8] at `sums`.
  *
  *     16 bytes   low nibbles: rows 0..3 × 4 columns, high nibbles: rows 4..7 × the same columns
  */
@@ -206,11 +206,10 @@ export function dot8x1_q4(w: usize, stride: usize, x: usize, offsets: usize, sum
   let first = f32x4.splat(0)
   let second = first
   for (const end = w + stride; w < end; w += BLOCK_Q4) {
-    let low: v128
-    let high: v128
+    let low = v128.load32_splat(offsets)
+    let high = low
+    offsets += 4
     if (IS_RELAXED) {
-      low = i32x4.splat(0)
-      high = low
       for (let k: usize = 0; k < 128; k += 64) {
         let v = v128.load(w + k, 0)
         let x4 = v128.load32_splat(x, 0)
@@ -246,14 +245,12 @@ export function dot8x1_q4(w: usize, stride: usize, x: usize, offsets: usize, sum
         d = i32x4.add(d, i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(h), x4))
         x += 8
       }
-      low = join(a, b)
-      high = join(c, d)
+      low = i32x4.add(low, join(a, b))
+      high = i32x4.add(high, join(c, d))
     }
-    const offset = v128.load32_splat(offsets)
-    offsets += 4
     const scales = v128.load(w, 128)
-    first = f32x4.add(first, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(low, offset)), lowScales(scales)))
-    second = f32x4.add(second, f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(high, offset)), highScales(scales)))
+    first = f32x4.add(first, f32x4.mul(f32x4.convert_i32x4_s(low), lowScales(scales)))
+    second = f32x4.add(second, f32x4.mul(f32x4.convert_i32x4_s(high), highScales(scales)))
   }
   v128.store(sums, first, 0)
   v128.store(sums, second, 16)
@@ -292,14 +289,15 @@ export function dotTile_q4(
   const mask = v128.load(NIBBLES)
   let at: usize = 0
   for (const end = w + stride; w < end; w += BLOCK_Q4) {
-    let a = i32x4.splat(0)
+    let a = v128.load32_splat(offsets)
     let b = a
-    let c = a
-    let d = a
-    let e = a
-    let f = a
-    let g = a
-    let h = a
+    let c = v128.load32_splat(offsets + offsetStride)
+    let d = c
+    let e = v128.load32_splat(offsets + 2 * offsetStride)
+    let f = e
+    let g = v128.load32_splat(offsets + 3 * offsetStride)
+    let h = g
+    offsets += 4
     for (let k: usize = 0; k < 128; k += 16) {
       const v = v128.load(w + k)
       const low = v128.and(v, mask)
@@ -319,18 +317,16 @@ export function dotTile_q4(
       at += 4
     }
     const scales = v128.load(w, 128)
-    addGroup(sums, a, b, scales, offsets)
-    addGroup(sums + 32, c, d, scales, offsets + offsetStride)
-    addGroup(sums + 64, e, f, scales, offsets + 2 * offsetStride)
-    addGroup(sums + 96, g, h, scales, offsets + 3 * offsetStride)
-    offsets += 4
+    addGroup(sums, a, b, scales)
+    addGroup(sums + 32, c, d, scales)
+    addGroup(sums + 64, e, f, scales)
+    addGroup(sums + 96, g, h, scales)
   }
 }
 
-function addGroup(sums: usize, low: v128, high: v128, scales: v128, offsets: usize): void {
-  const offset = v128.load32_splat(offsets)
-  const first = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(low, offset)), lowScales(scales))
-  const second = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(high, offset)), highScales(scales))
+function addGroup(sums: usize, low: v128, high: v128, scales: v128): void {
+  const first = f32x4.mul(f32x4.convert_i32x4_s(low), lowScales(scales))
+  const second = f32x4.mul(f32x4.convert_i32x4_s(high), highScales(scales))
   v128.store(sums, f32x4.add(v128.load(sums, 0), first), 0)
   v128.store(sums, f32x4.add(v128.load(sums, 16), second), 16)
 }
