@@ -46,7 +46,7 @@ export class Arena {
   x: usize // f32 (maxRows, hiddenStride): the residual stream
   normed: usize // f32 (maxRows, hiddenStride)
   projection: usize // f32 (maxRows, projectionStride): q, or its low-rank side, | row | gate
-  queryLatent: usize // f32 (maxRows, rankStride): the normed low-rank side
+  queryLatent: usize // f32 (maxRows, queryLatentStride): the normed low-rank side
   query: usize // f32 (maxRows, queryStride): q of every map, where it is not part of the projection
   plain: usize // f32 (maxRows, maps, plainStride): un-rotated parts of q, the encoder's inputs
   encoded: usize // f32 (maxRows, encodedStride): what the encoder makes of them
@@ -93,7 +93,7 @@ export function rowWidth(plan: Plan): u32 {
 export function projectionStride(plan: Plan): usize {
   return floatStride(queryWidth(plan) + rowWidth(plan) + (plan.hasGate ? plan.maps * plan.outDim : 0))
 }
-export function rankStride(plan: Plan): usize {
+export function queryLatentStride(plan: Plan): usize {
   return floatStride(plan.queryRank)
 }
 /** Bytes from one row's q to the next, and where the first one is. */
@@ -207,7 +207,7 @@ export function layoutArena(
   a.normed = take(rows * hiddenStride(plan))
   a.projection = take(rows * projectionStride(plan))
   if (plan.queryRank) {
-    a.queryLatent = take(rows * rankStride(plan))
+    a.queryLatent = take(rows * queryLatentStride(plan))
     a.query = take(rows * queryStride(plan))
   }
   if (plan.encoderDim) {

@@ -18,9 +18,9 @@ import {
   projectionStride,
   queryAt,
   queryDim,
+  queryLatentStride,
   queryStride,
   queryWidth,
-  rankStride,
   rowWidth,
   sweepQueryBytes,
   sweepQueryStride,
@@ -67,14 +67,14 @@ function raiseQueries(plan: Plan, layer: Layer, count: u32): void {
   const weight = vectorAt(plan, layer.queryNorm)
   for (let i: u32 = 0; i < count; i++) {
     if (!isMine(i)) continue
-    const latent = a.queryLatent + i * rankStride(plan)
+    const latent = a.queryLatent + i * queryLatentStride(plan)
     memory.copy(latent, a.projection + i * projectionStride(plan), plan.queryRank << 2)
     // The padding too: a NaN of an earlier row would stay there.
-    memory.fill(latent + (plan.queryRank << 2), 0, rankStride(plan) - (plan.queryRank << 2))
+    memory.fill(latent + (plan.queryRank << 2), 0, queryLatentStride(plan) - (plan.queryRank << 2))
     rmsNorm(latent, weight, plan.queryRank, plan.queryEps, latent)
   }
   const bias = vectorAt(plan, layer.queryBias)
-  linear(queryMatrix(layer), bias, a.queryLatent, rankStride(plan), count, a.query, queryStride(plan), false)
+  linear(queryMatrix(layer), bias, a.queryLatent, queryLatentStride(plan), count, a.query, queryStride(plan), false)
 }
 
 /** Rotates the queries of row i, norms and rotates its cache row, and writes it. */

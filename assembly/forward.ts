@@ -88,7 +88,8 @@ function finish(plan: Plan, count: u32): u32 {
     wanted++
   }
   assert(wanted <= a.maxLogits)
-  linear(head(plan), 0, a.normed, stride, wanted, a.logits, logitsStride(plan), false)
+  // A slice of a prompt that is not its last has no use for the head.
+  if (wanted) linear(head(plan), 0, a.normed, stride, wanted, a.logits, logitsStride(plan), false)
   let k: u32 = 0
   for (let i: u32 = 0; i < count; i++) {
     if (!rowAt(i).wantsLogits) continue

@@ -28,7 +28,7 @@ const NEXT: usize = TEAM + 320
 
 /** Pieces for each rank, if all are equally fast. */
 const PIECES: u32 = 16
-/** Looks at the generation before a rank goes to sleep: some 20 µs, the time that waking up would take. */
+/** Looks at the generation before a rank goes to sleep: some 50 µs, about what waking up costs (bench/LOG.md). */
 const SPINS: u32 = 50000
 /** Nanoseconds between two looks at the poison. */
 const PATIENCE: i64 = 20_000_000

@@ -17,6 +17,9 @@ import { estimateMemory, MAX_MEMORY, pageMemory } from './wasm/engine.ts'
 /** What the system, Node and its heap take of a board's memory; an estimate, on the careful side. */
 const SYSTEM_BYTES = 400e6
 
+/** Threads that a board runs. */
+const BOARD_CORES = 4
+
 /** Refuses what cannot fit the engine's address space or this machine; `shorter` tells how to ask for a smaller cache. */
 export function checkFit(
   spec: ModelSpec,
@@ -51,7 +54,7 @@ export function largestContext(
   machineBytes: number,
 ): number {
   const plan = planModel(model, type)
-  const options = { context: 0, cache, maxRows: 64, maxLogits: 1, conversations: 1 }
+  const options = { context: 0, cache, maxRows: 64, maxLogits: 1, conversations: 1, threads: BOARD_CORES }
   const left = Math.min(machineBytes - SYSTEM_BYTES, MAX_MEMORY) - estimateMemory(model.spec, plan, options)
   const pages = Math.floor(left / pageMemory(model.spec, cache))
   return Math.max(0, pages * PAGE_TOKENS)

@@ -2,7 +2,6 @@
  * A loaded model: the public face of the runtime. `load()` takes a packed .gta file or a Hugging Face directory, which
  * it converts in memory; `generate()` streams text.
  */
-import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import {
   type CacheType,
@@ -25,7 +24,7 @@ import { checkFit } from './fit.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
-import { measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
+import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
 import { chooseBuild } from './wasm/builds.ts'
 import { MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
 
@@ -94,7 +93,7 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
   try {
     const { model, plan } = source
     const engineOptions = checkOptions(model.spec, plan, options)
-    checkFit(model.spec, plan, engineOptions)
+    checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
     // The tokenizer first: it fails faster than the weights load.
     const { tokenizer, tokenizerConfig } = source.files
     const text = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
@@ -152,7 +151,7 @@ export async function openEngine(
   const key = threadsKey(plan, compiled.build.name)
   const remembered = await rememberedThreads(key)
   if (remembered) return open({ decode: remembered.decode, prefill: options.batchThreads ?? remembered.prefill })
-  const most = availableParallelism()
+  const most = availableThreads()
   const engine = await open({ decode: most, prefill: Math.max(most, options.batchThreads ?? 1) })
   try {
     const measured = await measureThreads(engine)
@@ -161,7 +160,11 @@ export async function openEngine(
     return engine
   } catch (error) {
     // Weights that give no finite logits say so when they are used.
-    if (error instanceof GtaError && error.code === 'NOT_FINITE') return engine
+    if (error instanceof GtaError && error.code === 'NOT_FINITE') {
+      engine.threads = { decode: most, prefill: options.batchThreads ?? most }
+      engine.rewind(0, 0)
+      return engine
+    }
     await engine.close()
     throw error
   }

@@ -8,6 +8,7 @@ import { availableParallelism, cpus, homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Plan } from '../models/index.ts'
 import { type Engine, greedy, type ThreadCounts } from './engine.ts'
+import { MAX_THREADS } from './wasm/engine.ts'
 
 /** Milliseconds that the search for one count may take; on a slow board a single step of a large model takes longer. */
 const BUDGET = 300
@@ -18,6 +19,11 @@ const MOST_ENTRIES = 100
 /** Rows of a step that stands for prefill. */
 const PREFILL_ROWS = 16
 
+/** Threads that a load may start where nobody says how many. */
+export function availableThreads(): number {
+  return Math.min(availableParallelism(), MAX_THREADS)
+}
+
 /** Where counts are remembered; deleting the file makes the engine measure again. */
 export function threadsFile(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'gta-edge', 'threads.json')
@@ -25,14 +31,14 @@ export function threadsFile(): string {
 
 /** What the counts depend on: the processor, the model's shape and weight type, and the build. */
 export function threadsKey(plan: Plan, build: string): string {
-  const machine = `${cpus()[0]?.model ?? ''} ${availableParallelism()}`
+  const machine = `${cpus()[0]?.model ?? ''} ${availableThreads()}`
   return createHash('sha256').update(`${machine} ${build} `).update(plan.words).digest('hex').slice(0, 16)
 }
 
 /** Undefined if nothing usable is remembered: then it is measured. */
 export async function rememberedThreads(key: string): Promise<ThreadCounts | undefined> {
   const found = (await readEntries())[key]
-  const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= availableParallelism()
+  const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= availableThreads()
   return found && isCount(found.decode) && isCount(found.prefill) ? found : undefined
 }
 
@@ -64,11 +70,12 @@ async function readEntries(): Promise<Record<string, ThreadCounts>> {
 /** Measures both counts; the engine must be idle and its first conversation empty. */
 export async function measureThreads(engine: Engine): Promise<ThreadCounts> {
   const rows = Math.min(PREFILL_ROWS, engine.maxRows, engine.context)
-  // The first step compiles the engine and wakes its threads.
+  // The first step of a kind compiles what it calls and wakes the threads.
   await timeStep(engine, 1)
   const decode = await best(engine, 1)
-  const prefill = rows > 1 ? await best(engine, rows) : decode
-  return { decode, prefill }
+  if (rows === 1) return { decode, prefill: decode }
+  await timeStep(engine, rows)
+  return { decode, prefill: await best(engine, rows) }
 }
 
 /**

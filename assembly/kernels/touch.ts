@@ -17,6 +17,6 @@ export function touch(from: usize, bytes: usize): u32 {
     a |= load<u32>(from)
     b |= load<u32>(from, LINE)
   }
-  if (from < end) a |= load<u32>(from)
+  for (; from < end; from += LINE) a |= load<u32>(from)
   return a | b
 }

@@ -9,6 +9,7 @@ import type { Engine, EngineOptions } from '../engine.ts'
 import { checkFit } from '../fit.ts'
 import { openEngine } from '../model.ts'
 import { readSensors } from '../sensors.ts'
+import { availableThreads } from '../tune.ts'
 import {
   type Bandwidth,
   type BenchInfo,
@@ -75,7 +76,8 @@ async function open(settings: BenchSettings, context: number) {
   const subject = await openSubject(settings, context)
   try {
     const engineOptions = engineOptionsFor(settings, subject, context)
-    checkFit(subject.model.spec, subject.plan, engineOptions, totalmem(), 'use smaller -p, -n, -d, -np or -b')
+    const checked = { ...engineOptions, threads: engineOptions.threads ?? availableThreads() }
+    checkFit(subject.model.spec, subject.plan, checked, totalmem(), 'use smaller -p, -n, -d, -np or -b')
     return { subject, engineOptions, engine: await openEngine(subject, engineOptions) }
   } finally {
     await subject.close()

@@ -2,6 +2,7 @@
 import { type CacheType, cacheTypes, type WeightType, weightTypes } from '../../models/index.ts'
 import type { ThreadCounts } from '../engine.ts'
 import { checkChoice, checkNames, errors } from '../errors.ts'
+import { MAX_THREADS } from '../wasm/engine.ts'
 import type { BenchInfo, BenchResult } from './report.ts'
 import type { Workload } from './workload.ts'
 
@@ -84,7 +85,6 @@ export function checkBench(options: BenchOptions): BenchSettings {
 
 /** More positions than any engine can address. */
 const MAX_POSITIONS = 2 ** 28
-const MAX_THREADS = 64
 
 function checkList(name: string, list: unknown, min: number, max: number): void {
   if (!Array.isArray(list) || list.length === 0) throw errors.badOption(name, 'a list of numbers', list)

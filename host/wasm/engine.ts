@@ -3,7 +3,6 @@
  *
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
-import { availableParallelism } from 'node:os'
 import {
   type CacheType,
   keyDim,
@@ -69,8 +68,6 @@ export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptio
   const heads = maps * (queryDim(attention) + keyDim(attention) + value.dim + attention.outDim)
   const scratchPerRow = 4 * (3 * hiddenDim + 4 * ffnDim + q + row + gate + 3 * heads)
   const partials = Math.min(pagesPerConversation, WAVE) * maps * (PARTIAL_BYTES + 4 * value.dim)
-  // Where nobody says how many, the load starts as many as there are cores.
-  const ranks = options.threads === undefined ? availableParallelism() : maxThreads(options)
   const scratchPerRank = 8 * vocabSize + 4 * heads
   return (
     WEIGHTS +
@@ -78,7 +75,7 @@ export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptio
     pagesPerConversation * conversations * pageMemory(spec, cache) +
     maxRows * scratchPerRow +
     partials +
-    ranks * scratchPerRank +
+    maxThreads(options) * scratchPerRank +
     4 * maxLogits * vocabSize
   )
 }
@@ -307,7 +304,7 @@ class WasmEngine implements Engine {
     this.checkThreads(threads)
     return this.alone(async () => {
       if (this.weightBytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
-      const memory = createMemory((WEIGHTS + PROBE_BYTES) / WASM_PAGE + 1)
+      const memory = createMemory(Math.ceil((WEIGHTS + PROBE_BYTES) / WASM_PAGE))
       new Uint8Array(memory.buffer).fill(1, WEIGHTS)
       const team = new Team(this.module, memory, threads)
       try {

@@ -3,16 +3,18 @@
  *
  *     word      writer          meaning
  *     COMMAND   host            what to do, valid while a request runs
- *     ARGUMENT  host            rows of a step; address and bytes of a probe
+ *     ARGUMENT  host            rows of a step; address of a probe
+ *     SECOND    host            bytes of a probe
  *     DONE      rank 0          counts finished requests; the host waits on it
  *     STATUS    rank 0          result of the last request
- *     FAILED    the first rank that fails, by exchange; its error's text follows as UTF-8, the length last
+ *     FAILED    the first rank that fails, by exchange; its error's text lies at TEXT as UTF-8, TEXT_LENGTH is written last
  *     REQUEST   host            one word per rank: counts the requests for it; the rank waits on it
  *
  * Every word is read and written with Atomics, which order the plain memory around them on ARM too.
  */
 export const COMMAND = 0
 export const ARGUMENT = 1
+export const SECOND = 2
 export const DONE = 3
 export const STATUS = 4
 export const FAILED = 5

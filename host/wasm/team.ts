@@ -84,7 +84,7 @@ export class Team {
     this.engine?.setTeam(ranks)
     Atomics.store(words, protocol.COMMAND, command)
     Atomics.store(words, protocol.ARGUMENT, argument)
-    Atomics.store(words, protocol.ARGUMENT + 1, second)
+    Atomics.store(words, protocol.SECOND, second)
     for (let rank = 0; rank < ranks; rank++) Atomics.add(words, protocol.REQUEST + rank, 1)
     for (let rank = 0; rank < ranks; rank++) Atomics.notify(words, protocol.REQUEST + rank)
     return done

@@ -13,6 +13,7 @@ import {
   MEET,
   PROBE,
   REQUEST,
+  SECOND,
   STATUS,
   STATUS_FAILED,
   STEP,
@@ -22,7 +23,7 @@ import {
   type WorkerInput,
 } from './protocol.ts'
 
-/** Looks at the request word before going to sleep: some 20 µs, so that the next token finds the thread awake. */
+/** Looks at the request word before going to sleep: some 40 µs, so that the next token of a small model finds the thread awake. */
 const SPINS = 4000
 
 const { module, memory, control, rank } = workerData as WorkerInput
@@ -66,7 +67,7 @@ function execute(command: number): number {
 /** Best of four readings by the whole team, in MB/s: the memory's speed, not that of its first touch. */
 function measure(): number {
   const from = Atomics.load(words, ARGUMENT) >>> 0
-  const bytes = Atomics.load(words, ARGUMENT + 1) >>> 0
+  const bytes = Atomics.load(words, SECOND) >>> 0
   let best = Number.POSITIVE_INFINITY
   for (let i = 0; i < 4; i++) {
     const start = performance.now()
