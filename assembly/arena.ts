@@ -74,7 +74,7 @@ export class Arena {
 }
 
 /** Strides in bytes of the buffers above; rows of f32 are padded to 64 bytes, the padding stays zero. */
-export function floatStride(n: u32): usize {
+function floatStride(n: u32): usize {
   return ((n + 15) & ~15) << 2
 }
 export function hiddenStride(plan: Plan): usize {

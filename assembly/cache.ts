@@ -29,7 +29,7 @@ export function slotBytes(plan: Plan, slot: u32, isInt8: u32): usize {
   return slot ? plan.slot1Heads * headBytes(plan.slot1Dim, isInt8) : plan.slot0Heads * headBytes(plan.slot0Dim, isInt8)
 }
 
-export function layerStride(plan: Plan, isInt8: u32): usize {
+function layerStride(plan: Plan, isInt8: u32): usize {
   return (slotBytes(plan, 0, isInt8) + slotBytes(plan, 1, isInt8) + 63) & ~63
 }
 

@@ -1,6 +1,6 @@
 /**
- * One step, as every rank runs it: rows of tokens in, sampled tokens out. A row is any token of any conversation; prompt rows and generated
- * rows are the same call. Only rows that want logits pay for the output head.
+ * One step, as every rank runs it: rows of tokens in, sampled tokens out. A row is any token of any conversation; prompt
+ * rows and generated rows are the same call. Only rows that want logits pay for the output head.
  */
 import { arena, hiddenStride, logitsStride } from './arena'
 import { attend } from './attention'

@@ -10,14 +10,13 @@ export const LINEAR: u32 = 1
 export const ATTENTION: u32 = 2
 export const VALUE_DECODER: u32 = 3
 export const BARRIER: u32 = 4
-export const PARTS: u32 = 5
 
 /** One rank's account. */
 @unmanaged
 class Account {
   part: u32
   since: f64
-  // f64[PARTS] follow: milliseconds spent in each part
+  // Five f64 follow: milliseconds spent in each part.
 }
 
 export const ACCOUNT_BYTES: usize = 64
@@ -26,7 +25,7 @@ function account(): Account {
   return changetype<Account>(arena().accounts + rank * ACCOUNT_BYTES)
 }
 
-/** Address of f64[PARTS] of a rank. */
+/** Address of f64[5] of a rank. */
 export function sums(which: u32): usize {
   return arena().accounts + which * ACCOUNT_BYTES + offsetof<Account>()
 }

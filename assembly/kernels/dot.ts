@@ -61,7 +61,7 @@ export function dotRow_q8(w: usize, x: usize, length: usize): v128 {
 }
 
 /** Lane sums of four vectors, as one vector. */
-export function sum4(a: v128, b: v128, c: v128, d: v128): v128 {
+function sum4(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = i32x4.add(v128.shuffle<i32>(a, b, 0, 4, 2, 6), v128.shuffle<i32>(a, b, 1, 5, 3, 7))
   const cd = i32x4.add(v128.shuffle<i32>(c, d, 0, 4, 2, 6), v128.shuffle<i32>(c, d, 1, 5, 3, 7))
   return i32x4.add(v128.shuffle<i32>(ab, cd, 0, 1, 4, 5), v128.shuffle<i32>(ab, cd, 2, 3, 6, 7))
@@ -193,11 +193,12 @@ function dot4x2_q8(w: usize, stride: usize, x: usize, xStride: usize, sums: usiz
 }
 
 /** Bytes of a q4 block: eight rows × 32 columns, 16 bytes per 4 columns, then eight bf16 scales. */
-export const BLOCK_Q4: usize = 144
+const BLOCK_Q4: usize = 144
 
 /**
  * Eight rows of int4 weights, one vector: Σ over groups of 32 columns of scale · (Σ w'·x − 8·Σx), w' = w + 8 in 0..15. A
- * lane is a row, so nothing is summed across lanes. `offsets` is −8·Σx of each group, i32, from which its sums start. Leaves f32[8] at `sums`.
+ * lane is a row, so nothing is summed across lanes. `offsets` is −8·Σx of each group, i32, from which its sums start.
+ * Leaves f32[8] at `sums`.
  *
  *     16 bytes   low nibbles: rows 0..3 × 4 columns, high nibbles: rows 4..7 × the same columns
  */

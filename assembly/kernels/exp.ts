@@ -39,7 +39,7 @@ export function writeConstants(): void {
 }
 
 /** e^x of four numbers; x is clamped to ±87, NaN stays NaN. */
-export function exp4(value: v128): v128 {
+function exp4(value: v128): v128 {
   const x = f32x4.pmin(f32x4.pmax(value, v128.load(LO)), v128.load(HI))
   // 1.5 · 2^23 leaves the nearest integer in the low bits: rounding and conversion in two cheap instructions.
   const magic = v128.load(MAGIC)

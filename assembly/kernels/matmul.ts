@@ -6,8 +6,8 @@
  *     f32   y = Σ w·x                                                            one fixed order of additions
  *
  * A rank of the team computes whole rows of W, a piece after the other, a block that fits the cache at a time: brought
- * there at once, then read as one sequential stream for one vector, or tile by tile while blocks of many vectors pass. An output element has the same bits in
- * each case, so prefill and decode agree, on any number of threads.
+ * there at once, then read as one sequential stream for one vector, or tile by tile while blocks of many vectors pass.
+ * An output element has the same bits in each case, so prefill and decode agree, on any number of threads.
  */
 import { arena, mine } from '../arena'
 import { Matrix, TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../plan'
@@ -33,7 +33,7 @@ const WEIGHT_BLOCK: usize = 32768
 const VECTOR_BLOCK: usize = 16384
 
 /** Numbers of a quantised vector: padded as the rows of W are. */
-export function paddedCols(w: Matrix): u32 {
+function paddedCols(w: Matrix): u32 {
   return w.type == TYPE_Q4 ? (w.cols + 31) & ~31 : w.stride
 }
 

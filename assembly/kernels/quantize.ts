@@ -82,7 +82,7 @@ export function quantizeActivation(x: usize, n: u32, padded: u32, target: usize,
   store<i32>(pair + 4, sumLanes_i32(sum))
 }
 
-/** −8 · Σx of every group of 32 quantised activations, i32: takes away what the offset of int4 weights counts too much. */
+/** −8 · Σx of every group of 32 quantised activations, i32: takes away what the offset of int4 weights adds. */
 export function groupOffsets(quantised: usize, padded: u32, target: usize): void {
   const ones = i16x8.splat(1)
   const bytes: usize = 32 << ACTIVATION_SHIFT

@@ -23,7 +23,7 @@ import {
   type WorkerInput,
 } from './protocol.ts'
 
-/** Looks at the request word before going to sleep: some 40 µs, so that the next token of a small model finds the thread awake. */
+/** Looks at the request word before going to sleep: some 40 µs, so that a small model's next token finds it awake. */
 const SPINS = 4000
 
 const { module, memory, control, rank } = workerData as WorkerInput
