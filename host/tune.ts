@@ -3,7 +3,7 @@
  * measured, at the first load of a model on a machine, in well under a second, and remembered. Results do not depend on it.
  */
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Plan } from '../models/index.ts'
@@ -16,6 +16,8 @@ const BUDGET = 300
 const WORTH = 1.03
 /** Models remembered per machine. */
 const MOST_ENTRIES = 100
+/** A file larger than this is not ours. */
+const MOST_BYTES = 100_000
 /** Rows of a step that stands for prefill. */
 const PREFILL_ROWS = 16
 
@@ -60,6 +62,9 @@ export async function rememberThreads(key: string, { decode, prefill }: ThreadCo
 
 async function readEntries(): Promise<Record<string, ThreadCounts>> {
   try {
+    // Whatever else stands there, a pipe that nobody writes to among it, is nothing to wait for.
+    const found = await stat(threadsFile())
+    if (!found.isFile() || found.size > MOST_BYTES) return {}
     const entries = JSON.parse(await readFile(threadsFile(), 'utf8'))
     return typeof entries === 'object' && entries !== null && !Array.isArray(entries) ? entries : {}
   } catch {

@@ -1,5 +1,5 @@
 /** How many threads a model runs on: what is asked for, else what is remembered, else what is measured. */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -118,7 +118,7 @@ test('a file that holds nothing usable is measured over, and the rest of it kept
   })
 })
 
-test('a file of gigabytes, or one that is a folder, costs no more than a measurement', async () => {
+test('a file of gigabytes, a folder, or a pipe that nobody writes to costs no more than a measurement', async () => {
   write({ [key]: { decode: 1, prefill: 1 } })
   truncateSync(threadsFile(), 2 ** 32)
   const measured = await threadsOf()
@@ -127,6 +127,9 @@ test('a file of gigabytes, or one that is a folder, costs no more than a measure
   mkdirSync(threadsFile(), { recursive: true })
   assert.ok(isCount((await threadsOf()).decode))
   assert.equal(readdirSync(dirname(threadsFile())), ['threads.json'], 'nothing temporary is left')
+  rmSync(threadsFile(), { recursive: true })
+  execFileSync('mkfifo', [threadsFile()])
+  assert.is(await rememberedThreads(key), undefined)
   rmSync(folder, { recursive: true, force: true })
 })
 
