@@ -23,6 +23,11 @@ const { values } = parseArgs({
     threads: { type: 'string', short: 't' },
   },
 })
+const repeat = Number(values.repeat)
+if (!Number.isInteger(repeat) || repeat < 1) {
+  console.error(`--repeat must be a whole number of at least 1, found "${values.repeat}"`)
+  process.exit(2)
+}
 const folder = mkdtempSync(join(tmpdir(), 'gta-edge-load-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 process.on('SIGINT', () => process.exit(130))
@@ -36,7 +41,7 @@ const touchSeconds: number[] = []
 // The first process also measures how many threads to use, and puts the file into the page cache.
 await firstToken()
 const runs: { seconds: number; peakBytes: number }[] = []
-for (let i = 0; i < Number(values.repeat); i++) {
+for (let i = 0; i < repeat; i++) {
   runs.push(await firstToken())
   touchSeconds.push(await touchMemory())
 }

@@ -4,8 +4,8 @@
  */
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { availableParallelism, cpus, homedir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { availableParallelism, cpus, homedir, tmpdir } from 'node:os'
+import { dirname, isAbsolute, join } from 'node:path'
 import type { Plan } from '../models/index.ts'
 import { type Engine, greedy, type ThreadCounts } from './engine.ts'
 import { MAX_THREADS } from './wasm/engine.ts'
@@ -28,7 +28,11 @@ export function availableThreads(): number {
 
 /** Where counts are remembered; deleting the file makes the engine measure again. */
 export function threadsFile(): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'gta-edge', 'threads.json')
+  // A relative path would be one in whatever folder the program runs in: the XDG rules ignore it.
+  const [cache] = [process.env.XDG_CACHE_HOME, join(homedir(), '.cache'), tmpdir()].filter(
+    (path) => path && isAbsolute(path),
+  )
+  return join(cache as string, 'gta-edge', 'threads.json')
 }
 
 /** What the counts depend on: the processor, the model's shape and weight type, and the build. */
@@ -88,7 +92,8 @@ export async function measureThreads(engine: Engine): Promise<ThreadCounts> {
  * long as there is time.
  */
 async function best(engine: Engine, rows: number): Promise<number> {
-  const most = engine.maxThreads
+  // Somebody may have asked for more threads of the other kind than there are cores.
+  const most = Math.min(engine.maxThreads, availableThreads())
   const others = Array.from({ length: most }, (_, i) => most - i)
   const times = new Map<number, number>()
   const end = performance.now() + BUDGET

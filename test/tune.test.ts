@@ -243,4 +243,19 @@ test('counts that are none are BAD_OPTION, before anything is read', async () =>
     }
 })
 
+test('more threads for prefill than there are cores are no candidates for decode', async () => {
+  rmSync(folder, { recursive: true, force: true })
+  const measured = await threadsOf({ batchThreads: cores + 3 })
+  assert.ok(isCount(measured.decode), JSON.stringify(measured))
+  assert.equal([measured.prefill, measured.maxThreads], [cores + 3, cores + 3])
+  assert.ok(await rememberedThreads(key))
+  rmSync(folder, { recursive: true, force: true })
+})
+
+test('a relative cache folder is ignored', () => {
+  process.env.XDG_CACHE_HOME = 'relative'
+  assert.ok(threadsFile().startsWith('/') && !threadsFile().includes('relative'))
+  process.env.XDG_CACHE_HOME = folder
+})
+
 test.run()

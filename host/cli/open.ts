@@ -76,11 +76,18 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value)}\n`)
 }
 
+/** Milliseconds that a command has to end in good order after a signal. */
+const PATIENCE = 3000
+
 /** Ctrl-C ends what runs, in order: files are cleaned up, statistics are not printed. */
 export function interruptSignal(): AbortSignal {
   const controller = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.once(name, () => controller.abort(new Interrupted(name)))
+    process.once(name, () => {
+      controller.abort(new Interrupted(name))
+      // A step of thousands of rows, or a file system that hangs, would be waited for. Unreferenced: it delays nothing.
+      setTimeout(() => process.exit(exitCodes[name]), PATIENCE).unref()
+    })
   return controller.signal
 }
 
