@@ -31,7 +31,7 @@ async function execute(args: Arguments): Promise<void> {
   const progress = new Progress('converting', megabytes)
   const result = await convertModel(directory, path, {
     type,
-    signal: interruptSignal(),
+    signal: interruptSignal(Number.POSITIVE_INFINITY),
     onProgress: progress.update,
   }).finally(() => progress.end())
   warnUnused(result.unused)

@@ -79,14 +79,17 @@ export function printJson(value: unknown): void {
 /** Milliseconds that a command has to end in good order after a signal. */
 const PATIENCE = 3000
 
-/** Ctrl-C ends what runs, in order: files are cleaned up, statistics are not printed. */
-export function interruptSignal(): AbortSignal {
+/**
+ * Ctrl-C ends what runs, in order: files are cleaned up, statistics are not printed. A command that writes a file has all
+ * the time it needs (Infinity): ended earlier, it would leave half of one behind.
+ */
+export function interruptSignal(patience = PATIENCE): AbortSignal {
   const controller = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.once(name, () => {
       controller.abort(new Interrupted(name))
       // A step of thousands of rows, or a file system that hangs, would be waited for. Unreferenced: it delays nothing.
-      setTimeout(() => process.exit(exitCodes[name]), PATIENCE).unref()
+      if (Number.isFinite(patience)) setTimeout(() => process.exit(exitCodes[name]), patience).unref()
     })
   return controller.signal
 }
