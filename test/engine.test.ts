@@ -1,5 +1,4 @@
 /** The engine's team of threads: how host and workers talk, and what happens when one of them dies, traps or is closed. */
-import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
@@ -13,6 +12,7 @@ import * as protocol from '../host/wasm/protocol.ts'
 import { failure } from './checkpoints.ts'
 import { feed, openEngine } from './engines.ts'
 import { golden } from './goldens.ts'
+import { runNode } from './programs.ts'
 
 /** What the engine keeps to itself. */
 interface Insides {
@@ -187,17 +187,10 @@ test('threads that an engine does not have are refused', async () => {
 })
 
 /** Runs a program against the built package; it must end by itself. */
-async function runProgram(source: string): Promise<{ status: number | null; output: string }> {
+function runProgram(source: string) {
   const index = new URL('../dist/index.mjs', import.meta.url).href
-  const code = `import { load } from ${JSON.stringify(index)}\nconst path = ${JSON.stringify(golden('gta'))}\n${source}`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { timeout: 90_000 })
-  let output = ''
-  for (const part of [child.stdout, child.stderr])
-    part.on('data', (data) => {
-      output += data
-    })
-  const status = await new Promise<number | null>((resolve) => child.on('close', resolve))
-  return { status, output: output.trim() }
+  const code = `import { defaultModel, load } from ${JSON.stringify(index)}\nconst path = ${JSON.stringify(golden('gta'))}\n${source}`
+  return runNode('--input-type=module', '-e', code)
 }
 
 test('engines with 4 threads that are opened and closed leave neither threads nor memory', async () => {
@@ -221,8 +214,9 @@ console.log(threads() - before.threads, process.memoryUsage().rss - before.rss)`
 
 test('a program ends by itself after a worker died, whether it closes the model or not', async () => {
   for (const end of ['', 'await model.close()']) {
-    const program = `const model = await load(path, { threads: 3 })
-const step = model.logits(Array.from({ length: 100 }, (_, i) => i))
+    // A step of some hundred milliseconds: the worker dies within it.
+    const program = `const model = await load(defaultModel, { threads: 3, batch: 512 })
+const step = model.logits(Array.from({ length: 500 }, (_, i) => i))
 model.engine.team.workers[1].terminate()
 console.log(await step.catch((error) => error.code))
 ${end}`

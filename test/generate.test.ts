@@ -1,5 +1,4 @@
 /** The public API: streams, limits, aborts, errors, and that nothing blocks, hangs or holds the program. */
-import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -23,6 +22,7 @@ import {
 } from '../host/index.ts'
 import { randomTensors, writeCheckpoint } from './checkpoints.ts'
 import { golden, readJson, worst } from './goldens.ts'
+import { runNode } from './programs.ts'
 
 const PROMPT = 'Once upon a time there was a little'
 const IDS = [5, 17, 99, 250, 3, 44, 301, 8]
@@ -369,21 +369,13 @@ test('a step while another runs is BUSY and leaves the rows of the first alone',
 })
 
 /** Runs a program that ends by itself, or not; its output. From a file, or from the command line. */
-async function runProgram(lines: string, isFile = true): Promise<{ status: number | null; output: string }> {
+async function runProgram(lines: string, isFile = true) {
   const index = JSON.stringify(new URL('../host/index.ts', import.meta.url).href)
   const model = JSON.stringify(golden('gta'))
   const source = `import { load } from ${index}\nconst model = await load(${model})\n${lines}`
   const file = join(folder, `${randomUUID()}.mjs`)
   await writeFile(file, source)
-  const program = isFile ? [file] : ['--input-type=module', '-e', source]
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...program], { timeout: 60000 })
-  let output = ''
-  for (const part of [child.stdout, child.stderr])
-    part.on('data', (data) => {
-      output += data
-    })
-  const status = await new Promise<number | null>((resolve) => child.on('close', resolve))
-  return { status, output: output.trim() }
+  return isFile ? runNode(file) : runNode('--input-type=module', '-e', source)
 }
 
 const generateThirty = `const generation = model.generate([1, 2, 3], { maxTokens: 30, stopAtEos: false })
@@ -421,7 +413,10 @@ test('the event loop turns while the engine computes', async () => {
   // 350 tokens in steps of 64, each one a long request.
   const ids = Array.from({ length: 350 }, (_, i) => 300 + (i % 200))
   const slices: number[] = []
-  await run(stories, ids, { temperature: 0, maxTokens: 3, onPrefill: () => slices.push(turns) })
+  // One thread, so that this one has a core for itself.
+  await withModel(fileURLToPath(defaultModel), { threads: 1 }, async (model) => {
+    await run(model, ids, { temperature: 0, maxTokens: 3, onPrefill: () => slices.push(turns) })
+  })
   isDone = true
   await turning
   delay.disable()
