@@ -7,10 +7,10 @@
  *     512    words of the team (team.ts)
  *     1024   vector constants (kernels/exp.ts)
  *     4096   weights: the plan first, then the tensors of the packed file
- *     start  rows, page tables, scratch, KV cache, in the order of the fields below
+ *     start  rows, page tables, scratch, KV cache, stream, in the order of the fields below
  */
 import { ARENA } from './addresses'
-import { PAGE_TOKENS, pageStride } from './cache'
+import { PAGE_TOKENS, pageStride, STREAM_ALIGNMENT, streamStride } from './cache'
 import { rank } from './host'
 import { ACTIVATION_SHIFT } from './kernels/dot'
 import { PAGE_SCRATCH } from './kernels/sweep'
@@ -28,6 +28,7 @@ export class Arena {
   plan: usize
   maxRows: u32
   maxLogits: u32
+  /** Pages that there can be, wherever they lie. */
   pages: u32
   conversations: u32
   /** Pages that one conversation may have. */
@@ -35,12 +36,18 @@ export class Arena {
   isCacheInt8: u32
   isProfiling: u32
   maxRanks: u32
+  /** Layers that were streamed before the step that runs; the host sets it. See stream.ts. */
+  streamed: u32
+  /** Does this step stream pages? The host sets it. */
+  isStreaming: u32
+  streamPages: u32
   /** From one rank's scratch to the next. */
   rankStride: usize
 
   rows: usize // Row[maxRows]
-  tables: usize // u32 (conversations, tablePages): physical page of each logical page
-  history: usize // u32 (conversations, tablePages · PAGE_TOKENS): token at each position
+  tables: usize // u32 (conversations, tablePages): the page at each place of a conversation
+  places: usize // u32[pages]: where each page lies, see cache.ts
+  history: usize // u32 (pages, PAGE_TOKENS): the token of each row of the cache
   sampled: usize // u32[maxLogits]
   angles: usize // f32 (maxRows, ropeDim): cos of each pair, then sin
   x: usize // f32 (maxRows, hiddenStride): the residual stream
@@ -67,10 +74,12 @@ export class Arena {
   scores: usize // f32[PAGE_TOKENS] and more, see kernels/sweep.ts
   partial: usize // (f32 maximum, f32 sum), then f32 (valueDim padded): one page, one map
   tile: usize // results of one tile of a product
+  turned: usize // f32[ropeDim] angles, then a slot head: see turnPage
   candidates: usize // (f32 logit, u32 id)[vocabSize]
 
   logits: usize // f32 (maxLogits, logitsStride)
-  cache: usize // pages
+  cache: usize // pages in memory
+  stream: usize // (2, streamPages) layers of pages that lie in a file
 }
 
 /** Strides in bytes of the buffers above; rows of f32 are padded to 64 bytes, the padding stays zero. */
@@ -178,6 +187,8 @@ export function layoutArena(
   maxRows: u32,
   maxLogits: u32,
   pages: u32,
+  residentPages: u32,
+  streamPages: u32,
   conversations: u32,
   tablePages: u32,
   isCacheInt8: u32,
@@ -193,6 +204,9 @@ export function layoutArena(
   a.tablePages = tablePages
   a.isCacheInt8 = isCacheInt8
   a.isProfiling = 0
+  a.streamed = 0
+  a.isStreaming = 0
+  a.streamPages = streamPages
   a.maxRanks = maxRanks
 
   const rows = maxRows as u64
@@ -200,7 +214,8 @@ export function layoutArena(
   a.end = start as u64
   a.rows = take(rows * ROW_BYTES)
   a.tables = take(entries * 4)
-  a.history = take(entries * PAGE_TOKENS * 4)
+  a.places = take((pages as u64) * 4)
+  a.history = take((pages as u64) * PAGE_TOKENS * 4)
   a.sampled = take((maxLogits as u64) * 4)
   a.angles = take(rows * plan.ropeDim * 4)
   a.x = take(rows * hiddenStride(plan))
@@ -235,11 +250,16 @@ export function layoutArena(
   a.scores = take(PAGE_SCRATCH)
   a.partial = take(partialStride(plan))
   a.tile = take(TILE_BYTES)
+  a.turned = take((plan.ropeDim + max(plan.slot0Dim, plan.slot1Dim)) * 4)
   a.candidates = take((plan.vocabSize as u64) * 8)
   a.rankStride = (a.end - a.sweepQueries) as usize
   a.end += ((maxRanks - 1) as u64) * a.rankStride
 
   a.logits = take((maxLogits as u64) * logitsStride(plan))
-  a.cache = take((pages as u64) * pageStride(plan, isCacheInt8))
+  a.cache = take((residentPages as u64) * pageStride(plan, isCacheInt8))
+  if (streamPages) {
+    a.end = (a.end + STREAM_ALIGNMENT - 1) & ~(STREAM_ALIGNMENT - 1)
+    a.stream = take((streamPages as u64) * 2 * streamStride(plan, isCacheInt8))
+  }
   return a.end as f64
 }

@@ -38,6 +38,7 @@ import { exponentials, prepareKeys_int8, scores_f32, scores_int8, values_f32, va
 import { decoderMatrix, encoderMatrix, inMatrix, Layer, outMatrix, Plan, queryMatrix, vectorAt, viewHead } from './plan'
 import { ATTENTION, enter, REST, VALUE_DECODER } from './profile'
 import { rowAt } from './rows'
+import { awaitLayer, leaveLayer } from './stream'
 import { barrier, isMine, next, ranks } from './team'
 
 /** Attention of layer `index` over `count` rows: arena.normed → y (rows of the hidden width), added to it if `adds`. */
@@ -51,8 +52,10 @@ export function attend(plan: Plan, layer: Layer, index: u32, count: u32, y: usiz
   // All rows are in the cache before the first sweep: a row sees those before it in the same batch.
   barrier()
   enter(ATTENTION)
+  awaitLayer(index)
   sweep(plan, index, count)
   barrier()
+  leaveLayer(index)
   enter(VALUE_DECODER)
   if (plan.hasDecoder) decodeValues(plan, layer, count)
   if (plan.hasGate) gateOutput(plan, count)

@@ -4,6 +4,9 @@
  *     page   = layer 0 ┃ layer 1 ┃ …                     pageStride
  *     layer  = heads of slot 0 ┃ heads of slot 1         layerStride, 64 byte aligned
  *
+ * tables say which page, places where it lies: the n-th in memory, or, with the highest bit, the n-th of those that are
+ * streamed from a file, of which two layers are in memory at a time (stream.ts).
+ *
  *     head, f32    (PAGE_TOKENS, dim padded to 4) f32
  *     head, int8   scales f32[PAGE_TOKENS], then 16 byte blocks (token / 4, dim / 4) of 4 tokens × 4 dims:
  *
@@ -12,9 +15,11 @@
  * One block serves both products, so a slot can be key and value at once. Keys: four bytes of a token meet four of q, no
  * sum across tokens. Values: transposed by one shuffle, four tokens of a dim meet four weights.
  */
-import { arena } from './arena'
+import { arena, mine } from './arena'
 import { quantizeHead } from './kernels/quantize'
+import { rotate, writeAngles } from './kernels/rope'
 import { Plan } from './plan'
+import { isMine } from './team'
 
 /** models/cost.ts has the same number. A page is also the unit of the sweep: see attention.ts. */
 export const PAGE_TOKENS: u32 = 64
@@ -29,7 +34,7 @@ export function slotBytes(plan: Plan, slot: u32, isInt8: u32): usize {
   return slot ? plan.slot1Heads * headBytes(plan.slot1Dim, isInt8) : plan.slot0Heads * headBytes(plan.slot0Dim, isInt8)
 }
 
-function layerStride(plan: Plan, isInt8: u32): usize {
+export function layerStride(plan: Plan, isInt8: u32): usize {
   return (slotBytes(plan, 0, isInt8) + slotBytes(plan, 1, isInt8) + 63) & ~63
 }
 
@@ -37,13 +42,50 @@ export function pageStride(plan: Plan, isInt8: u32): usize {
   return plan.nLayers * layerStride(plan, isInt8)
 }
 
-/** Address of a layer's part of the page that holds `position` of a conversation. */
-export function pageAt(plan: Plan, layer: u32, conversation: u32, position: u32): usize {
+/** Disks are read in blocks of so many bytes, to addresses that are multiples of it. */
+export const STREAM_ALIGNMENT: u64 = 4096
+
+/** Bytes from one streamed page to the next: one layer. */
+export function streamStride(plan: Plan, isInt8: u32): usize {
+  return (((layerStride(plan, isInt8) as u64) + STREAM_ALIGNMENT - 1) & ~(STREAM_ALIGNMENT - 1)) as usize
+}
+
+/** The page that holds `position` of a conversation. */
+function pageOf(conversation: u32, position: u32): u32 {
   const a = arena()
   const entry = conversation * a.tablePages + position / PAGE_TOKENS
   const page = load<u32>(a.tables + (entry << 2))
   assert(page < a.pages)
-  return a.cache + page * pageStride(plan, a.isCacheInt8) + layer * layerStride(plan, a.isCacheInt8)
+  return page
+}
+
+/** Bit of a place: the page lies in a file. */
+const IN_FILE: u32 = 1 << 31
+
+/** Address of a layer's part of a page. */
+export function layerOf(plan: Plan, layer: u32, page: u32): usize {
+  const a = arena()
+  const place = load<u32>(a.places + (page << 2))
+  if (!(place & IN_FILE))
+    return a.cache + place * pageStride(plan, a.isCacheInt8) + layer * layerStride(plan, a.isCacheInt8)
+  assert(a.isStreaming && (place & ~IN_FILE) < a.streamPages)
+  const half = (a.streamed + layer) & 1
+  return a.stream + (half * a.streamPages + (place & ~IN_FILE)) * streamStride(plan, a.isCacheInt8)
+}
+
+/** Address of a layer's part of the page that holds `position` of a conversation. */
+export function pageAt(plan: Plan, layer: u32, conversation: u32, position: u32): usize {
+  return layerOf(plan, layer, pageOf(conversation, position))
+}
+
+/** Address of the u32 token of each row of a page. */
+function historyOf(page: u32): usize {
+  return arena().history + ((page * PAGE_TOKENS) << 2)
+}
+
+/** Address of the u32 token at `position` of a conversation. */
+export function tokenAt(conversation: u32, position: u32): usize {
+  return historyOf(pageOf(conversation, position)) + ((position % PAGE_TOKENS) << 2)
 }
 
 /** Writes a row, normed and rotated, into the cache: f32 slot heads one after the other at `source`. */
@@ -72,4 +114,49 @@ function writeInt8(head: usize, token: u32, source: usize, dim: u32): void {
   const blocks = (dim + 3) >> 2
   const data = head + (PAGE_TOKENS << 2) + (((token >> 2) * blocks) << 4) + ((token & 3) << 2)
   store<f32>(head + (token << 2), quantizeHead(source, dim, data))
+}
+
+/**
+ * Writes page `target`: page `source` with its keys rotated on by `delta` positions. RoPE makes scores depend on the
+ * distance alone, so these are the keys of the same tokens, `delta` positions later. Only rotated slots change, and
+ * within them only the rotated part. Every rank takes layers.
+ */
+export function turnPage(plan: Plan, source: u32, target: u32, delta: u32): void {
+  const a = arena()
+  const angles = mine(a.turned)
+  const key = angles + (plan.ropeDim << 2)
+  // The magnitude is in the keys already.
+  writeAngles(angles, delta, a.plan + plan.invFreq, plan.ropeDim >> 1, 1)
+  for (let layer: u32 = 0; layer < plan.nLayers; layer++) {
+    if (!isMine(layer)) continue
+    const from = layerOf(plan, layer, source)
+    const to = layerOf(plan, layer, target)
+    memory.copy(to, from, layerStride(plan, a.isCacheInt8))
+    turnSlot(to, plan.slot0Heads, plan.slot0Dim, plan.slot0Rope, angles, key)
+    turnSlot(to + slotBytes(plan, 0, a.isCacheInt8), plan.slot1Heads, plan.slot1Dim, plan.slot1Rope, angles, key)
+  }
+  if (isMine(0)) memory.copy(historyOf(target), historyOf(source), PAGE_TOKENS << 2)
+}
+
+function turnSlot(head: usize, heads: u32, dim: u32, rope: u32, angles: usize, key: usize): void {
+  if (!rope) return
+  const isInt8 = arena().isCacheInt8
+  for (let h: u32 = 0; h < heads; h++) {
+    for (let token: u32 = 0; token < PAGE_TOKENS; token++) {
+      if (isInt8) readInt8(head, token, key, dim)
+      else memory.copy(key, head + ((token * ((dim + 3) & ~3)) << 2), dim << 2)
+      rotate(key, angles, rope >> 1)
+      if (isInt8) writeInt8(head, token, key, dim)
+      else writeF32(head, token, key, dim)
+    }
+    head += headBytes(dim, isInt8)
+  }
+}
+
+function readInt8(head: usize, token: u32, target: usize, dim: u32): void {
+  const blocks = (dim + 3) >> 2
+  const data = head + (PAGE_TOKENS << 2) + (((token >> 2) * blocks) << 4) + ((token & 3) << 2)
+  const scale = load<f32>(head + (token << 2))
+  for (let i: u32 = 0; i < dim; i++)
+    store<f32>(target + (i << 2), (load<i8>(data + ((i & ~3) << 2) + (i & 3)) as f32) * scale)
 }

@@ -134,13 +134,3 @@ export function values(
 export function sampleRow(index: u32, logits: usize): u32 {
   return sample(changetype<Plan>(arena().plan), rowAt(index), logits)
 }
-
-/** Address of u32 (conversations, tablePages · tokens per page): the token at each position. */
-export function history(): usize {
-  return arena().history
-}
-
-/** Address of the KV cache; it reaches to the end of the layout. */
-export function cache(): usize {
-  return arena().cache
-}

@@ -4,7 +4,7 @@
  */
 import { arena, hiddenStride, logitsStride } from './arena'
 import { attend } from './attention'
-import { PAGE_TOKENS } from './cache'
+import { PAGE_TOKENS, tokenAt } from './cache'
 import { feedForward } from './ffn'
 import { linear } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
@@ -39,16 +39,16 @@ export function forward(count: u32): u32 {
 /** Gathers embeddings, notes each token in its conversation's history, and prepares the rotation angles. */
 export function begin(plan: Plan, count: u32): void {
   const a = arena()
-  const historyStride = a.tablePages * PAGE_TOKENS
   for (let i: u32 = 0; i < count; i++) {
     if (!isMine(i)) continue
     const row = rowAt(i)
-    assert(row.token < plan.vocabSize && row.conversation < a.conversations && row.position < historyStride)
-    store<u32>(a.history + ((row.conversation * historyStride + row.position) << 2), row.token)
+    assert(row.token < plan.vocabSize && row.conversation < a.conversations)
+    assert(row.position < a.tablePages * PAGE_TOKENS)
+    store<u32>(tokenAt(row.conversation, row.position), row.token)
     gather(embedding(plan), row.token, a.x + i * hiddenStride(plan))
     writeAngles(
       a.angles + i * (plan.ropeDim << 2),
-      row.position,
+      row.dropped + row.position,
       a.plan + plan.invFreq,
       plan.ropeDim >> 1,
       plan.ropeMagnitude,

@@ -3,7 +3,7 @@
  * and calls `step()`. Nothing here knows files, text or JSON.
  */
 import { arena, layoutArena, logitsStride } from './arena'
-import { PAGE_TOKENS } from './cache'
+import { layerStride, PAGE_TOKENS, pageStride, streamStride, turnPage } from './cache'
 import { areWeightsNarrow } from './check'
 import { forward } from './forward'
 import { rank } from './host'
@@ -34,6 +34,8 @@ export function layout(
   maxRows: u32,
   maxLogits: u32,
   pages: u32,
+  residentPages: u32,
+  streamPages: u32,
   conversations: u32,
   tablePages: u32,
   isCacheInt8: u32,
@@ -42,18 +44,83 @@ export function layout(
   writeConstants()
   writePatterns()
   setRanks(1)
-  return layoutArena(plan, start, maxRows, maxLogits, pages, conversations, tablePages, isCacheInt8, maxRanks)
+  return layoutArena(
+    plan,
+    start,
+    maxRows,
+    maxLogits,
+    pages,
+    residentPages,
+    streamPages,
+    conversations,
+    tablePages,
+    isCacheInt8,
+    maxRanks,
+  )
 }
 
-/** Address of Row[maxRows], 48 bytes each: see rows.ts. */
+/** Address of Row[maxRows], 52 bytes each: see rows.ts. */
 export function rows(): usize {
   return arena().rows
 }
 
-/** Address of u32 (conversations, tablePages): the physical page of each logical page. */
+/** Address of u32 (conversations, tablePages): the page at each place of a conversation. */
 export function tables(): usize {
   return arena().tables
 }
+
+/** Address of u32[pages]: where each page lies. See cache.ts. */
+export function places(): usize {
+  return arena().places
+}
+
+/** Address of u32 (pages, PAGE_TOKENS): the token of each row of the cache; the engine writes it. */
+export function history(): usize {
+  return arena().history
+}
+
+/** Address of the pages in memory. */
+export function cache(): usize {
+  return arena().cache
+}
+
+/** Bytes of a page. */
+export function pageBytes(): usize {
+  const a = arena()
+  return pageStride(changetype<Plan>(a.plan), a.isCacheInt8)
+}
+
+/** Bytes of one layer of a page. */
+export function layerBytes(): usize {
+  const a = arena()
+  return layerStride(changetype<Plan>(a.plan), a.isCacheInt8)
+}
+
+/** Writes page `target` with what page `source` holds, its keys rotated on by `delta` positions. By all ranks, as `step`. */
+export function turn(source: u32, target: u32, delta: u32): void {
+  turnPage(changetype<Plan>(arena().plan), source, target, delta)
+  barrier()
+}
+
+/** Address of two layers, u8 (2, streamPages, streamBytes), where pages from a file are read to. */
+export function stream(): usize {
+  return arena().stream
+}
+
+/** Bytes from one streamed page to the next. */
+export function streamBytes(): usize {
+  const a = arena()
+  return streamStride(changetype<Plan>(a.plan), a.isCacheInt8)
+}
+
+/** The next step begins at so many streamed layers; 0 as `isOn`: it streams nothing. Not while a step runs. */
+export function setStream(isOn: u32, layers: u32): void {
+  const a = arena()
+  a.isStreaming = isOn
+  a.streamed = layers
+}
+
+export { streamWords } from './stream'
 
 /** Address of u32[maxLogits]: what the last step sampled. */
 export function sampled(): usize {
@@ -101,7 +168,7 @@ export function profile(isOn: u32): void {
   a.isProfiling = isOn
 }
 
-/** Address of the milliseconds that a rank spent in each part: f64[5], in the order of profile.ts. */
+/** Address of the milliseconds that a rank spent in each part: f64[6], in the order of profile.ts. */
 export function profiled(which: u32): usize {
   return sums(which)
 }

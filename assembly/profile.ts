@@ -10,13 +10,15 @@ export const LINEAR: u32 = 1
 export const ATTENTION: u32 = 2
 export const VALUE_DECODER: u32 = 3
 export const BARRIER: u32 = 4
+/** Waiting for pages from a file. */
+export const STREAM: u32 = 5
 
 /** One rank's account. */
 @unmanaged
 class Account {
   part: u32
   since: f64
-  // Five f64 follow: milliseconds spent in each part.
+  // Six f64 follow: milliseconds spent in each part.
 }
 
 export const ACCOUNT_BYTES: usize = 64
@@ -25,7 +27,7 @@ function account(): Account {
   return changetype<Account>(arena().accounts + rank * ACCOUNT_BYTES)
 }
 
-/** Address of f64[5] of a rank. */
+/** Address of f64[6] of a rank. */
 export function sums(which: u32): usize {
   return arena().accounts + which * ACCOUNT_BYTES + offsetof<Account>()
 }

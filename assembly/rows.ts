@@ -19,9 +19,11 @@ export class Row {
   penaltyWindow: u32
   seedLow: u32
   seedHigh: u32
+  /** Tokens that its conversation had and the cache has no more: `position` counts from the first one that it has. */
+  dropped: u32
 }
 
-export const ROW_BYTES: usize = 48
+export const ROW_BYTES: usize = 52
 
 export function rowAt(index: u32): Row {
   return changetype<Row>(arena().rows + index * ROW_BYTES)

@@ -6,7 +6,7 @@
  * Candidates are (f32 logit, u32 id), ordered by logit, the lower id first among equals.
  */
 import { arena, mine } from './arena'
-import { PAGE_TOKENS } from './cache'
+import { tokenAt } from './cache'
 import { maxLanes } from './kernels/dot'
 import { exp1 } from './kernels/exp'
 import { Plan } from './plan'
@@ -48,12 +48,10 @@ function isFinite4(logits: usize, n: u32): bool {
 
 /** The penalty of CTRL (arXiv 1909.05858) once per token, over the last tokens of the conversation up to this row. */
 function penalise(row: Row, logits: usize, candidates: usize): void {
-  const a = arena()
-  const history = a.history + ((row.conversation * a.tablePages * PAGE_TOKENS) << 2)
   const end = row.position + 1
   const first = end - min(end, row.penaltyWindow)
   for (let i = first; i < end; i++) {
-    const id = load<u32>(history + (i << 2))
+    const id = load<u32>(tokenAt(row.conversation, i))
     const logit = load<f32>(logits + (id << 2))
     // From the logit itself, so a token that comes again is not penalised again.
     put(candidates, id, logit > 0 ? logit / row.repeatPenalty : logit * row.repeatPenalty, id)
@@ -130,10 +128,10 @@ function draw(row: Row, heap: usize, n: u32, kept: u32): u32 {
   return idAt(heap, n - kept)
 }
 
-/** Uniform in [0, 1): SplitMix64 (Steele, Lea, Flood 2014), its `position`-th output for the row's seed. */
+/** Uniform in [0, 1): SplitMix64 (Steele, Lea, Flood 2014), for a row's seed its n-th output, n counting all tokens of the conversation. */
 function random(row: Row): f64 {
   const seed = ((row.seedHigh as u64) << 32) | (row.seedLow as u64)
-  let z = seed + ((row.position as u64) + 1) * 0x9e3779b97f4a7c15
+  let z = seed + (((row.dropped + row.position) as u64) + 1) * 0x9e3779b97f4a7c15
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9
   z = (z ^ (z >> 27)) * 0x94d049bb133111eb
   z = z ^ (z >> 31)

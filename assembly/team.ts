@@ -31,7 +31,7 @@ const PIECES: u32 = 16
 /** Looks at the generation before a rank goes to sleep: some 50 µs, about what waking up costs (bench/LOG.md). */
 const SPINS: u32 = 50000
 /** Nanoseconds between two looks at the poison. */
-const PATIENCE: i64 = 20_000_000
+export const PATIENCE: i64 = 20_000_000
 
 /** Ranks of this step. */
 export function ranks(): u32 {
@@ -91,10 +91,15 @@ function wait(generation: u32): void {
   // Counted before the generation is looked at again, so that who changes it sees either a sleeper or none to wake.
   atomic.add<u32>(SLEEPING, 1)
   while (atomic.load<u32>(GENERATION) == generation) {
-    if (atomic.load<u32>(POISON)) unreachable()
+    giveUpIfPoisoned()
     atomic.wait<u32>(GENERATION, generation, PATIENCE)
   }
   atomic.sub<u32>(SLEEPING, 1)
+}
+
+/** Traps if the step is lost. */
+export function giveUpIfPoisoned(): void {
+  if (atomic.load<u32>(POISON)) unreachable()
 }
 
 /** Ends the step for all ranks: one of them failed or is gone. There is no way back. */

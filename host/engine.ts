@@ -1,6 +1,7 @@
 /** What every engine can do: rows in, sampled tokens out. Implemented by host/wasm. */
 
 import type { CacheType } from '../models/index.ts'
+import { errors } from './errors.ts'
 
 /** How the next token is chosen; the engine's order is repetition penalty, top-k, top-p, min-p, temperature. */
 export interface Sampling {
@@ -46,10 +47,46 @@ export interface ThreadCounts {
 }
 
 /** Parts of a step, in the order of the engine's account. */
-export const stepParts = ['rest', 'linear', 'attention', 'valueDecoder', 'barrier'] as const
+export const stepParts = ['rest', 'linear', 'attention', 'valueDecoder', 'barrier', 'stream'] as const
 
 /** Seconds that a thread spent in each part. */
 export type StepProfile = Record<(typeof stepParts)[number], number>
+
+/** What is sampled from logits that are not finite: the weights, or what the cache holds, are broken. */
+export const NO_TOKEN = 2 ** 32 - 1
+
+/** Throws NOT_FINITE unless every row has a token. */
+export function finite(sampled: Uint32Array): Uint32Array {
+  if (sampled.includes(NO_TOKEN)) throw errors.notFinite()
+  return sampled
+}
+
+/** What a conversation found in the cache. */
+export interface Reuse {
+  /** Tokens that need not be computed: whole pages. */
+  reused: number
+  /** Tokens at the beginning that the cached text most like it has too. */
+  matched: number
+}
+
+/** A conversation as it lies in the cache, for reading and writing. Views into the engine's memory. */
+export interface CachedPages {
+  /** Tokens in the cache, and those that it has no more. */
+  length: number
+  dropped: number
+  /** u8: the pages of its tokens, the last one perhaps partial. */
+  pages: CachedPage[]
+  /** Kept pages as they were computed, if there was a drop, and how much was dropped when they were. */
+  originals: (CachedPage & { dropped: number })[]
+}
+
+export interface CachedPage {
+  /** Stays the same while the page does. */
+  id: number
+  bytes: Uint8Array
+  /** The token of each row. */
+  tokens: Uint32Array
+}
 
 export interface Engine {
   /** For people: 'wasm relaxed-simd, 2 threads'. */
@@ -67,12 +104,43 @@ export interface Engine {
   readonly context: number
   /** Bytes reserved for weights, cache and scratch. */
   readonly memoryBytes: number
-  /** Runs the rows; resolves to one sampled id for every row with `sampling`, in their order. */
+  /** Conversations that there are, from 0 on; an empty one is a new one. */
+  readonly conversations: number
+  /**
+   * Runs the rows; resolves to one sampled id for every row with `sampling`, in their order, or NO_TOKEN. Throws
+   * OutOfMemoryError before anything is done.
+   */
   step(rows: Row[]): Promise<Uint32Array>
   /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
   logits(k: number): Float32Array
-  /** Forgets all positions from `length` on. */
+  /** Positions that are filled. */
+  lengthOf(conversation: number): number
+  /** Tokens that the conversation had and the cache has no more. */
+  droppedOf(conversation: number): number
+  /** The tokens at them. */
+  tokensOf(conversation: number): Uint32Array
+  /** Pages of the cache that `count` more positions take, and that can be had. */
+  pagesNeeded(conversation: number, count: number): number
+  readonly pagesAvailable: number
+  /** Throws OutOfMemoryError unless there is room for `count` more positions. */
+  checkRoom(conversation: number, count: number): void
+  /** Forgets all positions from `length` on; with 0 it is a new conversation. */
   rewind(conversation: number, length: number): void
+  /** Makes an empty conversation a copy of another one; they share what they have in common. */
+  fork(from: number, to: number): void
+  /** Fills an empty conversation with as much of a prompt as lies in the cache, but for its last token. */
+  reuse(conversation: number, ids: ArrayLike<number>): Reuse
+  /**
+   * Forgets `count` pages of tokens behind the first `keep` pages. What follows sees the rest as if it were all that there
+   * was: keys of the kept pages are rotated on to where they would be.
+   */
+  drop(conversation: number, keep: number, count: number): Promise<void>
+  /** The conversation as it lies in the cache; valid until it changes. */
+  cached(conversation: number): CachedPages
+  /** Gives an empty conversation pages, for whoever reads it from a file to fill. Throws OutOfMemoryError. */
+  adopt(conversation: number, length: number, dropped: number, originals: readonly number[]): CachedPages
+  /** Bytes of the cache: a page, all that conversations hold, all that there may be. */
+  readonly cacheUse: { pageBytes: number; usedBytes: number; totalBytes: number }
   /** Reads memory for a moment and tells how fast, in bytes per second; default: with the threads of decode. */
   measureBandwidth(threads?: number): Promise<number>
   /** Seconds that threads need to meet when all come at once. */
@@ -91,6 +159,8 @@ export interface EngineOptions {
   maxRows: number
   maxLogits: number
   conversations: number
+  /** Pages of the cache; default: enough for the whole context of every conversation. */
+  pages?: number | undefined
   /** Threads for steps of one row; default 1. */
   threads?: number | undefined
   /** Threads for steps of more rows; default: as many. */

@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'BAD_OPTION'
   | 'BAD_PROMPT'
   | 'CONTEXT_FULL'
+  | 'OUT_OF_MEMORY'
   | 'NOT_FINITE'
   | 'ENGINE_FAILED'
   | 'CLOSED'
@@ -29,6 +30,23 @@ export class GtaError extends Error {
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options)
     this.code = code
+  }
+}
+
+/** The cache has no room: other conversations go on, and this one can once there is. */
+export class OutOfMemoryError extends GtaError {
+  override name = 'OutOfMemoryError'
+  /** Bytes of cache. */
+  readonly needed: number
+  readonly available: number
+
+  constructor(needed: number, available: number) {
+    super(
+      'OUT_OF_MEMORY',
+      `the cache must have ${megabytes(needed)} for more tokens, found ${megabytes(available)}: close a conversation, or raise --cache-memory (cacheMemory)`,
+    )
+    this.needed = needed
+    this.available = available
   }
 }
 
@@ -112,6 +130,9 @@ export const errors = {
         context < maxContext ? `raise -c (the model allows ${maxContext})` : 'shorten it, nothing was cut off'
       }`,
     ),
+  outOfMemory: (needed: number, available: number) => new OutOfMemoryError(needed, available),
+  tooManyConversations: (most: number) =>
+    new GtaError('BUSY', `at most ${most} conversations can be open, found as many: close one first`),
   notFinite: () =>
     new GtaError(
       'NOT_FINITE',
@@ -131,8 +152,13 @@ export const errors = {
       },
     ),
   closed: () => new GtaError('CLOSED', 'the model must be open, found it closed: load it again'),
+  conversationClosed: () =>
+    new GtaError('CLOSED', 'the conversation must be open, found it closed: open or restore one'),
   busy: () =>
-    new GtaError('BUSY', 'the model must be free, found another generation under way: wait for it or abort it first'),
+    new GtaError(
+      'BUSY',
+      'the conversation must be free, found a generation under way: wait for it or abort it first, or fork the conversation',
+    ),
   writeFailed: (path: string, cause: unknown) =>
     new GtaError(
       'WRITE_FAILED',

@@ -25,29 +25,28 @@ export async function evaluate(
   ids: number[],
   options: { signal?: AbortSignal; onProgress?: (done: number) => void },
 ): Promise<Evaluation> {
-  const { engine, spec } = model
+  const { spec, context } = model
   if (ids.length < 2) throw errors.shortText(ids.length)
   checkTokens(ids, spec.vocabSize)
   const predicted = ids.length - 1
   const losses = new Float32Array(predicted)
   const top = new Uint32Array(predicted)
-  const batch = Math.min(engine.maxRows, engine.maxLogits)
-  for (let window = 0; window < predicted; window += engine.context) {
-    const end = Math.min(predicted, window + engine.context)
-    engine.rewind(0, 0)
-    for (let from = window; from < end; from += batch) {
-      options.signal?.throwIfAborted()
-      const count = Math.min(batch, end - from)
-      const rows = Array.from({ length: count }, (_, i) => ({
-        conversation: 0,
-        position: from + i - window,
-        token: ids[from + i] as number,
-        sampling: greedy,
-      }))
-      top.set(await engine.step(rows), from)
-      for (let i = 0; i < count; i++) losses[from + i] = loss(engine.logits(i), ids[from + i + 1] as number)
-      options.onProgress?.(from + count)
-    }
+  using conversation = model.open()
+  for (let window = 0; window < predicted; window += context) {
+    let place = window
+    conversation.cut(0)
+    await conversation.feed({
+      tokens: ids.slice(window, Math.min(predicted, window + context)),
+      sampling: greedy,
+      isEvery: true,
+      signal: options.signal,
+      onSampled: (token, logits) => {
+        top[place] = token
+        losses[place] = loss(logits, ids[place + 1] as number)
+        place++
+      },
+      onProgress: (done) => options.onProgress?.(window + done),
+    })
   }
   const nll = losses.reduce((sum, value) => sum + value, 0) / predicted
   return { tokens: ids.length, predicted, nll, perplexity: Math.exp(nll), losses, top }

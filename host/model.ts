@@ -8,25 +8,29 @@ import {
   cacheTypes,
   type ModelDescription,
   type ModelSpec,
+  PAGE_TOKENS,
   type Plan,
+  pageBytes,
   type WeightType,
   weightBytesPerToken,
   weightTypes,
 } from '../models/index.ts'
+import { Conversation, type ConversationOptions } from './conversation.ts'
 import { type ModelFiles, statModel } from './convert/checkpoint.ts'
 import { openCheckpoint } from './convert/convert.ts'
 import { packTensors } from './convert/pack.ts'
 import { openPacked } from './convert/packed.ts'
-import { type Engine, type EngineOptions, greedy, type Sampling, type ThreadCounts } from './engine.ts'
-import { checkChoice, checkNames, checkTokens, errors, GtaError } from './errors.ts'
+import type { Engine, EngineOptions, Sampling, ThreadCounts } from './engine.ts'
+import { checkChoice, checkNames, errors, GtaError } from './errors.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
 import { checkFit } from './fit.ts'
-import { type GenerateOptions, type Generation, generate } from './generate.ts'
+import type { GenerateOptions, Generation } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
+import { Scheduler } from './scheduler.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
 import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
 import { chooseBuild } from './wasm/builds.ts'
-import { MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
+import { MAX_MEMORY, MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
 
 export interface LoadOptions {
   /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
@@ -35,7 +39,9 @@ export interface LoadOptions {
   cache?: CacheType
   /** Positions per conversation; default: the model's own, at most 4096. */
   context?: number
-  /** Rows of one step that may have logits; more make `evaluate` faster and take vocabSize · 4 bytes each. Default 1. */
+  /** Bytes of the cache, which all conversations share; default: enough for one that fills its context. */
+  cacheMemory?: number
+  /** Rows of one step that may have logits; more make `evaluate` faster and take vocabSize · 4 bytes each. Default 32. */
   maxLogits?: number
   /** Rows of one step at most: prompts are read in slices of so many tokens. Default 64. */
   batch?: number
@@ -51,6 +57,7 @@ const loadOptions = [
   'type',
   'cache',
   'context',
+  'cacheMemory',
   'maxLogits',
   'batch',
   'threads',
@@ -61,6 +68,9 @@ const loadOptions = [
 
 /** The context that is reserved when nobody asks for one: a model may allow far more than a board can hold. */
 const DEFAULT_CONTEXT = 4096
+
+/** Conversations that a model can have open, and rows of a step that they decode. */
+const CONVERSATIONS = 32
 
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', import.meta.url)
@@ -181,16 +191,32 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): Engine
     options.context ?? Math.min(spec.maxContext, DEFAULT_CONTEXT),
     spec.maxContext,
   )
+  const cache = options.cache ?? (plan.type === 'f32' ? 'f32' : 'int8')
   return {
     context,
-    cache: options.cache ?? (plan.type === 'f32' ? 'f32' : 'int8'),
+    cache,
     maxRows: Math.min(count('batch', options.batch ?? 64, 4096), context),
-    maxLogits: count('maxLogits', options.maxLogits ?? 1, 4096),
-    conversations: 1,
+    maxLogits: count('maxLogits', options.maxLogits ?? CONVERSATIONS, 4096),
+    conversations: CONVERSATIONS,
+    pages: countPages(spec, cache, context, options.cacheMemory),
     threads: options.threads === undefined ? undefined : count('threads (-t)', options.threads, MAX_THREADS),
     batchThreads:
       options.batchThreads === undefined ? undefined : count('batchThreads (-tb)', options.batchThreads, MAX_THREADS),
   }
+}
+
+/** Pages for so many bytes, or for one conversation with a page to spare for what it shares. */
+function countPages(spec: ModelSpec, cache: CacheType, context: number, cacheMemory: number | undefined): number {
+  if (cacheMemory === undefined) return Math.ceil(context / PAGE_TOKENS) + 1
+  const each = pageBytes(spec, cache)
+  const most = MAX_MEMORY
+  if (!Number.isInteger(cacheMemory) || cacheMemory < each || cacheMemory > most)
+    throw errors.badOption(
+      'cacheMemory (--cache-memory)',
+      `from ${each} bytes, which ${PAGE_TOKENS} tokens take, to ${most}`,
+      cacheMemory,
+    )
+  return Math.floor(cacheMemory / each)
 }
 
 export class Model {
@@ -211,7 +237,9 @@ export class Model {
   /** Tokens that end a text: those of config.json and of generation_config.json. */
   readonly eos: ReadonlySet<number>
   private readonly bos: number | undefined
-  private isGenerating = false
+  readonly scheduler: Scheduler
+  /** Numbers of conversations that are not open. */
+  private readonly free: number[]
 
   /** Use `load()`. */
   constructor(
@@ -231,19 +259,24 @@ export class Model {
     this.tokenizer = tokenizer
     this.bytesPerToken = weightBytesPerToken(plan, model.spec)
     this.engine = engine
+    this.scheduler = new Scheduler(engine)
+    this.free = Array.from({ length: engine.conversations }, (_, id) => id)
     this.eos = eosOf(model.spec, files.generation)
     this.bos = bosOf(model.spec, files.tokenizerConfig)
   }
 
-  /** Ids of a prompt: text with the model's begin token before it, or ids as they are. Throws when there are none. */
-  promptIds(prompt: Prompt): number[] {
+  /**
+   * Ids of a prompt: text with the model's begin token before it unless something precedes it, or ids as they are. Throws
+   * when there are none.
+   */
+  promptIds(prompt: Prompt, isContinued = false): number[] {
     if (typeof prompt !== 'string' && !isIds(prompt))
       throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     // An empty text is refused even where a begin token would make it one: nobody means it.
     if (prompt.length === 0) throw errors.emptyPrompt()
     if (typeof prompt !== 'string') return Array.from(prompt)
     const ids = this.requireTokenizer().encode(prompt)
-    if (this.bos !== undefined) ids.unshift(this.bos)
+    if (this.bos !== undefined && !isContinued) ids.unshift(this.bos)
     if (ids.length === 0) throw errors.emptyPrompt()
     return ids
   }
@@ -254,25 +287,40 @@ export class Model {
     return this.bos === undefined || ids[0] === this.bos ? ids : [this.bos, ...ids]
   }
 
-  /** Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. */
-  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
-    const release = this.acquire()
+  /** A new conversation; close it, or it keeps its part of the cache. Throws BUSY if all are taken. */
+  open(options: ConversationOptions = {}): Conversation {
+    const id = this.free[0]
+    if (id === undefined) throw errors.tooManyConversations(this.engine.conversations)
+    const conversation = new Conversation(this, id, options, () => {
+      this.engine.rewind(id, 0)
+      this.free.push(id)
+    })
+    this.free.shift()
+    return conversation
+  }
+
+  /**
+   * Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. A conversation
+   * of its own, which is forgotten; what earlier prompts have in common with it need not be computed again.
+   */
+  async *generate(
+    prompt: Prompt,
+    options: GenerateOptions & ConversationOptions = {},
+  ): AsyncGenerator<string, Generation> {
+    if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
+    const { contextPolicy, keep, ...rest } = options
+    const conversation = this.open({ contextPolicy, keep })
     try {
-      return yield* generate(this, prompt, options)
+      return yield* conversation.generate(prompt, rest)
     } finally {
-      release()
+      conversation.close()
     }
   }
 
   /** Logits (vocabSize) after the last token of a prompt. */
   async logits(prompt: Prompt): Promise<Float32Array> {
-    const release = this.acquire()
-    try {
-      await this.prefill(this.promptIds(prompt), greedy)
-      return this.engine.logits(0).slice()
-    } finally {
-      release()
-    }
+    using conversation = this.open()
+    return await conversation.logits(prompt)
   }
 
   /** Loss of every token of a text given those before it, in windows of the context. */
@@ -280,36 +328,7 @@ export class Model {
     ids: number[],
     options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
   ): Promise<Evaluation> {
-    const release = this.acquire()
-    try {
-      return await evaluate(this, ids, options)
-    } finally {
-      release()
-    }
-  }
-
-  /** Reads a prompt from position 0 and resolves to the first sampled token. */
-  async prefill(
-    ids: number[],
-    sampling: Sampling,
-    options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
-  ): Promise<number> {
-    const { engine, context, spec } = this
-    // A prompt may fill the context: the first token after it needs no row of its own.
-    if (ids.length > context) throw errors.contextFull(ids.length, context, spec.maxContext)
-    checkTokens(ids, spec.vocabSize)
-    engine.rewind(0, 0)
-    for (let from = 0; ; from += engine.maxRows) {
-      options.signal?.throwIfAborted()
-      const slice = ids.slice(from, from + engine.maxRows)
-      const isLast = from + slice.length === ids.length
-      const rows = slice.map((token, i) => ({ conversation: 0, position: from + i, token }))
-      const [next] = await engine.step(
-        rows.map((row, i) => (isLast && i === rows.length - 1 ? { ...row, sampling } : row)),
-      )
-      options.onProgress?.(from + slice.length)
-      if (isLast) return next as number
-    }
+    return await evaluate(this, ids, options)
   }
 
   async close(): Promise<void> {
@@ -318,14 +337,6 @@ export class Model {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
-  }
-
-  private acquire(): () => void {
-    if (this.isGenerating) throw errors.busy()
-    this.isGenerating = true
-    return () => {
-      this.isGenerating = false
-    }
   }
 
   private requireTokenizer(): Tokenizer {

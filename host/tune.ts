@@ -7,7 +7,7 @@ import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { availableParallelism, cpus, homedir, tmpdir } from 'node:os'
 import { dirname, isAbsolute, join } from 'node:path'
 import type { Plan } from '../models/index.ts'
-import { type Engine, greedy, type ThreadCounts } from './engine.ts'
+import { type Engine, finite, greedy, type ThreadCounts } from './engine.ts'
 import { MAX_THREADS } from './wasm/engine.ts'
 
 /** Milliseconds that the search for one count may take; on a slow board a single step of a large model takes longer. */
@@ -117,13 +117,15 @@ async function fastest(engine: Engine, rows: number): Promise<number> {
 
 async function timeStep(engine: Engine, rows: number): Promise<number> {
   const start = performance.now()
-  await engine.step(
-    Array.from({ length: rows }, (_, position) => ({
-      conversation: 0,
-      position,
-      token: 0,
-      ...(position === rows - 1 ? { sampling: greedy } : {}),
-    })),
+  finite(
+    await engine.step(
+      Array.from({ length: rows }, (_, position) => ({
+        conversation: 0,
+        position,
+        token: 0,
+        ...(position === rows - 1 ? { sampling: greedy } : {}),
+      })),
+    ),
   )
   return performance.now() - start
 }

@@ -8,14 +8,14 @@ import * as assert from 'uvu/assert'
 import { type Comparison, compareRounds, comparisonTable } from '../bench/compare.ts'
 import { bench } from '../host/bench/bench.ts'
 import type { BenchReport } from '../host/bench/report.ts'
-import { runTests, type Timing } from '../host/bench/runner.ts'
+import { runTests, type TimedEngine, type Timing } from '../host/bench/runner.ts'
 import { type BenchOptions, type BenchTest, checkBench, listTests } from '../host/bench/settings.ts'
 import { openSubject } from '../host/bench/subject.ts'
 import { fillSynthetic } from '../host/bench/synthetic.ts'
 import { workCounter, workloadName } from '../host/bench/workload.ts'
 import { openCheckpoint } from '../host/convert/convert.ts'
 import { packTensors } from '../host/convert/pack.ts'
-import { type Engine, greedy, type Row, type StepProfile } from '../host/engine.ts'
+import { greedy, type Row, type StepProfile } from '../host/engine.ts'
 import { GtaError } from '../host/errors.ts'
 import { openEngine } from '../host/model.ts'
 import { readSensors } from '../host/sensors.ts'
@@ -37,14 +37,7 @@ const pp: BenchTest = { phase: 'pp', tokens: 8, depth: 0, conversations: 1, thre
 const tg: BenchTest = { phase: 'tg', tokens: 4, depth: 0, conversations: 1, threads: 1 }
 
 /** Checks positions as the real engine does; what it computes depends on all rows of a conversation before. */
-class FakeEngine implements Engine {
-  readonly name = 'fake'
-  readonly build = 'fake'
-  readonly maxThreads = 2
-  readonly maxRows = 64
-  readonly maxLogits = 4
-  readonly context = 256
-  readonly memoryBytes = 0
+class FakeEngine implements TimedEngine {
   threads = { decode: 1, prefill: 1 }
   readonly steps: Row[][] = []
   /** Added to all that is computed. */
@@ -69,21 +62,14 @@ class FakeEngine implements Engine {
   rewind(conversation: number, length: number): void {
     this.rows[conversation] = (this.rows[conversation] as number[]).slice(0, length)
   }
-  async measureBandwidth(): Promise<number> {
-    return 1e9
-  }
-  async measureBarrier(): Promise<number> {
-    return 1e-6
-  }
   profile(): void {}
   profiled(): StepProfile[] {
-    const parts = { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2 }
+    const parts = { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2, stream: 0 }
     return [parts, { ...parts, linear: 2, barrier: 4 }]
   }
-  async close(): Promise<void> {}
 }
 
-async function timings(engine: Engine, tests: BenchTest[], repetitions = 2, batch = 4): Promise<Timing[]> {
+async function timings(engine: TimedEngine, tests: BenchTest[], repetitions = 2, batch = 4): Promise<Timing[]> {
   const found: Timing[] = []
   for await (const timing of runTests(engine, tests, { vocabSize: 320, repetitions, batch })) found.push(timing)
   return found
@@ -130,9 +116,9 @@ test('speed, parts and hash of a test', async () => {
   const { median, min, max, values } = one?.tokensPerSecond ?? { median: 0, min: 0, max: 0, values: [] }
   assert.is(values.length, 3)
   assert.ok(min <= median && median <= max && values.includes(median))
-  assert.equal(one?.parts, { rest: 1, linear: 3, attention: 2, valueDecoder: 1, barrier: 3 })
+  assert.equal(one?.parts, { rest: 1, linear: 3, attention: 2, valueDecoder: 1, barrier: 3, stream: 0 })
   assert.is(one?.barrierShare, 0.3)
-  assert.equal(two?.parts, { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2 }, 'of one thread')
+  assert.equal(two?.parts, { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2, stream: 0 }, 'of one thread')
   assert.match(one?.hash ?? '', /^[0-9a-f]{16}$/)
   assert.is.not(one?.hash, two?.hash)
 })

@@ -279,23 +279,6 @@ test('AbortSignal: before, while the prompt is read, and while tokens come', asy
   assert.equal(trace(await run(sliced, PROMPT, options)), fresh)
 })
 
-test('one generation at a time: a second one is BUSY and disturbs nothing', async () => {
-  const options = { temperature: 0, maxTokens: 15 }
-  const fresh = trace(await run(stories, PROMPT, options))
-  const first = stories.generate(PROMPT, options)
-  const start = first.next()
-  await rejects(stories.generate('Another', options).next(), 'BUSY')
-  await rejects(stories.logits('Another'), 'BUSY')
-  await rejects(stories.evaluate([1, 2, 3]), 'BUSY')
-  const opening = await start
-  // Between two pieces the model is as busy as during a step.
-  await rejects(stories.generate('Another', options).next(), 'BUSY')
-  const { result } = await collect(first)
-  assert.equal(trace(result), fresh)
-  assert.ok(result.text.startsWith(opening.value as string))
-  assert.equal(trace(await run(stories, PROMPT, options)), fresh)
-})
-
 test('leaving the loop early, or never entering it, leaves the model free', async () => {
   const options = { temperature: 0, maxTokens: 15 }
   const fresh = trace(await run(stories, PROMPT, options))
@@ -519,12 +502,12 @@ test('a step takes rows that continue their conversations, and no others', async
     const step = (conversation: number, ...positions: number[]) =>
       engine.step(positions.map((position) => ({ conversation, position, token: 1 })))
     const refusals: [() => Promise<unknown>, RegExp][] = [
-      [() => step(1, 0), /no conversation 1/],
+      [() => step(32, 0), /no conversation 32/],
       [() => step(-1, 0), /no conversation -1/],
       [() => step(0, 1), /leaves a hole/],
       [() => step(0, 0, 2), /leaves a hole/],
       [() => step(0, Number.NaN), /position/],
-      [async () => engine.rewind(7, 0), /no conversation 7/],
+      [async () => engine.rewind(32, 0), /no conversation 32/],
       [async () => engine.rewind(0, Number.NaN), /length/],
     ]
     for (const [call, message] of refusals)

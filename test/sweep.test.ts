@@ -4,7 +4,7 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { writeRow } from '../host/wasm/engine.ts'
+import { ROW_WORDS, writeRow } from '../host/wasm/engine.ts'
 import {
   type AttentionSpec,
   type CacheType,
@@ -112,10 +112,10 @@ function fillTensor(engine: DebugEngine, { content, offset }: PackedTensor, rand
 function run({ model, engine, input }: Case, from: number, to: number): Float32Array[] {
   const { exports, words, floats } = engine
   const stride = exports.hiddenStrideBytes()
-  const rows = words(exports.rows(), MOST * 12)
+  const rows = words(exports.rows(), MOST * ROW_WORDS)
   for (let i = 0; i < to - from; i++) {
     const row = { conversation: 0, position: from + i, token: (from + i) % model.spec.vocabSize }
-    writeRow(rows, floats(exports.rows(), MOST * 12), i, row)
+    writeRow(rows, floats(exports.rows(), MOST * ROW_WORDS), i, row)
     floats(exports.normed() + i * stride, stride / 4).fill(0)
     floats(exports.normed() + i * stride, model.spec.hiddenDim).set(input[from + i] as number[])
   }

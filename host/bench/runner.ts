@@ -6,7 +6,7 @@
  * rewound to that depth.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { type Engine, greedy, type Row, type StepProfile, stepParts } from '../engine.ts'
+import { type Engine, finite, greedy, type Row, type StepProfile, stepParts } from '../engine.ts'
 import type { BenchProgress, BenchTest } from './settings.ts'
 import { workloadName } from './workload.ts'
 
@@ -34,6 +34,9 @@ export interface Timing extends BenchTest {
   problems: string[]
 }
 
+/** What of an engine is timed. */
+export type TimedEngine = Pick<Engine, 'step' | 'logits' | 'rewind' | 'threads' | 'profile' | 'profiled'>
+
 export interface RunOptions {
   vocabSize: number
   repetitions: number
@@ -47,7 +50,7 @@ export interface RunOptions {
 const WARM_UP_SECONDS = 2
 
 /** Runs the tests one after the other. A result that differs from an earlier one is marked, and that one too. */
-export async function* runTests(engine: Engine, tests: BenchTest[], options: RunOptions): AsyncGenerator<Timing> {
+export async function* runTests(engine: TimedEngine, tests: BenchTest[], options: RunOptions): AsyncGenerator<Timing> {
   const runner = new Runner(engine, options, Math.max(...tests.map(({ threads }) => threads)))
   const before = new Map<string, Timing>()
   for (const test of tests) {
@@ -72,13 +75,13 @@ interface Run {
 }
 
 class Runner {
-  private readonly engine: Engine
+  private readonly engine: TimedEngine
   private readonly options: RunOptions
   private readonly maxThreads: number
   /** Positions of each conversation that are filled and kept. */
   private readonly filled: number[] = []
 
-  constructor(engine: Engine, options: RunOptions, maxThreads: number) {
+  constructor(engine: TimedEngine, options: RunOptions, maxThreads: number) {
     this.engine = engine
     this.options = options
     this.maxThreads = maxThreads
@@ -155,7 +158,7 @@ class Runner {
       signal?.throwIfAborted()
       const rows = this.prompt(0, depth + done, Math.min(batch, tokens - done))
       if (done + rows.length === tokens) (rows.at(-1) as Row).sampling = greedy
-      hash.update(await this.engine.step(rows))
+      hash.update(finite(await this.engine.step(rows)))
     }
   }
 
@@ -165,14 +168,13 @@ class Runner {
     let next: ArrayLike<number> = first
     for (let i = 0; i < tokens && !isOver(); i++) {
       this.options.signal?.throwIfAborted()
-      const sampled = await this.engine.step(
-        first.map((_, conversation) => ({
-          conversation,
-          position: depth + i,
-          token: next[conversation] as number,
-          sampling: greedy,
-        })),
-      )
+      const rows = first.map((_, conversation) => ({
+        conversation,
+        position: depth + i,
+        token: next[conversation] as number,
+        sampling: greedy,
+      }))
+      const sampled = finite(await this.engine.step(rows))
       hash.update(sampled)
       next = sampled
     }

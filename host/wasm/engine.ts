@@ -14,8 +14,10 @@ import {
   queryDim,
 } from '../../models/index.ts'
 import {
+  type CachedPages,
   type Engine,
   type EngineOptions,
+  type Reuse,
   type Row,
   type Sampling,
   type StepProfile,
@@ -25,7 +27,7 @@ import {
 import { checkTokens, errors } from '../errors.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
-import { PageTables } from './pages.ts'
+import { PageCache } from './pages.ts'
 import * as protocol from './protocol.ts'
 import { Team } from './team.ts'
 
@@ -34,7 +36,8 @@ const WEIGHTS = 4096
 const WASM_PAGE = 65536
 /** A 32-bit engine cannot address more; the last page is left alone, so that an end address never wraps to 0. */
 export const MAX_MEMORY = 2 ** 32 - WASM_PAGE
-const ROW_WORDS = 12
+/** u32 fields of assembly/rows.ts. */
+export const ROW_WORDS = 13
 /** As in assembly/arena.ts: pages of a row that threads share between two barriers, and what goes before a page's sums. */
 const WAVE = 64
 const PARTIAL_BYTES = 64
@@ -50,12 +53,18 @@ export interface EngineMemory {
   memory: WebAssembly.Memory
   exports: EngineExports
   tablePages: number
+  pages: number
   bytes: number
 }
 
-/** A page of the cache, its entry in a page table, and its part of the history. */
+/** A page of the cache, its place, and its part of the history. */
 export function pageMemory(spec: ModelSpec, cache: CacheType): number {
   return pageBytes(spec, cache) + 4 + 4 * PAGE_TOKENS
+}
+
+/** Pages of an engine that is opened with these options. */
+export function pageCount({ pages, context, conversations }: EngineOptions): number {
+  return pages ?? Math.ceil(context / PAGE_TOKENS) * conversations
 }
 
 /** What an engine will reserve: exact for weights and cache; scratch and logits with a little to spare. */
@@ -68,11 +77,12 @@ export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptio
   const heads = maps * (queryDim(attention) + keyDim(attention) + value.dim + attention.outDim)
   const scratchPerRow = 4 * (3 * hiddenDim + 4 * ffnDim + q + row + gate + 3 * heads)
   const partials = Math.min(pagesPerConversation, WAVE) * maps * (PARTIAL_BYTES + 4 * value.dim)
-  const scratchPerRank = 8 * vocabSize + 4 * heads
+  const scratchPerRank = 8 * vocabSize + 4 * heads + 4 * (2 * row + 64)
   return (
     WEIGHTS +
     plan.bytes +
-    pagesPerConversation * conversations * pageMemory(spec, cache) +
+    pageCount(options) * pageMemory(spec, cache) +
+    4 * pagesPerConversation * conversations +
     maxRows * scratchPerRow +
     partials +
     maxThreads(options) * scratchPerRank +
@@ -91,13 +101,15 @@ export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: En
     throw errors.engineFailed('its build is not of this version')
 
   const tablePages = Math.ceil(options.context / PAGE_TOKENS)
-  const pages = tablePages * options.conversations
+  const pages = pageCount(options)
   const end = exports.layout(
     WEIGHTS,
     start,
     options.maxRows,
     options.maxLogits,
     pages,
+    pages,
+    0,
     options.conversations,
     tablePages,
     options.cache === 'int8' ? 1 : 0,
@@ -110,7 +122,9 @@ export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: En
   } catch {
     throw errors.noMemory(end)
   }
-  return { memory, exports, tablePages, bytes: end }
+  const places = new Uint32Array(memory.buffer, exports.places() >>> 0, pages)
+  for (let page = 0; page < pages; page++) places[page] = page
+  return { memory, exports, tablePages, pages, bytes: end }
 }
 
 function createMemory(pages: number): WebAssembly.Memory {
@@ -136,12 +150,13 @@ export function weightsOf({ memory }: EngineMemory, plan: Plan): Uint8Array {
 }
 
 /** Writes a row where the engine reads it; the fields are those of assembly/rows.ts, in order. */
-export function writeRow(words: Uint32Array, floats: Float32Array, index: number, row: Row): void {
+export function writeRow(words: Uint32Array, floats: Float32Array, index: number, row: Row, dropped = 0): void {
   const at = index * ROW_WORDS
   words[at] = row.conversation
   words[at + 1] = row.position
   words[at + 2] = row.token
   words[at + 3] = row.sampling ? 1 : 0
+  words[at + 12] = dropped
   if (!row.sampling) return
   const { temperature, topK, topP, minP, repeatPenalty, repeatLastN, seed }: Sampling = row.sampling
   floats[at + 4] = temperature
@@ -203,13 +218,16 @@ class WasmEngine implements Engine {
   readonly maxLogits: number
   readonly maxThreads: number
   readonly context: number
+  readonly conversations: number
   readonly memoryBytes: number
   private counts: ThreadCounts
   private readonly spec: ModelSpec
   private readonly module: WebAssembly.Module
   private readonly weightBytes: number
   private readonly team: Team
-  private readonly pages: PageTables
+  private readonly pages: PageCache
+  private readonly pageBytes: number
+  private readonly totalPages: number
   /** Undefined once closed: nothing may hold on to the memory. */
   private engine: (EngineMemory & EngineViews) | undefined
   /**
@@ -220,6 +238,8 @@ class WasmEngine implements Engine {
   // biome-ignore lint/correctness/noUnusedPrivateClassMembers: being there is its use
   private ballast: ArrayBuffer | undefined
   private isBusy = false
+  /** Conversations of the step that runs. */
+  private running = new Set<number>()
 
   constructor(
     build: Build,
@@ -238,9 +258,10 @@ class WasmEngine implements Engine {
     const { threads: decode = 1, batchThreads: prefill = decode } = options
     this.counts = { decode, prefill }
     this.context = options.context
+    this.conversations = options.conversations
     this.memoryBytes = engine.bytes
     this.weightBytes = plan.bytes
-    const { memory, exports, tablePages } = engine
+    const { memory, exports, tablePages, pages } = engine
     const { buffer } = memory
     const rows = exports.rows() >>> 0
     this.engine = {
@@ -249,8 +270,19 @@ class WasmEngine implements Engine {
       rowFloats: new Float32Array(buffer, rows, options.maxRows * ROW_WORDS),
       sampled: new Uint32Array(buffer, exports.sampled() >>> 0, options.maxLogits),
     }
-    const tables = new Uint32Array(buffer, exports.tables() >>> 0, tablePages * options.conversations)
-    this.pages = new PageTables(tables, options.conversations, tablePages)
+    this.pageBytes = exports.pageBytes() >>> 0
+    this.totalPages = pages
+    this.pages = new PageCache({
+      tables: new Uint32Array(buffer, exports.tables() >>> 0, tablePages * options.conversations),
+      tablePages,
+      conversations: options.conversations,
+      pages,
+      history: new Uint32Array(buffer, exports.history() >>> 0, pages * PAGE_TOKENS),
+      pageBytes: this.pageBytes,
+      copy: (from, to) => this.pageAt(to).set(this.pageAt(from)),
+      // A session that is saved must hold nothing of another conversation.
+      clear: (page) => this.pageAt(page).fill(0),
+    })
     this.ballast = createBallast(engine.bytes)
     this.team = new Team(module, memory, this.maxThreads)
   }
@@ -279,12 +311,17 @@ class WasmEngine implements Engine {
     return this.alone(async ({ rowWords, rowFloats, sampled }) => {
       this.check(rows)
       rows.forEach((row, index) => {
-        this.pages.extend(row.conversation, row.position)
-        writeRow(rowWords, rowFloats, index, row)
+        this.pages.extend(row)
+        writeRow(rowWords, rowFloats, index, row, this.pages.droppedOf(row.conversation))
       })
       const { decode, prefill } = this.counts
-      const status = await this.team.request(protocol.STEP, rows.length, rows.length === 1 ? decode : prefill)
-      if (status === protocol.STATUS_NOT_FINITE) throw errors.notFinite()
+      this.running = new Set(rows.map(({ conversation }) => conversation))
+      try {
+        await this.team.request(protocol.STEP, rows.length, rows.length === 1 ? decode : prefill)
+      } finally {
+        this.running.clear()
+      }
+      for (const conversation of new Set(rows.map((row) => row.conversation))) this.pages.publish(conversation)
       return sampled.slice(0, rows.filter((row) => row.sampling).length)
     })
   }
@@ -295,9 +332,83 @@ class WasmEngine implements Engine {
     return new Float32Array(memory.buffer, exports.logits(k) >>> 0, this.spec.vocabSize)
   }
 
+  lengthOf(conversation: number): number {
+    return this.pages.lengthOf(conversation)
+  }
+
+  droppedOf(conversation: number): number {
+    return this.pages.droppedOf(conversation)
+  }
+
+  tokensOf(conversation: number): Uint32Array {
+    return this.pages.tokensOf(conversation)
+  }
+
+  pagesNeeded(conversation: number, count: number): number {
+    return this.pages.needOf(conversation, count)
+  }
+
+  get pagesAvailable(): number {
+    return this.pages.available
+  }
+
+  checkRoom(conversation: number, count: number): void {
+    this.pages.checkRoom(conversation, count)
+  }
+
   rewind(conversation: number, length: number): void {
-    if (this.isBusy) throw errors.busy()
+    this.checkIdle(conversation)
     this.pages.rewind(conversation, length)
+  }
+
+  fork(from: number, to: number): void {
+    this.checkIdle(from, to)
+    this.pages.fork(from, to)
+  }
+
+  reuse(conversation: number, ids: ArrayLike<number>): Reuse {
+    this.checkIdle(conversation)
+    return this.pages.reuse(conversation, ids)
+  }
+
+  async drop(conversation: number, keep: number, count: number): Promise<void> {
+    return this.alone(async () => {
+      for (const { from, to, delta } of this.pages.dropPages(conversation, keep, count))
+        await this.team.request(protocol.TURN, from, this.counts.prefill, to, delta)
+    })
+  }
+
+  cached(conversation: number): CachedPages {
+    const view = (id: number) => ({ id, bytes: this.pageAt(id), tokens: this.pages.historyOf(id) })
+    return {
+      length: this.pages.lengthOf(conversation),
+      dropped: this.pages.droppedOf(conversation),
+      pages: this.pages.pagesOf(conversation).map(view),
+      originals: this.pages.originalsOf(conversation).map(({ page, dropped }) => ({ ...view(page), dropped })),
+    }
+  }
+
+  adopt(conversation: number, length: number, dropped: number, originals: readonly number[]): CachedPages {
+    this.checkIdle(conversation)
+    this.pages.adopt(conversation, length, dropped, originals)
+    return this.cached(conversation)
+  }
+
+  get cacheUse() {
+    const { pageBytes, totalPages } = this
+    return { pageBytes, usedBytes: this.pages.used * pageBytes, totalBytes: totalPages * pageBytes }
+  }
+
+  /** The bytes of a page. */
+  private pageAt(page: number): Uint8Array {
+    if (!this.engine) throw errors.closed()
+    const { memory, exports } = this.engine
+    return new Uint8Array(memory.buffer, (exports.cache() >>> 0) + page * this.pageBytes, this.pageBytes)
+  }
+
+  /** The pages of a conversation stay as they are while a step reads them. */
+  private checkIdle(...conversations: number[]): void {
+    if (conversations.some((conversation) => this.running.has(conversation))) throw errors.busy()
   }
 
   async measureBandwidth(threads = this.counts.decode): Promise<number> {

@@ -14,6 +14,8 @@ export interface EngineExports extends Record<string, unknown> {
     maxRows: number,
     maxLogits: number,
     pages: number,
+    residentPages: number,
+    streamPages: number,
     conversations: number,
     tablePages: number,
     isCacheInt8: number,
@@ -21,6 +23,16 @@ export interface EngineExports extends Record<string, unknown> {
   ): number
   rows(): number
   tables(): number
+  places(): number
+  history(): number
+  cache(): number
+  pageBytes(): number
+  layerBytes(): number
+  stream(): number
+  streamBytes(): number
+  streamWords(): number
+  setStream(isOn: number, layers: number): void
+  turn(from: number, to: number, delta: number): void
   sampled(): number
   logits(k: number): number
   setTeam(count: number): void

@@ -3,8 +3,9 @@
  *
  *     word      writer          meaning
  *     COMMAND   host            what to do, valid while a request runs
- *     ARGUMENT  host            rows of a step; address of a probe
- *     SECOND    host            bytes of a probe
+ *     ARGUMENT  host            rows of a step; address of a probe; page that is turned
+ *     SECOND    host            bytes of a probe; target of a turn
+ *     THIRD     host            positions of a turn
  *     DONE      rank 0          counts finished requests; the host waits on it
  *     STATUS    rank 0          result of the last request
  *     FAILED    the first rank that fails, by exchange; its error's text lies at TEXT as UTF-8, TEXT_LENGTH is written last
@@ -19,6 +20,7 @@ export const DONE = 3
 export const STATUS = 4
 export const FAILED = 5
 export const TEXT_LENGTH = 6
+export const THIRD = 7
 export const REQUEST = 8
 /** More ranks than any board has cores. */
 export const MAX_RANKS = 64
@@ -30,9 +32,9 @@ export const STEP = 1
 export const PROBE = 2
 export const CHECK = 3
 export const MEET = 4
+export const TURN = 5
 
 /** 0 or more: what the engine's step, the check, the probe (MB/s) or the meetings (ns each) returned. */
-export const STATUS_NOT_FINITE = 1
 export const STATUS_FAILED = -1
 
 export interface WorkerInput {

@@ -45,11 +45,11 @@ export class Team {
   }
 
   /** Runs a command on the first `ranks` workers; resolves to what rank 0 returned. One at a time. */
-  async request(command: number, argument: number, ranks: number, second = 0): Promise<number> {
+  async request(command: number, argument: number, ranks: number, second = 0, third = 0): Promise<number> {
     if (this.failure) throw this.failure
     this.ref()
     try {
-      const done = this.post(command, argument, ranks, second)
+      const done = this.post(command, argument, ranks, second, third)
       // The notification of the request before may come as late as this: only the count itself says that this one is done.
       while (Atomics.load(this.words, protocol.DONE) === done) {
         const wait = Atomics.waitAsync(this.words, protocol.DONE, done)
@@ -78,13 +78,14 @@ export class Team {
     })
   }
 
-  private post(command: number, argument: number, ranks: number, second: number): number {
+  private post(command: number, argument: number, ranks: number, second: number, third: number): number {
     const { words } = this
     const done = Atomics.load(words, protocol.DONE)
     this.engine?.setTeam(ranks)
     Atomics.store(words, protocol.COMMAND, command)
     Atomics.store(words, protocol.ARGUMENT, argument)
     Atomics.store(words, protocol.SECOND, second)
+    Atomics.store(words, protocol.THIRD, third)
     for (let rank = 0; rank < ranks; rank++) Atomics.add(words, protocol.REQUEST + rank, 1)
     for (let rank = 0; rank < ranks; rank++) Atomics.notify(words, protocol.REQUEST + rank)
     return done

@@ -20,6 +20,8 @@ import {
   TEXT,
   TEXT_BYTES,
   TEXT_LENGTH,
+  THIRD,
+  TURN,
   type WorkerInput,
 } from './protocol.ts'
 
@@ -52,6 +54,7 @@ function execute(command: number): number {
     if (command === PROBE) return measure()
     if (command === CHECK) return engine.check()
     if (command === MEET) return measureBarrier()
+    if (command === TURN) return turn()
     throw new Error(`unknown command ${command}`)
   } catch (error) {
     if (Atomics.compareExchange(words, FAILED, 0, rank + 1) === 0) {
@@ -62,6 +65,12 @@ function execute(command: number): number {
     engine.abandon()
     return STATUS_FAILED
   }
+}
+
+function turn(): number {
+  const [from, to, delta] = [ARGUMENT, SECOND, THIRD].map((word) => Atomics.load(words, word) >>> 0)
+  engine.turn(from as number, to as number, delta as number)
+  return 0
 }
 
 /** Best of four readings by the whole team, in MB/s: the memory's speed, not that of its first touch. */
