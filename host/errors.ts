@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'OUT_OF_MEMORY'
   | 'NOT_FINITE'
   | 'ENGINE_FAILED'
+  | 'OFFLOAD_FAILED'
   | 'CLOSED'
   | 'BUSY'
   | 'WRITE_FAILED'
@@ -142,6 +143,12 @@ export const errors = {
     new GtaError(
       'BAD_FILE',
       'q8 weights must be bytes below 128, found others: the file was not written by "gta convert" or is damaged, convert the model again',
+    ),
+  offloadFailed: (directory: string, cause: unknown) =>
+    new GtaError(
+      'OFFLOAD_FAILED',
+      `the part of the cache that does not fit in memory must be written to "${directory}" and read back: ${cause instanceof Error ? cause.message : cause}. Load the model again, with another --offload-dir or without --offload`,
+      { cause },
     ),
   engineFailed: (what: string, cause?: unknown) =>
     new GtaError(

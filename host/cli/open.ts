@@ -21,6 +21,7 @@ export async function openModel(args: Arguments, signal: AbortSignal, options: L
       type: args.oneOf('type', weightTypes),
       cache: args.oneOf('cache', cacheTypes),
       context: args.whole('ctx-size', 1, { none: 0 }),
+      cacheMemory: args.bytes('cache-memory'),
       threads: args.whole('threads', 1),
       batchThreads: args.whole('threads-batch', 1),
       signal,

@@ -1,6 +1,6 @@
 /** Command lines: node:util parseArgs, with ranges checked and every unknown flag refused. */
 import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util'
-import { weightTypes } from '../index.ts'
+import { contextPolicies, weightTypes } from '../index.ts'
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {
@@ -47,6 +47,11 @@ export const modelOptions: Options = {
     value: 'N',
     help: "context in tokens (default: the model's, at most 4096)",
   },
+  'cache-memory': {
+    type: 'string',
+    value: 'SIZE',
+    help: 'memory of the cache, such as 512M or 1.5G (default: enough to fill one context)',
+  },
   threads: {
     type: 'string',
     short: 't',
@@ -65,6 +70,19 @@ export const promptOptions: Options = {
   prompt: { type: 'string', short: 'p', value: 'TEXT', help: 'the prompt' },
   file: { type: 'string', short: 'f', value: 'FILE', help: 'read the prompt from a file' },
   tokens: { type: 'string', value: '1,5,9', help: 'token ids, taken as they are: nothing is added' },
+}
+
+export const contextOptions: Options = {
+  'context-policy': {
+    type: 'string',
+    value: contextPolicies.join('|'),
+    help: 'when the context is full: end (error), forget the oldest page after page (window), or half at once (shift)',
+  },
+  keep: {
+    type: 'string',
+    value: 'N',
+    help: 'tokens at the beginning that are never forgotten, in pages of 64 (default 64)',
+  },
 }
 
 /** Parsed arguments with typed access; a bad value is a UsageError that names the flag. */
@@ -107,6 +125,19 @@ export class Arguments {
     const value = Number(text)
     if (text.trim() === '' || !Number.isFinite(value))
       throw new UsageError(`--${name} must be a number, found "${text}"`)
+    return value
+  }
+
+  /** Bytes: 1000000, 64M, 1.5G, or with powers of 1024 64Mi. */
+  bytes(name: string): number | undefined {
+    const text = this.text(name)
+    if (text === undefined) return undefined
+    const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)([KMG]i?)?B?$/i.exec(text.trim()) ?? []
+    const base = /i$/i.test(unit) ? 1024 : 1000
+    const power = unit === '' ? 0 : ' KMG'.indexOf(unit.charAt(0).toUpperCase())
+    const value = Math.floor(Number(digits) * base ** power)
+    if (digits === '' || !Number.isSafeInteger(value))
+      throw new UsageError(`--${name} must be a size such as 512M, 1.5G or 64Mi, found "${text}"`)
     return value
   }
 

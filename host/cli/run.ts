@@ -1,8 +1,8 @@
 /** gta run: write on from a prompt. */
 import { cacheBytes } from '../../models/index.ts'
-import { checkModelPath, errors, type Generation, type Model, megabytes } from '../index.ts'
+import { checkModelPath, contextPolicies, errors, type Generation, type Model, megabytes } from '../index.ts'
 import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
-import { type Arguments, type Command, common, modelOptions, promptOptions } from './options.ts'
+import { type Arguments, type Command, common, contextOptions, modelOptions, promptOptions } from './options.ts'
 import { Progress } from './progress.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
@@ -44,6 +44,12 @@ export const run: Command = {
       help: 'make tokens of the recent text less likely; 1: off (else 1)',
     },
     'repeat-last-n': { type: 'string', value: 'N', help: 'how many tokens the penalty looks at (default 64)' },
+    ...contextOptions,
+    speculate: {
+      type: 'string',
+      value: 'N',
+      help: 'guess up to N tokens from what followed earlier, and check them in one step (default 0; the text is the same)',
+    },
     stop: { type: 'string', multiple: true, value: 'TEXT', help: 'end before this text; may be given several times' },
     'stop-eos': { type: 'boolean', help: 'with --tokens: end at a token that ends a text' },
     'ignore-eos': { type: 'boolean', help: 'with a text prompt: go on after it' },
@@ -67,6 +73,9 @@ async function execute(args: Arguments): Promise<void> {
     minP: args.number('min-p'),
     repeatPenalty: args.number('repeat-penalty'),
     repeatLastN: args.whole('repeat-last-n', 0),
+    contextPolicy: args.oneOf('context-policy', contextPolicies),
+    keep: args.whole('keep', 0),
+    speculate: args.whole('speculate', 0),
     stop: args.texts('stop'),
     stopAtEos: args.flag('ignore-eos') ? false : args.flag('stop-eos') ? true : undefined,
     signal,

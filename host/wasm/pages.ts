@@ -129,12 +129,13 @@ export class PageCache {
 
   /**
    * Throws unless the rows, in their order, continue their conversations and there are pages for all of them. Changes
-   * nothing.
+   * nothing. Returns how many pages are new, and those that are written.
    */
-  check(rows: readonly Place[], context: number): void {
+  check(rows: readonly Place[], context: number): { needed: number; written: number[] } {
     const lengths = new Map<number, number>()
     let needed = 0
     let returned = 0
+    const written = new Set<number>()
     for (const { conversation, position } of rows) {
       const before = lengths.get(conversation)
       const length = before ?? this.lengthOf(conversation)
@@ -145,8 +146,11 @@ export class PageCache {
       if (before === undefined && position < length) returned += this.returnedBy(conversation, position)
       if (position % PAGE_TOKENS === 0 || (before === undefined && this.isSharedAt(conversation, position))) needed++
       lengths.set(conversation, position + 1)
+      const page = this.at(conversation).pages[Math.floor(position / PAGE_TOKENS)]
+      if (before === undefined && page !== undefined && position % PAGE_TOKENS > 0) written.add(page)
     }
     this.expect(needed, returned)
+    return { needed, written: [...written] }
   }
 
   /** Throws OutOfMemoryError unless `count` more positions of a conversation have pages. Changes nothing. */
