@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError } from '../host/errors.ts'
+import { openSession } from '../host/session/read.ts'
 import { failure, random, temporary } from './checkpoints.ts'
 import { DIRECTORY, MemoryDisk } from './session-disk.ts'
 import { checkSession, read, type Saved, save } from './sessions.ts'
@@ -169,6 +170,19 @@ test('seven thousand flips, cuts, zeros, swaps and strange bytes anywhere', asyn
     assert.ok((counts.get(key) ?? 0) > least, `${key}: ${counts.get(key)}`)
 })
 
+test('a damaged page is found when all are verified, and again when it is read', async () => {
+  const disk = new MemoryDisk()
+  const file = Buffer.from(whole)
+  const { offset } = newest.records[2] as { offset: number }
+  file[offset + 4999] = 0x55
+  disk.put(path, file)
+  await using reader = await openSession(path, { disk })
+  assert.match((await failure(reader.verify())).message, 'the checksum of page 2')
+  const page = new Uint8Array(5000)
+  await reader.readPage(1, page)
+  assert.match((await failure(reader.readPage(2, page))).message, 'the checksum of page 2')
+})
+
 test('headers that change places, or come from another file', async () => {
   const slot = (file: Buffer, at: number) => file.subarray(at, at + 128)
   const swapped = Buffer.from(whole)
@@ -248,14 +262,18 @@ test('numbers of an enemy, with the right checksums', async () => {
     }
   for (const count of [0n, 1n, 3n, 1000n, 2n ** 20n, 2n ** 20n + 1n, 2n ** 32n - 1n])
     assert.is((await forged({ header: { 12: count } })).code, 'BAD_SESSION')
+  for (const count of [2n ** 20n + 1n, 2n ** 32n - 1n])
+    assert.match((await forged({ header: { 12: count } })).message, 'the number of pages')
+  for (const bytes of [81n, 93n, 500_000n])
+    assert.match((await forged({ header: { 40: bytes } })).message, 'the size of the index')
   for (const version of [0n, 2n, 2n ** 32n - 1n])
     assert.is((await forged({ header: { 8: version } })).code, 'OTHER_VERSION')
-  for (const offset of [0n, 1n, 4096n, 8191n, 9193n, 10_273n, 2n ** 31n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 63n, top])
+  for (const offset of [0n, 1n, 4096n, 8191n, 9285n, 10_273n, 2n ** 31n, 2n ** 53n, 2n ** 53n + 1n, 2n ** 63n, top])
     for (const offsets of [
       [offset, 8192n],
       [8192n, offset],
     ])
-      assert.is((await forged({ offsets })).code, 'BAD_SESSION', `page at ${offset}`)
+      assert.match((await forged({ offsets })).message, 'the offset of a page', `page at ${offset}`)
   for (const offsets of [
     [8192, 8192],
     [8192, 9191],

@@ -91,6 +91,18 @@ test('a disk that takes nothing any more from some operation on: either session,
     }
 })
 
+test('a header that was written but neither synced nor taken back: nobody appends to that file any more', async () => {
+  const { disk, again } = await prepare('append')
+  let syncs = 0
+  disk.fault = ({ kind }) => (kind === 'sync' && ++syncs >= 2 ? { error: systemError('EIO') } : undefined)
+  assert.is((await failure(again())).code, 'WRITE_FAILED')
+  disk.fault = undefined
+  assert.is(disk.paths.length, 2, 'the lock stays')
+  const found = await read(path, { disk })
+  assert.not.ok((await save(path, 45, found, { disk })).image.isIncremental)
+  assert.equal(disk.paths, [path])
+})
+
 test('an abort at any operation: an error that says so, nothing left', async () => {
   for (const kind of ['append', 'new', 'first'] as const) {
     const all = await operations(kind)
@@ -112,6 +124,8 @@ test('an abort at any operation: an error that says so, nothing left', async () 
       else {
         assert.is(error.code, 'WRITE_FAILED', what)
         assert.is((error.cause as Error).name, 'AbortError', what)
+        const pages = disk.log.slice(start + at + 1).filter((o) => o.kind === 'write' && o.bytes.length === 1000)
+        assert.is(pages.length <= 1, true, `${what}: no more than the page under way is written`)
         await expectBefore(disk, kind, what)
       }
       assert.equal(

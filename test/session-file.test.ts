@@ -208,6 +208,24 @@ test('two that save to one file: the second notices and writes a new one, and th
   checkSession(await read(path), 49)
 })
 
+test('two that save at the same moment, many times: one of them wins, whole', async () => {
+  const folder = temporary()
+  const path = join(folder, 'talk')
+  let saved: Saved = await save(path, 40, undefined, { pageBytes: 20_000 })
+  const won = { append: 0, new: 0 }
+  for (let round = 0; round < 60; round++) {
+    const lengths = [41 + (round % 3), 49 - (round % 2)]
+    const both = await Promise.all(lengths.map((n) => save(path, n, saved, { pageBytes: 20_000 })))
+    const found = await read(path)
+    assert.ok(lengths.includes(found.n), `round ${round}: ${found.n}`)
+    checkSession(found, found.n, `round ${round}`, 20_000)
+    for (const { image } of both) won[image.isIncremental ? 'append' : 'new']++
+    saved = found
+  }
+  assert.ok(won.append > 0 && won.new > 0, JSON.stringify(won))
+  assert.equal(readdirSync(folder), ['talk'])
+})
+
 test('a file that was removed, restored from a copy, cut or is another path: nothing is appended to it', async () => {
   const folder = temporary()
   const path = join(folder, 'talk')
@@ -224,8 +242,14 @@ test('a file that was removed, restored from a copy, cut or is another path: not
   writeFileSync(path, readFileSync(`${path}.copy`).subarray(0, -1))
   assert.not.ok((await save(path, 45, saved)).image.isIncremental)
   assert.not.ok((await save(`${path}.other`, 45, saved)).image.isIncremental)
-  assert.not.ok((await save(`${path}.copy`, 45, saved, { pageBytes: 100 })).image.isIncremental)
   checkSession(await read(path), 45)
+})
+
+test('pages of another size: a new file', async () => {
+  const path = join(temporary(), 'talk')
+  const saved = await save(path, 40)
+  assert.not.ok((await save(path, 41, saved, { pageBytes: 3000 })).image.isIncremental)
+  checkSession(await read(path), 41, '', 3000)
 })
 
 test('who does not get the lock writes a new file, and takes a lock that was left behind with the old one', async () => {
