@@ -144,7 +144,7 @@ export const errors = {
   badSession: (path: string, what: string, expected: string, found: unknown, cause?: unknown) =>
     new GtaError(
       'BAD_SESSION',
-      `${what} of "${path}" must be ${expected}, found ${found}: it is damaged or no session, take a copy of it or begin a new one`,
+      `${what} of "${path}" must be ${expected}, found ${found}: it is damaged or no session, restore a copy of it or begin a new one`,
       { cause },
     ),
   otherSessionVersion: (path: string, found: number, expected: number) =>

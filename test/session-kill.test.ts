@@ -67,7 +67,7 @@ test(`${KILLS} kills: old or new, never a mixture`, async () => {
     let before: number | undefined
     while (kills < KILLS) {
       const i = kills++
-      const delay = next() * 30
+      const delay = next() * 20
       const { begun, ended } = await saveUntilKilled(path, delay)
       const last = ended.at(-1) ?? before
       const under = begun.length > ended.length ? begun.at(-1) : undefined

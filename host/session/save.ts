@@ -44,9 +44,9 @@ const ABANDONED = 3_600_000
  *
  * Throws GtaError BAD_OPTION for a state that could not be read back (a JSON object of at most 1 MiB and 64 levels) or
  * pages of different sizes; WRITE_FAILED with the path and the reason for all else, an abort among it. Then the session
- * that was there is still there, and nothing else is. Two cases cannot be undone, and say so or are worse than that: a
- * directory that fails to sync (the new session is in its place), and a disk that fails twice, at the header and at
- * taking it back (either session is in its place, whole).
+ * that was there is still there, and nothing else is. Two failures cannot be undone: a directory that cannot be synced
+ * (the new session is in its place; the message says so), and a disk that fails twice, at the header and at taking it
+ * back (either session is in its place, whole).
  */
 export async function saveSession(
   path: string,
