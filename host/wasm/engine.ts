@@ -310,8 +310,8 @@ class WasmEngine implements Engine {
   async step(rows: Row[]): Promise<Uint32Array> {
     return this.alone(async ({ rowWords, rowFloats, sampled }) => {
       this.check(rows)
+      this.pages.extend(rows)
       rows.forEach((row, index) => {
-        this.pages.extend(row)
         writeRow(rowWords, rowFloats, index, row, this.pages.droppedOf(row.conversation))
       })
       const { decode, prefill } = this.counts
