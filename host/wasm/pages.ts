@@ -233,7 +233,7 @@ export class PageCache {
     if (length >= it.length) return
     for (const page of it.pages.splice(pagesFor(length))) this.drop(page)
     const full = Math.floor(length / PAGE_TOKENS)
-    it.chain.splice(full)
+    this.touch(it.chain.splice(full))
     // A kept page that is written again, turned as it is, is an original of its own.
     for (const { page } of it.originals.splice(full)) this.drop(page)
     it.length = length
@@ -255,6 +255,7 @@ export class PageCache {
     const returned = forgotten.filter((page) => this.isReturned(page)).length
     this.expect(isOwn.filter((own) => !own).length, returned)
 
+    this.touch(it.chain)
     it.pages = [...kept, ...it.pages.slice(keep + count)]
     for (const page of forgotten) this.drop(page)
     for (const [i, page] of kept.entries()) {
