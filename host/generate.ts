@@ -1,7 +1,7 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
 import { createHash, randomInt } from 'node:crypto'
 import type { Conversation } from './conversation.ts'
-import type { Reuse, Sampling } from './engine.ts'
+import type { Sampling } from './engine.ts'
 import { checkNames, errors } from './errors.ts'
 import type { Model, Prompt } from './model.ts'
 import { checkSampling, defaultSampling, samplingNames } from './sampling.ts'
@@ -81,7 +81,7 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<string, Generation> {
   checkNames('generate()', options, generateOptions)
-  const given = prompt === undefined ? [] : model.promptIds(prompt, conversation.length > 0)
+  const given = prompt === undefined ? [] : model.promptIds(prompt, conversation.isBegun)
   const ids = [...conversation.pending, ...given]
   if (ids.length === 0) throw errors.emptyPrompt()
   conversation.checkRoom(ids)
@@ -103,7 +103,12 @@ export async function* generate(
   const output = new Output(model, stops)
   const sampler = new Sampler(conversation, sampling, speculate, signal)
   const started = performance.now()
-  const { reused, matched } = await readPrompt(conversation, ids, sampler, options.onPrefill)
+  const { reused, matched } = await conversation.whole(async () => {
+    const reuse = conversation.reuse(ids)
+    const report = (done: number) => options.onPrefill?.({ done: reuse.reused + done, total: ids.length })
+    await sampler.start(ids.slice(reuse.reused), report)
+    return reuse
+  })
   const prefilled = performance.now()
   let finish: Finish | undefined
   try {
@@ -139,29 +144,6 @@ export async function* generate(
     decodeSeconds,
     ...(speculate > 0 ? { speculation: sampler.speculation } : {}),
     logitsHash: createHash('sha256').update(sampler.logits).digest('hex').slice(0, 16),
-  }
-}
-
-/** Computes what the cache does not have of the prompt; if that fails, the conversation is as it was. */
-async function readPrompt(
-  conversation: Conversation,
-  ids: number[],
-  sampler: Sampler,
-  onPrefill: GenerateOptions['onPrefill'],
-): Promise<Reuse> {
-  const { length, dropped, pending, lastSampling } = conversation
-  try {
-    const reuse = conversation.reuse(ids)
-    const report = (done: number) => onPrefill?.({ done: reuse.reused + done, total: ids.length })
-    await sampler.start(ids.slice(reuse.reused), report)
-    return reuse
-  } catch (error) {
-    // What was forgotten for the prompt is gone: then what was read of it stays.
-    if (conversation.dropped === dropped) {
-      conversation.cut(length)
-      conversation.resume(pending[0], lastSampling)
-    } else conversation.stepBack(lastSampling)
-    throw error
   }
 }
 
