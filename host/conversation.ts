@@ -159,9 +159,11 @@ export class Conversation {
       throw errors.contextFull(total, model.context, model.spec.maxContext)
   }
 
-  /** Positions that are left until something must be forgotten. */
-  get room(): number {
-    return this.model.context - this.length
+  /** Tokens that the next step can compute and sample behind: its share of a step, as long as nothing is to be forgotten. */
+  get share(): number {
+    const { engine, scheduler, context } = this.model
+    const most = Math.min(engine.maxRows, engine.maxLogits)
+    return Math.min(context - this.length, Math.floor(most / scheduler.active))
   }
 
   /** Is there memory for so many more tokens? */

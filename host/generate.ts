@@ -2,7 +2,7 @@
 import { createHash, randomInt } from 'node:crypto'
 import type { Conversation } from './conversation.ts'
 import type { Sampling } from './engine.ts'
-import { checkNames, errors } from './errors.ts'
+import { checkNames, errors, OutOfMemoryError } from './errors.ts'
 import type { Model, Prompt } from './model.ts'
 import { checkSampling, defaultSampling, samplingNames } from './sampling.ts'
 import { StopStrings } from './stop.ts'
@@ -192,6 +192,8 @@ class Sampler {
   async start(ids: readonly number[], onProgress: (done: number) => void): Promise<void> {
     await this.compute(ids, false, onProgress)
     this.position = this.conversation.length
+    // The token that was pending before the prompt is computed.
+    this.conversation.resume(undefined, this.sampling)
     if (this.speculate > 0) this.history.push(...this.conversation.tokens)
   }
 
@@ -204,8 +206,16 @@ class Sampler {
       this.position++
       return
     }
-    const draft = this.draft()
-    await this.compute([token, ...draft], draft.length > 0)
+    let draft = this.draft()
+    try {
+      await this.compute([token, ...draft], draft.length > 0)
+    } catch (error) {
+      // Others took the memory that was there for the guess: it can be done without.
+      if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
+      draft = []
+      conversation.cut(this.position)
+      await this.compute([token], false)
+    }
     let accepted = 0
     while (accepted < draft.length && this.ahead[accepted]?.token === draft[accepted]) accepted++
     this.position = conversation.length - draft.length
@@ -225,7 +235,7 @@ class Sampler {
   private draft(): number[] {
     const { conversation, speculate, history } = this
     if (speculate === 0) return []
-    const draft = promptLookup(history, Math.min(speculate, conversation.room - 1))
+    const draft = promptLookup(history, Math.min(speculate, conversation.share - 1))
     return conversation.hasMemory(1 + draft.length) ? draft : []
   }
 
