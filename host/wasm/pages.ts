@@ -258,6 +258,8 @@ export class PageCache {
     this.touch(it.chain)
     it.pages = [...kept, ...it.pages.slice(keep + count)]
     for (const page of forgotten) this.drop(page)
+    // Fewer pages may be kept than the last time, where a session is read with other settings.
+    for (const { page } of it.originals.splice(keep)) this.drop(page)
     for (const [i, page] of kept.entries()) {
       if (isOwn[i]) continue
       if (it.originals[i]) this.drop(page)
