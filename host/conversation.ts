@@ -54,6 +54,11 @@ export class Conversation {
     return [...this.model.engine.tokensOf(this.id), ...this.pending]
   }
 
+  /** Is there a token that the next one follows? */
+  get isBegun(): boolean {
+    return this.length > 0 || this.next !== undefined
+  }
+
   /** Tokens that are to be computed before anything else. */
   get pending(): number[] {
     return this.next === undefined ? [] : [this.next]
@@ -78,18 +83,20 @@ export class Conversation {
     }
   }
 
-  /** Computes a prompt without generating; resolves to the logits (vocabSize) behind its last token. */
+  /**
+   * Computes a prompt without generating; resolves to the logits (vocabSize) behind its last token. If that fails, the
+   * conversation is as it was.
+   */
   async logits(prompt: Prompt): Promise<Float32Array> {
     const release = this.acquire()
     try {
-      const ids = [...this.pending, ...this.model.promptIds(prompt, this.length > 0)]
+      const ids = [...this.pending, ...this.model.promptIds(prompt, this.isBegun)]
       this.checkRoom(ids)
-      const { reused } = this.reuse(ids)
       let logits = new Float32Array()
       const onSampled = (_: number, view: Float32Array) => {
         logits = view.slice()
       }
-      await this.feed({ tokens: ids.slice(reused), sampling: greedy, onSampled })
+      await this.whole(() => this.feed({ tokens: ids.slice(this.reuse(ids).reused), sampling: greedy, onSampled }))
       this.stepBack(this.sampling)
       return logits
     } finally {
@@ -152,9 +159,11 @@ export class Conversation {
       throw errors.contextFull(total, model.context, model.spec.maxContext)
   }
 
-  /** Positions that are left until something must be forgotten. */
-  get room(): number {
-    return this.model.context - this.length
+  /** Tokens that the next step can compute and sample behind: its share of a step, as long as nothing is to be forgotten. */
+  get share(): number {
+    const { engine, scheduler, context } = this.model
+    const most = Math.min(engine.maxRows, engine.maxLogits)
+    return Math.min(context - this.length, Math.floor(most / scheduler.active))
   }
 
   /** Is there memory for so many more tokens? */
@@ -172,6 +181,23 @@ export class Conversation {
   resume(next: number | undefined, sampling: Sampling | undefined): void {
     this.next = next
     this.sampling = sampling
+  }
+
+  /** Reads a prompt; if that fails, the conversation is as it was. */
+  async whole<T>(read: () => Promise<T>): Promise<T> {
+    const { length, dropped, next, sampling } = this
+    try {
+      return await read()
+    } catch (error) {
+      const computed = this.length + this.dropped - length - dropped
+      // What was forgotten for the prompt is gone: then what was read of it stays.
+      if (this.dropped > dropped && computed > 0) this.stepBack(sampling)
+      else {
+        this.cut(length)
+        this.resume(next, sampling)
+      }
+      throw error
+    }
   }
 
   /** Takes the last token back, to be computed again: where there are no logits to go on from. */

@@ -1,8 +1,8 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
 import { createHash, randomInt } from 'node:crypto'
 import type { Conversation } from './conversation.ts'
-import type { Reuse, Sampling } from './engine.ts'
-import { checkNames, errors } from './errors.ts'
+import type { Sampling } from './engine.ts'
+import { checkNames, errors, OutOfMemoryError } from './errors.ts'
 import type { Model, Prompt } from './model.ts'
 import { checkSampling, defaultSampling, samplingNames } from './sampling.ts'
 import { StopStrings } from './stop.ts'
@@ -81,7 +81,7 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<string, Generation> {
   checkNames('generate()', options, generateOptions)
-  const given = prompt === undefined ? [] : model.promptIds(prompt, conversation.length > 0)
+  const given = prompt === undefined ? [] : model.promptIds(prompt, conversation.isBegun)
   const ids = [...conversation.pending, ...given]
   if (ids.length === 0) throw errors.emptyPrompt()
   conversation.checkRoom(ids)
@@ -103,7 +103,12 @@ export async function* generate(
   const output = new Output(model, stops)
   const sampler = new Sampler(conversation, sampling, speculate, signal)
   const started = performance.now()
-  const { reused, matched } = await readPrompt(conversation, ids, sampler, options.onPrefill)
+  const { reused, matched } = await conversation.whole(async () => {
+    const reuse = conversation.reuse(ids)
+    const report = (done: number) => options.onPrefill?.({ done: reuse.reused + done, total: ids.length })
+    await sampler.start(ids.slice(reuse.reused), report)
+    return reuse
+  })
   const prefilled = performance.now()
   let finish: Finish | undefined
   try {
@@ -139,29 +144,6 @@ export async function* generate(
     decodeSeconds,
     ...(speculate > 0 ? { speculation: sampler.speculation } : {}),
     logitsHash: createHash('sha256').update(sampler.logits).digest('hex').slice(0, 16),
-  }
-}
-
-/** Computes what the cache does not have of the prompt; if that fails, the conversation is as it was. */
-async function readPrompt(
-  conversation: Conversation,
-  ids: number[],
-  sampler: Sampler,
-  onPrefill: GenerateOptions['onPrefill'],
-): Promise<Reuse> {
-  const { length, dropped, pending, lastSampling } = conversation
-  try {
-    const reuse = conversation.reuse(ids)
-    const report = (done: number) => onPrefill?.({ done: reuse.reused + done, total: ids.length })
-    await sampler.start(ids.slice(reuse.reused), report)
-    return reuse
-  } catch (error) {
-    // What was forgotten for the prompt is gone: then what was read of it stays.
-    if (conversation.dropped === dropped) {
-      conversation.cut(length)
-      conversation.resume(pending[0], lastSampling)
-    } else conversation.stepBack(lastSampling)
-    throw error
   }
 }
 
@@ -210,6 +192,8 @@ class Sampler {
   async start(ids: readonly number[], onProgress: (done: number) => void): Promise<void> {
     await this.compute(ids, false, onProgress)
     this.position = this.conversation.length
+    // The token that was pending before the prompt is computed.
+    this.conversation.resume(undefined, this.sampling)
     if (this.speculate > 0) this.history.push(...this.conversation.tokens)
   }
 
@@ -222,8 +206,16 @@ class Sampler {
       this.position++
       return
     }
-    const draft = this.draft()
-    await this.compute([token, ...draft], draft.length > 0)
+    let draft = this.draft()
+    try {
+      await this.compute([token, ...draft], draft.length > 0)
+    } catch (error) {
+      // Others took the memory that was there for the guess: it can be done without.
+      if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
+      draft = []
+      conversation.cut(this.position)
+      await this.compute([token], false)
+    }
     let accepted = 0
     while (accepted < draft.length && this.ahead[accepted]?.token === draft[accepted]) accepted++
     this.position = conversation.length - draft.length
@@ -243,7 +235,7 @@ class Sampler {
   private draft(): number[] {
     const { conversation, speculate, history } = this
     if (speculate === 0) return []
-    const draft = promptLookup(history, Math.min(speculate, conversation.room - 1))
+    const draft = promptLookup(history, Math.min(speculate, conversation.share - 1))
     return conversation.hasMemory(1 + draft.length) ? draft : []
   }
 

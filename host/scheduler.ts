@@ -79,7 +79,9 @@ export class Scheduler {
       while (this.jobs.length > 0) {
         for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
         for (const job of this.jobs) if (job.feed.signal?.aborted) this.end(job, job.feed.signal.reason)
-        const slices = await this.compose()
+        await this.makeRoom()
+        // From here to the engine's step nobody else runs: what is counted is still there when it is taken.
+        const slices = this.compose()
         if (slices.length > 0) await this.step(slices)
       }
     } catch (error) {
@@ -89,8 +91,24 @@ export class Scheduler {
     }
   }
 
-  /** How many tokens of which job the next step takes. Jobs for which there is no room end here. */
-  private async compose(): Promise<{ job: Job; count: number }[]> {
+  /** Full conversations forget what their policy says. Before anything is counted: it takes pages, and time. */
+  private async makeRoom(): Promise<void> {
+    const { engine } = this
+    for (const job of this.jobs) {
+      const { conversation, context } = job.feed
+      if (engine.lengthOf(conversation) < engine.context) continue
+      try {
+        if (context.policy === 'error') throw errors.contextFull(engine.context + 1, engine.context, engine.context)
+        const { keep, drop } = planDrop(context, engine.context)
+        await engine.drop(conversation, keep, drop)
+      } catch (error) {
+        this.end(job, error)
+      }
+    }
+  }
+
+  /** How many tokens of which job the next step takes. Jobs for which there is no memory end here. */
+  private compose(): { job: Job; count: number }[] {
     const { engine } = this
     // The least first: what they leave of their share is for those who want more.
     const jobs = this.jobs.toSorted((a, b) => b.waited - a.waited || remaining(a) - remaining(b))
@@ -101,41 +119,27 @@ export class Scheduler {
     for (const [i, job] of jobs.entries()) {
       const { conversation, isEvery } = job.feed
       const share = (left: number) => Math.max(Math.min(left, 1), Math.floor(left / (jobs.length - i)))
-      let count = Math.min(remaining(job), share(rows))
+      // Nothing for one that came, full, while others forgot: its turn to forget is before the next step.
+      let count = Math.min(remaining(job), share(rows), engine.context - engine.lengthOf(conversation))
       if (isEvery) count = Math.min(count, share(logits))
       else if (count === remaining(job) && logits === 0) count--
       if (count === 0) {
         job.waited++
         continue
       }
-      try {
-        count = Math.min(count, await this.roomFor(job))
-        const needed = engine.pagesNeeded(conversation, count)
+      const needed = engine.pagesNeeded(conversation, count)
+      const available = engine.pagesAvailable - pages
+      if (needed > available) {
         const { pageBytes } = engine.cacheUse
-        if (pages + needed > engine.pagesAvailable)
-          throw errors.outOfMemory((pages + needed) * pageBytes, engine.pagesAvailable * pageBytes)
-        pages += needed
-      } catch (error) {
-        this.end(job, error)
+        this.end(job, errors.outOfMemory(needed * pageBytes, available * pageBytes))
         continue
       }
+      pages += needed
       rows -= count
       logits -= isEvery ? count : count === remaining(job) ? 1 : 0
       slices.push({ job, count })
     }
     return slices
-  }
-
-  /** Positions that a job's conversation has left, after forgetting what its policy says. */
-  private async roomFor({ feed }: Job): Promise<number> {
-    const { engine } = this
-    const { conversation, context } = feed
-    const capacity = engine.context - engine.lengthOf(conversation)
-    if (capacity > 0) return capacity
-    if (context.policy === 'error') throw errors.contextFull(engine.context + 1, engine.context, engine.context)
-    const { keep, drop } = planDrop(context, engine.context)
-    await engine.drop(conversation, keep, drop)
-    return engine.context - engine.lengthOf(conversation)
   }
 
   private async step(slices: { job: Job; count: number }[]): Promise<void> {

@@ -313,7 +313,7 @@ class WasmEngine implements Engine {
       pages,
       history: new Uint32Array(buffer, exports.history() >>> 0, pages * PAGE_TOKENS),
       pageBytes: this.pageBytes,
-      copy: (from, to) => this.pageAt(to)?.set(this.pageAt(from) as Uint8Array),
+      copy: (from, to) => (this.pageAt(to) as Uint8Array).set(this.pageAt(from) as Uint8Array),
       clear: (page) => {
         this.pager?.admit(page)
         // A session that is saved must hold nothing of another conversation.
@@ -354,11 +354,11 @@ class WasmEngine implements Engine {
 
   async step(rows: Row[]): Promise<Uint32Array> {
     return this.alone(async ({ rowWords, rowFloats, sampled }) => {
-      const { needed, written } = this.check(rows)
+      const { fresh, written } = this.check(rows)
       const conversations = new Set(rows.map(({ conversation }) => conversation))
-      await this.pager?.makeRoom(written, needed)
+      await this.pager?.makeRoom(written, fresh)
+      this.pages.extend(rows)
       rows.forEach((row, index) => {
-        this.pages.extend(row)
         writeRow(rowWords, rowFloats, index, row, this.pages.droppedOf(row.conversation))
       })
       const { decode, prefill } = this.counts

@@ -4,7 +4,8 @@
  *     conversation   pages of its tokens, in order; the last one may be partial        ┐ each holds
  *     prefix         a full page whose tokens, and all before them, are known by text  ┘ its page
  *
- * A page is free when nobody holds it. A page that several hold is never written: whoever appends to it copies it first.
+ * A page is free when nobody holds it. A page that several hold is never written: whoever appends to it copies it first;
+ * if a prefix alone holds it too and there is no page for a copy, the prefix is given up instead.
  * Prefixes make a chain: a page's key is its 64 tokens and the key of the page before it, so a text that begins like an
  * earlier one finds its pages again. Prefixes that nobody else holds are given up, the longest unused first, when a page
  * is wanted and none is free.
@@ -82,7 +83,8 @@ export class PageCache {
   private readonly free: number[]
   private readonly conversations: Conversation[]
   private readonly prefixes = new Map<string, Prefix>()
-  private readonly prefixPages = new Set<number>()
+  /** The same by their pages. */
+  private readonly prefixPages = new Map<number, Prefix>()
   private clock = 0
   private ids = 0
 
@@ -96,7 +98,7 @@ export class PageCache {
   /** Pages that could be had at once: free ones, and prefixes that nobody uses. */
   get available(): number {
     let unused = 0
-    for (const page of this.prefixPages) if (this.holders[page] === 1) unused++
+    for (const page of this.prefixPages.keys()) if (this.holders[page] === 1) unused++
     return this.free.length + unused
   }
 
@@ -129,9 +131,9 @@ export class PageCache {
 
   /**
    * Throws unless the rows, in their order, continue their conversations and there are pages for all of them. Changes
-   * nothing. Returns how many pages are new, and those that are written.
+   * nothing. Returns how many new pages that takes at most, and which of the others are written.
    */
-  check(rows: readonly Place[], context: number): { needed: number; written: number[] } {
+  check(rows: readonly Place[], context: number): { fresh: number; written: number[] } {
     const lengths = new Map<number, number>()
     let needed = 0
     let returned = 0
@@ -143,6 +145,8 @@ export class PageCache {
         throw new RangeError(`a position must be below the context ${context}, found ${position}`)
       if (position > length)
         throw new RangeError(`position ${position} leaves a hole: conversation ${conversation} has ${length} positions`)
+      if (before !== undefined && position < length)
+        throw new RangeError(`position ${position} of conversation ${conversation} goes back within a step`)
       if (before === undefined && position < length) returned += this.returnedBy(conversation, position)
       if (position % PAGE_TOKENS === 0 || (before === undefined && this.isSharedAt(conversation, position))) needed++
       lengths.set(conversation, position + 1)
@@ -150,7 +154,8 @@ export class PageCache {
       if (before === undefined && page !== undefined && position % PAGE_TOKENS > 0) written.add(page)
     }
     this.expect(needed, returned)
-    return { needed, written: [...written] }
+    const copies = [...written].filter((page) => (this.holders[page] as number) > 1).length
+    return { fresh: needed + copies, written: [...written] }
   }
 
   /** Throws OutOfMemoryError unless `count` more positions of a conversation have pages. Changes nothing. */
@@ -165,20 +170,17 @@ export class PageCache {
     return pagesFor(length + count) - pagesFor(length) + shared
   }
 
-  /** Makes room for a row that was checked. */
-  extend({ conversation, position }: Place): void {
-    if (position < this.lengthOf(conversation)) this.rewind(conversation, position)
-    const it = this.at(conversation)
-    const index = Math.floor(position / PAGE_TOKENS)
-    if (position % PAGE_TOKENS === 0) this.place(conversation, index, this.take())
-    else if (this.isSharedAt(conversation, position)) {
-      const shared = it.pages[index] as number
-      const own = this.take()
-      this.copy(shared, own)
-      this.place(conversation, index, own)
-      this.drop(shared)
+  /** Makes room for rows that were checked. */
+  extend(rows: readonly Place[]): void {
+    // First what is cut off, because check() counts on those pages.
+    for (const { conversation, position } of rows)
+      if (position < this.lengthOf(conversation)) this.rewind(conversation, position)
+    for (const { conversation, position } of rows) {
+      const index = Math.floor(position / PAGE_TOKENS)
+      if (position % PAGE_TOKENS === 0) this.place(conversation, index, this.take())
+      else this.makeOwn(conversation, index)
+      this.at(conversation).length = position + 1
     }
-    it.length = position + 1
   }
 
   /** Makes the full pages of a conversation known as prefixes, once they are computed. */
@@ -236,7 +238,7 @@ export class PageCache {
     if (length >= it.length) return
     for (const page of it.pages.splice(pagesFor(length))) this.drop(page)
     const full = Math.floor(length / PAGE_TOKENS)
-    it.chain.splice(full)
+    this.touch(it.chain.splice(full))
     // A kept page that is written again, turned as it is, is an original of its own.
     for (const { page } of it.originals.splice(full)) this.drop(page)
     it.length = length
@@ -258,8 +260,11 @@ export class PageCache {
     const returned = forgotten.filter((page) => this.isReturned(page)).length
     this.expect(isOwn.filter((own) => !own).length, returned)
 
+    this.touch(it.chain)
     it.pages = [...kept, ...it.pages.slice(keep + count)]
     for (const page of forgotten) this.drop(page)
+    // Fewer pages may be kept than the last time, where a session is read with other settings.
+    for (const { page } of it.originals.splice(keep)) this.drop(page)
     for (const [i, page] of kept.entries()) {
       if (isOwn[i]) continue
       if (it.originals[i]) this.drop(page)
@@ -328,11 +333,26 @@ export class PageCache {
     return count === 1 || (count === 2 && this.prefixPages.has(page))
   }
 
-  /** Does `position` lie within a page that others hold too? */
+  /** Does `position` lie within a page of another conversation? One that only a prefix holds too costs no page. */
   private isSharedAt(conversation: number, position: number): boolean {
     if (position % PAGE_TOKENS === 0) return false
     const page = this.at(conversation).pages[Math.floor(position / PAGE_TOKENS)]
-    return page !== undefined && (this.holders[page] as number) > 1
+    return page !== undefined && (this.holders[page] as number) > (this.prefixPages.has(page) ? 2 : 1)
+  }
+
+  /** Sees to it that nobody else holds a page of a conversation. */
+  private makeOwn(conversation: number, index: number): void {
+    const shared = this.at(conversation).pages[index] as number
+    if (this.holders[shared] === 1) return
+    const prefix = this.prefixPages.get(shared)
+    if (prefix && this.holders[shared] === 2 && this.available === 0) {
+      this.forget(prefix)
+      return
+    }
+    const own = this.take()
+    this.copy(shared, own)
+    this.place(conversation, index, own)
+    this.drop(shared)
   }
 
   private publishPage(conversation: number, index: number): Prefix {
@@ -350,7 +370,7 @@ export class PageCache {
     }
     const prefix = { key, id: ++this.ids, page: this.hold(page), used: ++this.clock }
     this.prefixes.set(key, prefix)
-    this.prefixPages.add(page)
+    this.prefixPages.set(page, prefix)
     return prefix
   }
 
@@ -404,10 +424,13 @@ export class PageCache {
     let oldest: Prefix | undefined
     for (const prefix of this.prefixes.values())
       if (this.holders[prefix.page] === 1 && (!oldest || prefix.used < oldest.used)) oldest = prefix
-    if (!oldest) return
-    this.prefixes.delete(oldest.key)
-    this.prefixPages.delete(oldest.page)
-    this.drop(oldest.page)
+    if (oldest) this.forget(oldest)
+  }
+
+  private forget({ key, page }: Prefix): void {
+    this.prefixes.delete(key)
+    this.prefixPages.delete(page)
+    this.drop(page)
   }
 
   private hold(page: number): number {
