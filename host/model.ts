@@ -22,7 +22,7 @@ import { packTensors } from './convert/pack.ts'
 import { openPacked } from './convert/packed.ts'
 import type { Engine, EngineOptions, Sampling, ThreadCounts } from './engine.ts'
 import { checkChoice, checkNames, errors, GtaError } from './errors.ts'
-import { type Evaluation, evaluate } from './evaluate.ts'
+import { type Evaluation, evaluate, type Predictions, type PredictOptions, predict } from './evaluate.ts'
 import { checkFit } from './fit.ts'
 import type { GenerateOptions, Generation } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
@@ -329,6 +329,11 @@ export class Model {
     options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
   ): Promise<Evaluation> {
     return await evaluate(this, ids, options)
+  }
+
+  /** Logits at every place of a text, a few at a time, in windows of the context; in a conversation of its own. */
+  predict(ids: number[], options: PredictOptions = {}): AsyncGenerator<Predictions, void> {
+    return predict(this, ids, options)
   }
 
   async close(): Promise<void> {

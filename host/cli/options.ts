@@ -179,6 +179,20 @@ export class Arguments {
     return found
   }
 
+  /** Some of `choices` with commas between, in the order of the command line; each may come once. */
+  someOf<T extends string>(name: string, choices: readonly T[]): T[] | undefined {
+    const text = this.text(name)
+    if (text === undefined) return undefined
+    return text.split(',').map((part, i, parts) => {
+      const found = choices.find((choice) => choice === part.trim())
+      if (!found)
+        throw new UsageError(`--${name} must be some of ${choices.join(', ')} with commas between, found "${text}"`)
+      if (parts.findIndex((other) => other.trim() === found) < i)
+        throw new UsageError(`--${name} must name ${found} once, found "${text}"`)
+      return found
+    })
+  }
+
   /** Comma-separated token ids; ranges are the model's business. */
   tokens(): number[] | undefined {
     const text = this.text('tokens')
