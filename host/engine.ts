@@ -93,6 +93,8 @@ export interface CachedPages {
 
 export interface CachedPage {
   id: number
+  /** Another number whenever what the page holds changes. */
+  stamp: number
   /** The token of each row: a view. */
   tokens: Uint32Array
 }
@@ -148,6 +150,8 @@ export interface Engine {
   cached(conversation: number): CachedPages
   /** Gives an empty conversation pages, for whoever reads it from a file to fill. Throws OutOfMemoryError. */
   adopt(conversation: number, length: number, dropped: number, originals: readonly number[]): CachedPages
+  /** What the cache's contents depend on besides the tokens: weights, their type, RoPE, the cache's own format. Hex. */
+  fingerprint(): Promise<string>
   /** A page's bytes, for whoever has it: a view, or a copy of what is in a file. Not while a step runs. */
   fetchPage(id: number): Promise<Uint8Array>
   /** Writes the bytes of a page that was adopted. Not while a step runs. */

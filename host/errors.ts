@@ -180,7 +180,7 @@ export const errors = {
       `${what} of "${path}" must be ${expected}, found ${found}: it is damaged or no session, restore a copy of it or begin a new one`,
       { cause },
     ),
-  otherSessionVersion: (path: string, found: number, expected: number) =>
+  otherSessionVersion: (path: string, found: unknown, expected: number) =>
     new GtaError(
       'OTHER_VERSION',
       `"${path}" must be a session of format version ${expected}, found version ${found}: use the version of gta that wrote it, or begin a new one`,

@@ -22,6 +22,8 @@ export async function openModel(args: Arguments, signal: AbortSignal, options: L
       cache: 'cache' in options ? options.cache : args.oneOf('cache', cacheTypes),
       context: args.whole('ctx-size', 1, { none: 0 }),
       cacheMemory: args.bytes('cache-memory'),
+      offload: args.bytes('offload'),
+      offloadDirectory: args.text('offload-dir'),
       threads: args.whole('threads', 1),
       batchThreads: args.whole('threads-batch', 1),
       signal,

@@ -52,6 +52,16 @@ export const modelOptions: Options = {
     value: 'SIZE',
     help: 'memory of the cache, such as 512M or 1.5G (default: enough to fill one context)',
   },
+  offload: {
+    type: 'string',
+    value: 'SIZE',
+    help: 'keep no more of the cache in memory than this, the rest in a file',
+  },
+  'offload-dir': {
+    type: 'string',
+    value: 'DIR',
+    help: 'where that file is (default: $XDG_CACHE_HOME/gta-edge, else ~/.cache/gta-edge)',
+  },
   threads: {
     type: 'string',
     short: 't',

@@ -19,9 +19,15 @@ import type { SessionImage } from './read.ts'
 
 export interface PageToSave {
   /** All pages have the same size. May be a view of shared memory; it must not change before the save has ended. */
-  bytes: Uint8Array
+  bytes: Uint8Array | UnreadPage
   /** Where it lies unchanged in the image; without it, it is written. */
   record?: SessionRecord
+}
+
+/** A page that is put together when it is written, and not before: memory may not have room for all of them. */
+export interface UnreadPage {
+  length: number
+  read(): Promise<Uint8Array>
 }
 
 export interface SavedSession extends SessionImage {
@@ -109,9 +115,14 @@ export async function writeBody(
   const records: SessionRecord[] = []
   for (const [i, { record, offset }] of places.entries()) {
     signal?.throwIfAborted()
-    const { bytes } = pages[i] as PageToSave
-    records.push(record ?? { offset, sha256: sha256(bytes) })
-    if (!record) await writeFully(file, bytes, offset)
+    if (record) {
+      records.push(record)
+      continue
+    }
+    const { bytes: given } = pages[i] as PageToSave
+    const bytes = given instanceof Uint8Array ? given : await given.read()
+    records.push({ offset, sha256: sha256(bytes) })
+    await writeFully(file, bytes, offset)
   }
   const index = encodeIndex(records, save.state)
   await writeFully(file, index, indexOffset)

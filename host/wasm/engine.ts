@@ -3,6 +3,7 @@
  *
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
+import { createHash } from 'node:crypto'
 import {
   type CacheType,
   keyDim,
@@ -48,6 +49,10 @@ const PARTIAL_BYTES = 64
 const STREAM_ALIGNMENT = 4096
 /** Pages in memory without which a step could not write its rows. */
 const LEAST_RESIDENT = 4
+/** Changes with what the cache holds for the same tokens: then pages of another version are of no use. */
+const CACHE_VERSION = 1
+/** Of a large tensor, sixteen pieces of so many bytes are looked at. */
+const SAMPLE_BYTES = 1024
 /** Threads that one engine may have. */
 export const MAX_THREADS = protocol.MAX_RANKS
 
@@ -255,7 +260,8 @@ class WasmEngine implements Engine {
   private counts: ThreadCounts
   private readonly spec: ModelSpec
   private readonly module: WebAssembly.Module
-  private readonly weightBytes: number
+  private readonly plan: Plan
+  private readonly cacheType: CacheType
   private readonly team: Team
   private readonly pages: PageCache
   /** Where some pages lie in a file. */
@@ -294,7 +300,8 @@ class WasmEngine implements Engine {
     this.context = options.context
     this.conversations = options.conversations
     this.memoryBytes = engine.bytes
-    this.weightBytes = plan.bytes
+    this.plan = plan
+    this.cacheType = options.cache
     const { memory, exports, tablePages, pages } = engine
     const { buffer } = memory
     const rows = exports.rows() >>> 0
@@ -431,7 +438,7 @@ class WasmEngine implements Engine {
   }
 
   cached(conversation: number): CachedPages {
-    const view = (id: number) => ({ id, tokens: this.pages.historyOf(id) })
+    const view = (id: number) => ({ id, stamp: this.pages.stampOf(id), tokens: this.pages.historyOf(id) })
     return {
       length: this.pages.lengthOf(conversation),
       dropped: this.pages.droppedOf(conversation),
@@ -449,6 +456,23 @@ class WasmEngine implements Engine {
   get cacheUse() {
     const { pageBytes, totalPages } = this
     return { pageBytes, usedBytes: this.pages.used * pageBytes, totalBytes: totalPages * pageBytes }
+  }
+
+  /** Of each tensor what tells it from another one; all of the small ones, among them the frequencies of RoPE. */
+  async fingerprint(): Promise<string> {
+    if (!this.engine) throw errors.closed()
+    const weights = weightsOf(this.engine, this.plan)
+    const hash = createHash('sha256').update(`gta-edge cache ${CACHE_VERSION} ${PAGE_TOKENS} ${this.cacheType}`)
+    for (const { offset, bytes } of this.plan.tensors) {
+      const tensor = weights.subarray(offset, offset + bytes)
+      const pieces = bytes <= 16 * SAMPLE_BYTES ? 1 : 16
+      const size = pieces === 1 ? bytes : SAMPLE_BYTES
+      for (let i = 0; i < pieces; i++) {
+        const from = Math.floor((i * (bytes - size)) / Math.max(1, pieces - 1))
+        hash.update(tensor.subarray(from, from + size))
+      }
+    }
+    return hash.digest('hex')
   }
 
   async fetchPage(id: number): Promise<Uint8Array> {
@@ -485,7 +509,7 @@ class WasmEngine implements Engine {
   async measureBandwidth(threads = this.counts.decode): Promise<number> {
     this.checkThreads(threads)
     return this.alone(async () => {
-      if (this.weightBytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
+      if (this.plan.bytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
       const memory = createMemory(Math.ceil((WEIGHTS + PROBE_BYTES) / WASM_PAGE))
       new Uint8Array(memory.buffer).fill(1, WEIGHTS)
       const team = new Team(this.module, memory, threads)
