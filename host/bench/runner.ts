@@ -195,7 +195,7 @@ class Runner {
   }
 }
 
-function spreadOf(values: number[]): Spread {
+export function spreadOf(values: number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b)
   const at = (index: number) => sorted[index] as number
   const half = (sorted.length - 1) / 2
