@@ -7,12 +7,30 @@ import { checkNames, checkTokens, errors } from './errors.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import type { Model, Prompt } from './model.ts'
 import { type ContextPolicy, type ContextSettings, contextPolicies, type Feed, planDrop } from './scheduler.ts'
+import {
+  type Between,
+  type FoundSession,
+  restoreConversation,
+  type SavedPages,
+  saveConversation,
+} from './session/conversation.ts'
 
 export interface ConversationOptions {
   /** What happens when the context is full: it ends (error, the default), or what is old is forgotten. */
   contextPolicy?: ContextPolicy | undefined
   /** Tokens at the beginning that are never forgotten, rounded up to whole pages of 64; default 64. */
   keep?: number | undefined
+}
+
+export interface SavedConversation {
+  /** Through all links. */
+  path: string
+  tokens: number
+  /** Of the whole file, and what this save wrote of it. */
+  bytes: number
+  bytesWritten: number
+  /** Was it added to what the file held? */
+  isIncremental: boolean
 }
 
 /** The first page: where there is no page to lose, attention has nowhere to put what it does not want (arXiv 2309.17453). */
@@ -27,6 +45,8 @@ export class Conversation {
   /** The last token that was generated: it is shown, but not computed yet. */
   private next: number | undefined
   private sampling: Sampling | undefined
+  /** What of it lies in a file already. */
+  private saved: SavedPages | undefined
   private isBusy = false
   private isClosed = false
 
@@ -126,6 +146,38 @@ export class Conversation {
     else this.resume(undefined, undefined)
   }
 
+  /**
+   * Saves the conversation to a file, as it will go on: `model.restore()` brings it back, bit for bit. Saved again to the
+   * same file, only what is new is written. At any moment, power cuts included, the file holds the conversation as it was
+   * saved last or as it is saved now. Throws WRITE_FAILED; the conversation is as usable as before.
+   */
+  async save(path: string, options: { signal?: AbortSignal } = {}): Promise<SavedConversation> {
+    if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
+    this.checkIdle()
+    if (this.length + this.pending.length === 0)
+      throw errors.badOption('a conversation that is saved', 'of at least one token', 0)
+    this.isBusy = true
+    try {
+      const { engine, scheduler } = this.model
+      const progress = { next: this.next, sampling: this.sampling }
+      const between: Between = (work) => scheduler.between(work)
+      const { saved, pages } = await saveConversation(
+        engine,
+        this.id,
+        path,
+        progress,
+        this.saved,
+        between,
+        options.signal,
+      )
+      this.saved = pages
+      const { bytesWritten, isIncremental, end } = saved
+      return { path: saved.path, tokens: this.length + this.pending.length, bytes: end, bytesWritten, isIncremental }
+    } finally {
+      this.isBusy = false
+    }
+  }
+
   /** Gives its memory back. What it has in common with others, or with prompts to come, stays in the cache for a while. */
   close(): void {
     if (this.isClosed) return
@@ -205,6 +257,14 @@ export class Conversation {
     const last = this.model.engine.tokensOf(this.id).at(-1)
     this.cut(this.length - 1)
     this.resume(last, sampling)
+  }
+
+  /** Fills it, being empty, with a session. */
+  async restore(found: FoundSession): Promise<void> {
+    const { engine, scheduler } = this.model
+    const between: Between = (work) => scheduler.between(work)
+    this.saved = await restoreConversation(engine, this.id, found, between)
+    this.resume(found.progress.next, found.progress.sampling)
   }
 
   /** Nothing else may use the conversation until the returned function is called. */

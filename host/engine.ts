@@ -69,22 +69,33 @@ export interface Reuse {
   matched: number
 }
 
-/** A conversation as it lies in the cache, for reading and writing. Views into the engine's memory. */
+/** What offload has cost so far. */
+export interface OffloadUse {
+  /** Bytes of the cache that may be in memory, buffers included. */
+  memoryBytes: number
+  bytesRead: number
+  bytesWritten: number
+  readSeconds: number
+  /** Does it read past the system's own cache? Then what it reads comes from the disk. */
+  isDirect: boolean
+}
+
+/** A conversation as it lies in the cache, for reading and writing. */
 export interface CachedPages {
   /** Tokens in the cache, and those that it has no more. */
   length: number
   dropped: number
-  /** u8: the pages of its tokens, the last one perhaps partial. */
+  /** The pages of its tokens, the last one perhaps partial. */
   pages: CachedPage[]
   /** Kept pages as they were computed, if there was a drop, and how much was dropped when they were. */
   originals: (CachedPage & { dropped: number })[]
 }
 
 export interface CachedPage {
-  /** Stays the same while the page does. */
   id: number
-  bytes: Uint8Array
-  /** The token of each row. */
+  /** Another number whenever what the page holds changes. */
+  stamp: number
+  /** The token of each row: a view. */
   tokens: Uint32Array
 }
 
@@ -139,6 +150,16 @@ export interface Engine {
   cached(conversation: number): CachedPages
   /** Gives an empty conversation pages, for whoever reads it from a file to fill. Throws OutOfMemoryError. */
   adopt(conversation: number, length: number, dropped: number, originals: readonly number[]): CachedPages
+  /** What the cache's contents depend on besides the tokens: weights, their type, RoPE, the cache's own format. Hex. */
+  fingerprint(): Promise<string>
+  /** A page's bytes, for whoever has it: a view, or a copy of what is in a file. Not while a step runs. */
+  fetchPage(id: number): Promise<Uint8Array>
+  /** Writes the bytes of a page that was adopted. Not while a step runs. */
+  storePage(id: number, bytes: Uint8Array): Promise<void>
+  /** Undefined without offload. */
+  readonly offloadUse: OffloadUse | undefined
+  /** Bytes per second at which the disk gives what the last step wanted of it; 0 if that was nothing. */
+  measureOffload(): Promise<number>
   /** Bytes of the cache: a page, all that conversations hold, all that there may be. */
   readonly cacheUse: { pageBytes: number; usedBytes: number; totalBytes: number }
   /** Reads memory for a moment and tells how fast, in bytes per second; default: with the threads of decode. */
@@ -161,6 +182,8 @@ export interface EngineOptions {
   conversations: number
   /** Pages of the cache; default: enough for the whole context of every conversation. */
   pages?: number | undefined
+  /** Keeps no more of the cache in memory than `bytes`, the rest in a file in `directory`. */
+  offload?: { bytes: number; directory: string } | undefined
   /** Threads for steps of one row; default 1. */
   threads?: number | undefined
   /** Threads for steps of more rows; default: as many. */

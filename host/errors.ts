@@ -18,9 +18,12 @@ export type ErrorCode =
   | 'OUT_OF_MEMORY'
   | 'NOT_FINITE'
   | 'ENGINE_FAILED'
+  | 'OFFLOAD_FAILED'
   | 'CLOSED'
   | 'BUSY'
   | 'WRITE_FAILED'
+  | 'BAD_SESSION'
+  | 'OTHER_MODEL'
   | 'NO_BUILD'
 
 export class GtaError extends Error {
@@ -143,6 +146,12 @@ export const errors = {
       'BAD_FILE',
       'q8 weights must be bytes below 128, found others: the file was not written by "gta convert" or is damaged, convert the model again',
     ),
+  offloadFailed: (directory: string, cause: unknown) =>
+    new GtaError(
+      'OFFLOAD_FAILED',
+      `the part of the cache that does not fit in memory must be written to "${directory}" and read back: ${cause instanceof Error ? cause.message : cause}. Load the model again, with another --offload-dir or without --offload`,
+      { cause },
+    ),
   engineFailed: (what: string, cause?: unknown) =>
     new GtaError(
       'ENGINE_FAILED',
@@ -165,8 +174,52 @@ export const errors = {
       `"${path}" cannot be written: ${cause instanceof Error ? cause.message : cause}. Nothing was left behind`,
       { cause },
     ),
+  badSession: (path: string, what: string, expected: string, found: unknown, cause?: unknown) =>
+    new GtaError(
+      'BAD_SESSION',
+      `${what} of "${path}" must be ${expected}, found ${found}: it is damaged or no session, restore a copy of it or begin a new one`,
+      { cause },
+    ),
+  otherSessionVersion: (path: string, found: unknown, expected: number) =>
+    new GtaError(
+      'OTHER_VERSION',
+      `"${path}" must be a session of format version ${expected}, found version ${found}: use the version of gta that wrote it, or begin a new one`,
+    ),
+  otherModel: (path: string, what: string, expected: unknown, found: unknown) =>
+    new GtaError(
+      'OTHER_MODEL',
+      `${what} of the session "${path}" must be ${expected}, found ${found}: restore it with the model that it was saved with, or begin a new one`,
+    ),
+  saveFailed: (path: string, cause: unknown) =>
+    new GtaError(
+      'WRITE_FAILED',
+      `"${path}" cannot be saved: ${cause instanceof Error ? cause.message : cause}. What was there before is unchanged: ${adviceFor(cause)}`,
+      { cause },
+    ),
+  saveUnconfirmed: (path: string, cause: unknown) =>
+    new GtaError(
+      'WRITE_FAILED',
+      `"${path}" was saved, but the disk must confirm its directory, found ${cause instanceof Error ? cause.message : cause}: save it again, best on another disk`,
+      { cause },
+    ),
+  notRemoved: (path: string, cause: unknown) =>
+    new GtaError(
+      'WRITE_FAILED',
+      `"${path}" cannot be removed: ${cause instanceof Error ? cause.message : cause}. Check who may write to its directory`,
+      { cause },
+    ),
+  badSessionName: (rule: string, found: string) =>
+    new GtaError('BAD_OPTION', `the name of a session must ${rule}, found ${found}: choose another name`),
   noBuild: (reason: string) =>
     new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: use Node 20 or later`),
+}
+
+/** What to do where a session cannot be written. */
+function adviceFor(cause: unknown): string {
+  const code = (cause as NodeJS.ErrnoException)?.code ?? ''
+  if (['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code)) return 'free some space and save again'
+  if (['EACCES', 'EPERM', 'EROFS'].includes(code)) return 'choose a path that may be written to'
+  return 'save again, or choose another path'
 }
 
 /** TypeScript's types do not reach callers in JavaScript. */

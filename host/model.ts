@@ -15,20 +15,28 @@ import {
   weightBytesPerToken,
   weightTypes,
 } from '../models/index.ts'
-import { Conversation, type ConversationOptions } from './conversation.ts'
+import { Conversation, type ConversationOptions, checkContext } from './conversation.ts'
 import { type ModelFiles, statModel } from './convert/checkpoint.ts'
 import { openCheckpoint } from './convert/convert.ts'
 import { packTensors } from './convert/pack.ts'
 import { openPacked } from './convert/packed.ts'
 import type { Engine, EngineOptions, Sampling, ThreadCounts } from './engine.ts'
 import { checkChoice, checkNames, errors, GtaError } from './errors.ts'
-import { type Evaluation, evaluate } from './evaluate.ts'
+import { type Evaluation, evaluate, type Predictions, type PredictOptions, predict } from './evaluate.ts'
 import { checkFit } from './fit.ts'
 import type { GenerateOptions, Generation } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Scheduler } from './scheduler.ts'
+import { findSession } from './session/conversation.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
-import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
+import {
+  availableThreads,
+  cacheDirectory,
+  measureThreads,
+  rememberedThreads,
+  rememberThreads,
+  threadsKey,
+} from './tune.ts'
 import { chooseBuild } from './wasm/builds.ts'
 import { MAX_MEMORY, MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
 
@@ -41,6 +49,10 @@ export interface LoadOptions {
   context?: number
   /** Bytes of the cache, which all conversations share; default: enough for one that fills its context. */
   cacheMemory?: number
+  /** Keeps no more of the cache in memory than so many bytes; the rest lies in a file. */
+  offload?: number
+  /** Where that file is, which has no name and leaves nothing behind; default: $XDG_CACHE_HOME/gta-edge. */
+  offloadDirectory?: string
   /** Rows of one step that may have logits; more make `evaluate` faster and take vocabSize · 4 bytes each. Default 32. */
   maxLogits?: number
   /** Rows of one step at most: prompts are read in slices of so many tokens. Default 64. */
@@ -58,6 +70,8 @@ const loadOptions = [
   'cache',
   'context',
   'cacheMemory',
+  'offload',
+  'offloadDirectory',
   'maxLogits',
   'batch',
   'threads',
@@ -199,6 +213,7 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: LoadOptions): Engine
     maxLogits: count('maxLogits', options.maxLogits ?? CONVERSATIONS, 4096),
     conversations: CONVERSATIONS,
     pages: countPages(spec, cache, context, options.cacheMemory),
+    offload: checkOffload(options),
     threads: options.threads === undefined ? undefined : count('threads (-t)', options.threads, MAX_THREADS),
     batchThreads:
       options.batchThreads === undefined ? undefined : count('batchThreads (-tb)', options.batchThreads, MAX_THREADS),
@@ -217,6 +232,16 @@ function countPages(spec: ModelSpec, cache: CacheType, context: number, cacheMem
       cacheMemory,
     )
   return Math.floor(cacheMemory / each)
+}
+
+function checkOffload({ offload, offloadDirectory }: LoadOptions): EngineOptions['offload'] {
+  if (offload === undefined) {
+    if (offloadDirectory === undefined) return undefined
+    throw errors.badOption('offloadDirectory (--offload-dir)', 'absent without offload (--offload)', offloadDirectory)
+  }
+  if (!Number.isInteger(offload) || offload < 1)
+    throw errors.badOption('offload (--offload)', 'a number of bytes', offload)
+  return { bytes: offload, directory: offloadDirectory ?? cacheDirectory() }
 }
 
 export class Model {
@@ -300,6 +325,29 @@ export class Model {
   }
 
   /**
+   * Brings back a conversation that was saved. All of it is checked before anything of this model is touched. Throws
+   * NOT_FOUND, BAD_SESSION, OTHER_VERSION, OTHER_MODEL, CONTEXT_FULL or OutOfMemoryError.
+   */
+  async restore(path: string, options: ConversationOptions & { signal?: AbortSignal } = {}): Promise<Conversation> {
+    const { signal, ...rest } = options
+    const { engine, spec } = this
+    checkContext(rest, this.context)
+    const found = await findSession(engine, path, spec.vocabSize, spec.maxContext, signal)
+    try {
+      const conversation = this.open(rest)
+      try {
+        await conversation.restore(found)
+        return conversation
+      } catch (error) {
+        conversation.close()
+        throw error
+      }
+    } finally {
+      await found.reader.close()
+    }
+  }
+
+  /**
    * Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. A conversation
    * of its own, which is forgotten; what earlier prompts have in common with it need not be computed again.
    */
@@ -329,6 +377,11 @@ export class Model {
     options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
   ): Promise<Evaluation> {
     return await evaluate(this, ids, options)
+  }
+
+  /** Logits at every place of a text, a few at a time, in windows of the context; in a conversation of its own. */
+  predict(ids: number[], options: PredictOptions = {}): AsyncGenerator<Predictions, void> {
+    return predict(this, ids, options)
   }
 
   async close(): Promise<void> {

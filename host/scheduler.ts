@@ -52,6 +52,7 @@ export class Scheduler {
   private readonly engine: Engine
   private jobs: Job[] = []
   private isRunning = false
+  private readonly interludes: (() => Promise<void>)[] = []
   /** Conversations that will want a token soon: a step waits a moment for them. */
   active = 0
 
@@ -73,10 +74,20 @@ export class Scheduler {
     })
   }
 
+  /** Does something for which the engine must be idle, between two steps. */
+  between<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.interludes.push(() => work().then(resolve, reject))
+      if (!this.isRunning) this.run()
+    })
+  }
+
   private async run(): Promise<void> {
     this.isRunning = true
     try {
-      while (this.jobs.length > 0) {
+      while (this.jobs.length > 0 || this.interludes.length > 0) {
+        for (let work = this.interludes.shift(); work; work = this.interludes.shift()) await work()
+        if (this.jobs.length === 0) continue
         for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
         for (const job of this.jobs) if (job.feed.signal?.aborted) this.end(job, job.feed.signal.reason)
         await this.makeRoom()

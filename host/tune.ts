@@ -26,13 +26,18 @@ export function availableThreads(): number {
   return Math.min(availableParallelism(), MAX_THREADS)
 }
 
-/** Where counts are remembered; deleting the file makes the engine measure again. */
-export function threadsFile(): string {
+/** The folder for what can be lost. */
+export function cacheDirectory(): string {
   // A relative path would be one in whatever folder the program runs in: the XDG rules ignore it.
   const [cache] = [process.env.XDG_CACHE_HOME, join(homedir(), '.cache'), tmpdir()].filter(
     (path) => path && isAbsolute(path),
   )
-  return join(cache as string, 'gta-edge', 'threads.json')
+  return join(cache as string, 'gta-edge')
+}
+
+/** Where counts are remembered; deleting the file makes the engine measure again. */
+export function threadsFile(): string {
+  return join(cacheDirectory(), 'threads.json')
 }
 
 /** What the counts depend on: the processor, the model's shape and weight type, and the build. */

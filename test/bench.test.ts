@@ -118,7 +118,11 @@ test('speed, parts and hash of a test', async () => {
   assert.ok(min <= median && median <= max && values.includes(median))
   assert.equal(one?.parts, { rest: 1, linear: 3, attention: 2, valueDecoder: 1, barrier: 3, stream: 0 })
   assert.is(one?.barrierShare, 0.3)
-  assert.equal(two?.parts, { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2, stream: 0 }, 'of one thread')
+  assert.equal(
+    two?.parts,
+    { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2, stream: 0 },
+    'of one thread',
+  )
   assert.match(one?.hash ?? '', /^[0-9a-f]{16}$/)
   assert.is.not(one?.hash, two?.hash)
 })

@@ -115,6 +115,12 @@ test('wrong usage: exit code 2', async () => {
     fails(2, ['eval', gta], '--text'),
     fails(2, ['eval', gta, '--text', 'x', '--tokens', '1,2'], '--text'),
     fails(2, ['run', gta, '-p'], '-p'),
+    fails(2, ['eval', gta, '--tokens', '1,2', '--cache', 'int8,f16'], '--cache', 'f32, int8', '"int8,f16"'),
+    fails(2, ['eval', gta, '--tokens', '1,2', '--cache', 'f16'], '--cache', '"f16"'),
+    fails(2, ['eval', gta, '--tokens', '1,2', '--cache', 'int8,f32,int8'], '--cache', 'int8 once'),
+    fails(2, ['eval', gta, '--tokens', '1,2', '--cache', 'int8,'], '--cache', '"int8,"'),
+    fails(2, ['run', gta, '--tokens', '1,2', '--cache', 'int8,f32'], '--cache', 'one of'),
+    fails(2, ['eval', gta, '--tokens', '1,2', '--json', '-o', 'md'], '--json', '-o md'),
   ])
 })
 
@@ -395,6 +401,71 @@ test('eval --json', async () => {
   assert.ok((some.perplexity as number) > 5 && (some.perplexity as number) < 60, `${some.perplexity}`)
   assert.is(tokens.tokens, 5)
   assert.equal([tokens.weightType, tokens.cacheType], ['f32', 'f32'])
+})
+
+interface CacheTable {
+  predicted: number
+  window: number
+  weightType: string
+  reference: string
+  results: { cacheType: string; elementBytesPerToken: number; scaleBytesPerToken: number; meanKl: number }[]
+}
+
+test('eval with several cache types compares them with the most exact one', async () => {
+  const text = readFileSync(join(storiesDirectory, 'valid_slice.txt'), 'utf8').slice(0, 600)
+  writeFileSync(join(folder, 'caches.txt'), text)
+  const args = ['eval', stories, '--text', 'caches.txt', '-c', '64']
+  const [document, swapped, table, csv] = await Promise.all([
+    json<CacheTable>(...args, '--cache', 'int8,f32'),
+    json<CacheTable>(...args, '--cache', 'f32, int8'),
+    run(...args, '--cache', 'int8,f32'),
+    run(...args, '--cache', 'int8,f32', '-o', 'csv'),
+  ])
+  assert.equal([document.reference, document.weightType, document.window], ['f32', 'q8', 64])
+  assert.equal(swapped.results, document.results)
+  const [int8, f32] = document.results
+  // 6 layers of a key of 32 numbers and a latent value of 64, each with a scale in int8.
+  assert.equal([int8?.cacheType, int8?.elementBytesPerToken, int8?.scaleBytesPerToken], ['int8', 576, 48])
+  assert.equal([f32?.cacheType, f32?.elementBytesPerToken, f32?.scaleBytesPerToken], ['f32', 2304, 0])
+  assert.ok((int8?.meanKl as number) > 0 && f32?.meanKl === 0)
+
+  assert.is(table.code, 0, show(table))
+  assert.is(table.stderr, '')
+  const lines = table.stdout.split('\n')
+  assert.match(lines[0] ?? '', /^\| cache \| bytes per token \| perplexity \| +ΔPPL % \| mean KL, nats \|/)
+  assert.match(lines[2] ?? '', /^\| int8 +\| +624 \| +\d+\.\d{4} \| +[+−]\d\.\d{3} ± \d\.\d{3} \| +0\.00\d{4} \|/)
+  assert.ok(lines[2]?.includes(` ${int8?.meanKl.toFixed(6)} |`))
+  assert.match(lines[3] ?? '', /^\| f32 +\| +2304 \| +\d+\.\d{4} \|( +– \|){4}/)
+  assert.match(table.stdout, 'windows of 64')
+  const [names, first, second, ...rest] = csv.stdout.split('\n').map((line) => line.split(','))
+  assert.equal(rest, [['']])
+  const column = names?.indexOf('meanKl') as number
+  assert.equal([first?.[0], second?.[0], Number(first?.[column])], ['int8', 'f32', int8?.meanKl])
+})
+
+test('eval with one cache type prints one line, or one record', async () => {
+  const args = ['eval', gta, '--tokens', '1,2,3,4,5', '--cache', 'f32']
+  const [line, csv] = await Promise.all([run(...args), run(...args, '-o', 'csv')])
+  assert.match(line.stdout, /^perplexity \d+\.\d{4}, .* 4 of 5 tokens .*f32 cache.*\n$/)
+  assert.match(csv.stdout, /^tokens,predicted,nll,perplexity,seconds,weightType,cacheType,window\n5,4,.*,q8,f32,128\n$/)
+})
+
+test('eval: token ids from a file', async () => {
+  writeFileSync(join(folder, 'ids.txt'), '1, 2\n3\t4,5\n')
+  writeFileSync(join(folder, 'ids-list.txt'), '[1, 2, 3, 4, 5]\n')
+  writeFileSync(join(folder, 'ids-wrong.txt'), '1, 2\n3 four 5')
+  const nll = async (...args: string[]) => (await json<{ nll: number }>('eval', gta, ...args)).nll
+  const [expected, ...found] = await Promise.all([
+    nll('--tokens', '1,2,3,4,5'),
+    nll('--tokens-file', 'ids.txt'),
+    nll('--tokens-file', 'ids-list.txt'),
+  ])
+  assert.equal(found, [expected, expected])
+  await Promise.all([
+    fails(1, ['eval', gta, '--tokens-file', 'ids-wrong.txt'], 'ids-wrong.txt', 'token ids', '"four"'),
+    fails(1, ['eval', gta, '--tokens-file', 'missing.txt'], 'missing.txt'),
+    fails(2, ['eval', gta, '--tokens-file', 'ids.txt', '--tokens', '1,2'], '--tokens-file', 'found 2'),
+  ])
 })
 
 test('inspect: GTA-1B without its weights', async () => {

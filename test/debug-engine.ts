@@ -100,7 +100,7 @@ export function openDebug(
   if (!module) throw new RangeError(`there is no debug build ${build}`)
   const plan = planModel(model, type)
   const all: EngineOptions = { context: 64, cache: 'f32', maxRows: 1, maxLogits: 1, conversations: 1, ...options }
-  const engine = layoutMemory(module, plan, all)
+  const engine = layoutMemory(module, model.spec, plan, all)
   const weights = weightsOf(engine, plan)
   for (const tensor of plan.tensors) weights.set(derivedBytes(plan, model.spec, tensor) ?? [], tensor.offset)
   const { memory } = engine

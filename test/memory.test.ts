@@ -29,7 +29,7 @@ for (const build of [relaxed, strict])
           const options = { context, cache: 'int8' as const, maxRows: 64, maxLogits: 1, conversations, threads }
           const estimate = estimateMemory(model.spec, plan, options)
           // The layout is counted in untouched memory: only the weights' pages are reserved for a moment.
-          const { bytes } = layoutMemory(module, plan, options)
+          const { bytes } = layoutMemory(module, model.spec, plan, options)
           assert.ok(
             estimate >= bytes,
             `${model.spec.kind} ${type}, ${threads} threads: ${bytes}, estimated ${estimate}`,

@@ -1,6 +1,7 @@
 /** What `gta bench` prints: a table for people and for issues, CSV, one JSON document, or one per line. */
 import { basename, dirname } from 'node:path'
 import { type BenchInfo, type BenchReport, type BenchResult, megabytes } from '../index.ts'
+import { csvLine, headLine, type Column as Layout, tableLine } from './table.ts'
 
 interface Format {
   /** Before the first result. */
@@ -14,8 +15,12 @@ const json = (value: unknown) => `${JSON.stringify(value)}\n`
 
 export const formats: Record<'md' | 'csv' | 'json' | 'jsonl', Format> = {
   md: {
-    begin: (info) => `${describe(info)}\n${headLine()}`,
-    row: (result, info) => tableLine(columns.map(({ value }) => value(result, info))),
+    begin: (info) => `${describe(info)}\n${headLine(columns)}`,
+    row: (result, info) =>
+      tableLine(
+        columns,
+        columns.map(({ value }) => value(result, info)),
+      ),
     end: describeEnd,
   },
   csv: {
@@ -27,10 +32,7 @@ export const formats: Record<'md' | 'csv' | 'json' | 'jsonl', Format> = {
   jsonl: { begin: none, row: (result, info) => json({ schema: 'gta-bench/1', ...info, ...result }), end: none },
 }
 
-interface Column {
-  name: string
-  width: number
-  isText?: boolean
+interface Column extends Layout {
   value(result: BenchResult, info: BenchInfo): string
 }
 
@@ -66,19 +68,6 @@ const columns: readonly Column[] = [
   { name: 'hash', width: 16, isText: true, value: ({ hash, problems }) => (problems.length > 0 ? 'DIFFERS' : hash) },
   { name: 'note', width: 4, isText: true, value: ({ sensors }) => (sensors.throttled ?? []).join(', ') },
 ]
-
-function headLine(): string {
-  const rule = columns.map(({ width, isText }) => (isText ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
-  return `${tableLine(columns.map(({ name }) => name))}${tableLine(rule)}`
-}
-
-function tableLine(cells: string[]): string {
-  const padded = cells.map((cell, i) => {
-    const { width = 0, isText } = columns[i] ?? {}
-    return isText ? cell.padEnd(width) : cell.padStart(width)
-  })
-  return `| ${padded.join(' | ')} |\n`
-}
 
 /** The name of the file, or of the folder of a config.json, which is called that everywhere. */
 function modelName({ model }: BenchInfo): string {
@@ -177,12 +166,4 @@ function record(result: BenchResult | undefined, info: BenchInfo): Record<string
     hash: result?.hash,
     problems: result?.problems.join(' '),
   }
-}
-
-function csvLine(cells: unknown[]): string {
-  const quote = (cell: unknown) => {
-    const text = cell === undefined ? '' : String(cell)
-    return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
-  }
-  return `${cells.map(quote).join(',')}\n`
 }

@@ -19,8 +19,11 @@ export async function openModel(args: Arguments, signal: AbortSignal, options: L
   try {
     const model = await load(args.modelPath() ?? defaultModel, {
       type: args.oneOf('type', weightTypes),
-      cache: args.oneOf('cache', cacheTypes),
+      cache: 'cache' in options ? options.cache : args.oneOf('cache', cacheTypes),
       context: args.whole('ctx-size', 1, { none: 0 }),
+      cacheMemory: args.bytes('cache-memory'),
+      offload: args.bytes('offload'),
+      offloadDirectory: args.text('offload-dir'),
       threads: args.whole('threads', 1),
       batchThreads: args.whole('threads-batch', 1),
       signal,

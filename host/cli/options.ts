@@ -1,6 +1,6 @@
 /** Command lines: node:util parseArgs, with ranges checked and every unknown flag refused. */
 import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util'
-import { weightTypes } from '../index.ts'
+import { contextPolicies, weightTypes } from '../index.ts'
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {
@@ -47,6 +47,21 @@ export const modelOptions: Options = {
     value: 'N',
     help: "context in tokens (default: the model's, at most 4096)",
   },
+  'cache-memory': {
+    type: 'string',
+    value: 'SIZE',
+    help: 'memory of the cache, such as 512M or 1.5G (default: enough to fill one context)',
+  },
+  offload: {
+    type: 'string',
+    value: 'SIZE',
+    help: 'keep no more of the cache in memory than this, the rest in a file',
+  },
+  'offload-dir': {
+    type: 'string',
+    value: 'DIR',
+    help: 'where that file is (default: $XDG_CACHE_HOME/gta-edge, else ~/.cache/gta-edge)',
+  },
   threads: {
     type: 'string',
     short: 't',
@@ -65,6 +80,19 @@ export const promptOptions: Options = {
   prompt: { type: 'string', short: 'p', value: 'TEXT', help: 'the prompt' },
   file: { type: 'string', short: 'f', value: 'FILE', help: 'read the prompt from a file' },
   tokens: { type: 'string', value: '1,5,9', help: 'token ids, taken as they are: nothing is added' },
+}
+
+export const contextOptions: Options = {
+  'context-policy': {
+    type: 'string',
+    value: contextPolicies.join('|'),
+    help: 'when the context is full: end (error), forget the oldest page after page (window), or half at once (shift)',
+  },
+  keep: {
+    type: 'string',
+    value: 'N',
+    help: 'tokens at the beginning that are never forgotten, in pages of 64 (default 64)',
+  },
 }
 
 /** Parsed arguments with typed access; a bad value is a UsageError that names the flag. */
@@ -110,6 +138,19 @@ export class Arguments {
     return value
   }
 
+  /** Bytes: 1000000, 64M, 1.5G, or with powers of 1024 64Mi. */
+  bytes(name: string): number | undefined {
+    const text = this.text(name)
+    if (text === undefined) return undefined
+    const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)([KMG]i?)?B?$/i.exec(text.trim()) ?? []
+    const base = /i$/i.test(unit) ? 1024 : 1000
+    const power = unit === '' ? 0 : ' KMG'.indexOf(unit.charAt(0).toUpperCase())
+    const value = Math.floor(Number(digits) * base ** power)
+    if (digits === '' || !Number.isSafeInteger(value))
+      throw new UsageError(`--${name} must be a size such as 512M, 1.5G or 64Mi, found "${text}"`)
+    return value
+  }
+
   /** A whole number; `none` is llama.cpp's way to say that there is no limit, or no choice. */
   whole(
     name: string,
@@ -146,6 +187,20 @@ export class Arguments {
     const found = choices.find((choice) => choice === text)
     if (!found) throw new UsageError(`--${name} must be one of ${choices.join(', ')}, found "${text}"`)
     return found
+  }
+
+  /** Some of `choices` with commas between, in the order of the command line; each may come once. */
+  someOf<T extends string>(name: string, choices: readonly T[]): T[] | undefined {
+    const text = this.text(name)
+    if (text === undefined) return undefined
+    return text.split(',').map((part, i, parts) => {
+      const found = choices.find((choice) => choice === part.trim())
+      if (!found)
+        throw new UsageError(`--${name} must be some of ${choices.join(', ')} with commas between, found "${text}"`)
+      if (parts.findIndex((other) => other.trim() === found) < i)
+        throw new UsageError(`--${name} must name ${found} once, found "${text}"`)
+      return found
+    })
   }
 
   /** Comma-separated token ids; ranges are the model's business. */

@@ -1,8 +1,19 @@
 /** gta run: write on from a prompt. */
+import { lstat } from 'node:fs/promises'
 import { cacheBytes } from '../../models/index.ts'
-import { checkModelPath, errors, type Generation, type Model, megabytes } from '../index.ts'
+import {
+  checkModelPath,
+  contextPolicies,
+  errors,
+  type GenerateOptions,
+  type Generation,
+  type Model,
+  megabytes,
+  type SavedConversation,
+  type Speculation,
+} from '../index.ts'
 import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
-import { type Arguments, type Command, common, modelOptions, promptOptions } from './options.ts'
+import { type Arguments, type Command, common, contextOptions, modelOptions, promptOptions } from './options.ts'
 import { Progress } from './progress.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
@@ -44,6 +55,17 @@ export const run: Command = {
       help: 'make tokens of the recent text less likely; 1: off (else 1)',
     },
     'repeat-last-n': { type: 'string', value: 'N', help: 'how many tokens the penalty looks at (default 64)' },
+    ...contextOptions,
+    session: {
+      type: 'string',
+      value: 'FILE',
+      help: 'go on with the conversation in this file, if there is one, and save it there at the end',
+    },
+    speculate: {
+      type: 'string',
+      value: 'N',
+      help: 'guess up to N tokens from what followed earlier, and check them in one step (default 0; the text is the same)',
+    },
     stop: { type: 'string', multiple: true, value: 'TEXT', help: 'end before this text; may be given several times' },
     'stop-eos': { type: 'boolean', help: 'with --tokens: end at a token that ends a text' },
     'ignore-eos': { type: 'boolean', help: 'with a text prompt: go on after it' },
@@ -55,10 +77,13 @@ export const run: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   await checkModelPath(args.modelPath())
-  const prompt = (await readPrompt(args)) ?? (args.modelPath() === undefined ? DEFAULT_PROMPT : undefined)
-  if (prompt === undefined || prompt.length === 0) throw errors.emptyPrompt()
+  const session = args.text('session')
+  const isContinued = session !== undefined && (await isThere(session))
+  const isStory = args.modelPath() === undefined && !isContinued
+  const prompt = (await readPrompt(args)) ?? (isStory ? DEFAULT_PROMPT : undefined)
+  if (prompt?.length === 0 || (prompt === undefined && !isContinued)) throw errors.emptyPrompt()
   const signal = interruptSignal()
-  const settings = {
+  const settings: GenerateOptions = {
     maxTokens: args.whole('n-predict', 1, { none: -1 }),
     seed: args.whole('seed', 0, { none: -1 }),
     temperature: args.number('temp'),
@@ -67,39 +92,71 @@ async function execute(args: Arguments): Promise<void> {
     minP: args.number('min-p'),
     repeatPenalty: args.number('repeat-penalty'),
     repeatLastN: args.whole('repeat-last-n', 0),
+    speculate: args.whole('speculate', 0),
     stop: args.texts('stop'),
     stopAtEos: args.flag('ignore-eos') ? false : args.flag('stop-eos') ? true : undefined,
     signal,
   }
+  const context = { contextPolicy: args.oneOf('context-policy', contextPolicies), keep: args.whole('keep', 0) }
   const isJson = args.flag('json')
   const model = await openModel(args, signal)
   try {
+    const conversation = isContinued ? await model.restore(session, { ...context, signal }) : model.open(context)
+    const restored = conversation.tokens.length
     const progress = new Progress('reading the prompt', (n) => `${n} tokens`)
     const show = (text: string) => !isJson && process.stdout.write(process.stdout.isTTY ? printable(text) : text)
     // Without a tokenizer there is no text to show, so the ids are.
     const onToken = model.tokenizer ? undefined : (id: number) => show(`${id} `)
-    const pieces = model.generate(prompt, { ...settings, onToken, onPrefill: progress.update })
+    const pieces = conversation.generate(prompt, { ...settings, onToken, onPrefill: progress.update })
     // Shown once it has been accepted and read.
     let isShown = typeof prompt !== 'string'
-    for (;;) {
-      const { done, value } = await pieces.next().finally(() => progress.end())
-      if (!isShown) show(prompt as string)
-      isShown = true
-      if (!done) {
-        show(value)
-        continue
+    try {
+      for (;;) {
+        const { done, value } = await pieces.next().finally(() => progress.end())
+        if (!isShown) show(prompt as string)
+        isShown = true
+        if (!done) {
+          show(value)
+          continue
+        }
+        show('\n')
+        const saved = session === undefined ? undefined : await conversation.save(session)
+        // Behind the text, which somebody waits for.
+        const bandwidth = await model.engine.measureBandwidth()
+        report(model, value, bandwidth, isJson, saved && { ...saved, restoredTokens: restored })
+        return
       }
-      show('\n')
-      // Behind the text, which somebody waits for.
-      report(model, value, await model.engine.measureBandwidth(), isJson)
-      return
+    } catch (error) {
+      // What was written until somebody stopped it is not lost. Nothing is saved that did not go well.
+      if (session !== undefined && signal.aborted && conversation.tokens.length > 0) await conversation.save(session)
+      throw error
     }
   } finally {
     await model.close()
   }
 }
 
-function report(model: Model, generation: Generation, bandwidth: number, isJson: boolean): void {
+/** Any file, or a link to nothing: whatever is there is opened as a session, and refused if it is none. */
+async function isThere(path: string): Promise<boolean> {
+  return await lstat(path).then(
+    () => true,
+    (error) => {
+      if (error.code === 'ENOENT') return false
+      throw errors.unreadable(path, error)
+    },
+  )
+}
+
+type Session = SavedConversation & { restoredTokens: number }
+
+function report(
+  model: Model,
+  generation: Generation,
+  bandwidth: number,
+  isJson: boolean,
+  session: Session | undefined,
+): void {
+  const { cachedTokens, speculation } = generation
   const { tokens, promptTokens, prefillSeconds, decodeSeconds, finish, sampling, logitsHash } = generation
   const steps = tokens.length - 1
   const prefill = promptTokens / prefillSeconds
@@ -113,6 +170,9 @@ function report(model: Model, generation: Generation, bandwidth: number, isJson:
       text: model.tokenizer ? generation.text : null,
       finish,
       promptTokens,
+      cachedTokens,
+      ...(speculation ? { speculation } : {}),
+      ...(session ? { session } : {}),
       seed: sampling.seed,
       sampling,
       prefillTokensPerSecond: prefill,
@@ -129,10 +189,12 @@ function report(model: Model, generation: Generation, bandwidth: number, isJson:
     return
   }
   const parts = [
+    ...(session ? [`session ${session.restoredTokens} tokens restored, ${session.tokens} saved`] : []),
     `prefill ${promptTokens} tokens ${prefill.toFixed(0)} tok/s`,
     steps > 0
       ? `decode ${steps} tokens ${decode.toFixed(0)} tok/s, ${(read / 1e9).toFixed(1)} GB/s${shareOf(read, bandwidth)}`
       : 'decode none',
+    ...(speculation ? [describeSpeculation(speculation, tokens.length - 1)] : []),
     `peak ${megabytes(peak)}`,
     `logits ${logitsHash}`,
     `seed ${sampling.seed}`,
@@ -143,4 +205,8 @@ function report(model: Model, generation: Generation, bandwidth: number, isJson:
 
 function shareOf(read: number, bandwidth: number): string {
   return bandwidth ? ` = ${((100 * read) / bandwidth).toFixed(0)} % of ${(bandwidth / 1e9).toFixed(1)} GB/s memory` : ''
+}
+
+function describeSpeculation({ steps, drafted, accepted }: Speculation, tokens: number): string {
+  return `guessed ${accepted} of ${drafted} tokens right: ${(tokens / Math.max(1, steps)).toFixed(2)} tokens per step`
 }

@@ -3,6 +3,7 @@
  *
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
+import { createHash } from 'node:crypto'
 import {
   type CacheType,
   keyDim,
@@ -12,11 +13,13 @@ import {
   pageBytes,
   projectionWidths,
   queryDim,
+  roundUp,
 } from '../../models/index.ts'
 import {
   type CachedPages,
   type Engine,
   type EngineOptions,
+  type OffloadUse,
   type Reuse,
   type Row,
   type Sampling,
@@ -27,6 +30,7 @@ import {
 import { checkTokens, errors } from '../errors.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
+import { Pager } from './pager.ts'
 import { PageCache } from './pages.ts'
 import * as protocol from './protocol.ts'
 import { Team } from './team.ts'
@@ -41,6 +45,14 @@ export const ROW_WORDS = 13
 /** As in assembly/arena.ts: pages of a row that threads share between two barriers, and what goes before a page's sums. */
 const WAVE = 64
 const PARTIAL_BYTES = 64
+/** As in assembly/cache.ts: what disks are read in. */
+const STREAM_ALIGNMENT = 4096
+/** Pages in memory without which a step could not write its rows. */
+const LEAST_RESIDENT = 4
+/** Changes with what the cache holds for the same tokens: then pages of another version are of no use. */
+const CACHE_VERSION = 1
+/** Of a large tensor, sixteen pieces of so many bytes are looked at. */
+const SAMPLE_BYTES = 1024
 /** Threads that one engine may have. */
 export const MAX_THREADS = protocol.MAX_RANKS
 
@@ -54,6 +66,8 @@ export interface EngineMemory {
   exports: EngineExports
   tablePages: number
   pages: number
+  residentPages: number
+  streamPages: number
   bytes: number
 }
 
@@ -62,15 +76,31 @@ export function pageMemory(spec: ModelSpec, cache: CacheType): number {
   return pageBytes(spec, cache) + 4 + 4 * PAGE_TOKENS
 }
 
-/** Pages of an engine that is opened with these options. */
-export function pageCount({ pages, context, conversations }: EngineOptions): number {
-  return pages ?? Math.ceil(context / PAGE_TOKENS) * conversations
+/** Pages of an engine that is opened with these options: all, those in memory, and those of a buffer for the others. */
+export function countPages(spec: ModelSpec, options: EngineOptions) {
+  const { context, conversations, cache, offload } = options
+  const pages = options.pages ?? Math.ceil(context / PAGE_TOKENS) * conversations
+  const bytes = pageBytes(spec, cache)
+  if (!offload || pages * bytes <= offload.bytes) return { pages, residentPages: pages, streamPages: 0 }
+  // Two layers of every page that is not in memory: residentPages · bytes + 2 · (pages − residentPages) · layer.
+  const layer = roundUp(bytes / spec.nLayers, STREAM_ALIGNMENT)
+  const residentPages = Math.floor((offload.bytes - 2 * pages * layer) / (bytes - 2 * layer))
+  if (bytes <= 2 * layer || residentPages < LEAST_RESIDENT) {
+    const least = LEAST_RESIDENT * bytes + 2 * (pages - LEAST_RESIDENT) * layer
+    throw errors.badOption(
+      'offload (--offload)',
+      `at least ${Math.ceil(least)} bytes for ${pages * PAGE_TOKENS} tokens: two layers of all of them, and all layers of ${LEAST_RESIDENT * PAGE_TOKENS}`,
+      offload.bytes,
+    )
+  }
+  return { pages, residentPages, streamPages: pages - residentPages }
 }
 
 /** What an engine will reserve: exact for weights and cache; scratch and logits with a little to spare. */
 export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptions): number {
   const { context, cache, maxRows, maxLogits, conversations } = options
   const pagesPerConversation = Math.ceil(context / PAGE_TOKENS)
+  const { pages, residentPages, streamPages } = countPages(spec, options)
   const { attention, hiddenDim, ffnDim, vocabSize } = spec
   const { q, row, gate } = projectionWidths(attention)
   const { maps, value } = attention
@@ -81,7 +111,9 @@ export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptio
   return (
     WEIGHTS +
     plan.bytes +
-    pageCount(options) * pageMemory(spec, cache) +
+    pages * (pageMemory(spec, cache) - pageBytes(spec, cache)) +
+    residentPages * pageBytes(spec, cache) +
+    2 * streamPages * (pageBytes(spec, cache) / spec.nLayers + STREAM_ALIGNMENT) +
     4 * pagesPerConversation * conversations +
     maxRows * scratchPerRow +
     partials +
@@ -91,7 +123,12 @@ export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptio
 }
 
 /** Memory with the plan in place and everything laid out; the weights are still to be loaded at `WEIGHTS`. */
-export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: EngineOptions): EngineMemory {
+export function layoutMemory(
+  module: WebAssembly.Module,
+  spec: ModelSpec,
+  plan: Plan,
+  options: EngineOptions,
+): EngineMemory {
   const pagesFor = (bytes: number) => Math.ceil(bytes / WASM_PAGE)
   const start = WEIGHTS + plan.bytes
   const memory = createMemory(pagesFor(start))
@@ -101,15 +138,15 @@ export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: En
     throw errors.engineFailed('its build is not of this version')
 
   const tablePages = Math.ceil(options.context / PAGE_TOKENS)
-  const pages = pageCount(options)
+  const { pages, residentPages, streamPages } = countPages(spec, options)
   const end = exports.layout(
     WEIGHTS,
     start,
     options.maxRows,
     options.maxLogits,
     pages,
-    pages,
-    0,
+    residentPages,
+    streamPages,
     options.conversations,
     tablePages,
     options.cache === 'int8' ? 1 : 0,
@@ -124,7 +161,7 @@ export function layoutMemory(module: WebAssembly.Module, plan: Plan, options: En
   }
   const places = new Uint32Array(memory.buffer, exports.places() >>> 0, pages)
   for (let page = 0; page < pages; page++) places[page] = page
-  return { memory, exports, tablePages, pages, bytes: end }
+  return { memory, exports, tablePages, pages, residentPages, streamPages, bytes: end }
 }
 
 function createMemory(pages: number): WebAssembly.Memory {
@@ -190,7 +227,7 @@ export async function openWasmEngine({
   load,
 }: WasmEngineInput): Promise<Engine> {
   const { build, module } = compiled ?? (await chooseBuild(wanted))
-  const engineMemory = layoutMemory(module, plan, options)
+  const engineMemory = layoutMemory(module, spec, plan, options)
   // The threads start while the weights are read.
   const engine = new WasmEngine(build, module, engineMemory, spec, plan, options)
   try {
@@ -223,9 +260,12 @@ class WasmEngine implements Engine {
   private counts: ThreadCounts
   private readonly spec: ModelSpec
   private readonly module: WebAssembly.Module
-  private readonly weightBytes: number
+  private readonly plan: Plan
+  private readonly cacheType: CacheType
   private readonly team: Team
   private readonly pages: PageCache
+  /** Where some pages lie in a file. */
+  private readonly pager: Pager | undefined
   private readonly pageBytes: number
   private readonly totalPages: number
   /** Undefined once closed: nothing may hold on to the memory. */
@@ -260,7 +300,8 @@ class WasmEngine implements Engine {
     this.context = options.context
     this.conversations = options.conversations
     this.memoryBytes = engine.bytes
-    this.weightBytes = plan.bytes
+    this.plan = plan
+    this.cacheType = options.cache
     const { memory, exports, tablePages, pages } = engine
     const { buffer } = memory
     const rows = exports.rows() >>> 0
@@ -279,11 +320,22 @@ class WasmEngine implements Engine {
       pages,
       history: new Uint32Array(buffer, exports.history() >>> 0, pages * PAGE_TOKENS),
       pageBytes: this.pageBytes,
-      copy: (from, to) => this.pageAt(to).set(this.pageAt(from)),
-      // A session that is saved must hold nothing of another conversation.
-      clear: (page) => this.pageAt(page).fill(0),
+      copy: (from, to) => (this.pageAt(to) as Uint8Array).set(this.pageAt(from) as Uint8Array),
+      clear: (page) => {
+        this.pager?.admit(page)
+        // A session that is saved must hold nothing of another conversation.
+        this.pageAt(page)?.fill(0)
+      },
+      release: (page) => this.pager?.release(page),
     })
     this.ballast = createBallast(engine.bytes)
+    if (options.offload && engine.streamPages > 0)
+      this.pager = new Pager({
+        ...engine,
+        nLayers: spec.nLayers,
+        directory: options.offload.directory,
+        onFailure: (error) => this.team.fail(error),
+      })
     this.team = new Team(module, memory, this.maxThreads)
   }
 
@@ -309,19 +361,23 @@ class WasmEngine implements Engine {
 
   async step(rows: Row[]): Promise<Uint32Array> {
     return this.alone(async ({ rowWords, rowFloats, sampled }) => {
-      this.check(rows)
+      const { fresh, written } = this.check(rows)
+      const conversations = new Set(rows.map(({ conversation }) => conversation))
+      await this.pager?.makeRoom(written, fresh)
       this.pages.extend(rows)
       rows.forEach((row, index) => {
         writeRow(rowWords, rowFloats, index, row, this.pages.droppedOf(row.conversation))
       })
       const { decode, prefill } = this.counts
-      this.running = new Set(rows.map(({ conversation }) => conversation))
+      this.running = conversations
       try {
+        await this.pager?.begin([...conversations].flatMap((conversation) => [...this.pages.pagesOf(conversation)]))
         await this.team.request(protocol.STEP, rows.length, rows.length === 1 ? decode : prefill)
+        this.pager?.end()
       } finally {
-        this.running.clear()
+        this.running = new Set()
       }
-      for (const conversation of new Set(rows.map((row) => row.conversation))) this.pages.publish(conversation)
+      for (const conversation of conversations) this.pages.publish(conversation)
       return sampled.slice(0, rows.filter((row) => row.sampling).length)
     })
   }
@@ -373,13 +429,16 @@ class WasmEngine implements Engine {
 
   async drop(conversation: number, keep: number, count: number): Promise<void> {
     return this.alone(async () => {
-      for (const { from, to, delta } of this.pages.dropPages(conversation, keep, count))
+      await this.pager?.makeRoom([], keep)
+      for (const { from, to, delta } of this.pages.dropPages(conversation, keep, count)) {
+        await this.pager?.makeRoom([from, to], 0)
         await this.team.request(protocol.TURN, from, this.counts.prefill, to, delta)
+      }
     })
   }
 
   cached(conversation: number): CachedPages {
-    const view = (id: number) => ({ id, bytes: this.pageAt(id), tokens: this.pages.historyOf(id) })
+    const view = (id: number) => ({ id, stamp: this.pages.stampOf(id), tokens: this.pages.historyOf(id) })
     return {
       length: this.pages.lengthOf(conversation),
       dropped: this.pages.droppedOf(conversation),
@@ -399,11 +458,47 @@ class WasmEngine implements Engine {
     return { pageBytes, usedBytes: this.pages.used * pageBytes, totalBytes: totalPages * pageBytes }
   }
 
-  /** The bytes of a page. */
-  private pageAt(page: number): Uint8Array {
+  /** Of each tensor what tells it from another one; all of the small ones, among them the frequencies of RoPE. */
+  async fingerprint(): Promise<string> {
+    if (!this.engine) throw errors.closed()
+    const weights = weightsOf(this.engine, this.plan)
+    const hash = createHash('sha256').update(`gta-edge cache ${CACHE_VERSION} ${PAGE_TOKENS} ${this.cacheType}`)
+    for (const { offset, bytes } of this.plan.tensors) {
+      const tensor = weights.subarray(offset, offset + bytes)
+      const pieces = bytes <= 16 * SAMPLE_BYTES ? 1 : 16
+      const size = pieces === 1 ? bytes : SAMPLE_BYTES
+      for (let i = 0; i < pieces; i++) {
+        const from = Math.floor((i * (bytes - size)) / Math.max(1, pieces - 1))
+        hash.update(tensor.subarray(from, from + size))
+      }
+    }
+    return hash.digest('hex')
+  }
+
+  async fetchPage(id: number): Promise<Uint8Array> {
+    const view = this.pageAt(id)
+    return view ?? this.alone(async () => (await this.pager?.fetch(id)) as Uint8Array)
+  }
+
+  async storePage(id: number, bytes: Uint8Array): Promise<void> {
+    if (this.pager) await this.alone(async () => this.pager?.store(id, bytes))
+    else this.pageAt(id)?.set(bytes)
+  }
+
+  get offloadUse(): OffloadUse | undefined {
+    return this.pager?.use
+  }
+
+  async measureOffload(): Promise<number> {
+    return this.alone(async () => (await this.pager?.measure()) ?? 0)
+  }
+
+  /** The bytes of a page; undefined if it lies in a file. */
+  private pageAt(page: number): Uint8Array | undefined {
     if (!this.engine) throw errors.closed()
     const { memory, exports } = this.engine
-    return new Uint8Array(memory.buffer, (exports.cache() >>> 0) + page * this.pageBytes, this.pageBytes)
+    const at = this.pager ? this.pager.addressOf(page) : (exports.cache() >>> 0) + page * this.pageBytes
+    return at === undefined ? undefined : new Uint8Array(memory.buffer, at, this.pageBytes)
   }
 
   /** The pages of a conversation stay as they are while a step reads them. */
@@ -414,7 +509,7 @@ class WasmEngine implements Engine {
   async measureBandwidth(threads = this.counts.decode): Promise<number> {
     this.checkThreads(threads)
     return this.alone(async () => {
-      if (this.weightBytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
+      if (this.plan.bytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
       const memory = createMemory(Math.ceil((WEIGHTS + PROBE_BYTES) / WASM_PAGE))
       new Uint8Array(memory.buffer).fill(1, WEIGHTS)
       const team = new Team(this.module, memory, threads)
@@ -454,17 +549,17 @@ class WasmEngine implements Engine {
   async close(): Promise<void> {
     this.engine = undefined
     this.ballast = undefined
-    await this.team.close()
+    await Promise.all([this.team.close(), this.pager?.close()])
   }
 
   /** The engine trusts its rows, so they are checked here: counts, ids and positions. */
-  private check(rows: Row[]): void {
+  private check(rows: Row[]): ReturnType<PageCache['check']> {
     if (rows.length < 1 || rows.length > this.maxRows) throw new RangeError(`a step takes 1 to ${this.maxRows} rows`)
     if (rows.filter((row) => row.sampling).length > this.maxLogits)
       throw new RangeError(`a step samples ${this.maxLogits} rows at most`)
     const ids = rows.map(({ token }) => token)
     checkTokens(ids, this.spec.vocabSize)
-    this.pages.check(rows, this.context)
+    return this.pages.check(rows, this.context)
   }
 
   /** One thing at a time, from the first row written to the last result read: no other may touch what it uses. */

@@ -80,6 +80,8 @@ interface Place {
 export class PageCache {
   private readonly memory: PageMemory
   private readonly holders: Uint32Array
+  /** A number for what a page holds: another one whenever that changes. */
+  private readonly stamps: Float64Array
   private readonly free: number[]
   private readonly conversations: Conversation[]
   private readonly prefixes = new Map<string, Prefix>()
@@ -91,6 +93,7 @@ export class PageCache {
   constructor(memory: PageMemory) {
     this.memory = memory
     this.holders = new Uint32Array(memory.pages)
+    this.stamps = new Float64Array(memory.pages)
     this.free = Array.from({ length: memory.pages }, (_, page) => page).reverse()
     this.conversations = Array.from({ length: memory.conversations }, emptyConversation)
   }
@@ -131,12 +134,13 @@ export class PageCache {
 
   /**
    * Throws unless the rows, in their order, continue their conversations and there are pages for all of them. Changes
-   * nothing.
+   * nothing. Returns how many new pages that takes at most, and which of the others are written.
    */
-  check(rows: readonly Place[], context: number): void {
+  check(rows: readonly Place[], context: number): { fresh: number; written: number[] } {
     const lengths = new Map<number, number>()
     let needed = 0
     let returned = 0
+    const written = new Set<number>()
     for (const { conversation, position } of rows) {
       const before = lengths.get(conversation)
       const length = before ?? this.lengthOf(conversation)
@@ -149,8 +153,12 @@ export class PageCache {
       if (before === undefined && position < length) returned += this.returnedBy(conversation, position)
       if (position % PAGE_TOKENS === 0 || (before === undefined && this.isSharedAt(conversation, position))) needed++
       lengths.set(conversation, position + 1)
+      const page = this.at(conversation).pages[Math.floor(position / PAGE_TOKENS)]
+      if (before === undefined && page !== undefined && position % PAGE_TOKENS > 0) written.add(page)
     }
     this.expect(needed, returned)
+    const copies = [...written].filter((page) => (this.holders[page] as number) > 1).length
+    return { fresh: needed + copies, written: [...written] }
   }
 
   /** Throws OutOfMemoryError unless `count` more positions of a conversation have pages. Changes nothing. */
@@ -173,7 +181,7 @@ export class PageCache {
     for (const { conversation, position } of rows) {
       const index = Math.floor(position / PAGE_TOKENS)
       if (position % PAGE_TOKENS === 0) this.place(conversation, index, this.take())
-      else this.makeOwn(conversation, index)
+      else this.touchPage(this.makeOwn(conversation, index))
       this.at(conversation).length = position + 1
     }
   }
@@ -273,6 +281,7 @@ export class PageCache {
     it.dropped += count * PAGE_TOKENS
     return kept.map((_, i) => {
       const { page, dropped } = it.originals[i] as Original
+      this.touchPage(it.pages[i] as number)
       return { from: page, to: it.pages[i] as number, delta: it.dropped - dropped }
     })
   }
@@ -295,6 +304,10 @@ export class PageCache {
     it.length = length
     it.dropped = dropped
     it.isKnown = false
+  }
+
+  stampOf(page: number): number {
+    return this.stamps[page] as number
   }
 
   historyOf(page: number): Uint32Array {
@@ -335,19 +348,20 @@ export class PageCache {
     return page !== undefined && (this.holders[page] as number) > (this.prefixPages.has(page) ? 2 : 1)
   }
 
-  /** Sees to it that nobody else holds a page of a conversation. */
-  private makeOwn(conversation: number, index: number): void {
+  /** Sees to it that nobody else holds a page of a conversation, which may thereby be another one. */
+  private makeOwn(conversation: number, index: number): number {
     const shared = this.at(conversation).pages[index] as number
-    if (this.holders[shared] === 1) return
+    if (this.holders[shared] === 1) return shared
     const prefix = this.prefixPages.get(shared)
     if (prefix && this.holders[shared] === 2 && this.available === 0) {
       this.forget(prefix)
-      return
+      return shared
     }
     const own = this.take()
     this.copy(shared, own)
     this.place(conversation, index, own)
     this.drop(shared)
+    return own
   }
 
   private publishPage(conversation: number, index: number): Prefix {
@@ -410,9 +424,14 @@ export class PageCache {
     const page = this.free.pop()
     if (page === undefined) throw errors.outOfMemory(this.memory.pageBytes, 0)
     this.holders[page] = 1
+    this.touchPage(page)
     this.memory.clear(page)
     this.historyOf(page).fill(0)
     return page
+  }
+
+  private touchPage(page: number): void {
+    this.stamps[page] = ++this.clock
   }
 
   private evict(): void {

@@ -99,7 +99,7 @@ export class Team {
   }
 
   /** Ranks that wait for the one that failed must not wait for ever. */
-  private fail(error: Error): Error {
+  fail(error: Error): Error {
     this.failure ??= error
     this.engine?.abandon()
     this.giveUp?.(this.failure)

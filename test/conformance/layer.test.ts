@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { Checkpoint, readModelFiles } from '../../host/convert/checkpoint.ts'
 import { packTensors } from '../../host/convert/pack.ts'
 import { distUrl } from '../../host/wasm/builds.ts'
-import { layoutMemory, weightsOf, writeRow } from '../../host/wasm/engine.ts'
+import { layoutMemory, ROW_WORDS, weightsOf, writeRow } from '../../host/wasm/engine.ts'
 import { type EngineExports, instantiate } from '../../host/wasm/instance.ts'
 import { planModel } from '../../models/index.ts'
 import { golden, kinds, readGolden, worst } from '../goldens.ts'
@@ -25,7 +25,7 @@ for (const kind of kinds)
     const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
     const plan = planModel(checkpoint.model, 'f32')
     const options = { context: 64, cache: 'f32' as const, maxRows: 16, maxLogits: 1, conversations: 1 }
-    const engine = layoutMemory(module, plan, options)
+    const engine = layoutMemory(module, checkpoint.model.spec, plan, options)
     const weights = weightsOf(engine, plan)
     await packTensors(checkpoint, plan, (offset, bytes) => weights.set(bytes, offset))
     await checkpoint.close()
@@ -33,7 +33,7 @@ for (const kind of kinds)
     const { memory } = engine
     const exports = instantiate<DebugExports>(module, memory)
     const { input, output } = readGolden(kind).layer0_attention
-    const words = new Uint32Array(memory.buffer, exports.rows() >>> 0, 16 * 12)
+    const words = new Uint32Array(memory.buffer, exports.rows() >>> 0, 16 * ROW_WORDS)
     const floats = new Float32Array(words.buffer, words.byteOffset, words.length)
     const stride = exports.hiddenStrideBytes()
     for (const [position, row] of input.entries()) {

@@ -7,9 +7,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { load } from '../../host/index.ts'
 import { golden, readFloats, readJson, worst } from '../goldens.ts'
+import { encode, pieces } from '../tok512.ts'
 
 const directory = golden('stories260K')
-const pieces: { id: number; piece: string; score: number }[] = readJson(`${directory}/tok512.json`)
 
 test('writes the known 200 steps', async () => {
   const model = await load(directory, { type: 'f32' })
@@ -57,24 +57,5 @@ test('q8 with the int8 cache costs less than 1 % of perplexity', async () => {
   const cost = Math.exp((losses.q8 as number) - (losses.f32 as number)) - 1
   assert.ok(Math.abs(cost) <= 0.01, `perplexity changes by ${(100 * cost).toFixed(2)} %`)
 })
-
-/** SentencePiece BPE of llama2.c's tok512: the best-scored neighbouring pair is merged until none is left. */
-function encode(text: string): number[] {
-  const ids = new Map(pieces.map(({ piece, id }) => [piece, id]))
-  const byte = (value: number) => ids.get(`<0x${value.toString(16).toUpperCase().padStart(2, '0')}>`) as number
-  const tokens = Array.from(` ${text}`).flatMap(
-    (char) => ids.get(char) ?? Array.from(new TextEncoder().encode(char), byte),
-  )
-  for (;;) {
-    let best = { at: -1, id: -1, score: Number.NEGATIVE_INFINITY }
-    for (let at = 0; at + 1 < tokens.length; at++) {
-      const id = ids.get(`${pieces[tokens[at] as number]?.piece}${pieces[tokens[at + 1] as number]?.piece}`)
-      const score = id === undefined ? Number.NEGATIVE_INFINITY : (pieces[id]?.score as number)
-      if (id !== undefined && score > best.score) best = { at, id, score }
-    }
-    if (best.at < 0) return tokens
-    tokens.splice(best.at, 2, best.id)
-  }
-}
 
 test.run()

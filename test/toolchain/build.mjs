@@ -77,6 +77,7 @@ async function buildHost(commit) {
       index: 'host/index.ts',
       models: 'models/index.ts',
       worker: 'host/wasm/worker.ts',
+      reader: 'host/wasm/reader.ts',
     },
     outdir: 'dist',
     outExtension: { '.js': '.mjs' },

@@ -1,0 +1,160 @@
+/** Pages that lie in a file: the same bits, whatever is where, and nothing left behind. */
+import { existsSync, readdirSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Engine, greedy } from '../host/engine.ts'
+import { GtaError, OutOfMemoryError } from '../host/errors.ts'
+import { feed, openEngine, strict } from './engines.ts'
+import { golden } from './goldens.ts'
+
+const directory = await mkdtemp(join(tmpdir(), 'gta-offload-'))
+test.after(() => rm(directory, { recursive: true }))
+
+const CONTEXT = 1024
+const text = Array.from({ length: CONTEXT }, (_, i) => (i * 7919 + (i >> 3)) % 4000)
+
+const options = { context: CONTEXT, conversations: 3, maxLogits: 8 }
+
+/** An engine that keeps about `share` of its cache in memory. */
+async function offloaded(share: number, more = {}): Promise<Engine> {
+  const { totalBytes } = await cacheOf(more)
+  const offload = { bytes: Math.floor(totalBytes * share), directory }
+  return openEngine(golden('stories'), { ...options, ...more, offload })
+}
+
+async function cacheOf(more: object) {
+  const engine = await openEngine(golden('stories'), { ...options, ...more })
+  const { cacheUse } = engine
+  await engine.close()
+  return cacheUse
+}
+
+/** Logits of a decode step behind `length` tokens. */
+async function decode(engine: Engine, conversation: number, length: number, token: number): Promise<Float32Array> {
+  await engine.step([{ conversation, position: length, token, sampling: greedy }])
+  return engine.logits(0).slice()
+}
+
+for (const threads of [1, 3])
+  test(`${threads} threads: prompts and tokens, three conversations in turn and together, as if all were in memory`, async () => {
+    const plain = await openEngine(golden('stories'), { ...options, threads })
+    const engine = await offloaded(0.5, { threads })
+    const lengths = [700, 300, 130]
+    for (const conversation of [0, 1, 2]) {
+      const ids = text.slice(conversation, lengths[conversation])
+      assert.equal(await feed(engine, ids, { conversation }), await feed(plain, ids, { conversation }))
+    }
+    for (let i = 0; i < 70; i++) {
+      const rows = [0, 1, 2]
+        .filter((conversation) => i % (conversation + 1) === 0)
+        .map((conversation) => ({
+          conversation,
+          position: plain.lengthOf(conversation),
+          token: text[i] as number,
+          sampling: greedy,
+        }))
+      assert.equal(await engine.step(rows), await plain.step(rows))
+      for (const k of rows.keys())
+        assert.equal(engine.logits(k).slice(), plain.logits(k).slice(), `step ${i}, row ${k}`)
+    }
+    const use = engine.offloadUse
+    assert.ok(use && use.bytesWritten > 0 && use.bytesRead > use.bytesWritten, JSON.stringify(use))
+    await Promise.all([plain.close(), engine.close()])
+  })
+
+test('rewinding into what lies in the file, forking it, and dropping some of it', async () => {
+  const plain = await openEngine(golden('stories'), options)
+  const engine = await offloaded(0.5)
+  const found: Float32Array[][] = []
+  for (const it of [plain, engine]) {
+    const logits: Float32Array[] = []
+    await feed(it, text.slice(0, 900))
+    it.fork(0, 1)
+    it.rewind(0, 100)
+    logits.push(await decode(it, 0, 100, 9), await decode(it, 1, 900, 9))
+    it.rewind(1, 70)
+    logits.push(await decode(it, 1, 70, 11))
+    await feed(it, text.slice(0, 800), { conversation: 2 })
+    await it.drop(2, 1, 3)
+    logits.push(await decode(it, 2, 800 - 192, 5))
+    await it.drop(2, 2, 2)
+    logits.push(await decode(it, 2, 801 - 320, 5))
+    found.push(logits)
+  }
+  assert.equal(found[1], found[0])
+  await Promise.all([plain.close(), engine.close()])
+})
+
+test('the strict build streams too', async () => {
+  const plain = await openEngine(golden('stories'), { ...options, build: strict })
+  const engine = await offloaded(0.5, { build: strict })
+  for (const it of [plain, engine]) await feed(it, text.slice(0, 1000))
+  assert.equal(await decode(engine, 0, 1000, 3), await decode(plain, 0, 1000, 3))
+  await Promise.all([plain.close(), engine.close()])
+})
+
+test('memory is what was promised, and the file has no name', async () => {
+  const { totalBytes } = await cacheOf({})
+  const engine = await offloaded(0.5)
+  await feed(engine, text.slice(0, 600))
+  const use = engine.offloadUse
+  assert.ok(use && use.memoryBytes <= totalBytes / 2, JSON.stringify(use))
+  assert.ok(use && use.memoryBytes > 0.45 * totalBytes, JSON.stringify(use))
+  assert.equal(readdirSync(directory), [])
+  await engine.close()
+  assert.equal(readdirSync(directory), [])
+})
+
+test('a budget that holds everything needs no file', async () => {
+  const engine = await offloaded(1)
+  assert.is(engine.offloadUse, undefined)
+  await engine.close()
+})
+
+test('a budget that cannot hold two layers is refused with what is needed', async () => {
+  const error = await offloaded(0.1).then(
+    () => assert.unreachable(),
+    (reason) => reason,
+  )
+  assert.instance(error, GtaError)
+  assert.match(error.message, /--offload\) must be at least \d+ bytes for 3072 tokens/)
+})
+
+test('more rows than memory has pages for: OutOfMemoryError, and the engine goes on', async () => {
+  const engine = await openEngine(golden('stories'), {
+    ...options,
+    conversations: 40,
+    pages: 60,
+    offload: { bytes: 0.45 * (await cacheOf({ pages: 60 })).totalBytes, directory },
+  })
+  const rows = Array.from({ length: 40 }, (_, conversation) => ({ conversation, position: 0, token: 1 }))
+  const error = await engine.step(rows).then(
+    () => assert.unreachable(),
+    (reason) => reason,
+  )
+  assert.instance(error, OutOfMemoryError)
+  await engine.step(rows.slice(0, 3))
+  await engine.close()
+})
+
+test('a directory that cannot be written: OFFLOAD_FAILED with its name', async () => {
+  const { totalBytes } = await cacheOf({})
+  const error = await openEngine(golden('stories'), {
+    ...options,
+    offload: { bytes: totalBytes / 2, directory: '/proc/nowhere' },
+  }).then(
+    async (engine) => {
+      await feed(engine, text.slice(0, 900))
+      assert.unreachable()
+    },
+    (reason) => reason,
+  )
+  assert.is(error.code, 'OFFLOAD_FAILED')
+  assert.match(error.message, '/proc/nowhere')
+  assert.ok(existsSync(directory))
+})
+
+test.run()
