@@ -448,6 +448,7 @@ test('adopted pages are empty, and no text is known by them', () => {
     [0, 64],
   )
   assert.ok(bench.read(0).every(Number.isNaN))
+  bench.starves(() => cache.adopt(1, 60, 0, [0]))
   bench.feed(0, text(64))
   assert.is(cache.reuse(1, [...bench.tokens(0), 1]).reused, 0)
   assert.throws(() => cache.adopt(0, 1, 0, []), /must be empty/)
