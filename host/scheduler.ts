@@ -99,6 +99,8 @@ export class Scheduler {
       for (const job of this.jobs) this.end(job, error)
     } finally {
       this.isRunning = false
+      // A step that failed ends those who wanted it, not those who waited for its end.
+      if (this.interludes.length > 0) this.run()
     }
   }
 

@@ -7,7 +7,7 @@ import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Engine } from '../host/engine.ts'
+import type { CachedPage, Engine } from '../host/engine.ts'
 import { type Conversation, type Generation, greedy, load, type WeightType } from '../host/index.ts'
 import { type ContextPolicy, planDrop } from '../host/scheduler.ts'
 import { describe, PAGE_TOKENS } from '../models/index.ts'
@@ -137,13 +137,16 @@ for (const kind of kinds)
     for (const type of ['f32', 'q8'] as const) {
       const engine = await open(kind, type)
       await flow(engine, { policy: 'window', keep: 64 }, 0, CONTEXT)
-      const before = engine.cached(0).pages[0]?.bytes.slice() as Uint8Array
+      const first = engine.cached(0).pages[0] as CachedPage
+      const before = (await engine.fetchPage(first.id)).slice()
       await engine.drop(0, 1, 2)
       const { pages, originals, dropped } = engine.cached(0)
-      const after = pages[0]?.bytes as Uint8Array
+      const [page, original] = [pages[0] as CachedPage, originals[0] as CachedPage]
+      const after = await engine.fetchPage(page.id)
+      assert.not.equal(page.stamp, first.stamp)
       assert.is(dropped, 128)
-      assert.equal(originals[0]?.bytes.slice(), before, 'the original stays')
-      assert.equal([...(pages[0]?.tokens ?? [])], tokens(0, 64))
+      assert.equal((await engine.fetchPage(original.id)).slice(), before, 'the original stays')
+      assert.equal([...page.tokens], tokens(0, 64))
       let turned = 0
       for (const { name, from, to, padded, rope } of slotsOf(kind, type === 'q8')) {
         turned += rope

@@ -66,11 +66,7 @@ class Bench {
     )
     this.cache.check(rows, LONG)
     this.cache.extend(rows)
-    for (const { conversation, position, token } of rows) {
-      const row = this.at(conversation, position)
-      this.history[row] = token
-      this.rows[row] = ++this.written
-    }
+    for (const { conversation, position } of rows) this.rows[this.at(conversation, position)] = ++this.written
     for (const { conversation } of feeds) this.cache.publish(conversation)
   }
 

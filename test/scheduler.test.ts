@@ -389,6 +389,21 @@ test('a broken engine ends all, also those that come later', async () => {
   assert.equal((await feed(scheduler, { conversation: 9 })).tokens, [2], 'and nothing is left behind')
 })
 
+test('what waits for an idle engine is done between two steps, also when the step fails', async () => {
+  const { engine, scheduler } = start()
+  const seen: number[] = []
+  engine.during = (step) => {
+    if (step === 2) void scheduler.between(async () => seen.push(engine.steps.length))
+    if (step !== 5) return
+    void scheduler.between(async () => seen.push(-1))
+    engine.broken = errors.engineFailed('a test')
+  }
+  assert.is((await failure(converse(scheduler, 0, 1, 100))).code, 'ENGINE_FAILED')
+  for (let i = 0; i < 3; i++) await tick()
+  assert.equal(seen, [2, -1])
+  assert.is(await scheduler.between(async () => 7), 7)
+})
+
 test('conversations that want their next tokens at once share each step', async () => {
   const { engine, scheduler } = start()
   await Promise.all(numbers(32).map((id) => converse(scheduler, id, 1, 50)))
