@@ -1,6 +1,7 @@
 /** The debug build: the whole ABI with its asserts, and single parts for tests. */
 import { arena, hiddenStride } from './arena'
 import { attend } from './attention'
+import { counters } from './count'
 import { begin } from './forward'
 import { sigmoidGate, swiglu } from './kernels/activation'
 import { cos1, exp1, sin1 } from './kernels/exp'
@@ -138,6 +139,11 @@ export function sampleRow(index: u32, logits: usize): u32 {
 /** Address of u32 (conversations, tablePages · tokens per page): the token at each position. */
 export function history(): usize {
   return arena().history
+}
+
+/** Address of what a rank has counted since profile() was called: f64[6] in the order of count.ts. */
+export function counted(which: u32): usize {
+  return counters(which)
 }
 
 /** Address of the KV cache; it reaches to the end of the layout. */
