@@ -1,5 +1,6 @@
 /** Models side by side: sweeps over the context, and the points from which one is worth more than the other. */
 import { MAX_MEMORY, SYSTEM_BYTES } from '../limits.ts'
+import { tokensInWords } from './amounts.ts'
 import { type Analysis, cacheBytesPerToken } from './analyze.ts'
 import type { Stage } from './walk.ts'
 
@@ -87,13 +88,6 @@ export function compareAll(analyses: readonly Analysis[], batch: number): Compar
       cacheShare: cacheBytesPerToken(fast) / cacheBytesPerToken(slow),
     }
   })
-}
-
-/** 30 k, 1.2 M, 812: as people say them. */
-export function tokensInWords(tokens: number): string {
-  if (tokens < 1000) return String(tokens)
-  const digits = (n: number) => (n < 10 ? n.toFixed(1) : n.toFixed(0))
-  return tokens < 999_500 ? `${digits(tokens / 1000)} k` : `${digits(tokens / 1e6)} M`
 }
 
 /** 'gta-1b decodes 1.5 × faster than gqa-1b from 30 k tokens on (batch 1)' and what is never reached. */
