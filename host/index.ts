@@ -28,7 +28,7 @@ export {
   speedRatio,
 } from './analyze/compare.ts'
 export { type Formats, widthsOf } from './analyze/exact.ts'
-export { type Explanation, explain, explanationRows } from './analyze/explain.ts'
+export { type Explanation, explainBench, explanationText } from './analyze/explain.ts'
 export { findHardware, type Hardware, hardwareTable, type MeasuredRates } from './analyze/hardware.ts'
 export type { Widths } from './analyze/llm-viewer.ts'
 export { machineFile, measureThis } from './analyze/measure.ts'

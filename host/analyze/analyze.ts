@@ -32,6 +32,8 @@ export interface AnalyzeSettings extends ExactOptions {
   /** The engine's formats (default q8 and int8) … */
   type?: WeightType
   cache?: CacheType
+  /** Tokens of a prompt that the engine reads at once; default 64. */
+  rowsPerStep?: number | undefined
   /** … or plain widths in bits, together; default in llm-viewer mode 16, 16, 16. */
   widths?: Widths
   /** Scores stay on the chip. The engine always does so. */
@@ -151,7 +153,16 @@ export function cacheBytesPerToken({ model, formats }: Analysis): number {
   return elements + scales
 }
 
-function formatsOf({ mode, type, cache, widths, flash, threads, bandwidth }: AnalyzeSettings): Formats {
+function formatsOf({
+  mode,
+  type,
+  cache,
+  widths,
+  flash,
+  threads,
+  bandwidth,
+  rowsPerStep = enginePrompt,
+}: AnalyzeSettings): Formats {
   const isReference = mode === 'llm-viewer'
   if (isReference && (type !== undefined || cache !== undefined))
     throw errors.badOption(
@@ -185,6 +196,6 @@ function formatsOf({ mode, type, cache, widths, flash, threads, bandwidth }: Ana
     is: 'engine',
     type: type ?? 'q8',
     cache: cache ?? (type === 'f32' ? 'f32' : 'int8'),
-    rowsPerStep: enginePrompt,
+    rowsPerStep,
   }
 }

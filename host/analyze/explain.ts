@@ -2,9 +2,13 @@
  * Prediction against measurement: a test of `gta bench`, its parts as the engine accounted for them, and what the analyzer
  * expected of this machine. Waiting at barriers is shared out among the parts on both sides.
  */
-import { type OperationPart, operationParts } from '../../models/index.ts'
+import { type ModelDescription, type OperationPart, operationParts } from '../../models/index.ts'
+import type { BenchReport } from '../bench/report.ts'
+import { type StepProfile, stepParts } from '../engine.ts'
 import { amount, duration } from './amounts.ts'
-import type { Analysis } from './analyze.ts'
+import { Analysis } from './analyze.ts'
+import { partNames } from './charts.ts'
+import type { Hardware } from './hardware.ts'
 import { barPlot } from './plot.ts'
 import type { PassResult } from './walk.ts'
 
@@ -25,6 +29,67 @@ export interface ExplainedTest {
   depth: number
   conversations: number
   threads: number
+}
+
+export const secondsOf = (parts: StepProfile) => stepParts.reduce((sum, part) => sum + parts[part], 0)
+
+/** Mean of the threads; what they waited for each other is shared out among the parts. */
+export function withoutBarriers(profiles: StepProfile[]): StepProfile {
+  const mean = Object.fromEntries(
+    stepParts.map((part) => [part, profiles.reduce((sum, profile) => sum + profile[part], 0) / profiles.length]),
+  ) as StepProfile
+  const total = secondsOf(mean)
+  const factor = total > mean.barrier ? total / (total - mean.barrier) : 1
+  return Object.fromEntries(
+    stepParts.map((part) => [part, part === 'barrier' ? 0 : mean[part] * factor]),
+  ) as StepProfile
+}
+
+/** Every test of a benchmark on this machine, which was measured, explained. */
+export function explainBench(
+  report: BenchReport,
+  name: string,
+  model: ModelDescription,
+  hardware: Hardware,
+): Explanation[] {
+  const { weightType: type, cacheType: cache, batch: rowsPerStep } = report
+  return report.results.map((result) => {
+    const threads = nearest(
+      result.threads,
+      (hardware.rates ?? []).map((rates) => rates.threads),
+    )
+    const analysis = new Analysis(model, hardware, { type, cache, rowsPerStep, threads })
+    const parts = withoutBarriers([result.parts])
+    const total = secondsOf(parts) || 1
+    const shares = Object.fromEntries(operationParts.map((part) => [part, parts[part] / total])) as Record<
+      OperationPart,
+      number
+    >
+    const seconds = (result.tokens * result.conversations) / result.tokensPerSecond.median
+    return explain(`${name} ${type} ${result.test}`, analysis, result, seconds, shares)
+  })
+}
+
+/** Not every count of threads was measured. */
+function nearest(wanted: number, measured: number[]): number | undefined {
+  return measured.toSorted((a, b) => Math.abs(a - wanted) - Math.abs(b - wanted))[0]
+}
+
+/** A table for each test, for people. */
+export function explanationText(explanations: readonly Explanation[]): string {
+  const names = ['part', 'predicted', 'measured', 'ratio']
+  return explanations
+    .map((one) => {
+      const rows = [names, ...explanationRows(one)]
+      const widths = names.map((_, i) => Math.max(...rows.map((row) => (row[i] as string).length)))
+      const line = (row: string[]) =>
+        `| ${row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number))).join(' | ')} |\n`
+      const rule = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
+      const [head, ...body] = rows as [string[], ...string[][]]
+      const title = `${one.name}, ${one.threads} thread${one.threads === 1 ? '' : 's'}, predicted and measured:`
+      return `\n${title}\n\n${line(head)}${line(rule)}${body.map(line).join('')}`
+    })
+    .join('')
 }
 
 /** Seconds of each part as the analyzer expects them. */
@@ -69,13 +134,6 @@ export function explain(
   }
 }
 
-const titles: Record<OperationPart, string> = {
-  linear: 'matrices',
-  attention: 'attention sweep',
-  valueDecoder: 'value decoder',
-  rest: 'the rest',
-}
-
 /** A row for each part, and for the whole; the ratio is measured over predicted. */
 export function explanationRows({ groups, predicted, measured }: Explanation): string[][] {
   const row = (what: string, expected: number, found: number) => [
@@ -86,7 +144,7 @@ export function explanationRows({ groups, predicted, measured }: Explanation): s
   ]
   const some = groups.filter((group) => group.predicted > 0 || group.measured > 0)
   return [
-    ...some.map((group) => row(titles[group.part], group.predicted, group.measured)),
+    ...some.map((group) => row(partNames[group.part], group.predicted, group.measured)),
     row('together', predicted, measured),
   ]
 }
@@ -95,7 +153,7 @@ export function explanationChart(explanation: Explanation, width = 480): string 
   const { name, threads, groups, predicted, measured } = explanation
   const rows = groups
     .filter((group) => group.predicted > 0 || group.measured > 0)
-    .map((group) => ({ name: titles[group.part], values: [group.predicted, group.measured] }))
+    .map((group) => ({ name: partNames[group.part], values: [group.predicted, group.measured] }))
   return barPlot({
     title: `${name}, ${threads} thread${threads === 1 ? '' : 's'}`,
     description: `Predicted ${duration(predicted)}, measured ${duration(measured)}, ${amount(measured / predicted, '', 3)}times as long`,

@@ -1,6 +1,6 @@
 /**
  * This machine as a row of the hardware table: `--hardware this`. Memory is read with one thread, with half of them and with
- * all, and the engine runs a model of two layers with synthetic weights, part by part, for a moment. It takes less than five
+ * all, and the engine runs a model of four layers with synthetic weights, part by part, for a moment. It takes less than five
  * seconds, once; the result is remembered.
  */
 import { createHash } from 'node:crypto'
@@ -15,21 +15,26 @@ import {
   type WeightType,
 } from '../../models/index.ts'
 import { fillSynthetic } from '../bench/synthetic.ts'
-import { type Engine, type EngineOptions, type StepProfile, stepParts } from '../engine.ts'
+import type { Engine, EngineOptions, Row, StepProfile } from '../engine.ts'
 import { openEngine } from '../model.ts'
 import { cacheFile, readEntries, writeEntry } from '../remember.ts'
 import { availableThreads } from '../tune.ts'
 import { version } from '../version.ts'
 import { exactConvention } from './exact.ts'
+import { secondsOf, withoutBarriers } from './explain.ts'
 import type { Hardware, MeasuredRates } from './hardware.ts'
 import { walk } from './walk.ts'
 
 /** Large enough not to be held by a processor's caches, small enough to be made in a moment. */
-const PROBE_LAYERS = 2
+const PROBE_LAYERS = 4
 const PROBE_VOCABULARY = 2048
 /** Tokens in the cache when the sweep is timed. */
-const DEPTH = 512
+const DEPTH = 256
 const ROWS = 64
+/** Steps of one row. */
+const SINGLES = 8
+/** Milliseconds for the repetitions of one measurement, of which the fastest counts: a neighbour may be busy. */
+const PATIENCE = 200
 /** Thread counts that are still to come after so many milliseconds are left out. */
 const BUDGET = 3500
 
@@ -142,7 +147,7 @@ async function measureRates(): Promise<MeasuredRates[]> {
   return found.sort((a, b) => a.threads - b.threads)
 }
 
-function openProbe(model: ModelDescription, type: WeightType): Promise<Engine> {
+async function openProbe(model: ModelDescription, type: WeightType): Promise<Engine> {
   const plan = planModel(model, type)
   const threads = availableThreads()
   const options: EngineOptions = {
@@ -154,7 +159,14 @@ function openProbe(model: ModelDescription, type: WeightType): Promise<Engine> {
     threads,
     batchThreads: threads,
   }
-  return openEngine({ model, plan, load: async (target) => fillSynthetic(model, plan, target) }, options)
+  const load = async (target: Uint8Array) => fillSynthetic(model, plan, target)
+  const engine = await openEngine({ model, plan, load }, options)
+  for (let position = 0; position < DEPTH; position += ROWS) await engine.step(probeRows(position, ROWS))
+  return engine
+}
+
+function probeRows(position: number, count: number): Row[] {
+  return Array.from({ length: count }, (_, i) => ({ conversation: 0, position: position + i, token: i }))
 }
 
 interface PartRates {
@@ -169,54 +181,35 @@ async function measureParts(
   engine: Engine,
   threads: number,
 ): Promise<PartRates> {
-  const step = (position: number, rows: number) =>
-    engine.step(Array.from({ length: rows }, (_, i) => ({ conversation: 0, position: position + i, token: i })))
-  const all = engine.maxThreads
-  engine.threads = { decode: all, prefill: all }
-  engine.rewind(0, 0)
-  for (let position = 0; position < DEPTH; position += ROWS) await step(position, ROWS)
+  const step = (position: number, rows: number) => engine.step(probeRows(position, rows))
   engine.threads = { decode: threads, prefill: threads }
-  const best = async (position: number, rows: number, repetitions: number): Promise<StepProfile> => {
-    let fastest: StepProfile | undefined
-    for (let i = 0; i <= repetitions; i++) {
+  const fastest = async (position: number, steps: number, rows: number): Promise<StepProfile> => {
+    const end = performance.now() + PATIENCE
+    let found: StepProfile | undefined
+    for (let i = 0; i < 3 || performance.now() < end; i++) {
       engine.profile(true)
-      for (let row = 0; row < ROWS / rows / 8 || row === 0; row++) await step(position + row, rows)
+      for (let row = 0; row < steps; row++) await step(position + row, rows)
       const parts = withoutBarriers(engine.profiled().slice(0, threads))
       // The first one wakes the threads and compiles.
-      if (i > 0 && (!fastest || totalOf(parts) < totalOf(fastest))) fastest = parts
+      if (i > 0 && (!found || secondsOf(parts) < secondsOf(found))) found = parts
     }
     engine.profile(false)
-    return fastest as StepProfile
+    return found as StepProfile
   }
-  const many = await best(DEPTH - ROWS, ROWS, 3)
-  const one = await best(DEPTH, 1, 5)
+  const many = await fastest(DEPTH - ROWS, 1, ROWS)
+  const one = await fastest(DEPTH, SINGLES, 1)
   const pairs = (ROWS * (DEPTH - ROWS + 1 + DEPTH)) / 2
   const [workOfMany, workOfOne] = [workOf(model, type, ROWS, pairs), workOf(model, type, 1, DEPTH + 1)]
-  // Eight single rows, each of which sees one token more.
-  const ones = ROWS / 8
-  const sweepOfOne = workOf(model, type, ones, ones * (DEPTH + 1) + (ones * (ones - 1)) / 2).sweep
+  // Single rows, each of which sees one token more.
+  const sweepOfOne = workOf(model, type, SINGLES, SINGLES * (DEPTH + 1) + (SINGLES * (SINGLES - 1)) / 2).sweep
   return {
-    linear: { operations: workOfMany.linear / many.linear, bytes: (ones * workOfOne.weights) / one.linear },
+    linear: { operations: workOfMany.linear / many.linear, bytes: (SINGLES * workOfOne.weights) / one.linear },
     sweep: { many: workOfMany.sweep / many.attention, one: sweepOfOne / one.attention },
     rest: {
       many: workOfMany.rest / (many.rest + many.valueDecoder),
-      one: (ones * workOfOne.rest) / (one.rest + one.valueDecoder),
+      one: (SINGLES * workOfOne.rest) / (one.rest + one.valueDecoder),
     },
   }
-}
-
-const totalOf = (parts: StepProfile) => stepParts.reduce((sum, part) => sum + parts[part], 0)
-
-/** Mean of the threads; what they waited for each other is shared out among the parts. */
-export function withoutBarriers(profiles: StepProfile[]): StepProfile {
-  const mean = Object.fromEntries(
-    stepParts.map((part) => [part, profiles.reduce((sum, profile) => sum + profile[part], 0) / profiles.length]),
-  ) as StepProfile
-  const total = totalOf(mean)
-  const factor = total > mean.barrier ? total / (total - mean.barrier) : 1
-  return Object.fromEntries(
-    stepParts.map((part) => [part, part === 'barrier' ? 0 : mean[part] * factor]),
-  ) as StepProfile
 }
 
 /** Operations of the linear part and the sweep, bytes of weights and of the rest: of `rows` that see `pairs` together. */
