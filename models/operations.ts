@@ -138,12 +138,14 @@ function attentionOperations(spec: ModelSpec, file: Packed, isFused: boolean): O
   const fromIn = (name: string, from: number, width: number, result: MatrixWork['result'] = 'activations') =>
     file.linear(name, 'in', ['attn_norm'], { inDim: hiddenDim, from, outDim: width, result }, 'in_bias')
   let at = q
+  const rotating: string[] = []
   const cached: string[] = []
   list.push(fromIn(query ? 'q_down_proj' : 'q_proj', 0, q))
-  for (const [slot, { heads, dim, norm: slotNorm }] of Object.entries(attention.slots)) {
+  for (const [slot, { heads, dim, rope, norm: slotNorm }] of Object.entries(attention.slots)) {
     const projection = fromIn(slotProjections[slot] ?? `${slot}_proj`, at, heads * dim, { slot, heads })
     list.push(projection)
-    cached.push(projection.name)
+    const slotRope = rope ? rotating : cached
+    slotRope.push(slotNorm ? `${slot}_norm` : projection.name)
     // Between the projection and the cache: the row is on its way, so only the weights are read.
     if (slotNorm)
       list.push(
@@ -167,8 +169,9 @@ function attentionOperations(spec: ModelSpec, file: Packed, isFused: boolean): O
   }
   const rotated = rotatedWidth(attention)
   if (rotated > 0) {
-    list.push(rest('rope', [queries, ...cached], elementwise(rotated, rotated, 3 * rotated)))
+    list.push(rest('rope', [queries, ...rotating], elementwise(rotated, rotated, 3 * rotated)))
     queries = 'rope'
+    cached.unshift('rope')
   }
   if (encoder) {
     const keyWidth = key[0]?.dim ?? 0
@@ -220,7 +223,7 @@ function sweepOperations(attention: AttentionSpec, isFused: boolean, queries: st
     part: 'attention',
     isPerLayer: true,
     rows: 'tokens',
-    inputs,
+    inputs: [...new Set(inputs)],
     work: { is, ...work },
   })
   if (isFused) return [operation('fused_attention', 'fused', [queries, ...cached])]

@@ -98,8 +98,8 @@ function deviceSection(
   ].join('\n')
 }
 
-/** `names` of columns; the first column is text. */
-function table(caption: string, names: string[], rows: string[][]): string {
+/** HTML; `names` of columns, of which the first one is text. */
+export function table(caption: string, names: string[], rows: string[][]): string {
   const head = names.map((name) => `<th scope="col">${escapeHtml(name)}</th>`).join('')
   const lines = rows.map(
     ([first = '', ...cells]) =>
@@ -153,7 +153,8 @@ function sentences(here: Entry[], batches: number[], seqlens: number[]): string 
   return `<h3>Side by side</h3><ul>${[...new Set(lines)].map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`
 }
 
-function operationsTable({ name, analysis }: Entry, stage: Stage, batch: number, seqlen: number): string {
+/** All operations of a pass, to be unfolded. */
+export function operationsTable({ name, analysis }: Entry, stage: Stage, batch: number, seqlen: number): string {
   const { operations, total } = analysis.pass(stage, batch, seqlen)
   const rows = operations.map((one) => [
     one.name,

@@ -12,8 +12,9 @@ import { logits } from './logits.ts'
 import { exitCodes, Interrupted, say } from './open.ts'
 import { Arguments, type Command, help, UsageError } from './options.ts'
 import { run } from './run.ts'
+import { view } from './view.ts'
 
-const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, bench, analyze, fit, doctor]
+const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, bench, analyze, fit, view, doctor]
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {
