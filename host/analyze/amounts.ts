@@ -22,7 +22,10 @@ export function duration(seconds: number): string {
   return `${Number((seconds * scale).toPrecision(3))} ${unit}`
 }
 
-/** '30 k', '1.2 M', '812' */
+/** '2,048': a number of tokens that somebody chose. */
+export const exactly = (tokens: number) => tokens.toLocaleString('en')
+
+/** '30 k', '1.2 M', '812': one that was found, where the first digits are what counts. */
 export function tokensInWords(tokens: number): string {
   if (tokens < 1000) return String(tokens)
   const digits = (n: number) => (n < 10 ? n.toFixed(1).replace('.0', '') : n.toFixed(0))

@@ -1,6 +1,6 @@
 /** What the analyzer's results look like: the plots of the report, of `-o svg`, of the viewer and of the papers' figures. */
 import type { OperationPart } from '../../models/index.ts'
-import { amount, duration, percent, tokensInWords } from './amounts.ts'
+import { amount, duration, exactly, percent } from './amounts.ts'
 import type { Analysis } from './analyze.ts'
 import { contextSteps } from './compare.ts'
 import { type Axis, barPlot, type Dot, linePlot, roofPlot } from './plot.ts'
@@ -23,7 +23,7 @@ export const contextAxis = (label: string, ticks: number[]): Axis => ({
   label,
   isLog: true,
   ticks,
-  format: tokensInWords,
+  format: exactly,
 })
 
 /** Every operation of one pass of each model as a dot under the device's roof. The slowest ones are named. */
@@ -70,7 +70,7 @@ export function rooflineChart(
     .filter(({ value }) => value >= used * 0.45)
   const memoryBound = passes.map((pass, i) => `${entries[i]?.name} ${percent(memoryBoundShare(pass))}`).join(', ')
   return roofPlot({
-    title: `Roofline of ${hardware.name}: ${stage}, batch ${batch}, ${tokensInWords(seqlen)} tokens`,
+    title: `Roofline of ${hardware.name}: ${stage}, batch ${batch}, ${exactly(seqlen)} tokens`,
     description: `Operations by arithmetic intensity and performance. Share of the time bound by memory: ${memoryBound}`,
     slopes,
     ceilings: ceilings.length > 0 ? ceilings : [{ name: '', value: used }],
@@ -104,7 +104,7 @@ export function operationsChart(
     .slice(0, 14)
   const totals = passes.map((pass, i) => `${entries[i]?.name} ${duration(pass.total.seconds)}`).join(', ')
   return barPlot({
-    title: `Where the time goes: ${stage}, batch ${batch}, ${tokensInWords(seqlen)} tokens`,
+    title: `Where the time goes: ${stage}, batch ${batch}, ${exactly(seqlen)} tokens`,
     description: `Together: ${totals}`,
     series: entries.map(({ name }) => name),
     rows,

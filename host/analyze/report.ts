@@ -1,5 +1,5 @@
 /** The report: one page without scripts and without a network, readable on a phone and on paper. */
-import { amount, duration, percent, tokensInWords } from './amounts.ts'
+import { amount, duration, exactly, percent } from './amounts.ts'
 import {
   contextChart,
   type Entry,
@@ -119,7 +119,7 @@ function summary(here: Entry[], batches: number[], seqlens: number[], stages: re
             name,
             stage,
             String(batch),
-            tokensInWords(seqlen),
+            exactly(seqlen),
             amount(operations, 'OP', 3),
             amount(bytes, 'B', 3),
             percent(memoryBoundShare(pass)),

@@ -3,7 +3,7 @@
  * can be kept and sent. Bundled for browsers; everything that it imports is pure.
  */
 import { describe } from '../../../models/index.ts'
-import { amount, duration, percent, tokensInWords } from '../amounts.ts'
+import { amount, duration, exactly, percent } from '../amounts.ts'
 import { Analysis, type AnalyzeSettings } from '../analyze.ts'
 import {
   contextChart,
@@ -198,7 +198,7 @@ function summary(entries: Entry[], stage: Stage, batch: number, seqlen: number):
   const passes = entries.map(({ analysis }) => ({ analysis, pass: analysis.pass(stage, batch, seqlen) }))
   const row = (what: string, value: (one: (typeof passes)[number]) => string) => [what, ...passes.map(value)]
   return table(
-    `${stage}, batch ${batch}, ${tokensInWords(seqlen)} tokens`,
+    `${stage}, batch ${batch}, ${exactly(seqlen)} tokens`,
     ['', ...entries.map(({ name }) => name)],
     [
       row('time', ({ pass }) => duration(pass.total.seconds)),
