@@ -22,6 +22,7 @@ import { checkChoice, checkNames, checkTokens, errors, GtaError } from './errors
 import { type Evaluation, evaluate } from './evaluate.ts'
 import { checkFit } from './fit.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
+import { DEFAULT_CONTEXT } from './limits.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
 import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
@@ -58,9 +59,6 @@ const loadOptions = [
   'signal',
   'onProgress',
 ]
-
-/** The context that is reserved when nobody asks for one: a model may allow far more than a board can hold. */
-const DEFAULT_CONTEXT = 4096
 
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', import.meta.url)

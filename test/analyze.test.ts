@@ -3,13 +3,33 @@
  * in counted.test.ts.
  */
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Analysis, type AnalyzeSettings } from '../host/analyze/analyze.ts'
-import { findHardware, hardwareTable, nearestNames } from '../host/analyze/hardware.ts'
+import {
+  breakEven,
+  type Comparison,
+  compareAll,
+  comparisonSentences,
+  conversationsIn,
+  speedRatio,
+} from '../host/analyze/compare.ts'
+import { predictTest, withoutBarriers } from '../host/analyze/explain.ts'
+import {
+  findHardware,
+  type Hardware,
+  hardwareTable,
+  type MeasuredRates,
+  nearestNames,
+} from '../host/analyze/hardware.ts'
 import { recordsOf } from '../host/analyze/records.ts'
+import type { OperationResult, PassResult } from '../host/analyze/walk.ts'
+import { convert } from '../host/convert/convert.ts'
 import { GtaError } from '../host/errors.ts'
+import { fit } from '../host/fit.ts'
 import { cost, describe, planModel, type WeightType, weightBytesPerToken } from '../models/index.ts'
+import { gqaConfig, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
 import { golden, kinds, readJson } from './goldens.ts'
 
 const config = (name: string) => describe(readJson(new URL(`../models/configs/${name}.json`, import.meta.url).pathname))
@@ -251,6 +271,8 @@ test('unknown hardware: the nearest names are suggested', () => {
   refused(() => findHardware('H100'), '"H100"', 'nvidia_H100')
   refused(() => findHardware('bcm2721'), 'bcm2712')
   refused(() => findHardware(''), '""')
+  refused(() => findHardware('raspberry pi 5'), 'bcm2712')
+  refused(() => findHardware('H1000'), 'nvidia_H100')
   assert.is(nearestNames('thsi', ['bcm2712', 'this'])[0], 'this')
   assert.is(findHardware('NVIDIA_h100').name, 'nvidia_H100')
 })
@@ -265,6 +287,120 @@ test('every value of the hardware table has a source and is a number; sustained 
     assert.ok((bandwidth.sustained?.value ?? 0) <= bandwidth.peak.value, name)
   }
   assert.is(new Set(hardwareTable.map(({ name }) => name)).size, hardwareTable.length)
+})
+
+test('break-even points are the shortest contexts, and hold from there on', () => {
+  const of = (name: keyof typeof models) => new Analysis(models[name], anywhere)
+  const [gta, gqa] = [of('gta-1b'), of('gqa-1b')]
+  const point = breakEven(gqa, gta, 'decode', 1, 1.5) as number
+  assert.ok(speedRatio(gqa, gta, 'decode', 1, point) >= 1.5)
+  assert.ok(speedRatio(gqa, gta, 'decode', 1, point - 1) < 1.5)
+  for (let context = point; context < 2 ** 24; context *= 2)
+    assert.ok(speedRatio(gqa, gta, 'decode', 1, context) >= 1.5)
+  assert.is(breakEven(gqa, gta, 'decode', 1, 4), undefined, 'SPEC §10: 3.33 is the limit')
+  assert.is(breakEven(gqa, gta, 'decode', 1, 0.5), 1)
+  // With more conversations the cache counts sooner.
+  assert.ok((breakEven(gqa, gta, 'decode', 8, 1.5) as number) < point)
+})
+
+test('the faster model is named first, whatever the order', () => {
+  const list = [new Analysis(models['gta-1b'], anywhere), new Analysis(models['gqa-1b'], anywhere)]
+  const [one] = compareAll(list, 1)
+  const [other] = compareAll(list.toReversed(), 1)
+  assert.equal([one?.fast, one?.slow], [0, 1])
+  assert.equal([other?.fast, other?.slow], [1, 0])
+  assert.equal(one?.decode, other?.decode)
+  assert.match(
+    comparisonSentences(one as Comparison, ['gta-1b', 'gqa-1b'])[0] as string,
+    'gta-1b keeps 29.4 % of the cache',
+  )
+})
+
+test('conversations that fit: GTA has room for three times as many', () => {
+  const rooms = (['gta-1b', 'gqa-1b'] as const).map((name) =>
+    conversationsIn(new Analysis(models[name], anywhere), 4 * 2 ** 30, 8192),
+  ) as [number, number]
+  assert.ok(rooms[0] / rooms[1] > 3.1 && rooms[0] / rooms[1] < 3.7, rooms.join())
+  assert.is(conversationsIn(new Analysis(models['gta-1b'], anywhere), 1e9, 1), 0)
+})
+
+test('fit: what is said to be the most fits, and one more does not', () => {
+  const question = { memoryBytes: 4 * 2 ** 30, context: 2048, conversations: 1, cache: 'int8' } as const
+  for (const type of ['q8', 'q4'] as const) {
+    const found = fit(models['gqa-1b'], type, question)
+    assert.ok(found.fits && found.limit === 'memory')
+    const at = (context: number, conversations: number) =>
+      fit(models['gqa-1b'], type, { ...question, context, conversations }).fits
+    assert.ok(at(found.largestContext, 1) && !at(found.largestContext + 1, 1))
+    assert.ok(at(2048, found.mostConversations) && !at(2048, found.mostConversations + 1))
+  }
+  assert.is(fit(models['gqa-1b'], 'q8', { ...question, memoryBytes: 64 * 2 ** 30 }).limit, 'address space')
+  assert.is(fit(models['gqa-1b'], 'f32', question).largestContext, 0)
+})
+
+test('a conversion tells whether this machine can run the result before it reads weights', async () => {
+  const directory = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
+  const order: string[] = []
+  await convert(directory, join(temporary(), 'small.gta'), {
+    onFit: ({ fits, largestContext }) => order.push(`${fits} ${largestContext > 0}`),
+    onProgress: () => order.push('reads'),
+  })
+  assert.is(order[0], 'true true')
+  assert.is(order[1], 'reads')
+})
+
+const rates: MeasuredRates = {
+  threads: 2,
+  bandwidth: 10e9,
+  barrierSeconds: 1e-6,
+  linear: { q8: { operations: 100e9, bytes: 10e9 }, q4: { operations: 100e9, bytes: 8e9 } },
+  sweep: { many: 40e9, one: 20e9 },
+  rest: { many: 10e9, one: 5e9 },
+}
+const measured: Hardware = { ...anywhere, name: 'this', rates: [{ ...rates, threads: 1 }, rates] }
+
+test('a measured machine: each part at the rate that the engine reached there', () => {
+  const analysis = new Analysis(models['gta-1b'], measured)
+  const find = (pass: PassResult, name: string) => pass.operations.find((one) => one.name === name) as OperationResult
+  const [decode, prefill] = [analysis.pass('decode', 1, 2048), analysis.pass('prefill', 1, 2048)]
+  const q = find(decode, 'q_proj')
+  assert.ok(Math.abs(q.seconds / (q.bytes / 10e9) - 1) < 1e-12)
+  for (const [pass, rate] of [
+    [decode, 20e9],
+    [prefill, 40e9],
+  ] as const) {
+    const sweep = find(pass, 'fused_attention')
+    assert.ok(Math.abs(sweep.seconds / (sweep.operations / rate) - 1) < 1e-12)
+  }
+  // The output head is q8 in a q4 model too.
+  const q4 = new Analysis(models['gta-1b'], measured, { type: 'q4' }).pass('decode', 1, 1)
+  const head = find(q4, 'lm_head')
+  assert.ok(Math.abs(head.seconds / (head.bytes / 10e9) - 1) < 1e-12)
+})
+
+test('a test of the bench is predicted as what it runs: tokens behind a depth, prompts behind others', () => {
+  const analysis = new Analysis(models['gta-1b'], measured)
+  const together = (parts: Record<string, number>) => sum(Object.values(parts))
+  const test = { phase: 'tg', tokens: 5, depth: 100, conversations: 2, threads: 2 } as const
+  const steps = [0, 1, 2, 3, 4].map((i) => analysis.seconds('decode', 2, 100 + i))
+  assert.ok(Math.abs(together(predictTest(analysis, test)) / sum(steps) - 1) < 1e-9)
+  const whole = { ...test, phase: 'pp', tokens: 256, depth: 0, conversations: 1 } as const
+  assert.ok(Math.abs(together(predictTest(analysis, whole)) / analysis.seconds('prefill', 1, 256) - 1) < 1e-9)
+  // Two halves are as long as the whole, and read the output head once more.
+  const halves = [0, 128].map((depth) => together(predictTest(analysis, { ...whole, tokens: 128, depth })))
+  const heads = analysis.pass('prefill', 1, 1).operations.filter(({ count }) => count === 1)
+  const head = sum(heads.filter(({ name }) => name !== 'embed').map(({ seconds }) => seconds))
+  assert.ok(Math.abs(sum(halves) / (analysis.seconds('prefill', 1, 256) + head) - 1) < 1e-9)
+})
+
+test('waiting at barriers is shared out among the parts', () => {
+  const parts = withoutBarriers([
+    { rest: 1, linear: 5, attention: 2, valueDecoder: 0, barrier: 2 },
+    { rest: 1, linear: 3, attention: 2, valueDecoder: 0, barrier: 4 },
+  ])
+  assert.is(parts.barrier, 0)
+  assert.ok(Math.abs(parts.rest + parts.linear + parts.attention - 10) < 1e-12)
+  assert.ok(Math.abs(parts.linear / parts.attention - 2) < 1e-12)
 })
 
 test.run()

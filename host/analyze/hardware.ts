@@ -206,8 +206,13 @@ export const hardwareTable: readonly Hardware[] = [
 export function findHardware(name: string, table: readonly Hardware[] = hardwareTable): Hardware {
   const found = table.find((candidate) => candidate.name.toLowerCase() === name.toLowerCase())
   if (found) return found
-  throw errors.unknownHardware(name, nearestNames(name, [...table.map((candidate) => candidate.name), 'this']))
+  const wanted = plain(name)
+  const titled = table.filter(({ title }) => wanted.length > 1 && plain(title).includes(wanted))
+  const near = [...titled.map((one) => one.name), ...nearestNames(name, [...table.map((one) => one.name), 'this'])]
+  throw errors.unknownHardware(name, [...new Set(near)].slice(0, 3))
 }
+
+const plain = (text: string) => text.toLowerCase().replace(/\W/g, '')
 
 /** Up to three names that look most like what was typed: those that hold it first, then by edit distance. */
 export function nearestNames(typed: string, names: string[]): string[] {
@@ -215,7 +220,9 @@ export function nearestNames(typed: string, names: string[]): string[] {
   const score = (name: string) => {
     const candidate = name.toLowerCase()
     const isPart = wanted.length > 1 && (candidate.includes(wanted) || wanted.includes(candidate))
-    return isPart ? 0 : editDistance(wanted, candidate)
+    // People leave the vendor out.
+    const parts = candidate.split('_').map((_, i, all) => all.slice(i).join('_'))
+    return isPart ? 0 : Math.min(...parts.map((part) => editDistance(wanted, part)))
   }
   return names
     .map((name, order) => ({ name, score: score(name), order }))
