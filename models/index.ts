@@ -1,6 +1,6 @@
 /** What a model is, as pure data: no I/O, usable from a browser. Start with attention.ts. */
 export * from './attention.ts'
-export { configs } from './configs/index.ts'
+export { configs } from './configs.ts'
 export * from './cost.ts'
 export { describe, families } from './families/index.ts'
 export * from './operations.ts'
