@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { machineFile } from '../host/analyze/measure.ts'
+import { convert } from '../host/convert/convert.ts'
 import { temporary } from './checkpoints.ts'
 import { golden, readJson } from './goldens.ts'
 
@@ -209,6 +210,14 @@ test('a config beyond all bounds, a missing file', async () => {
   assert.is(fit.code, 1)
   assert.match(fit.stdout, /^no: [\s\S]*what one engine can address; not even the weights fit/)
   assert.is((await run('analyze', 'nothing.json', '--hardware', 'bcm2712')).code, 1)
+})
+
+test('a packed file is analyzed in its own type, and no other', async () => {
+  const path = join(temporary(), 'packed.gta')
+  await convert(golden('gta'), path, { type: 'q4' })
+  const { stdout, stderr } = await run('analyze', path, '--hardware', 'bcm2712', '--json')
+  assert.is(JSON.parse(stdout)[0]?.type, 'q4', stderr)
+  await fails(['analyze', path, '--hardware', 'bcm2712', '--type', 'q8'], '--type', 'q4')
 })
 
 test('fit: yes or no, as exit code and as JSON', async () => {

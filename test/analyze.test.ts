@@ -372,6 +372,8 @@ test('a measured machine: each part at the rate that the engine reached there', 
     const sweep = find(pass, 'fused_attention')
     assert.ok(Math.abs(sweep.seconds / (sweep.operations / rate) - 1) < 1e-12)
   }
+  // What was not measured is as fast as memory.
+  assert.ok(new Analysis(models['gta-1b'], measured, { type: 'f32' }).seconds('decode', 1, 1) > (4 * 1128e6) / 10e9)
   // The output head is q8 in a q4 model too.
   const q4 = new Analysis(models['gta-1b'], measured, { type: 'q4' }).pass('decode', 1, 1)
   const head = find(q4, 'lm_head')

@@ -153,6 +153,7 @@ export function cacheBytesPerToken({ model, formats }: Analysis): number {
   return elements + scales
 }
 
+/** Throws BAD_OPTION for settings that contradict each other. */
 function formatsOf({
   mode,
   type,

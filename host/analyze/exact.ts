@@ -3,8 +3,8 @@
  * SPEC §8 (the letters below). Two ways to say how wide numbers are:
  *
  *     engine formats   bytes as the plan lays them out: scales, padding of rows, f32 activations; prompts in slices of
- *                      `rowsPerStep` tokens, weights read once per slice, the cache once per token. Sums equal cost(),
- *                      and what a counting build of the engine counts (test/counted.test.ts).
+ *                      `rowsPerStep` tokens, weights read once per slice, the cache anew for each token. Sums equal
+ *                      cost(), and what a counting build of the engine counts (test/counted.test.ts).
  *     plain widths     bits of weights, activations and cache, for other engines and devices; a prompt is one slice.
  *
  * Decode sees `seqlen` tokens in the cache and itself.
@@ -20,6 +20,7 @@ export type Formats =
   | { is: 'engine'; type: WeightType; cache: CacheType; rowsPerStep: number }
   | { is: 'plain'; widths: Widths }
 
+/** Tokens of a prompt that the engine reads at once, unless it is told otherwise. */
 export const enginePrompt = 64
 
 /** Bits that a number takes, as the engine computes with it: without scales. */
@@ -44,17 +45,16 @@ export function exactConvention(
 ): Convention {
   const { peak, sustained } = hardware.bandwidth
   const bandwidth = (kind === 'sustained' ? (sustained ?? peak) : peak).value
-  const peaks = peaksOf(hardware, formats)
-  const rates = ratesFor(hardware, threads)
+  const rates = formats.is === 'engine' && kind === 'sustained' ? ratesFor(hardware, threads) : undefined
+  const peaks = rates ? undefined : peaksOf(hardware, formats)
   return {
     mode: 'exact',
     order: (operations) => operations,
     count: (operation, pass) => count(spec, formats, hardware, operation, pass),
     limits: (operation, pass) => {
-      if (rates && formats.is === 'engine' && kind === 'sustained')
-        return measuredLimits(rates, formats, operation, pass)
+      if (rates && formats.is === 'engine') return measuredLimits(rates, formats, operation, pass)
       const reuse = formats.is === 'engine' ? cacheReuse(operation, pass, formats, hardware) : 1
-      return { peak: peaks[peakOf(operation)], bandwidth: bandwidth * reuse }
+      return { peak: peaks?.[peakOf(operation)] ?? Number.POSITIVE_INFINITY, bandwidth: bandwidth * reuse }
     },
   }
 }

@@ -43,11 +43,12 @@ const types: readonly WeightType[] = ['q8', 'q4']
 /** Where the figures of machines are remembered. */
 export const machineFile = (): string => cacheFile('machine.json')
 
-/** This machine; measured if it was not before, or `isAnew`. */
-export async function measureThis(isAnew = false): Promise<Hardware> {
+/** This machine; measured if it was not before, or `isAnew`. `onMeasure` is told before. */
+export async function measureThis(isAnew = false, onMeasure?: () => void): Promise<Hardware> {
   const key = machineKey()
   const remembered = isAnew ? undefined : (await readEntries(machineFile()))[key]
   if (areRates(remembered)) return asHardware(remembered)
+  onMeasure?.()
   const rates = await measureRates()
   await writeEntry(machineFile(), key, rates)
   return asHardware(rates)

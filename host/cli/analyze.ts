@@ -12,10 +12,11 @@ import {
   hardwareTable,
   measureThis,
   stages,
+  type WeightType,
   weightTypes,
 } from '../index.ts'
 import { type AnalyzeInput, analyzeFormats } from './analyze-output.ts'
-import { printJson } from './open.ts'
+import { printJson, say } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
 
 const list = (value: string, help: string) => ({ type: 'string', multiple: true, value, help }) as const
@@ -107,7 +108,7 @@ async function execute(args: Arguments): Promise<void> {
     entries: devices.flatMap((hardware) =>
       models.map(({ name, model, type }) => ({
         name,
-        analysis: new Analysis(model, hardware, type && !settings.widths ? { type, ...settings } : settings),
+        analysis: new Analysis(model, hardware, settingsFor(settings, type)),
       })),
     ),
     batches,
@@ -119,6 +120,14 @@ async function execute(args: Arguments): Promise<void> {
   for (const { name, analysis } of input.entries)
     refuseUnaddressable(name, analysis, Math.max(...batches), Math.max(...seqlens))
   process.stdout.write(analyzeFormats[output](input))
+}
+
+/** A packed file has its own type; other engines and the tool do not ask for it. */
+function settingsFor(settings: AnalyzeSettings, packed: WeightType | undefined): AnalyzeSettings {
+  if (packed === undefined || settings.widths || settings.mode === 'llm-viewer') return settings
+  if (settings.type !== undefined && settings.type !== packed)
+    throw errors.badOption('--type', `${packed}, the type of the file`, settings.type)
+  return { ...settings, type: packed }
 }
 
 function outputOf(args: Arguments): keyof typeof analyzeFormats {
@@ -165,8 +174,14 @@ export async function readHardware(args: Arguments): Promise<Hardware[]> {
   if (args.flag('measure') && !names.includes('this'))
     throw new UsageError('--measure must come with --hardware this: no other machine can be measured from here')
   const devices: Hardware[] = []
-  for (const name of names) devices.push(name === 'this' ? await measureThis(args.flag('measure')) : findHardware(name))
+  for (const name of names)
+    devices.push(name === 'this' ? await measureThis(args.flag('measure'), tellOfMeasuring) : findHardware(name))
   return devices
+}
+
+/** It takes some seconds, once. */
+export function tellOfMeasuring(): void {
+  if (process.stderr.isTTY) say('measuring this machine, which is done once …')
 }
 
 /** Models by the names of their files; two of the same name are told apart by their folders. */

@@ -17,7 +17,7 @@ import {
   stages,
   weightTypes,
 } from '../index.ts'
-import { modelName } from './analyze.ts'
+import { modelName, tellOfMeasuring } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
 import { interruptSignal, say } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
@@ -95,7 +95,7 @@ async function execute(args: Arguments): Promise<void> {
   const format = formats[output as keyof typeof formats]
   const isExplained = readExplain(args, output)
   // Before anything else runs here.
-  const hardware = isExplained ? await measureThis() : undefined
+  const hardware = isExplained ? await measureThis(false, tellOfMeasuring) : undefined
   const write = (text: string) => process.stdout.write(text)
   const progress = new Phases()
   let info: BenchInfo | undefined

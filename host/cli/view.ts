@@ -1,6 +1,6 @@
 /** gta view: the analyzer as a page in a browser on this machine. */
 import { hardwareTable, measureThis, openViewer, readConfigs, viewerModels } from '../index.ts'
-import { modelName } from './analyze.ts'
+import { modelName, tellOfMeasuring } from './analyze.ts'
 import { interruptSignal } from './open.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 
@@ -28,7 +28,7 @@ async function execute(args: Arguments): Promise<void> {
   const own = await readConfigs(args.positionals)
   const models = { ...Object.fromEntries(own.map((config, i) => [names[i] as string, config])), ...viewerModels(names) }
   const signal = interruptSignal()
-  const hardware = [await measureThis(args.flag('measure')), ...hardwareTable]
+  const hardware = [await measureThis(args.flag('measure'), tellOfMeasuring), ...hardwareTable]
   const viewer = await openViewer({ models, hardware, host: args.text('host'), port, isPublic: args.flag('public') })
   process.stdout.write(`${viewer.url}\nCtrl-C ends it\n`)
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
