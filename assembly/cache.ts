@@ -16,6 +16,7 @@
  * sum across tokens. Values: transposed by one shuffle, four tokens of a dim meet four weights.
  */
 import { arena, mine } from './arena'
+import { CACHE_WRITTEN, count, IS_COUNTING } from './count'
 import { quantizeHead } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
 import { Plan } from './plan'
@@ -97,6 +98,7 @@ export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u3
     const dim = h < plan.slot0Heads ? plan.slot0Dim : plan.slot1Dim
     if (isInt8) writeInt8(target, token, source, dim)
     else writeF32(target, token, source, dim)
+    if (IS_COUNTING) count(CACHE_WRITTEN, isInt8 ? dim + 4 : dim << 2)
     source += dim << 2
     target += headBytes(dim, isInt8)
   }

@@ -25,20 +25,15 @@ import { checkChoice, checkNames, errors, GtaError } from './errors.ts'
 import { type Evaluation, evaluate, type Predictions, type PredictOptions, predict } from './evaluate.ts'
 import { checkFit } from './fit.ts'
 import type { GenerateOptions, Generation } from './generate.ts'
+import { DEFAULT_CONTEXT, MAX_MEMORY } from './limits.ts'
+import { cacheDirectory } from './remember.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Scheduler } from './scheduler.ts'
 import { findSession } from './session/conversation.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
-import {
-  availableThreads,
-  cacheDirectory,
-  measureThreads,
-  rememberedThreads,
-  rememberThreads,
-  threadsKey,
-} from './tune.ts'
+import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
 import { chooseBuild } from './wasm/builds.ts'
-import { MAX_MEMORY, MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
+import { MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
 
 export interface LoadOptions {
   /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
@@ -79,9 +74,6 @@ const loadOptions = [
   'signal',
   'onProgress',
 ]
-
-/** The context that is reserved when nobody asks for one: a model may allow far more than a board can hold. */
-const DEFAULT_CONTEXT = 4096
 
 /** Conversations that a model can have open, and rows of a step that they decode. */
 const CONVERSATIONS = 32

@@ -1,15 +1,25 @@
 /** gta bench: how fast prompts are read and text is generated, with what it takes to believe the figures. */
 import {
+  Analysis,
   type BenchInfo,
   type BenchProgress,
+  type BenchReport,
   benchDefaults,
   bench as benchModel,
   benchOffload,
   cacheTypes,
+  describeModel,
+  explainBench,
+  explanationText,
+  type Hardware,
+  measureThis,
   megabytes,
   paperConfig,
+  renderReport,
+  stages,
   weightTypes,
 } from '../index.ts'
+import { modelName, tellOfMeasuring } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
 import { offloadFormats } from './offload-output.ts'
 import { interruptSignal, say } from './open.ts'
@@ -26,7 +36,8 @@ const list = (short: string, value: string, help: string) =>
 export const bench: Command = {
   name: 'bench',
   summary: 'speed of reading prompts and of generating, with any config and without its weights too',
-  usage: 'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [-o md|csv|json|jsonl]',
+  usage:
+    'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|json|jsonl|html]',
   options: {
     model: model as Options[string],
     config: {
@@ -73,6 +84,10 @@ export const bench: Command = {
       value: 'N',
       help: `repetitions of each test (default ${benchDefaults.repetitions})`,
     },
+    explain: {
+      type: 'boolean',
+      help: 'besides, what the analyzer predicts for this machine, part by part; -o html makes a report of it',
+    },
     output: { type: 'string', short: 'o', value: Object.keys(formats).join('|'), help: 'what to print (default md)' },
     ...common,
     json: { type: 'boolean', help: 'as -o json: one JSON document on stdout' },
@@ -95,6 +110,9 @@ async function execute(args: Arguments): Promise<void> {
   if (args.flag('json') && output !== 'json')
     throw new UsageError(`one output must be given, found --json and -o ${output}`)
   const format = formats[output as keyof typeof formats]
+  const isExplained = readExplain(args, output)
+  // Before anything else runs here.
+  const hardware = isExplained ? await measureThis(false, tellOfMeasuring) : undefined
   const write = (text: string) => process.stdout.write(text)
   const progress = new Phases()
   let info: BenchInfo | undefined
@@ -123,7 +141,8 @@ async function execute(args: Arguments): Promise<void> {
     },
     onProgress: progress.update,
   }).finally(() => progress.end())
-  write(format.end(report))
+  if (hardware) await writeExplained(report, hardware, output, write)
+  else write(format.end(report))
   for (const { test, threads, problems } of report.results)
     for (const problem of problems) say(`${test} with ${plural(threads, 'thread')}: ${problem}`)
   if (!report.isGood) {
@@ -160,6 +179,32 @@ async function offload(args: Arguments, path: string | undefined, configs: strin
     onProgress: progress.update,
   }).finally(() => progress.end())
   process.stdout.write(format(results))
+}
+
+/** A page is nothing but an explanation; rows of a table have no place for one. */
+function readExplain(args: Arguments, output: string): boolean {
+  if (args.flag('explain') && (output === 'csv' || output === 'jsonl'))
+    throw new UsageError(`--explain must come with -o md, json or html, found -o ${output}`)
+  return args.flag('explain') || output === 'html'
+}
+
+async function writeExplained(
+  report: BenchReport,
+  hardware: Hardware,
+  output: string,
+  write: (text: string) => void,
+): Promise<void> {
+  const { model } = await describeModel(report.model)
+  const name = modelName(report.model)
+  const explanations = explainBench(report, name, model, hardware)
+  if (output === 'json') write(`${JSON.stringify({ ...report, explanations })}\n`)
+  else if (output === 'md') write(formats.md.end(report) + explanationText(explanations))
+  else {
+    const { weightType: type, cacheType: cache, batch: rowsPerStep, results } = report
+    const analysis = new Analysis(model, hardware, { type, cache, rowsPerStep })
+    const contexts = [...new Set(results.map(({ depth, tokens }) => depth + tokens))]
+    write(renderReport({ entries: [{ name, analysis }], batches: [1], seqlens: contexts, stages, explanations }))
+  }
 }
 
 /** A line of progress for each thing that is done. */

@@ -28,6 +28,7 @@ import {
   type ThreadCounts,
 } from '../engine.ts'
 import { checkTokens, errors } from '../errors.ts'
+import { MAX_MEMORY } from '../limits.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 import { Pager } from './pager.ts'
@@ -38,8 +39,6 @@ import { Team } from './team.ts'
 /** First address of the weights; below it the engine keeps its table and constants. */
 const WEIGHTS = 4096
 const WASM_PAGE = 65536
-/** A 32-bit engine cannot address more; the last page is left alone, so that an end address never wraps to 0. */
-export const MAX_MEMORY = 2 ** 32 - WASM_PAGE
 /** u32 fields of assembly/rows.ts. */
 export const ROW_WORDS = 13
 /** As in assembly/arena.ts: pages of a row that threads share between two barriers, and what goes before a page's sums. */
