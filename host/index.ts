@@ -9,6 +9,7 @@ export {
   weightTypes,
 } from '../models/index.ts'
 export { bench } from './bench/bench.ts'
+export { benchOffload, type OffloadBenchOptions, type OffloadResult } from './bench/offload.ts'
 export type { BenchEnvironment, BenchInfo, BenchReport, BenchResult } from './bench/report.ts'
 export type { Spread } from './bench/runner.ts'
 export { type BenchOptions, type BenchProgress, benchDefaults } from './bench/settings.ts'
@@ -21,7 +22,7 @@ export { type ErrorCode, errors, GtaError, megabytes, OutOfMemoryError } from '.
 export type { Evaluation, Predictions, PredictOptions } from './evaluate.ts'
 export { largestContext } from './fit.ts'
 export type { Finish, GenerateOptions, Generation, Speculation } from './generate.ts'
-export { checkModelPath, defaultModel, type LoadOptions, load, type Model, type Prompt } from './model.ts'
+export { checkModelPath, defaultModel, type LoadOptions, load, type Model, type Prompt, paperConfig } from './model.ts'
 export { defaultSampling } from './sampling.ts'
 export { type ContextPolicy, contextPolicies } from './scheduler.ts'
 export type { Sensors } from './sensors.ts'

@@ -89,6 +89,11 @@ const CONVERSATIONS = 32
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', import.meta.url)
 
+/** Path of a config of the papers, such as gta-1b. */
+export function paperConfig(name: string): string {
+  return fileURLToPath(new URL(`../models/configs/${name}.json`, import.meta.url))
+}
+
 /** A text, or token ids that are taken as they are. */
 export type Prompt = string | ArrayLike<number>
 

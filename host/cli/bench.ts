@@ -4,14 +4,20 @@ import {
   type BenchProgress,
   benchDefaults,
   bench as benchModel,
+  benchOffload,
   cacheTypes,
   megabytes,
+  paperConfig,
   weightTypes,
 } from '../index.ts'
 import { formats, plural } from './bench-output.ts'
+import { offloadFormats } from './offload-output.ts'
 import { interruptSignal, say } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
+
+/** The paper's two 1B models. */
+const comparedOffload = ['gta-1b', 'gqa-1b']
 
 const { model, type, cache } = modelOptions as Required<Options>
 const list = (short: string, value: string, help: string) =>
@@ -25,9 +31,16 @@ export const bench: Command = {
     model: model as Options[string],
     config: {
       type: 'string',
+      multiple: true,
       value: 'FILE',
-      help: 'time this config.json (or the config of a model) with synthetic weights',
+      help: 'time this config.json (or the config of a model) with synthetic weights; several with --offload',
     },
+    offload: {
+      type: 'string',
+      value: 'SIZE',
+      help: `keep no more of the cache in memory, the rest in a file; compares ${comparedOffload.join(' and ')} unless --config is given`,
+    },
+    'offload-dir': modelOptions['offload-dir'] as Options[string],
     type: { ...type, help: 'weight type of synthetic weights, or of a directory (default q8)' } as Options[string],
     cache: cache as Options[string],
     'n-prompt': list('p', '128,512', `tokens of the prompts to read; 0: none (default ${benchDefaults.prompt})`),
@@ -71,7 +84,11 @@ const MAX_TOKENS = 2 ** 28
 
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
-  const [path, config] = [args.modelPath(), args.text('config')]
+  const [path, configs] = [args.modelPath(), args.texts('config')]
+  if (args.text('offload') !== undefined) return await offload(args, path, configs)
+  const [config] = configs
+  if (configs.length > 1) throw new UsageError(`one --config must be given without --offload, found ${configs.length}`)
+  if (args.text('offload-dir') !== undefined) throw new UsageError('--offload-dir must come with --offload')
   if (path !== undefined && config !== undefined)
     throw new UsageError(`one of a model and --config must be given, found "${path}" and "${config}"`)
   const output = args.oneOf('output', Object.keys(formats)) ?? (args.flag('json') ? 'json' : 'md')
@@ -113,6 +130,36 @@ async function execute(args: Arguments): Promise<void> {
     say('these results are wrong somewhere: please report them')
     process.exitCode = 1
   }
+}
+
+/** The models whose caches the paper compares. */
+async function offload(args: Arguments, path: string | undefined, configs: string[]): Promise<void> {
+  if (path !== undefined)
+    throw new UsageError(`--offload must be given with --config or alone, found the model "${path}"`)
+  for (const name of ['cache', 'n-prompt', 'parallel', 'threads-batch', 'batch-size'])
+    if (args.texts(name).length > 0) throw new UsageError(`--${name} must be absent with --offload`)
+  const one = (name: string, max: number) => {
+    const list = args.list(name, 1, max)
+    if (list && list.length > 1)
+      throw new UsageError(`--${name} must be one number with --offload, found ${list.length}`)
+    return list?.[0]
+  }
+  const output = args.oneOf('output', Object.keys(offloadFormats)) ?? (args.flag('json') ? 'json' : 'md')
+  const format = offloadFormats[output as keyof typeof offloadFormats]
+  const progress = new Phases()
+  const results = await benchOffload({
+    configs: configs.length > 0 ? configs : comparedOffload.map(paperConfig),
+    bytes: args.bytes('offload') as number,
+    directory: args.text('offload-dir'),
+    depth: one('n-depth', MAX_TOKENS),
+    predict: one('n-gen', MAX_TOKENS),
+    repetitions: args.whole('repetitions', 1, { max: 1000 }),
+    threads: one('threads', 64),
+    type: args.oneOf('type', weightTypes),
+    signal: interruptSignal(),
+    onProgress: progress.update,
+  }).finally(() => progress.end())
+  process.stdout.write(format(results))
 }
 
 /** A line of progress for each thing that is done. */
