@@ -194,6 +194,8 @@ export class Pager {
       this.used[page] = this.clock
       if ((this.slots[page] as number) < 0) outside.push(page)
     }
+    // Room that was made and not taken is room for what the buffers do not hold.
+    while (outside.length > this.input.streamPages) await this.settleIn(outside.pop() as number, true)
     outside.sort((a, b) => (this.files[a] as number) - (this.files[b] as number))
     const places = outside.map((page) => this.files[page] as number)
     for (const [i, page] of outside.entries()) this.places[page] = IN_FILE + i
