@@ -271,6 +271,11 @@ export class Pager {
       const slot = this.slots[victim] as number
       const file = this.freeFiles.pop() as number
       await this.request(WRITE, this.cache + slot * this.pageBytes, file)
+      // A conversation that was closed meanwhile has given the page back, and its slot with it.
+      if (this.slots[victim] !== slot) {
+        this.freeFiles.push(file)
+        continue
+      }
       this.files[victim] = file
       this.slots[victim] = -1
       this.freeSlots.push(slot)
