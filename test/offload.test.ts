@@ -135,6 +135,26 @@ test('whatever conversations do, in any order', async () => {
   await Promise.all([plain.close(), engine.close()])
 })
 
+test('a conversation that is closed while its pages are written out leaves each place to one page', async () => {
+  const plain = await openEngine(golden('stories'), options)
+  const engine = await offloaded(0.5)
+  const found: Float32Array[][] = []
+  for (const it of [plain, engine]) {
+    const logits: Float32Array[] = []
+    await feed(it, text.slice(0, 900), { conversation: 1 })
+    await feed(it, text.slice(3, 400), { conversation: 2 })
+    // Begun, it makes room; what was used for longest is conversation 2.
+    const step = it.step([{ conversation: 0, position: 0, token: 5, sampling: greedy }])
+    it.rewind(2, 0)
+    await step
+    logits.push(it.logits(0).slice(), await feed(it, text.slice(9, 700), { conversation: 2 }))
+    for (const conversation of [0, 1, 2]) logits.push(await decode(it, conversation, it.lengthOf(conversation), 7))
+    found.push(logits)
+  }
+  assert.equal(found[1], found[0])
+  await Promise.all([plain.close(), engine.close()])
+})
+
 test('the strict build streams too', async () => {
   const plain = await openEngine(golden('stories'), { ...options, build: strict })
   const engine = await offloaded(0.5, { build: strict })
