@@ -115,7 +115,7 @@ function addSquares(sum: v128, x: v128, factor: v128, magic: v128): v128 {
 /**
  * The largest integer, 127 or a little less, that leaves a head the least squared error. It is whole, so that the peak
  * itself stays exact; the others round anew with each, and in a head of 8 numbers one of 16 is half as wrong as the first.
- * 127 for heads that become zeros, which have no error with it, and for heads with NaN, for which no comparison is true.
+ * 127 for heads that become zeros, which have no error then, and for those with NaN, where no comparison is true.
  */
 function bestLargest(x: usize, dim: u32, peak: f32): f32 {
   const magic = f32x4.splat(MAGIC)
