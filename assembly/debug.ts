@@ -7,7 +7,7 @@ import { sigmoidGate, swiglu } from './kernels/activation'
 import { cos1, exp1, sin1 } from './kernels/exp'
 import { linear, linearBlocks } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
-import { quantizeQuery } from './kernels/quantize'
+import { quantizeHead, quantizeQuery } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
 import { exponentials, prepareKeys_int8, scores_f32, scores_int8, values_f32, values_int8 } from './kernels/sweep'
 import { layerAt, Matrix, Plan } from './plan'
@@ -91,6 +91,11 @@ export function gatedProduct(gate: usize, up: usize, n: u32, y: usize): void {
 }
 export function gate(gates: usize, n: u32, y: usize): void {
   sigmoidGate(gates, n, y)
+}
+
+/** A head of a cache row, 4 bytes at each multiple of 16 of `target`; its scale. */
+export function quantizeRow(x: usize, dim: u32, target: usize): f32 {
+  return quantizeHead(x, dim, target)
 }
 
 /** One page of one map, part by part; the contracts are those of kernels/sweep.ts. Returns the scale of the query. */

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import { klDivergence } from '../host/compare.ts'
 import { compare, type Difference, type GtaError, load } from '../host/index.ts'
 import { golden } from './goldens.ts'
+import { encodeStories } from './tok512.ts'
 
 const IDS = Array.from({ length: 90 }, (_, i) => (37 * i + 11 * (i % 7)) % 320)
 
@@ -142,6 +143,19 @@ test('the int8 cache of the stories model changes little: the gate, on a short t
   assert.ok(Math.abs(perplexityChange) <= 0.001, `perplexity changes by ${100 * perplexityChange} %`)
   assert.ok(meanKl > 0 && meanKl <= 0.0005, `mean KL ${meanKl}`)
   assert.ok(topAgreement > 0.985, `${topAgreement} agree`)
+  await f32.close()
+  await int8.close()
+})
+
+test('the int8 cache of heads of 8 numbers keeps to the mean KL of the gate', async () => {
+  const open = (cache: 'f32' | 'int8') => load(golden('stories260K'), { type: 'f32', cache, maxLogits: 64 })
+  const [f32, int8] = [await open('f32'), await open('int8')]
+  const ids = encodeStories(readFileSync(golden('stories/valid_slice.txt'), 'utf8')).flat()
+  const { predicted, results } = await compare({ label: 'f32', model: f32 }, [{ label: 'int8', model: int8 }], ids)
+  const { meanKl } = results[1] as Difference
+  assert.ok(predicted >= 8000, `${predicted} tokens`)
+  // 0.0013; with a scale of peak / 127 for every head it is 0.0026.
+  assert.ok(meanKl > 0 && meanKl <= 0.002, `mean KL ${meanKl}`)
   await f32.close()
   await int8.close()
 })

@@ -403,4 +403,73 @@ test('the sigmoid gate multiplies in place, any width', () => {
   }
 })
 
+/** What a head of a cache row stands for, and the squared error with any scale, both in f64. */
+function quantizeRow(x: Float32Array): { scale: number; integers: number[]; error: number } {
+  const room = new Room(engine.end)
+  const blocks = Math.ceil(x.length / 4)
+  const [at, target] = [room.take(x.length * 4 + 16), room.take(blocks * 16)]
+  // What lies behind the head must not count.
+  engine
+    .floats(at, x.length + 4)
+    .fill(1e9)
+    .set(x)
+  const bytes = engine.bytes(target, blocks * 16).fill(5)
+  const scale = exports.quantizeRow(at, x.length, target)
+  const integers = Array.from(
+    { length: blocks * 4 },
+    (_, i) => ((bytes[(i >> 2) * 16 + (i & 3)] as number) << 24) >> 24,
+  )
+  bytes.forEach((byte, i) => {
+    if (i % 16 > 3) assert.is(byte, 5, 'other tokens of the block stay')
+  })
+  return { scale, integers, error: squaredError(x, integers, scale) }
+}
+const squaredError = (x: Float32Array, integers: number[], scale: number) =>
+  integers.reduce((sum, q, i) => sum + (q * scale - (x[i] ?? 0)) ** 2, 0)
+
+test('a head of a cache row has the least error of sixteen scales, that of peak / 127 among them', () => {
+  for (const dim of [1, 2, 3, 4, 5, 7, 8, 16, 31, 32, 64, 67, 128, 512]) {
+    let [found, plain] = [0, 0]
+    const random = new Random(dim)
+    for (let round = 0; round < 200; round++) {
+      const size = random.pick([1e-30, 1e-6, 1, 1, 1, 1e6, 1e36])
+      const x = Float32Array.from({ length: dim }, () => number(random) * size)
+      const peak = Math.max(...x.map(Math.abs))
+      const errors = Array.from({ length: 16 }, (_, k) => {
+        const integers = Array.from(x, (value) => nearest(fround(value * fround((127 - k) / peak))))
+        return squaredError(x, integers, fround(peak / (127 - k)))
+      })
+      const { integers, scale, error } = quantizeRow(x)
+      assert.ok(integers.every((q, i) => Math.abs(q) <= 127 && (i < dim || q === 0)))
+      assert.ok(
+        integers.some((q) => Math.abs(q) === Math.round(peak / scale)),
+        'the peak is the largest integer',
+      )
+      // Products are rounded to f32 before their distance to an integer is known.
+      const slack = Math.sqrt(dim) * peak * 2 ** -22
+      const least = Math.sqrt(Math.min(...errors))
+      assert.ok(Math.sqrt(error) <= least + slack, `${Math.sqrt(error)} of ${dim}, not ${least}`)
+      found += error / peak ** 2
+      plain += (errors[0] as number) / peak ** 2
+    }
+    if (dim === 8) assert.ok(found / plain < 0.65, `${found / plain} of the error of 8 numbers`)
+  }
+})
+
+test('heads of zeros, of tiny numbers and with NaN keep their scales', () => {
+  for (const dim of [1, 3, 8, 64]) {
+    const zeros = { scale: 0, integers: Array(Math.ceil(dim / 4) * 4).fill(0), error: 0 }
+    assert.equal(quantizeRow(new Float32Array(dim)), zeros)
+    const tiny = quantizeRow(new Float32Array(dim).fill(5e-35))
+    assert.equal([tiny.scale, tiny.integers], [fround(fround(5e-35) / 127), zeros.integers])
+    for (const at of [0, dim - 1])
+      assert.ok(
+        Number.isNaN(quantizeRow(Float32Array.from({ length: dim }, (_, i) => (i === at ? Number.NaN : i))).scale),
+      )
+    const whole = Float32Array.from({ length: dim }, (_, i) => (i % 2 ? -3 : 127 - i))
+    assert.is(quantizeRow(whole).scale, 1, 'whole numbers stay what they are')
+    assert.is(quantizeRow(whole).error, 0)
+  }
+})
+
 test.run()

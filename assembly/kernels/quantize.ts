@@ -3,7 +3,7 @@
  * bit, so that two digits of base 128 are the same integers). An all-zero vector has scale 0 and zeros. A vector with
  * NaN gets scale NaN, so that NaN stays visible.
  */
-import { ACTIVATION_SHIFT, IS_RELAXED, maxLanes, QUERY_OFFSET, storeDigits, sumLanes_i32 } from './dot'
+import { ACTIVATION_SHIFT, IS_RELAXED, maxLanes, QUERY_OFFSET, storeDigits, sumLanes, sumLanes_i32 } from './dot'
 
 /**
  * 1.5 · 2^23: added to a number below 2^22, it leaves the nearest integer, ties to even, in the low bits. Two cheap
@@ -100,18 +100,70 @@ export function groupOffsets(quantised: usize, padded: u32, target: usize): void
 }
 
 /**
+ * Largest integers that a cache row is tried with, from 127 down; a multiple of 4. More of them, or steps of a half, find
+ * next to nothing more (bench/LOG.md).
+ */
+const CANDIDATES: f32 = 16
+
+/** Σ (nearest(y) − y)², y = x · factor, in four parts. */
+function addSquares(sum: v128, x: v128, factor: v128, magic: v128): v128 {
+  const y = f32x4.mul(x, factor)
+  const error = f32x4.sub(f32x4.sub(f32x4.add(y, magic), magic), y)
+  return f32x4.add(sum, f32x4.mul(error, error))
+}
+
+/**
+ * The largest integer, 127 or a little less, that leaves a head the least squared error. It is whole, so that the peak
+ * itself stays exact; the others round anew with each, and in a head of 8 numbers one of 16 is half as wrong as the first.
+ * 127 for heads that become zeros, which have no error then, and for those with NaN, where no comparison is true.
+ */
+function bestLargest(x: usize, dim: u32, peak: f32): f32 {
+  const magic = f32x4.splat(MAGIC)
+  let least: f32 = Infinity
+  let best: f32 = 127
+  for (let most: f32 = 127; most > 127 - CANDIDATES; most -= 4) {
+    const factor0 = f32x4.splat(factorFor(peak, most))
+    const factor1 = f32x4.splat(factorFor(peak, most - 1))
+    const factor2 = f32x4.splat(factorFor(peak, most - 2))
+    const factor3 = f32x4.splat(factorFor(peak, most - 3))
+    let a = f32x4.splat(0)
+    let b = a
+    let c = a
+    let d = a
+    for (let i: u32 = 0; i < dim; i += 4) {
+      const four = loadUpTo4(x + (i << 2), dim - i)
+      a = addSquares(a, four, factor0, magic)
+      b = addSquares(b, four, factor1, magic)
+      c = addSquares(c, four, factor2, magic)
+      d = addSquares(d, four, factor3, magic)
+    }
+    for (let i = 0; i < 4; i++) {
+      const tried = most - (i as f32)
+      // Errors are in steps of peak / tried: no square of a small or a large peak leaves the range of f32.
+      const error = sumLanes(i == 0 ? a : i == 1 ? b : i == 2 ? c : d) / (tried * tried)
+      if (error < least) {
+        least = error
+        best = tried
+      }
+    }
+  }
+  return best
+}
+
+/**
  * Quantises one head of a cache row to ±127: four dims at a time, 16 bytes apart, the last block padded with zeros
- * (layout: cache.ts). Returns the scale.
+ * (layout: cache.ts). Returns the scale, of the largest integer with the least squared error.
  */
 export function quantizeHead(x: usize, dim: u32, target: usize): f32 {
   const peak = largest(x, dim)
-  const factor = f32x4.splat(factorFor(peak, 127))
+  const most = bestLargest(x, dim, peak)
+  const factor = f32x4.splat(factorFor(peak, most))
   for (let i: u32 = 0; i < dim; i += 4) {
     const four = toIntegers(f32x4.mul(loadUpTo4(x + (i << 2), dim - i), factor))
     const pairs = i16x8.narrow_i32x4_s(four, four)
     v128.store32_lane(target + (i << 2), i8x16.narrow_i16x8_s(pairs, pairs), 0)
   }
-  return peak / 127
+  return peak / most
 }
 
 /** Quantises a query to ±8191, as digits (dot.ts), 8 bytes per 4 dims. Returns the scale. */
