@@ -80,7 +80,7 @@ export function text(
 /** As large as it fits, within reason. */
 function headline(title: string, width: number): string {
   return text(16, 24, title, {
-    size: Math.max(11, Math.min(16, Math.floor((width - 24) / title.length / 0.56))),
+    size: Math.max(11, Math.min(16, Math.floor((width - 32) / title.length / 0.61))),
     weight: 600,
   })
 }
@@ -275,7 +275,7 @@ export function linePlot({ title, description, x, y, series, width = 480, height
     50,
     width - 12,
   )
-  const area = { left: 70, top: 62 + names.height, right: width - 24, bottom: height - 52 }
+  const area = { left: 70, top: 62 + names.height, right: width - 30, bottom: height - 52 }
   const points = series.flatMap((one) => one.points)
   const xs = new Scale(
     x,
@@ -374,15 +374,14 @@ export function roofPlot(plot: RoofPlot): string {
   for (const { x: at, y: high, title: tip, group, kind } of dots)
     parts.push(marker(kind, xs.at(at), ys.at(high), colours[group % colours.length] as string, 6, tip))
   parts.push(
-    ...placeLabels(
-      together(dots, xs, ys),
-      area,
-      ceilings.map(({ name, value }) => ({
+    ...placeLabels(together(dots, xs, ys), area, [
+      ...ceilings.map(({ name, value }) => ({
         x: area.right - 6.6 * name.length,
         y: ys.at(value) - 6,
         width: 6.6 * name.length,
       })),
-    ),
+      ...dots.map((dot) => ({ x: xs.at(dot.x) - 6, y: ys.at(dot.y) + 4, width: 12 })),
+    ]),
   )
   const heading = headline(title, width)
   return picture({ title, description, width, height }, heading + names.svg + axes(x, y, xs, ys, area) + parts.join(''))
@@ -421,7 +420,7 @@ interface Box {
   width: number
 }
 
-/** Labels right of their dots, further down where one is in the way; too many at one place are left to tooltips. */
+/** Labels beside their dots, further down where something is in the way; too many at one place are left to tooltips. */
 function placeLabels(
   labels: { x: number; y: number; text: string }[],
   { right, bottom }: Area,
@@ -431,18 +430,21 @@ function placeLabels(
   const parts: string[] = []
   for (const { x, y, text: content } of labels) {
     const width = content.length * 6.6
-    const isLeft = x + 12 + width > right
-    const left = isLeft ? x - 12 - width : x + 12
-    const isFree = (line: number) =>
+    const isFree = (left: number, line: number) =>
+      left + width <= right &&
       line < bottom - 4 &&
-      taken.every((other) => Math.abs(other.y - line) >= 14 || other.x > left + width || other.x + other.width < left)
-    const line = [4, 19, 34, 49].map((down) => y + down).find(isFree)
-    if (line === undefined) continue
+      taken.every((other) => Math.abs(other.y - line) >= 13 || other.x > left + width || other.x + other.width < left)
+    const places = [4, 19, 34, 49, 64].flatMap((down) =>
+      [x + 12, x - 12 - width].map((left) => ({ left, line: y + down })),
+    )
+    const found = places.find(({ left, line }) => isFree(left, line))
+    if (!found) continue
+    const { left, line } = found
     taken.push({ x: left, y: line, width })
     parts.push(text(left, line, content, { size: 12 }))
     if (line > y + 4)
       parts.push(
-        `<path d="M${round(x)} ${round(y)}L${round(isLeft ? x - 8 : x + 8)} ${round(line - 4)}" stroke="${MUTED}" stroke-width="0.7"/>`,
+        `<path d="M${round(x)} ${round(y)}L${round(left < x ? x - 8 : x + 8)} ${round(line - 4)}" stroke="${MUTED}" stroke-width="0.7"/>`,
       )
   }
   return parts
