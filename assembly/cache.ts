@@ -120,8 +120,9 @@ function writeInt8(head: usize, token: u32, source: usize, dim: u32): void {
 
 /**
  * Writes page `target`: page `source` with its keys rotated on by `delta` positions. RoPE makes scores depend on the
- * distance alone, so these are the keys of the same tokens, `delta` positions later. Only rotated slots change, and
- * within them only the rotated part. Every rank takes layers.
+ * distance alone, so these are the keys of the same tokens, `delta` positions later. Slots without rotation are copied; of
+ * a slot that is rotated in part, int8 rounds all of it again, because its scale is that of the whole head. Every rank
+ * takes layers.
  */
 export function turnPage(plan: Plan, source: u32, target: u32, delta: u32): void {
   const a = arena()

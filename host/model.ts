@@ -328,7 +328,7 @@ export class Model {
   async restore(path: string, options: ConversationOptions & { signal?: AbortSignal } = {}): Promise<Conversation> {
     const { signal, ...rest } = options
     const { engine, spec } = this
-    checkContext(rest, this.context)
+    checkContext(rest, this)
     const found = await findSession(engine, path, spec.vocabSize, spec.maxContext, signal)
     try {
       const conversation = this.open(rest)

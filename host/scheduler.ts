@@ -84,24 +84,22 @@ export class Scheduler {
 
   private async run(): Promise<void> {
     this.isRunning = true
-    try {
-      while (this.jobs.length > 0 || this.interludes.length > 0) {
-        for (let work = this.interludes.shift(); work; work = this.interludes.shift()) await work()
-        if (this.jobs.length === 0) continue
-        for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
-        for (const job of this.jobs) if (job.feed.signal?.aborted) this.end(job, job.feed.signal.reason)
-        await this.makeRoom()
-        // From here to the engine's step nobody else runs: what is counted is still there when it is taken.
-        const slices = this.compose()
-        if (slices.length > 0) await this.step(slices)
-      }
-    } catch (error) {
-      for (const job of this.jobs) this.end(job, error)
-    } finally {
-      this.isRunning = false
-      // A step that failed ends those who wanted it, not those who waited for its end.
-      if (this.interludes.length > 0) this.run()
+    while (this.jobs.length > 0 || this.interludes.length > 0) {
+      for (let work = this.interludes.shift(); work; work = this.interludes.shift()) await work()
+      // A step that fails ends the jobs, not what waits for its end.
+      if (this.jobs.length > 0) await this.advance().catch((error) => this.jobs.map((job) => this.end(job, error)))
     }
+    this.isRunning = false
+  }
+
+  /** One step, or as much of it as there is to do. */
+  private async advance(): Promise<void> {
+    for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
+    for (const job of this.jobs) if (job.feed.signal?.aborted) this.end(job, job.feed.signal.reason)
+    await this.makeRoom()
+    // From here to the engine's step nobody else runs: what is counted is still there when it is taken.
+    const slices = this.compose()
+    if (slices.length > 0) await this.step(slices)
   }
 
   /** Full conversations forget what their policy says. Before anything is counted: it takes pages, and time. */

@@ -78,11 +78,13 @@ async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   await checkModelPath(args.modelPath())
   const session = args.text('session')
+  if (session === '') throw errors.badOption('--session', 'the path of a file', session)
   const isContinued = session !== undefined && (await isThere(session))
   const isStory = args.modelPath() === undefined && !isContinued
   const prompt = (await readPrompt(args)) ?? (isStory ? DEFAULT_PROMPT : undefined)
   if (prompt?.length === 0 || (prompt === undefined && !isContinued)) throw errors.emptyPrompt()
-  const signal = interruptSignal()
+  // A conversation of an hour is saved to the end, however slow the disk is.
+  const signal = interruptSignal(session === undefined ? undefined : Number.POSITIVE_INFINITY)
   const settings: GenerateOptions = {
     maxTokens: args.whole('n-predict', 1, { none: -1 }),
     seed: args.whole('seed', 0, { none: -1 }),

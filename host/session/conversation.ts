@@ -5,7 +5,7 @@
  *
  *     page of the file   64 × u32 tokens ┃ the page of the cache        pages of the conversation, then kept originals
  */
-import { PAGE_TOKENS } from '../../models/index.ts'
+import { PAGE_TOKENS, show } from '../../models/index.ts'
 import type { CachedPage, Engine, Sampling } from '../engine.ts'
 import { errors } from '../errors.ts'
 import { checkSampling, samplingNames } from '../sampling.ts'
@@ -73,8 +73,9 @@ async function readPage(
 ): Promise<Uint8Array> {
   const bytes = new Uint8Array(size)
   bytes.set(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength))
-  const page = engine.offloadUse ? await between(() => engine.fetchPage(id)) : await engine.fetchPage(id)
-  bytes.set(page, TOKEN_BYTES)
+  // Copied before the next step: what lies in memory now may then lie in the file.
+  const copy = async () => bytes.set(await engine.fetchPage(id), TOKEN_BYTES)
+  await (engine.offloadUse ? between(copy) : copy())
   return bytes
 }
 
@@ -127,27 +128,31 @@ async function checkState(
   const { path, state, pageCount, pageBytes } = reader
   const { format, version, fingerprint, length, dropped, originals, next, sampling } = state
   const expect = (isGood: boolean, what: string, expected: string, found: unknown) => {
-    if (!isGood) throw errors.badSession(path, what, expected, JSON.stringify(found) ?? 'nothing')
+    if (!isGood) throw errors.badSession(path, what, expected, show(found))
   }
   const isWhole = (value: unknown, most: number): value is number =>
     Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most
   expect(format === FORMAT, 'the format', `"${FORMAT}"`, format)
-  if (version !== VERSION) throw errors.otherSessionVersion(path, version, VERSION)
+  if (version !== VERSION) throw errors.otherSessionVersion(path, show(version), VERSION)
   const expected = await engine.fingerprint()
   if (fingerprint !== expected)
     throw errors.otherModel(
       path,
       'the model (its weights, their type, RoPE and the type of the cache)',
-      expected.slice(0, 16),
-      String(fingerprint).slice(0, 16),
+      show(expected.slice(0, 16)),
+      typeof fingerprint === 'string' ? show(fingerprint.slice(0, 16)) : show(fingerprint),
     )
   expect(isWhole(length, 2 ** 31), 'the length', 'a whole number of tokens', length)
   if ((length as number) > engine.context) throw errors.contextFull(length as number, engine.context, maxContext)
-  expect(isWhole(dropped, 2 ** 31), 'the number of forgotten tokens', 'a whole number', dropped)
+  const isPages = (value: unknown, most: number) => isWhole(value, most) && value % PAGE_TOKENS === 0
+  expect(isPages(dropped, 2 ** 31), 'the number of forgotten tokens', 'that of whole pages', dropped)
   const pages = Math.ceil((length as number) / PAGE_TOKENS)
+  // A page is kept as it was computed once something was forgotten behind it, and only a full one.
   const isOriginals =
-    Array.isArray(originals) && originals.length <= pages && originals.every((n) => isWhole(n, dropped as number))
-  expect(isOriginals, 'the kept pages', 'a list of numbers of tokens', originals)
+    Array.isArray(originals) &&
+    originals.length * PAGE_TOKENS <= (length as number) &&
+    originals.every((n) => isPages(n, (dropped as number) - PAGE_TOKENS))
+  expect(isOriginals, 'the kept pages', 'a list of numbers of tokens forgotten before', originals)
   const count = pages + (originals as number[]).length
   expect(pageCount === count, 'the number of pages', `${count} for ${length} tokens`, pageCount)
   const size = TOKEN_BYTES + engine.cacheUse.pageBytes
@@ -168,8 +173,8 @@ function checkSaved(path: string, sampling: unknown): Sampling | undefined {
   try {
     const given = sampling as Sampling
     return checkSampling(Object.fromEntries(samplingNames.map((name) => [name, given[name]])) as unknown as Sampling)
-  } catch (error) {
-    throw errors.badSession(path, 'the settings of sampling', 'usable', (error as Error).message)
+  } catch (cause) {
+    throw errors.badSession(path, 'the settings of sampling', 'usable', show(sampling), cause)
   }
 }
 

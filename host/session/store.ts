@@ -73,9 +73,10 @@ export class SessionStore {
 async function tokensOf(path: string): Promise<number | undefined> {
   try {
     const session = await openSession(path)
-    const { length } = session.state
+    const { length, next } = session.state
     await session.close()
-    return Number.isSafeInteger(length) ? (length as number) : undefined
+    // The last one that was generated is not in the cache yet.
+    return Number.isSafeInteger(length) ? (length as number) + (next === undefined ? 0 : 1) : undefined
   } catch {
     return undefined
   }

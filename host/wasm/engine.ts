@@ -360,16 +360,19 @@ class WasmEngine implements Engine {
 
   async step(rows: Row[]): Promise<Uint32Array> {
     return this.alone(async ({ rowWords, rowFloats, sampled }) => {
-      const { fresh, written } = this.check(rows)
+      let { fresh, written } = this.check(rows)
       const conversations = new Set(rows.map(({ conversation }) => conversation))
-      await this.pager?.makeRoom(written, fresh)
-      this.pages.extend(rows)
-      rows.forEach((row, index) => {
-        writeRow(rowWords, rowFloats, index, row, this.pages.droppedOf(row.conversation))
-      })
-      const { decode, prefill } = this.counts
       this.running = conversations
       try {
+        while (this.pager && !this.pager.hasRoom(written, fresh)) {
+          await this.pager.makeRoom(written, fresh)
+          ;({ fresh, written } = this.check(rows))
+        }
+        this.pages.extend(rows)
+        rows.forEach((row, index) => {
+          writeRow(rowWords, rowFloats, index, row, this.pages.droppedOf(row.conversation))
+        })
+        const { decode, prefill } = this.counts
         await this.pager?.begin([...conversations].flatMap((conversation) => [...this.pages.pagesOf(conversation)]))
         await this.team.request(protocol.STEP, rows.length, rows.length === 1 ? decode : prefill)
         this.pager?.end()
@@ -428,7 +431,7 @@ class WasmEngine implements Engine {
 
   async drop(conversation: number, keep: number, count: number): Promise<void> {
     return this.alone(async () => {
-      await this.pager?.makeRoom([], keep)
+      while (this.pager && !this.pager.hasRoom([], keep)) await this.pager.makeRoom([], keep)
       for (const { from, to, delta } of this.pages.dropPages(conversation, keep, count)) {
         await this.pager?.makeRoom([from, to], 0)
         await this.team.request(protocol.TURN, from, this.counts.prefill, to, delta)
