@@ -27,6 +27,7 @@ import {
   WAVE,
 } from './arena'
 import { headBytes, PAGE_TOKENS, pageAt, slotBytes, writeRow } from './cache'
+import { countHead, count as countUp, forgetHeads, IS_COUNTING, WEIGHTS } from './count'
 import { sigmoidGate } from './kernels/activation'
 import { addTo, blend, divide } from './kernels/elementwise'
 import { exp1 } from './kernels/exp'
@@ -75,6 +76,7 @@ function raiseQueries(plan: Plan, layer: Layer, count: u32): void {
     // The padding too: a NaN of an earlier row would stay there.
     memory.fill(latent + (plan.queryRank << 2), 0, queryLatentStride(plan) - (plan.queryRank << 2))
     rmsNorm(latent, weight, plan.queryRank, plan.queryEps, latent)
+    if (IS_COUNTING && i == 0) countUp(WEIGHTS, plan.queryRank << 2)
   }
   const bias = vectorAt(plan, layer.queryBias)
   linear(queryMatrix(layer), bias, a.queryLatent, queryLatentStride(plan), count, a.query, queryStride(plan), false)
@@ -103,6 +105,7 @@ function place(plan: Plan, layer: Layer, index: u32, i: u32): void {
     const dim = isFirst ? plan.slot0Dim : plan.slot1Dim
     if (isFirst ? plan.slot0HasNorm : plan.slot1HasNorm) {
       headNorm(head, weight, dim, plan.slotEps)
+      if (IS_COUNTING && i == 0) countUp(WEIGHTS, dim << 2)
       weight += dim << 2
     }
     const rope = isFirst ? plan.slot0Rope : plan.slot1Rope
@@ -227,6 +230,7 @@ function prepareQuery(plan: Plan, source: usize, dim: u32, target: usize, scale:
 /** Address of a page's part for this layer. */
 function beginPage(plan: Plan, layer: u32, i: u32, page: u32): usize {
   const row = rowAt(i)
+  if (IS_COUNTING) forgetHeads()
   return pageAt(plan, layer, row.conversation, page * PAGE_TOKENS)
 }
 
@@ -240,6 +244,7 @@ function sweepPage(plan: Plan, page: usize, tokens: u32, j: u32, partial: usize)
   if (plan.key1Dim) scoreView(plan, page, 1, j, tokens, q + sweepQueryBytes(plan.key0Dim), load<f32>(scales, 4))
   exponentials(tokens, scores, partial)
   const value = slotHead(plan, page, plan.valueSlot, viewHead(plan, 2, j))
+  if (IS_COUNTING) countRead(plan, plan.valueSlot, viewHead(plan, 2, j), tokens)
   const dim = slotDim(plan, plan.valueSlot)
   if (a.isCacheInt8) values_int8(value, dim, plan.valueDim, tokens, scores, partial + PARTIAL_SUMS)
   else values_f32(value, dim, plan.valueDim, tokens, scores, partial + PARTIAL_SUMS)
@@ -253,6 +258,7 @@ function scoreView(plan: Plan, page: usize, view: u32, j: u32, tokens: u32, q: u
   const headDim = slotDim(plan, slot)
   const head = viewHead(plan, view, j)
   const key = slotHead(plan, page, slot, head)
+  if (IS_COUNTING) countRead(plan, slot, head, tokens)
   if (!a.isCacheInt8) {
     scores_f32(key, headDim, dim, tokens, q, scale, scores, view)
     return
@@ -260,6 +266,12 @@ function scoreView(plan: Plan, page: usize, view: u32, j: u32, tokens: u32, q: u
   // Neighbouring maps share their keys.
   if (j == 0 || viewHead(plan, view, j - 1) != head) prepareKeys_int8(key, headDim, dim, tokens, scores, view)
   scores_int8(key, headDim, dim, tokens, q, scale, scores, view)
+}
+
+/** For tests: the rows of `tokens` tokens in a slot head, with their scales. A key that is also a value is read whole. */
+function countRead(plan: Plan, slot: u32, head: u32, tokens: u32): void {
+  const dim = slotDim(plan, slot) as u64
+  countHead(slot, head, tokens * (arena().isCacheInt8 ? dim + 4 : dim << 2))
 }
 
 function slotDim(plan: Plan, slot: u32): u32 {
@@ -305,6 +317,7 @@ function decodeValues(plan: Plan, layer: Layer, count: u32): void {
   const to = decodedStride(plan)
   linearBlocks(decoderMatrix(layer), plan.maps, a.averages, averageStride(plan), from, count, a.decoded, to)
   const bias = vectorAt(plan, layer.decoderBias)
+  if (IS_COUNTING && bias && isMine(0)) countUp(WEIGHTS, (plan.maps * plan.outDim) << 2)
   for (let i: u32 = 0; i < count; i++) {
     if (!isMine(i)) continue
     let u = a.decoded + i * to

@@ -16,6 +16,7 @@
  * sum across tokens. Values: transposed by one shuffle, four tokens of a dim meet four weights.
  */
 import { arena, mine } from './arena'
+import { CACHE_WRITTEN, count, IS_COUNTING } from './count'
 import { quantizeHead } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
 import { Plan } from './plan'
@@ -97,6 +98,7 @@ export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u3
     const dim = h < plan.slot0Heads ? plan.slot0Dim : plan.slot1Dim
     if (isInt8) writeInt8(target, token, source, dim)
     else writeF32(target, token, source, dim)
+    if (IS_COUNTING) count(CACHE_WRITTEN, isInt8 ? dim + 4 : dim << 2)
     source += dim << 2
     target += headBytes(dim, isInt8)
   }
@@ -118,8 +120,9 @@ function writeInt8(head: usize, token: u32, source: usize, dim: u32): void {
 
 /**
  * Writes page `target`: page `source` with its keys rotated on by `delta` positions. RoPE makes scores depend on the
- * distance alone, so these are the keys of the same tokens, `delta` positions later. Only rotated slots change, and
- * within them only the rotated part. Every rank takes layers.
+ * distance alone, so these are the keys of the same tokens, `delta` positions later. Slots without rotation are copied; of
+ * a slot that is rotated in part, int8 rounds all of it again, because its scale is that of the whole head. Every rank
+ * takes layers.
  */
 export function turnPage(plan: Plan, source: u32, target: u32, delta: u32): void {
   const a = arena()

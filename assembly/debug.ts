@@ -1,6 +1,7 @@
 /** The debug build: the whole ABI with its asserts, and single parts for tests. */
 import { arena, hiddenStride } from './arena'
 import { attend } from './attention'
+import { counters } from './count'
 import { begin } from './forward'
 import { sigmoidGate, swiglu } from './kernels/activation'
 import { cos1, exp1, sin1 } from './kernels/exp'
@@ -133,4 +134,9 @@ export function values(
 /** Samples from logits with the settings of a row; u32.MAX_VALUE if one is not finite. */
 export function sampleRow(index: u32, logits: usize): u32 {
   return sample(changetype<Plan>(arena().plan), rowAt(index), logits)
+}
+
+/** Address of what a rank has counted since profile() was called: f64[6] in the order of count.ts. */
+export function counted(which: u32): usize {
+  return counters(which)
 }

@@ -5,6 +5,7 @@
 import { arena, hiddenStride, logitsStride } from './arena'
 import { attend } from './attention'
 import { PAGE_TOKENS, tokenAt } from './cache'
+import { count as countUp, IS_COUNTING, WEIGHTS } from './count'
 import { feedForward } from './ffn'
 import { linear } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
@@ -60,6 +61,7 @@ export function begin(plan: Plan, count: u32): void {
 function gather(m: Matrix, row: u32, target: usize): void {
   const base = arena().plan
   const source = base + m.data + (row as usize) * m.stride
+  if (IS_COUNTING) countUp(WEIGHTS, m.stride + (m.type == TYPE_Q8 ? 4 : 0))
   if (m.type != TYPE_Q8) {
     memory.copy(target, source, m.cols << 2)
     return
@@ -72,6 +74,7 @@ function gather(m: Matrix, row: u32, target: usize): void {
 function normalise(plan: Plan, weight: u32, count: u32): void {
   const a = arena()
   const stride = hiddenStride(plan)
+  if (IS_COUNTING && isMine(0)) countUp(WEIGHTS, plan.hiddenDim << 2)
   for (let i: u32 = 0; i < count; i++)
     if (isMine(i)) rmsNorm(a.x + i * stride, a.plan + weight, plan.hiddenDim, plan.normEps, a.normed + i * stride)
 }
@@ -88,6 +91,7 @@ function finish(plan: Plan, count: u32): u32 {
     wanted++
   }
   assert(wanted <= a.maxLogits)
+  if (IS_COUNTING && wanted && isMine(0)) countUp(WEIGHTS, plan.hiddenDim << 2)
   // A slice of a prompt that is not its last has no use for the head.
   if (wanted) linear(head(plan), 0, a.normed, stride, wanted, a.logits, logitsStride(plan), false)
   let k: u32 = 0

@@ -21,7 +21,9 @@ class Account {
   // Six f64 follow: milliseconds spent in each part.
 }
 
-export const ACCOUNT_BYTES: usize = 64
+/** Where a debug build's counters lie, see count.ts. */
+export const COUNTERS: usize = 64
+export const ACCOUNT_BYTES: usize = ASC_NO_ASSERT ? 64 : COUNTERS + 64
 
 function account(): Account {
   return changetype<Account>(arena().accounts + rank * ACCOUNT_BYTES)

@@ -2,6 +2,7 @@
  * A conversation: tokens in the cache of a model, and what is to follow them. Conversations of one model share its
  * threads and its cache; none can tell that there are others.
  */
+import { PAGE_TOKENS } from '../models/index.ts'
 import { greedy, type Reuse, type Sampling } from './engine.ts'
 import { checkNames, checkTokens, errors } from './errors.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
@@ -54,7 +55,7 @@ export class Conversation {
   constructor(model: Model, id: number, options: ConversationOptions, onClose: () => void) {
     this.model = model
     this.id = id
-    this.context = checkContext(options, model.context)
+    this.context = checkContext(options, model)
     this.onClose = onClose
   }
 
@@ -291,7 +292,7 @@ export class Conversation {
 const names = ['contextPolicy', 'keep']
 
 /** Options with their defaults; throws BAD_OPTION. */
-export function checkContext(options: ConversationOptions, context: number): ContextSettings {
+export function checkContext(options: ConversationOptions, { context, engine }: Model): ContextSettings {
   checkNames('open()', options, names)
   const { contextPolicy: policy = 'error', keep = DEFAULT_KEEP } = options
   if (!contextPolicies.includes(policy))
@@ -300,11 +301,20 @@ export function checkContext(options: ConversationOptions, context: number): Con
   if (!Number.isInteger(keep) || keep < 0 || keep > 2 ** 31)
     throw errors.badOption('keep (--keep)', 'a whole number of tokens, 0 or more', keep)
   const plan = planDrop(settings, context)
-  if (policy !== 'error' && (plan.keep + plan.drop) * 64 >= context)
+  if (policy !== 'error' && (plan.keep + plan.drop) * PAGE_TOKENS >= context)
     throw errors.badOption(
       'keep (--keep)',
-      `so small that a context of ${context} tokens has 64 to forget and one more behind them`,
+      `so small that a context of ${context} tokens has ${PAGE_TOKENS} to forget and one more behind them`,
       keep,
+    )
+  // Kept pages are turned when others are forgotten: they lie in the cache twice then.
+  const { pageBytes, totalBytes } = engine.cacheUse
+  const pages = Math.ceil(context / PAGE_TOKENS) - plan.drop + plan.keep
+  if (policy !== 'error' && pages * pageBytes > totalBytes)
+    throw errors.badOption(
+      'the cache (cacheMemory, --cache-memory)',
+      `at least ${pages * pageBytes} bytes for a context of ${context} tokens of which ${keep} are kept`,
+      totalBytes,
     )
   return settings
 }

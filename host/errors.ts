@@ -117,6 +117,30 @@ export const errors = {
       'BAD_OPTION',
       `${name} must be ${expected}, found ${typeof found === 'string' ? `"${found}"` : found}`,
     ),
+  unknownHardware: (name: string, near: string[]) =>
+    new GtaError(
+      'BAD_OPTION',
+      `--hardware must be a known device, found "${name}": did you mean ${near.join(', ')}? All: gta analyze --list`,
+    ),
+  noPeak: (device: string, format: string, known: string[]) =>
+    new GtaError(
+      'BAD_OPTION',
+      `widths must be ones that ${device} computes with (${known.join(', ')}), found ${format}: choose other widths or another device`,
+    ),
+  unaddressable: (model: string, bytes: number, batch: number, seqlen: number) =>
+    new GtaError(
+      'BAD_OPTION',
+      `${model} with ${batch} × ${seqlen} tokens must fit in the 4.3 GB that one engine addresses, it takes ${megabytes(bytes)}: use smaller --seqlen or --batch, --type q4, or --w-bit, --a-bit and --kv-bit for another engine`,
+    ),
+  notLoopback: (host: string) =>
+    new GtaError(
+      'BAD_OPTION',
+      `--host must be a loopback address such as 127.0.0.1, found "${host}": add --public to let other machines read the page`,
+    ),
+  cannotListen: (host: string, port: number, cause: Error) =>
+    new GtaError('BAD_OPTION', `--host and --port must be free to listen on, found ${host}:${port}: ${cause.message}`, {
+      cause,
+    }),
   emptyPrompt: () =>
     new GtaError('BAD_PROMPT', 'the prompt must hold at least one token, found none: give some text or --tokens'),
   shortText: (tokens: number) =>

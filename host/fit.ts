@@ -12,10 +12,8 @@ import {
 } from '../models/index.ts'
 import type { EngineOptions } from './engine.ts'
 import { errors, megabytes } from './errors.ts'
-import { estimateMemory, MAX_MEMORY, pageMemory } from './wasm/engine.ts'
-
-/** What the system, Node and its heap take of a board's memory; an estimate, on the careful side. */
-const SYSTEM_BYTES = 400e6
+import { MAX_MEMORY, SYSTEM_BYTES } from './limits.ts'
+import { estimateMemory, pageMemory } from './wasm/engine.ts'
 
 /** Threads that a board runs. */
 const BOARD_CORES = 4
@@ -58,4 +56,70 @@ export function largestContext(
   const left = Math.min(machineBytes - SYSTEM_BYTES, MAX_MEMORY) - estimateMemory(model.spec, plan, options)
   const pages = Math.floor(left / pageMemory(model.spec, cache))
   return Math.max(0, pages * PAGE_TOKENS)
+}
+
+export interface FitQuestion {
+  /** Bytes of the machine's memory, all of it. */
+  memoryBytes: number
+  context: number
+  conversations: number
+  cache: CacheType
+}
+
+/** Does a model fit, and what else would. */
+export interface Fit {
+  type: WeightType
+  cache: CacheType
+  weightBytes: number
+  /** All that an engine reserves for the context and conversations that were asked for. */
+  neededBytes: number
+  /** What of the memory it may have: the system's own share is left out, and 4.3 GB are all that it can address. */
+  availableBytes: number
+  limit: 'memory' | 'address space'
+  fits: boolean
+  /** The longest context of one conversation, and how many conversations of the context that was asked for; 0: none. */
+  largestContext: number
+  mostConversations: number
+}
+
+/** Answers from the config alone: nothing large is read. */
+export function fit(model: ModelDescription, type: WeightType, question: FitQuestion): Fit {
+  const { memoryBytes, context, conversations, cache } = question
+  const { spec } = model
+  const plan = planModel(model, type)
+  const memory = Math.max(0, memoryBytes - SYSTEM_BYTES)
+  const availableBytes = Math.min(memory, MAX_MEMORY)
+  const needed = (tokens: number, count: number) => {
+    const rows = Math.max(64, count)
+    const sizes = { maxRows: rows, maxLogits: count, conversations: count, threads: BOARD_CORES }
+    return estimateMemory(spec, plan, { context: tokens, cache, ...sizes })
+  }
+  const fits = (tokens: number, count: number) => needed(tokens, count) <= availableBytes
+  return {
+    type,
+    cache,
+    weightBytes: plan.bytes,
+    neededBytes: needed(context, conversations),
+    availableBytes,
+    limit: memory < MAX_MEMORY ? 'memory' : 'address space',
+    fits: fits(context, conversations),
+    largestContext: PAGE_TOKENS * largest((pages) => fits(pages * PAGE_TOKENS, 1)),
+    mostConversations: largest((count) => fits(context, count)),
+  }
+}
+
+/** The largest whole number that is good, if all below it are; 0 if 1 is not. */
+function largest(isGood: (n: number) => boolean): number {
+  let low = 0
+  let high = 1
+  while (isGood(high)) {
+    low = high
+    high *= 2
+  }
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (isGood(middle)) low = middle
+    else high = middle
+  }
+  return low
 }

@@ -8,7 +8,37 @@ export {
   type WeightType,
   weightTypes,
 } from '../models/index.ts'
+export { amount, duration, percent, tokensInWords } from './analyze/amounts.ts'
+export {
+  Analysis,
+  type AnalyzeSettings,
+  cacheBytesPerToken,
+  type MemoryUse,
+  type Mode as AnalysisMode,
+  modes as analysisModes,
+} from './analyze/analyze.ts'
+export { memoryBoundShare, tokensPerSecond } from './analyze/charts.ts'
+export {
+  breakEven,
+  type Comparison as SpeedComparison,
+  compareAll,
+  comparisonSentences,
+  contextSteps,
+  conversationsIn,
+  speedRatio,
+} from './analyze/compare.ts'
+export { type Formats, widthsOf } from './analyze/exact.ts'
+export { type Explanation, explainBench, explanationText } from './analyze/explain.ts'
+export { findHardware, type Hardware, hardwareTable, type MeasuredRates } from './analyze/hardware.ts'
+export type { Widths } from './analyze/llm-viewer.ts'
+export { machineFile, measureThis } from './analyze/measure.ts'
+export { type Flat, generationRecord, recordsOf } from './analyze/records.ts'
+export { type ReportInput, renderReport, renderRooflines } from './analyze/report.ts'
+export { readConfigs, viewerModels } from './analyze/viewer/models.ts'
+export { isLoopback, openViewer, type Viewer, type ViewerOptions } from './analyze/viewer/server.ts'
+export { type OperationResult, type PassResult, type Stage, stages } from './analyze/walk.ts'
 export { bench } from './bench/bench.ts'
+export { benchOffload, type OffloadBenchOptions, type OffloadResult } from './bench/offload.ts'
 export type { BenchEnvironment, BenchInfo, BenchReport, BenchResult } from './bench/report.ts'
 export type { Spread } from './bench/runner.ts'
 export { type BenchOptions, type BenchProgress, benchDefaults } from './bench/settings.ts'
@@ -19,9 +49,9 @@ export { type Diagnosis, diagnose } from './diagnose.ts'
 export { type Engine, greedy, type Row, type Sampling, type StepProfile, type ThreadCounts } from './engine.ts'
 export { type ErrorCode, errors, GtaError, megabytes, OutOfMemoryError } from './errors.ts'
 export type { Evaluation, Predictions, PredictOptions } from './evaluate.ts'
-export { largestContext } from './fit.ts'
+export { type Fit, type FitQuestion, fit, largestContext } from './fit.ts'
 export type { Finish, GenerateOptions, Generation, Speculation } from './generate.ts'
-export { checkModelPath, defaultModel, type LoadOptions, load, type Model, type Prompt } from './model.ts'
+export { checkModelPath, defaultModel, type LoadOptions, load, type Model, type Prompt, paperConfig } from './model.ts'
 export { defaultSampling } from './sampling.ts'
 export { type ContextPolicy, contextPolicies } from './scheduler.ts'
 export type { Sensors } from './sensors.ts'

@@ -25,20 +25,15 @@ import { checkChoice, checkNames, errors, GtaError } from './errors.ts'
 import { type Evaluation, evaluate, type Predictions, type PredictOptions, predict } from './evaluate.ts'
 import { checkFit } from './fit.ts'
 import type { GenerateOptions, Generation } from './generate.ts'
+import { DEFAULT_CONTEXT, MAX_MEMORY } from './limits.ts'
+import { cacheDirectory } from './remember.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Scheduler } from './scheduler.ts'
 import { findSession } from './session/conversation.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
-import {
-  availableThreads,
-  cacheDirectory,
-  measureThreads,
-  rememberedThreads,
-  rememberThreads,
-  threadsKey,
-} from './tune.ts'
+import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
 import { chooseBuild } from './wasm/builds.ts'
-import { MAX_MEMORY, MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
+import { MAX_THREADS, openWasmEngine } from './wasm/engine.ts'
 
 export interface LoadOptions {
   /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
@@ -80,14 +75,16 @@ const loadOptions = [
   'onProgress',
 ]
 
-/** The context that is reserved when nobody asks for one: a model may allow far more than a board can hold. */
-const DEFAULT_CONTEXT = 4096
-
 /** Conversations that a model can have open, and rows of a step that they decode. */
 const CONVERSATIONS = 32
 
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', import.meta.url)
+
+/** Path of a config of the papers, such as gta-1b. */
+export function paperConfig(name: string): string {
+  return fileURLToPath(new URL(`../models/configs/${name}.json`, import.meta.url))
+}
 
 /** A text, or token ids that are taken as they are. */
 export type Prompt = string | ArrayLike<number>
@@ -331,7 +328,7 @@ export class Model {
   async restore(path: string, options: ConversationOptions & { signal?: AbortSignal } = {}): Promise<Conversation> {
     const { signal, ...rest } = options
     const { engine, spec } = this
-    checkContext(rest, this.context)
+    checkContext(rest, this)
     const found = await findSession(engine, path, spec.vocabSize, spec.maxContext, signal)
     try {
       const conversation = this.open(rest)

@@ -2,22 +2,17 @@
  * How many threads: two may read memory faster than four, and a small model is done before all have met, so it is
  * measured, at the first load of a model on a machine, in well under a second, and remembered. Results do not depend on it.
  */
-import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { availableParallelism, cpus, homedir, tmpdir } from 'node:os'
-import { dirname, isAbsolute, join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { availableParallelism, cpus } from 'node:os'
 import type { Plan } from '../models/index.ts'
 import { type Engine, finite, greedy, type ThreadCounts } from './engine.ts'
+import { cacheFile, readEntries, writeEntry } from './remember.ts'
 import { MAX_THREADS } from './wasm/engine.ts'
 
 /** Milliseconds that the search for one count may take; on a slow board a single step of a large model takes longer. */
 const BUDGET = 300
 /** More threads must be worth it: they are taken from whatever else the board does. */
 const WORTH = 1.03
-/** Models remembered per machine. */
-const MOST_ENTRIES = 100
-/** A file larger than this is not ours. */
-const MOST_BYTES = 100_000
 /** Rows of a step that stands for prefill. */
 const PREFILL_ROWS = 16
 
@@ -26,18 +21,9 @@ export function availableThreads(): number {
   return Math.min(availableParallelism(), MAX_THREADS)
 }
 
-/** The folder for what can be lost. */
-export function cacheDirectory(): string {
-  // A relative path would be one in whatever folder the program runs in: the XDG rules ignore it.
-  const [cache] = [process.env.XDG_CACHE_HOME, join(homedir(), '.cache'), tmpdir()].filter(
-    (path) => path && isAbsolute(path),
-  )
-  return join(cache as string, 'gta-edge')
-}
-
 /** Where counts are remembered; deleting the file makes the engine measure again. */
 export function threadsFile(): string {
-  return join(cacheDirectory(), 'threads.json')
+  return cacheFile('threads.json')
 }
 
 /** What the counts depend on: the processor, the model's shape and weight type, and the build. */
@@ -48,37 +34,13 @@ export function threadsKey(plan: Plan, build: string): string {
 
 /** Undefined if nothing usable is remembered: then it is measured. */
 export async function rememberedThreads(key: string): Promise<ThreadCounts | undefined> {
-  const found = (await readEntries())[key]
+  const found = (await readEntries(threadsFile()))[key] as Partial<ThreadCounts> | null | undefined
   const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= availableThreads()
-  return found && isCount(found.decode) && isCount(found.prefill) ? found : undefined
+  return isCount(found?.decode) && isCount(found?.prefill) ? (found as ThreadCounts) : undefined
 }
 
-/** Best effort: a home directory that cannot be written costs a second per load, nothing more. */
 export async function rememberThreads(key: string, { decode, prefill }: ThreadCounts): Promise<void> {
-  const file = threadsFile()
-  const temporary = `${file}.${randomUUID().slice(0, 8)}`
-  try {
-    const others = Object.entries(await readEntries()).filter(([name]) => name !== key)
-    const entries = Object.fromEntries([...others.slice(1 - MOST_ENTRIES), [key, { decode, prefill }]])
-    // Not { recursive: true }: Node tries for ever where the system says that there is no such place, as in /proc.
-    for (const folder of [dirname(dirname(file)), dirname(file)]) await mkdir(folder).catch(() => undefined)
-    await writeFile(temporary, `${JSON.stringify(entries, undefined, 2)}\n`)
-    await rename(temporary, file)
-  } catch {
-    await rm(temporary, { force: true }).catch(() => undefined)
-  }
-}
-
-async function readEntries(): Promise<Record<string, ThreadCounts>> {
-  try {
-    // Whatever else stands there, a pipe that nobody writes to among it, is nothing to wait for.
-    const found = await stat(threadsFile())
-    if (!found.isFile() || found.size > MOST_BYTES) return {}
-    const entries = JSON.parse(await readFile(threadsFile(), 'utf8'))
-    return typeof entries === 'object' && entries !== null && !Array.isArray(entries) ? entries : {}
-  } catch {
-    return {}
-  }
+  await writeEntry(threadsFile(), key, { decode, prefill })
 }
 
 /** Measures both counts; the engine must be idle and its first conversation empty. */

@@ -27,6 +27,8 @@ export interface Cost {
   ffnMacs: number
   /** Multiply-adds per token in the output head. */
   headMacs: number
+  /** What the engine does where a conversion folds (GHA's output) and maps share: else the same two numbers. */
+  executed: { linearMacs: number; pairMacs: number }
 }
 
 export function cost(model: ModelDescription): Cost {
@@ -45,7 +47,21 @@ export function cost(model: ModelDescription): Cost {
       attention.maps * keyDim(attention) + (attention.valuePairMacs ?? attention.maps * attention.value.dim),
     ffnMacs: 3 * hiddenDim * ffnDim,
     headMacs: hiddenDim * vocabSize,
+    executed: {
+      linearMacs: packedLinearMacs(model),
+      pairMacs: attention.maps * (keyDim(attention) + attention.value.dim),
+    },
   }
+}
+
+/** Weights of a layer's packed matrices, each of which multiplies once per token. */
+function packedLinearMacs(model: ModelDescription): number {
+  const ofAttention = /^layers\.0\.(in|query|encoder|decoder|out)$/
+  return planModel(model, 'q8').tensors.reduce(
+    (sum, { name, content }) =>
+      content.is === 'matrix' && ofAttention.test(name) ? sum + content.rows * content.cols : sum,
+    0,
+  )
 }
 
 /** Numbers in tensors of a checkpoint. */

@@ -275,6 +275,14 @@ class Layout {
   }
 }
 
+/** Bytes of the first `rows` rows of a packed matrix, their scales with them: what a product with them reads. */
+export function matrixBytes({ shape, content }: PackedTensor, rows: number): number {
+  if (content.is !== 'matrix') throw new RangeError('only a matrix has rows')
+  const width = shape[1] as number
+  if (content.type === 'q4') return Math.ceil(rows / Q4_ROWS) * width
+  return content.type === 'f32' ? rows * width * 4 : rows * (width + 4)
+}
+
 /** The bytes of a tensor that comes from the spec and not from a checkpoint. */
 export function derivedBytes(plan: Plan, spec: ModelSpec, tensor: PackedTensor): Uint8Array | undefined {
   if (tensor.content.is === 'plan') return new Uint8Array(plan.words.buffer)

@@ -13,6 +13,7 @@ export interface DebugExports extends EngineExports {
   hiddenStrideBytes(): number
   history(): number
   cache(): number
+  counted(rank: number): number
   attentionLayer(index: number, count: number): void
   matmul(
     matrix: number,

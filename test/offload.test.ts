@@ -7,6 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Engine, greedy } from '../host/engine.ts'
 import { GtaError, OutOfMemoryError } from '../host/errors.ts'
+import { Random } from './debug-engine.ts'
 import { feed, openEngine, strict } from './engines.ts'
 import { golden } from './goldens.ts'
 
@@ -85,6 +86,52 @@ test('rewinding into what lies in the file, forking it, and dropping some of it'
     found.push(logits)
   }
   assert.equal(found[1], found[0])
+  await Promise.all([plain.close(), engine.close()])
+})
+
+test('whatever conversations do, in any order', async () => {
+  const random = new Random(5)
+  const few = { conversations: 5, context: 512, pages: 24, maxRows: 64 }
+  const plain = await openEngine(golden('stories'), { ...options, ...few })
+  const engine = await offloaded(0.55, few)
+  const both = [plain, engine]
+  let forks = 0
+  for (let i = 0; i < 150; i++) {
+    const a = random.below(5)
+    const b = random.below(5)
+    const length = plain.lengthOf(a)
+    const action = random.below(8)
+    const shorter = random.below(3) ? (length * 7) >> 3 : 0
+    if (action === 0) for (const it of both) it.rewind(a, shorter)
+    else if (action === 1 && a !== b && length > 0) {
+      forks++
+      for (const it of both) {
+        it.rewind(b, 0)
+        it.fork(a, b)
+      }
+    } else if (action === 2 && length > 320) for (const it of both) await it.drop(a, 1, 2)
+    else {
+      // Twins that write to one page, and long prompts, in one step.
+      const rows = [a, ...(a === b ? [] : [b])].flatMap((conversation, k) => {
+        const from = plain.lengthOf(conversation)
+        const count = Math.min(512 - from, k === 0 ? 1 + random.below(60) : 1)
+        return Array.from({ length: count }, (_, n) => ({
+          conversation,
+          position: from + n,
+          token: (i * 31 + n) % 4000,
+          ...(n === count - 1 ? { sampling: greedy } : {}),
+        }))
+      })
+      if (rows.length === 0) continue
+      const outcomes = await Promise.all(both.map((it) => it.step(rows).catch((error) => error.code as string)))
+      assert.equal(outcomes[1], outcomes[0], `action ${i}`)
+      if (typeof outcomes[0] === 'string') for (const it of both) it.rewind(a, 0)
+      else assert.equal(engine.logits(0).slice(), plain.logits(0).slice(), `action ${i}`)
+    }
+    for (let c = 0; c < 5; c++) assert.is(engine.lengthOf(c), plain.lengthOf(c))
+  }
+  assert.ok(forks > 5)
+  assert.ok((engine.offloadUse?.bytesRead ?? 0) > 1e6)
   await Promise.all([plain.close(), engine.close()])
 })
 

@@ -66,11 +66,7 @@ class Bench {
     )
     this.cache.check(rows, LONG)
     this.cache.extend(rows)
-    for (const { conversation, position, token } of rows) {
-      const row = this.at(conversation, position)
-      this.history[row] = token
-      this.rows[row] = ++this.written
-    }
+    for (const { conversation, position } of rows) this.rows[this.at(conversation, position)] = ++this.written
     for (const { conversation } of feeds) this.cache.publish(conversation)
   }
 
@@ -448,6 +444,7 @@ test('adopted pages are empty, and no text is known by them', () => {
     [0, 64],
   )
   assert.ok(bench.read(0).every(Number.isNaN))
+  bench.starves(() => cache.adopt(1, 60, 0, [0]))
   bench.feed(0, text(64))
   assert.is(cache.reuse(1, [...bench.tokens(0), 1]).reused, 0)
   assert.throws(() => cache.adopt(0, 1, 0, []), /must be empty/)

@@ -10,6 +10,7 @@
  * An output element has the same bits in each case, so prefill and decode agree, on any number of threads.
  */
 import { arena, mine } from '../arena'
+import { count as countUp, IS_COUNTING, PRODUCTS, WEIGHTS } from '../count'
 import { Matrix, TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../plan'
 import { enter, LINEAR } from '../profile'
 import { barrier, isMine, next, pieceOf } from '../team'
@@ -64,6 +65,7 @@ export function linear(
       if (w.type == TYPE_Q4) groupOffsets(target, padded, a.groupOffsets + i * groupStride(padded))
     }
   }
+  if (IS_COUNTING && bias && isMine(0)) countUp(WEIGHTS, w.rows << 2)
   barrier()
   if (w.type == TYPE_Q8) {
     const piece = pieceOf(w.rows, 4)
@@ -128,6 +130,12 @@ export function linearBlocks(
   barrier()
 }
 
+/** For tests: rows of W that are read once and multiplied with `count` vectors. */
+function countProduct(w: Matrix, rows: u32, count: u32, bytes: usize): void {
+  countUp(PRODUCTS, (rows as u64) * w.cols * count)
+  countUp(WEIGHTS, bytes)
+}
+
 /** How many of `n` things of `bytes` each make a block of at most `most` bytes, in whole units. */
 function blockOf(most: usize, bytes: usize, unit: u32, n: u32): u32 {
   const fit = ((most / bytes) as u32) / unit
@@ -158,6 +166,7 @@ function product_q8(
   for (; from < to; from += rowBlock) {
     const end = min<u32>(to, from + rowBlock)
     store<u32>(used, touch(data + from * stride, (end - from) * stride))
+    if (IS_COUNTING) countProduct(w, end - from, count, (end - from) * (stride + 4))
     for (let i: u32 = 0; i < count; i += vectorBlock) {
       const inputs = x + i * xStride
       const n = min<u32>(vectorBlock, count - i)
@@ -260,6 +269,7 @@ function product_q4(
   for (; from < to; from += rowBlock) {
     const end = min<u32>(to, from + rowBlock)
     store<u32>(sums, touch(data + (from >> 3) * stride, ((end - from + 7) >> 3) * stride))
+    if (IS_COUNTING) countProduct(w, end - from, count, ((end - from + 7) >> 3) * stride)
     for (let begin: u32 = 0; begin < count; begin += vectorBlock) {
       const stop = min<u32>(count, begin + vectorBlock)
       for (let r = from; r < end; r += 8) {
@@ -307,6 +317,7 @@ function product_f32(
   const data = arena().plan + w.data + first * stride
   const second = mine(arena().tile)
   const twos = count & ~1
+  if (IS_COUNTING) countProduct(w, to - from, count, (to - from) * stride)
   for (let r = from; r < to; r++) {
     const weights = data + r * stride
     const rowBias: f32 = bias ? load<f32>(bias + (r << 2)) : 0

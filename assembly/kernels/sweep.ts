@@ -9,6 +9,7 @@
  * sum, not yet divided by the sum of exponentials, at `partial` (f32, dim padded to 4), and (max, sum) at `state`.
  */
 import { PAGE_TOKENS } from '../cache'
+import { count, IS_COUNTING, SCORES as SCORES_COUNTED, VALUES } from '../count'
 import {
   IS_RELAXED,
   maxLanes,
@@ -64,6 +65,7 @@ export function scores_int8(
   scores: usize,
   view: u32,
 ): void {
+  if (IS_COUNTING) count(SCORES_COUNTED, (dim as u64) * tokens)
   const offsets = scores + OFFSETS + view * (PAGE_TOKENS << 2)
   const row = blockBytes(headDim)
   const used = blockBytes(dim)
@@ -93,6 +95,7 @@ export function scores_f32(
   scores: usize,
   view: u32,
 ): void {
+  if (IS_COUNTING) count(SCORES_COUNTED, (dim as u64) * tokens)
   const row = blockBytes(headDim)
   const used = blockBytes(dim)
   for (let t: u32 = 0; t < tokens; t++) {
@@ -130,6 +133,7 @@ export function exponentials(tokens: u32, scores: usize, state: usize): void {
  * Σ weight · value over one page, the first `dim` entries of int8 values. `scores` holds exponentials and is overwritten.
  */
 export function values_int8(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
+  if (IS_COUNTING) count(VALUES, (dim as u64) * tokens)
   const weights = scores + WEIGHTS
   const sums = scores + SUMS
   const scale = f32x4.splat(integerWeights(head, tokens, scores, weights))
@@ -176,6 +180,7 @@ function integerWeights(head: usize, tokens: u32, scores: usize, weights: usize)
 
 /** The same for f32 values. */
 export function values_f32(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
+  if (IS_COUNTING) count(VALUES, (dim as u64) * tokens)
   const row = blockBytes(headDim)
   const used = blockBytes(dim)
   for (let i: usize = 0; i < used; i += 16) {

@@ -2,8 +2,8 @@
  * Runs tests on an engine against the clock. Each is run once to warm up, then `repetitions` times, then once more with
  * the account of parts switched on, which costs a little. Sampling is greedy and part of a step.
  *
- * The positions before a test are filled by reading as many tokens, once; between repetitions the conversations are
- * rewound to that depth.
+ * The positions before a test are filled by reading as many tokens, once, and by copying what that left for further
+ * conversations; between repetitions they are rewound to that depth.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { type Engine, finite, greedy, type Row, type StepProfile, stepParts } from '../engine.ts'
@@ -42,6 +42,11 @@ export interface RunOptions {
   repetitions: number
   /** Tokens of a prompt per step. */
   batch: number
+  /**
+   * Fills an empty conversation with what another one has in the cache, in memory of its own; without it, each reads its
+   * own tokens, which on a board can take an hour.
+   */
+  copy?: (from: number, to: number) => Promise<void>
   signal?: AbortSignal
   onProgress?: (progress: BenchProgress) => void
 }
@@ -129,6 +134,11 @@ class Runner {
     const { batch, onProgress } = this.options
     let length = this.filled[conversation] ?? 0
     if (length > depth) this.engine.rewind(conversation, depth)
+    if (length < depth && conversation > 0 && this.options.copy) {
+      this.engine.rewind(conversation, 0)
+      await this.options.copy(0, conversation)
+      length = depth
+    }
     for (; length < depth; length += batch) {
       this.options.signal?.throwIfAborted()
       onProgress?.({ label: `filling ${depth} positions of conversation ${conversation}`, done: length, total: depth })
@@ -195,7 +205,7 @@ class Runner {
   }
 }
 
-function spreadOf(values: number[]): Spread {
+export function spreadOf(values: number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b)
   const at = (index: number) => sorted[index] as number
   const half = (sorted.length - 1) / 2

@@ -13,7 +13,7 @@ interface Format {
 const none = () => ''
 const json = (value: unknown) => `${JSON.stringify(value)}\n`
 
-export const formats: Record<'md' | 'csv' | 'json' | 'jsonl', Format> = {
+export const formats: Record<'md' | 'csv' | 'json' | 'jsonl' | 'html', Format> = {
   md: {
     begin: (info) => `${describe(info)}\n${headLine(columns)}`,
     row: (result, info) =>
@@ -30,6 +30,8 @@ export const formats: Record<'md' | 'csv' | 'json' | 'jsonl', Format> = {
   },
   json: { begin: none, row: none, end: json },
   jsonl: { begin: none, row: (result, info) => json({ schema: 'gta-bench/1', ...info, ...result }), end: none },
+  // The page is made when all is explained.
+  html: { begin: none, row: none, end: none },
 }
 
 interface Column extends Layout {

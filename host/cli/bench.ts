@@ -1,17 +1,33 @@
 /** gta bench: how fast prompts are read and text is generated, with what it takes to believe the figures. */
 import {
+  Analysis,
   type BenchInfo,
   type BenchProgress,
+  type BenchReport,
   benchDefaults,
   bench as benchModel,
+  benchOffload,
   cacheTypes,
+  describeModel,
+  explainBench,
+  explanationText,
+  type Hardware,
+  measureThis,
   megabytes,
+  paperConfig,
+  renderReport,
+  stages,
   weightTypes,
 } from '../index.ts'
+import { modelName, tellOfMeasuring } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
+import { offloadFormats } from './offload-output.ts'
 import { interruptSignal, say } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
+
+/** The paper's two 1B models. */
+const comparedOffload = ['gta-1b', 'gqa-1b']
 
 const { model, type, cache } = modelOptions as Required<Options>
 const list = (short: string, value: string, help: string) =>
@@ -20,14 +36,22 @@ const list = (short: string, value: string, help: string) =>
 export const bench: Command = {
   name: 'bench',
   summary: 'speed of reading prompts and of generating, with any config and without its weights too',
-  usage: 'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [-o md|csv|json|jsonl]',
+  usage:
+    'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|json|jsonl|html]',
   options: {
     model: model as Options[string],
     config: {
       type: 'string',
+      multiple: true,
       value: 'FILE',
-      help: 'time this config.json (or the config of a model) with synthetic weights',
+      help: 'time this config.json (or the config of a model) with synthetic weights; several with --offload',
     },
+    offload: {
+      type: 'string',
+      value: 'SIZE',
+      help: `keep no more of the cache in memory, the rest in a file; compares ${comparedOffload.join(' and ')} unless --config is given`,
+    },
+    'offload-dir': modelOptions['offload-dir'] as Options[string],
     type: { ...type, help: 'weight type of synthetic weights, or of a directory (default q8)' } as Options[string],
     cache: cache as Options[string],
     'n-prompt': list('p', '128,512', `tokens of the prompts to read; 0: none (default ${benchDefaults.prompt})`),
@@ -60,6 +84,10 @@ export const bench: Command = {
       value: 'N',
       help: `repetitions of each test (default ${benchDefaults.repetitions})`,
     },
+    explain: {
+      type: 'boolean',
+      help: 'besides, what the analyzer predicts for this machine, part by part; -o html makes a report of it',
+    },
     output: { type: 'string', short: 'o', value: Object.keys(formats).join('|'), help: 'what to print (default md)' },
     ...common,
     json: { type: 'boolean', help: 'as -o json: one JSON document on stdout' },
@@ -71,13 +99,20 @@ const MAX_TOKENS = 2 ** 28
 
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
-  const [path, config] = [args.modelPath(), args.text('config')]
+  const [path, configs] = [args.modelPath(), args.texts('config')]
+  if (args.text('offload') !== undefined) return await offload(args, path, configs)
+  const [config] = configs
+  if (configs.length > 1) throw new UsageError(`one --config must be given without --offload, found ${configs.length}`)
+  if (args.text('offload-dir') !== undefined) throw new UsageError('--offload-dir must come with --offload')
   if (path !== undefined && config !== undefined)
     throw new UsageError(`one of a model and --config must be given, found "${path}" and "${config}"`)
   const output = args.oneOf('output', Object.keys(formats)) ?? (args.flag('json') ? 'json' : 'md')
   if (args.flag('json') && output !== 'json')
     throw new UsageError(`one output must be given, found --json and -o ${output}`)
   const format = formats[output as keyof typeof formats]
+  const isExplained = readExplain(args, output)
+  // Before anything else runs here.
+  const hardware = isExplained ? await measureThis(false, tellOfMeasuring) : undefined
   const write = (text: string) => process.stdout.write(text)
   const progress = new Phases()
   let info: BenchInfo | undefined
@@ -106,12 +141,69 @@ async function execute(args: Arguments): Promise<void> {
     },
     onProgress: progress.update,
   }).finally(() => progress.end())
-  write(format.end(report))
+  if (hardware) await writeExplained(report, hardware, output, write)
+  else write(format.end(report))
   for (const { test, threads, problems } of report.results)
     for (const problem of problems) say(`${test} with ${plural(threads, 'thread')}: ${problem}`)
   if (!report.isGood) {
     say('these results are wrong somewhere: please report them')
     process.exitCode = 1
+  }
+}
+
+/** The models whose caches the paper compares. */
+async function offload(args: Arguments, path: string | undefined, configs: string[]): Promise<void> {
+  if (path !== undefined)
+    throw new UsageError(`--offload must be given with --config or alone, found the model "${path}"`)
+  for (const name of ['cache', 'n-prompt', 'parallel', 'threads-batch', 'batch-size'])
+    if (args.texts(name).length > 0) throw new UsageError(`--${name} must be absent with --offload`)
+  const one = (name: string, max: number) => {
+    const list = args.list(name, 1, max)
+    if (list && list.length > 1)
+      throw new UsageError(`--${name} must be one number with --offload, found ${list.length}`)
+    return list?.[0]
+  }
+  const output = args.oneOf('output', Object.keys(offloadFormats)) ?? (args.flag('json') ? 'json' : 'md')
+  const format = offloadFormats[output as keyof typeof offloadFormats]
+  const progress = new Phases()
+  const results = await benchOffload({
+    configs: configs.length > 0 ? configs : comparedOffload.map(paperConfig),
+    bytes: args.bytes('offload') as number,
+    directory: args.text('offload-dir'),
+    depth: one('n-depth', MAX_TOKENS),
+    predict: one('n-gen', MAX_TOKENS),
+    repetitions: args.whole('repetitions', 1, { max: 1000 }),
+    threads: one('threads', 64),
+    type: args.oneOf('type', weightTypes),
+    signal: interruptSignal(),
+    onProgress: progress.update,
+  }).finally(() => progress.end())
+  process.stdout.write(format(results))
+}
+
+/** A page is nothing but an explanation; rows of a table have no place for one. */
+function readExplain(args: Arguments, output: string): boolean {
+  if (args.flag('explain') && (output === 'csv' || output === 'jsonl'))
+    throw new UsageError(`--explain must come with -o md, json or html, found -o ${output}`)
+  return args.flag('explain') || output === 'html'
+}
+
+async function writeExplained(
+  report: BenchReport,
+  hardware: Hardware,
+  output: string,
+  write: (text: string) => void,
+): Promise<void> {
+  const { model } = await describeModel(report.model)
+  const name = modelName(report.model)
+  const explanations = explainBench(report, name, model, hardware)
+  if (output === 'json') write(`${JSON.stringify({ ...report, explanations })}\n`)
+  else if (output === 'md') write(formats.md.end(report) + explanationText(explanations))
+  else {
+    const { weightType: type, cacheType: cache, batch: rowsPerStep, results } = report
+    const analysis = new Analysis(model, hardware, { type, cache, rowsPerStep })
+    const contexts = [...new Set(results.map(({ depth, tokens }) => depth + tokens))]
+    write(renderReport({ entries: [{ name, analysis }], batches: [1], seqlens: contexts, stages, explanations }))
   }
 }
 

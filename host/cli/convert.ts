@@ -1,7 +1,7 @@
 /** gta convert: a Hugging Face directory to one packed .gta file. */
 import { basename, resolve } from 'node:path'
-import { type Conversion, convert as convertModel, megabytes, weightTypes } from '../index.ts'
-import { interruptSignal, printJson, warnUnused } from './open.ts'
+import { type Conversion, convert as convertModel, type Fit, megabytes, weightTypes } from '../index.ts'
+import { interruptSignal, printJson, say, warnUnused } from './open.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 
@@ -33,6 +33,7 @@ async function execute(args: Arguments): Promise<void> {
     type,
     signal: interruptSignal(Number.POSITIVE_INFINITY),
     onProgress: progress.update,
+    onFit: warnUnlessFit,
   }).finally(() => progress.end())
   warnUnused(result.unused)
   if (args.flag('json')) printJson(result)
@@ -40,6 +41,15 @@ async function execute(args: Arguments): Promise<void> {
     process.stdout.write(
       `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
     )
+}
+
+/** A file for another machine may well be what is wanted. */
+function warnUnlessFit({ fits, neededBytes, availableBytes, largestContext }: Fit): void {
+  if (fits) return
+  const room = largestContext > 0 ? `, or -c ${largestContext}` : ''
+  say(
+    `this machine cannot run the result: it needs ${megabytes(neededBytes)} of the ${megabytes(availableBytes)} that are left beside the system${room}. Converting all the same`,
+  )
 }
 
 /** Per kind of tensor the one that lost most: a line each, the worst first. */

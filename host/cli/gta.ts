@@ -1,17 +1,20 @@
 #!/usr/bin/env node
 /** The command `gta`. Exit codes: 0 good, 1 failed, 2 wrong usage. */
 import { GtaError, ModelError, optimizeFromTheStart, version } from '../index.ts'
+import { analyze } from './analyze.ts'
 import { bench } from './bench.ts'
 import { convert } from './convert.ts'
 import { doctor } from './doctor.ts'
 import { evaluate } from './eval.ts'
+import { fit } from './fit.ts'
 import { inspect } from './inspect.ts'
 import { logits } from './logits.ts'
 import { exitCodes, Interrupted, say } from './open.ts'
 import { Arguments, type Command, help, UsageError } from './options.ts'
 import { run } from './run.ts'
+import { view } from './view.ts'
 
-const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, bench, doctor]
+const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, bench, analyze, fit, view, doctor]
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,5 +1,6 @@
 /** Converting a Hugging Face directory to a packed file, and telling what a model is without loading it. */
 import { readdir, stat } from 'node:fs/promises'
+import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import {
   cost,
@@ -11,7 +12,8 @@ import {
   weightTypes,
 } from '../../models/index.ts'
 import { checkChoice, errors } from '../errors.ts'
-import { refuseUnusable } from '../fit.ts'
+import { type Fit, fit, refuseUnusable } from '../fit.ts'
+import { DEFAULT_CONTEXT } from '../limits.ts'
 import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel, tensorNames } from './checkpoint.ts'
 import { writePacked } from './pack.ts'
 import { openPacked } from './packed.ts'
@@ -21,6 +23,8 @@ export interface ConvertOptions {
   type?: WeightType
   signal?: AbortSignal
   onProgress?: (progress: { done: number; total: number }) => void
+  /** Told before any weights are read: can this machine run the result, with the context that it will get? */
+  onFit?: (fit: Fit) => void
 }
 
 export interface Conversion {
@@ -43,6 +47,7 @@ export async function convert(directory: string, path: string, options: ConvertO
   await checkTarget(directory, path)
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
+    options.onFit?.(fitHere(checkpoint.model, type))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
     const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError })
@@ -70,6 +75,12 @@ export async function openCheckpoint(directory: string, type: WeightType) {
     await checkpoint.close()
     throw error
   }
+}
+
+function fitHere(model: ModelDescription, type: WeightType): Fit {
+  const context = Math.min(model.spec.maxContext, DEFAULT_CONTEXT)
+  const cache = type === 'f32' ? 'f32' : 'int8'
+  return fit(model, type, { memoryBytes: totalmem(), context, conversations: 1, cache })
 }
 
 /** What would fail at the end of a long conversion fails before it; and the source is never the target. */

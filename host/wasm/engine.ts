@@ -28,6 +28,7 @@ import {
   type ThreadCounts,
 } from '../engine.ts'
 import { checkTokens, errors } from '../errors.ts'
+import { MAX_MEMORY } from '../limits.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 import { Pager } from './pager.ts'
@@ -38,8 +39,6 @@ import { Team } from './team.ts'
 /** First address of the weights; below it the engine keeps its table and constants. */
 const WEIGHTS = 4096
 const WASM_PAGE = 65536
-/** A 32-bit engine cannot address more; the last page is left alone, so that an end address never wraps to 0. */
-export const MAX_MEMORY = 2 ** 32 - WASM_PAGE
 /** u32 fields of assembly/rows.ts. */
 export const ROW_WORDS = 13
 /** As in assembly/arena.ts: pages of a row that threads share between two barriers, and what goes before a page's sums. */
@@ -361,16 +360,19 @@ class WasmEngine implements Engine {
 
   async step(rows: Row[]): Promise<Uint32Array> {
     return this.alone(async ({ rowWords, rowFloats, sampled }) => {
-      const { fresh, written } = this.check(rows)
+      let { fresh, written } = this.check(rows)
       const conversations = new Set(rows.map(({ conversation }) => conversation))
-      await this.pager?.makeRoom(written, fresh)
-      this.pages.extend(rows)
-      rows.forEach((row, index) => {
-        writeRow(rowWords, rowFloats, index, row, this.pages.droppedOf(row.conversation))
-      })
-      const { decode, prefill } = this.counts
       this.running = conversations
       try {
+        while (this.pager && !this.pager.hasRoom(written, fresh)) {
+          await this.pager.makeRoom(written, fresh)
+          ;({ fresh, written } = this.check(rows))
+        }
+        this.pages.extend(rows)
+        rows.forEach((row, index) => {
+          writeRow(rowWords, rowFloats, index, row, this.pages.droppedOf(row.conversation))
+        })
+        const { decode, prefill } = this.counts
         await this.pager?.begin([...conversations].flatMap((conversation) => [...this.pages.pagesOf(conversation)]))
         await this.team.request(protocol.STEP, rows.length, rows.length === 1 ? decode : prefill)
         this.pager?.end()
@@ -429,7 +431,7 @@ class WasmEngine implements Engine {
 
   async drop(conversation: number, keep: number, count: number): Promise<void> {
     return this.alone(async () => {
-      await this.pager?.makeRoom([], keep)
+      while (this.pager && !this.pager.hasRoom([], keep)) await this.pager.makeRoom([], keep)
       for (const { from, to, delta } of this.pages.dropPages(conversation, keep, count)) {
         await this.pager?.makeRoom([from, to], 0)
         await this.team.request(protocol.TURN, from, this.counts.prefill, to, delta)

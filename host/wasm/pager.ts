@@ -170,6 +170,11 @@ export class Pager {
     this.files[page] = -1
   }
 
+  /** Is there what `makeRoom` makes? Others may have taken it before who waited for it goes on. */
+  hasRoom(written: readonly number[], count: number): boolean {
+    return this.freeSlots.length >= count && written.every((page) => (this.slots[page] as number) >= 0)
+  }
+
   /**
    * Before a step: the pages that it writes are brought into memory, and there is room for `count` new ones. Throws
    * OutOfMemoryError if memory cannot hold as many at a time.
@@ -194,6 +199,8 @@ export class Pager {
       this.used[page] = this.clock
       if ((this.slots[page] as number) < 0) outside.push(page)
     }
+    // Room that was made and not taken is room for what the buffers do not hold.
+    while (outside.length > this.input.streamPages) await this.settleIn(outside.pop() as number, true)
     outside.sort((a, b) => (this.files[a] as number) - (this.files[b] as number))
     const places = outside.map((page) => this.files[page] as number)
     for (const [i, page] of outside.entries()) this.places[page] = IN_FILE + i

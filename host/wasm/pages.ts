@@ -173,16 +173,18 @@ export class PageCache {
     return pagesFor(length + count) - pagesFor(length) + shared
   }
 
-  /** Makes room for rows that were checked. */
-  extend(rows: readonly Place[]): void {
+  /** Makes room for rows that were checked, and notes their tokens: who asks during the step is to see them. */
+  extend(rows: readonly (Place & { token: number })[]): void {
     // First what is cut off, because check() counts on those pages.
     for (const { conversation, position } of rows)
       if (position < this.lengthOf(conversation)) this.rewind(conversation, position)
-    for (const { conversation, position } of rows) {
+    for (const { conversation, position, token } of rows) {
+      const it = this.at(conversation)
       const index = Math.floor(position / PAGE_TOKENS)
       if (position % PAGE_TOKENS === 0) this.place(conversation, index, this.take())
       else this.touchPage(this.makeOwn(conversation, index))
-      this.at(conversation).length = position + 1
+      this.historyOf(it.pages[index] as number)[position % PAGE_TOKENS] = token
+      it.length = position + 1
     }
   }
 

@@ -92,6 +92,19 @@ async function buildHost(commit) {
     logLevel: 'warning',
   })
   chmodSync(`${root}dist/gta.mjs`, 0o755)
+  // The page of `gta view`: one file for browsers.
+  await build({
+    absWorkingDir: root,
+    entryPoints: { viewer: 'host/analyze/viewer/page.ts' },
+    outdir: 'dist',
+    outExtension: { '.js': '.mjs' },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2023',
+    logLevel: 'warning',
+  })
 }
 
 function buildTypes() {

@@ -1,0 +1,71 @@
+/**
+ * Prediction against measurement: `npm run bench:predict`. In every round the machine is measured anew and each test is run
+ * once, one after the other, so that a neighbour's load falls on both; printed are medians of the rounds and the ratio of the
+ * medians. The goal is a ratio within 25 % of 1 on a machine that is otherwise quiet.
+ *
+ *     node bench/predict.ts [--rounds 5] [--models 160m-gta1,160m-gqa,gta-1b,gqa-1b] [--types q8,q4] [--depths 128,2048] [--threads N]
+ */
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { duration } from '../host/analyze/amounts.ts'
+import { type Explanation, explainBench } from '../host/analyze/explain.ts'
+import { measureThis } from '../host/analyze/measure.ts'
+import { bench } from '../host/bench/bench.ts'
+import { availableThreads } from '../host/tune.ts'
+import { configs, describe, type WeightType } from '../models/index.ts'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '5' },
+    models: { type: 'string', default: '160m-gta1,160m-gqa,gta-1b,gqa-1b' },
+    types: { type: 'string', default: 'q8,q4' },
+    depths: { type: 'string', default: '128,2048' },
+    threads: { type: 'string' },
+  },
+})
+const models = values.models.split(',')
+const types = values.types.split(',') as WeightType[]
+const depths = values.depths.split(',').map(Number)
+const threads = values.threads === undefined ? availableThreads() : Number(values.threads)
+const rounds = Number(values.rounds)
+
+/** A prompt as long as the context, and 16 tokens behind it. */
+async function round(): Promise<Explanation[]> {
+  const found: Explanation[] = []
+  for (const model of models)
+    for (const type of types) {
+      const hardware = await measureThis(true)
+      const config = fileURLToPath(new URL(`../models/configs/${model}.json`, import.meta.url))
+      const common = { config, type, threads: [threads], repetitions: 1 }
+      const prompts = await bench({ ...common, prompt: depths, predict: [0] })
+      const tokens = await bench({ ...common, prompt: [0], predict: [16], depth: depths })
+      for (const one of [prompts, tokens]) found.push(...explainBench(one, model, describe(configs[model]), hardware))
+    }
+  return found
+}
+
+function median(numbers: number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2
+}
+
+const all = new Map<string, Explanation[]>()
+for (let i = 1; i <= rounds; i++) {
+  console.error(`round ${i} of ${rounds}`)
+  for (const one of await round()) all.set(one.name, [...(all.get(one.name) ?? []), one])
+}
+console.log(`Medians of ${rounds} alternating runs, ${threads} thread${threads === 1 ? '' : 's'}:\n`)
+console.log('| test | predicted | measured | measured / predicted | matrices | sweep | value decoder | the rest |')
+console.log('| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
+for (const [name, list] of all) {
+  const [predicted, measured] = [median(list.map((one) => one.predicted)), median(list.map((one) => one.measured))]
+  const parts = list[0]?.groups.map((_, i) => {
+    const [expected, found] = (['predicted', 'measured'] as const).map((side) =>
+      median(list.map((one) => one.groups[i]?.[side] ?? 0)),
+    ) as [number, number]
+    return found > 0 && expected > 0 ? (found / expected).toFixed(2) : '–'
+  })
+  console.log(
+    `| ${name} | ${duration(predicted)} | ${duration(measured)} | ${(measured / predicted).toFixed(2)} | ${parts?.join(' | ')} |`,
+  )
+}

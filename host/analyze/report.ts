@@ -1,0 +1,255 @@
+/** The report: one page without scripts and without a network, readable on a phone and on paper. */
+import { amount, duration, exactly, percent } from './amounts.ts'
+import {
+  contextChart,
+  type Entry,
+  memoryBoundShare,
+  memoryChart,
+  operationsChart,
+  rooflineChart,
+  tokensPerSecond,
+} from './charts.ts'
+import { compareAll, comparisonSentences, conversationsIn } from './compare.ts'
+import { type Explanation, explanationChart, explanationRows } from './explain.ts'
+import { escapeHtml } from './plot.ts'
+import type { Stage } from './walk.ts'
+
+export interface ReportInput {
+  entries: Entry[]
+  batches: number[]
+  seqlens: number[]
+  stages: readonly Stage[]
+  /** From `gta bench --explain`. */
+  explanations?: Explanation[]
+}
+
+/** One picture: the roofline of every stage, one below the other. */
+export function renderRooflines({ entries, batches, seqlens, stages }: ReportInput): string {
+  const [batch = 1, seqlen = 2048] = [batches.at(-1), seqlens.at(-1)]
+  const width = 480
+  let y = 0
+  const pictures = groupByHardware(entries).flatMap((here) =>
+    stages.map((stage) => {
+      const svg = rooflineChart(here, stage, batch, seqlen, width)
+      const height = Number(/viewBox="0 0 \d+ ([\d.]+)"/.exec(svg)?.[1])
+      const placed = svg.replace('<svg ', `<svg y="${y}" width="${width}" height="${height}" `)
+      y += height
+      return placed
+    }),
+  )
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y}" width="${width}" height="${y}">${pictures.join('')}</svg>\n`
+}
+
+export function renderReport(input: ReportInput): string {
+  const { entries, batches, seqlens, stages, explanations = [] } = input
+  const names = [...new Set(entries.map(({ name }) => name))].join(', ')
+  const devices = groupByHardware(entries)
+  const sections = devices.map((here) => deviceSection(here, batches, seqlens, stages, devices.length > 1))
+  const body = [
+    `<header><h1>${escapeHtml(names)}</h1><p>${escapeHtml(subtitle(devices))}</p></header>`,
+    ...sections,
+    explanations.length > 0 ? explanationSection(explanations) : '',
+    '<footer><p>Made by <code>gta analyze</code>. A roofline is what a device allows, not what a program reaches; figures of this machine are predictions from what was measured on it. A dot above the slope reads what the processor’s caches still hold.</p></footer>',
+  ]
+  return page(`gta analyze: ${names}`, body.join('\n'))
+}
+
+function groupByHardware(entries: Entry[]): Entry[][] {
+  const devices = [...new Set(entries.map(({ analysis }) => analysis.hardware))]
+  return devices.map((device) => entries.filter(({ analysis }) => analysis.hardware === device))
+}
+
+function subtitle(devices: Entry[][]): string {
+  const [first] = devices.flat() as [Entry, ...Entry[]]
+  const { formats, mode } = first.analysis
+  const widths =
+    formats.is === 'engine'
+      ? `${formats.type} weights, ${formats.cache} cache`
+      : `weights ${formats.widths.weights}, activations ${formats.widths.activations}, cache ${formats.widths.cache} bits`
+  const where = devices.map((here) => here[0]?.analysis.hardware.title).join(', ')
+  return `on ${where} · ${widths} · ${mode === 'exact' ? 'exact counts' : "LLM-Viewer's formulas"}`
+}
+
+function deviceSection(
+  here: Entry[],
+  batches: number[],
+  seqlens: number[],
+  stages: readonly Stage[],
+  hasHeading: boolean,
+): string {
+  const { hardware } = (here[0] as Entry).analysis
+  const [batch, seqlen] = [batches.at(-1) as number, Math.max(...seqlens)]
+  const longest = Math.max(8192, 4 * seqlen)
+  const figure = (svg: string) => `<figure>${svg}</figure>`
+  return [
+    `<section>`,
+    hasHeading ? `<h2>${escapeHtml(`${hardware.title} (${hardware.name})`)}</h2>` : '',
+    summary(here, batches, seqlens, stages),
+    here.length > 1 ? sentences(here, batches, seqlens) : '',
+    '<div class="plots">',
+    ...stages.map((stage) => figure(rooflineChart(here, stage, batch, seqlen))),
+    ...stages.map((stage) => figure(operationsChart(here, stage, batch, seqlen))),
+    ...stages.map((stage) => figure(contextChart(here, stage, batch, longest))),
+    figure(memoryChart(here, batch, longest)),
+    '</div>',
+    ...here.flatMap((entry) => stages.map((stage) => operationsTable(entry, stage, batch, seqlen))),
+    sources(here[0] as Entry),
+    '</section>',
+  ].join('\n')
+}
+
+/** HTML; `names` of columns, of which the first one is text. */
+export function table(caption: string, names: string[], rows: string[][]): string {
+  const head = names.map((name) => `<th scope="col">${escapeHtml(name)}</th>`).join('')
+  const lines = rows.map(
+    ([first = '', ...cells]) =>
+      `<tr><th scope="row">${escapeHtml(first)}</th>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`,
+  )
+  return `<div class="wide"><table><caption>${escapeHtml(caption)}</caption><thead><tr>${head}</tr></thead><tbody>${lines.join('')}</tbody></table></div>`
+}
+
+function summary(here: Entry[], batches: number[], seqlens: number[], stages: readonly Stage[]): string {
+  const rows = here.flatMap(({ name, analysis }) =>
+    stages.flatMap((stage) =>
+      batches.flatMap((batch) =>
+        seqlens.map((seqlen) => {
+          const pass = analysis.pass(stage, batch, seqlen)
+          const { operations, bytes, seconds } = pass.total
+          return [
+            name,
+            stage,
+            String(batch),
+            exactly(seqlen),
+            amount(operations, 'OP', 3),
+            amount(bytes, 'B', 3),
+            percent(memoryBoundShare(pass)),
+            duration(seconds),
+            amount(tokensPerSecond(pass), '', 3),
+            amount(analysis.memory(pass).total, 'B', 3),
+          ]
+        }),
+      ),
+    ),
+  )
+  const names = ['model', 'stage', 'batch', 'context', 'operations', 'bytes', 'memory-bound', 'time', 'tok/s', 'memory']
+  return table('What it takes', names, rows)
+}
+
+function sentences(here: Entry[], batches: number[], seqlens: number[]): string {
+  const names = here.map(({ name }) => name)
+  const analyses = here.map(({ analysis }) => analysis)
+  const lines = batches.flatMap((batch) =>
+    compareAll(analyses, batch).flatMap((comparison) => comparisonSentences(comparison, names)),
+  )
+  const memory = analyses[0]?.hardware.memory?.value
+  for (const seqlen of memory === undefined ? [] : seqlens) {
+    const rooms = here.map(
+      ({ name, analysis }) => `${name} ${conversationsIn(analysis, memory as number, seqlen).toLocaleString('en')}`,
+    )
+    lines.push(
+      `conversations of ${seqlen.toLocaleString('en')} tokens that fit in ${amount(memory as number, 'B', 3)}: ${rooms.join(', ')}`,
+    )
+  }
+  return `<h3>Side by side</h3><ul>${[...new Set(lines)].map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`
+}
+
+/** All operations of a pass, to be unfolded. */
+export function operationsTable({ name, analysis }: Entry, stage: Stage, batch: number, seqlen: number): string {
+  const { operations, total } = analysis.pass(stage, batch, seqlen)
+  const rows = operations.map((one) => [
+    one.name,
+    String(one.count),
+    amount(one.operations, 'OP', 3),
+    amount(one.weights, 'B', 3),
+    amount(one.loads + one.stores, 'B', 3),
+    amount(one.cacheReads + one.cacheWrites, 'B', 3),
+    one.intensity.toPrecision(3),
+    one.bound,
+    duration(one.seconds),
+    percent((one.seconds * one.count) / total.seconds),
+  ])
+  const names = [
+    'operation',
+    'times',
+    'operations',
+    'weights',
+    'activations',
+    'cache',
+    'OP/byte',
+    'bound',
+    'time',
+    'share',
+  ]
+  const caption = `${name}: ${stage}, batch ${batch}, ${seqlen} tokens, each operation once`
+  return `<details><summary>${escapeHtml(caption)}</summary>${table(caption, names, rows)}</details>`
+}
+
+/** The device's figures, each with its source. */
+function sources({ analysis: { hardware } }: Entry): string {
+  const { bandwidth, peak, onchipBuffer, memory } = hardware
+  const values: [string, { value: number; source: string } | undefined, string][] = [
+    ['memory bandwidth, peak', bandwidth.peak, 'B/s'],
+    ['memory bandwidth, sustained', bandwidth.sustained, 'B/s'],
+    ...Object.entries(peak).map(([format, value]) => [format, value, 'OP/s'] as [string, typeof value, string]),
+    ['on-chip buffer', onchipBuffer, 'B'],
+    ['memory', memory, 'B'],
+  ]
+  const rows = values.flatMap(([what, found, unit]) => (found ? [[what, amount(found.value, unit), found.source]] : []))
+  const caption = `Where the figures of ${hardware.name} come from`
+  return `<details><summary>${escapeHtml(caption)}</summary>${table(caption, ['', 'value', 'source'], rows)}</details>`
+}
+
+function explanationSection(explanations: Explanation[]): string {
+  const tables = explanations.map((one) => {
+    const caption = `${one.name}, ${one.threads} thread${one.threads === 1 ? '' : 's'}`
+    return table(caption, ['part', 'predicted', 'measured', 'ratio'], explanationRows(one))
+  })
+  return [
+    '<section><h2>Prediction against measurement</h2>',
+    '<p>Predicted from what this machine was measured to do; measured by the engine’s own account. A ratio of 1 is what was expected, above it took longer.</p>',
+    '<div class="plots">',
+    ...explanations.map((one) => `<figure>${explanationChart(one)}</figure>`),
+    '</div>',
+    ...tables,
+    '</section>',
+  ].join('\n')
+}
+
+/** Styles of the report, and of the viewer's page. */
+export const styles = `
+:root { color-scheme: light dark; --ink: #1f2328; --muted: #57606a; --faint: #d8dee4; --paper: #ffffff; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --muted: #9da7b1; --faint: #30363d; --paper: #0d1117; --accent: #56b4e9; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 84rem; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, 'Segoe UI', sans-serif; }
+h1 { font-size: 1.6rem; line-height: 1.2; margin: 0.5rem 0 0; } h2 { font-size: 1.25rem; margin: 2rem 0 0.5rem; } h3 { font-size: 1.05rem; margin: 1.5rem 0 0.25rem; }
+header p, footer { color: var(--muted); margin-top: 0.25rem; } ul { padding-left: 1.2rem; margin: 0.25rem 0; }
+figure { margin: 0 0 1rem; border: 1px solid var(--faint); border-radius: 8px; overflow: hidden; break-inside: avoid; }
+figure svg { display: block; width: 100%; height: auto; }
+.plots { columns: 25rem; column-gap: 1rem; margin: 1rem 0; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; min-width: 24rem; }
+caption { text-align: left; font-weight: 600; padding: 0.25rem 0; }
+th, td { padding: 0.25rem 0.75rem 0.25rem 0; text-align: right; border-bottom: 1px solid var(--faint); white-space: nowrap; }
+thead th { color: var(--muted); font-weight: 500; } th[scope=row], th:first-child { text-align: left; font-weight: 500; }
+details { margin: 0.5rem 0; } summary { cursor: pointer; padding: 0.25rem 0; } details caption { display: none; }
+:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 4px; }
+@media print { :root { color-scheme: light; --ink: #000; --muted: #444; --faint: #ccc; --paper: #fff; } body { max-width: none; padding: 0; font-size: 10pt; } .plots { columns: 2; } details > summary { display: none; } details::details-content { content-visibility: visible; display: block; } }
+`
+
+function page(title: string, body: string): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(title)}</title>
+<style>${styles}</style>
+</head>
+<body>
+${body}
+</body>
+</html>
+`
+}

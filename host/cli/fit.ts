@@ -1,0 +1,77 @@
+/** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
+import { totalmem } from 'node:os'
+import { cacheTypes, describeModel, type Fit, fit as fitModel, megabytes, weightTypes } from '../index.ts'
+import { printJson } from './open.ts'
+import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+
+export const fit: Command = {
+  name: 'fit',
+  summary: 'does a model fit, with which context and how many conversations; exit code 1: no',
+  usage: 'fit MODEL|config.json [--memory 4G] [-c 2048] [-np 1] [--type q8|q4|f32]',
+  options: {
+    model: modelOptions.model as Options[string],
+    memory: { type: 'string', value: 'SIZE', help: "all of the machine's memory: 4G, 512M (default: this machine's)" },
+    'ctx-size': { type: 'string', short: 'c', value: 'N', help: "context in tokens (default: the model's)" },
+    parallel: { type: 'string', alias: 'np', value: 'N', help: 'conversations of that context (default 1)' },
+    type: {
+      type: 'string',
+      value: weightTypes.join('|'),
+      help: 'weight type (default: q8 and q4, or that of the file; any that fits is a yes)',
+    },
+    cache: { ...modelOptions.cache, help: 'element type of the KV cache (default int8)' } as Options[string],
+    ...common,
+  },
+  run: execute,
+}
+
+async function execute(args: Arguments): Promise<void> {
+  args.expectPositionals(1)
+  const path = args.modelPath()
+  if (path === undefined)
+    throw new UsageError('a model or a config.json must be given: gta fit models/configs/gta-1b.json')
+  const memoryBytes = readMemory(args.text('memory')) ?? totalmem()
+  const wanted = args.oneOf('type', weightTypes)
+  const cache = args.oneOf('cache', cacheTypes) ?? (wanted === 'f32' ? 'f32' : 'int8')
+  const conversations = args.whole('parallel', 1, { max: 65536 }) ?? 1
+  const asked = args.whole('ctx-size', 1, { max: 2 ** 28 })
+  const { model, plan } = await describeModel(path)
+  if (plan && wanted && wanted !== plan.type)
+    throw new UsageError(`--type must be ${plan.type}, the type of the file, found "${wanted}"`)
+  const { maxContext } = model.spec
+  const context = asked ?? maxContext
+  const types = wanted ? [wanted] : plan ? [plan.type] : (['q8', 'q4'] as const)
+  const found = types.map((type) => fitModel(model, type, { memoryBytes, context, conversations, cache }))
+  const fits = found.some((one) => one.fits)
+  if (args.flag('json')) printJson({ model: path, memoryBytes, context, conversations, maxContext, fits, types: found })
+  else {
+    const what = `${path} with ${conversations} × ${context} tokens in ${megabytes(memoryBytes)}`
+    process.stdout.write(
+      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describe(one, context, maxContext)).join('')}`,
+    )
+  }
+  if (!fits) process.exitCode = 1
+}
+
+/** Memory is sold in powers of two: 4G, 4GB and 4GiB are 4 · 2^30 bytes. */
+function readMemory(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text) ?? []
+  const bytes = Number(digits) * 1024 ** ['', 'K', 'M', 'G', 'T'].indexOf(unit.toUpperCase())
+  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER))
+    throw new UsageError(`--memory must be a size above 0 such as 4G or 512M, found "${text}"`)
+  return bytes
+}
+
+function describe(found: Fit, context: number, maxContext: number): string {
+  const { type, cache, weightBytes, neededBytes, availableBytes, limit, fits, largestContext, mostConversations } =
+    found
+  const number = (n: number) => n.toLocaleString('en')
+  const of = limit === 'memory' ? 'are left beside the system' : 'is what one engine can address'
+  const needs = `${type} weights ${megabytes(weightBytes)}, ${cache} cache: needs ${megabytes(neededBytes)}, ${megabytes(availableBytes)} ${of}`
+  const beyond = largestContext > maxContext ? ` (the model is made for ${number(maxContext)})` : ''
+  const room =
+    largestContext === 0
+      ? 'not even the weights fit'
+      : `room for ${number(largestContext)} tokens of context${beyond}, or ${number(mostConversations)} conversation${mostConversations === 1 ? '' : 's'} of ${number(context)}`
+  return `${fits ? 'yes' : 'no '}  ${needs}; ${room}\n`
+}

@@ -1,0 +1,37 @@
+/** gta view: the analyzer as a page in a browser on this machine. */
+import { hardwareTable, measureThis, openViewer, readConfigs, viewerModels } from '../index.ts'
+import { modelName, tellOfMeasuring } from './analyze.ts'
+import { interruptSignal } from './open.ts'
+import { type Arguments, type Command, common, UsageError } from './options.ts'
+
+const { help } = common
+
+export const view: Command = {
+  name: 'view',
+  summary: 'a page for your browser: layer graph, roofline, two models side by side',
+  usage: 'view [MODEL|config.json…] [--port 8421]',
+  options: {
+    port: { type: 'string', value: 'N', help: 'default: any that is free' },
+    host: { type: 'string', value: 'ADDRESS', help: 'address to listen on (default 127.0.0.1; others need --public)' },
+    public: { type: 'boolean', help: 'let other machines read the page' },
+    measure: { type: 'boolean', help: 'measure this machine first, again' },
+    help: help as Command['options'][string],
+  },
+  run: execute,
+}
+
+async function execute(args: Arguments): Promise<void> {
+  const port = args.whole('port', 0, { max: 65535 })
+  const names = args.positionals.map(modelName)
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  if (twice !== undefined) throw new UsageError(`models must have different names, found "${twice}" twice`)
+  const own = await readConfigs(args.positionals)
+  const models = { ...Object.fromEntries(own.map((config, i) => [names[i] as string, config])), ...viewerModels(names) }
+  const signal = interruptSignal()
+  const hardware = [await measureThis(args.flag('measure'), tellOfMeasuring), ...hardwareTable]
+  const viewer = await openViewer({ models, hardware, host: args.text('host'), port, isPublic: args.flag('public') })
+  process.stdout.write(`${viewer.url}\nCtrl-C ends it\n`)
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+  await viewer.close()
+  signal.throwIfAborted()
+}

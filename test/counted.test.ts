@@ -1,0 +1,116 @@
+/**
+ * The analyzer against the engine itself: a debug build counts its multiply-adds and bytes where they happen, and the exact
+ * mode must have the same numbers, for every kind of attention and every format.
+ */
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Analysis } from '../host/analyze/analyze.ts'
+import { findHardware } from '../host/analyze/hardware.ts'
+import type { Stage } from '../host/analyze/walk.ts'
+import { fillSynthetic } from '../host/bench/synthetic.ts'
+import { greedy, type Row } from '../host/engine.ts'
+import { ROW_WORDS, writeRow } from '../host/wasm/engine.ts'
+import { type CacheType, describe, type ModelDescription, PAGE_TOKENS, type WeightType } from '../models/index.ts'
+import { type DebugEngine, openDebug } from './debug-engine.ts'
+import { golden, kinds, readJson } from './goldens.ts'
+
+/** Longer than a page and than a slice of a prompt, and no multiple of either. */
+const LENGTH = 70
+const SLICE = 64
+const TABLE_PAGES = Math.ceil((LENGTH + 1) / PAGE_TOKENS)
+const CONVERSATIONS = 3
+
+interface Counted {
+  products: number
+  scores: number
+  values: number
+  weights: number
+  cacheRead: number
+  cacheWritten: number
+}
+
+/** An engine on this thread that counts. */
+class Counting {
+  private readonly engine: DebugEngine
+
+  constructor(model: ModelDescription, type: WeightType, cache: CacheType) {
+    const sizes = { context: LENGTH + 1, maxRows: SLICE, maxLogits: CONVERSATIONS, conversations: CONVERSATIONS }
+    this.engine = openDebug(model, type, { cache, ...sizes })
+    fillSynthetic(model, this.engine.plan, this.engine.weights)
+    // Each conversation has pages of its own.
+    const tables = this.engine.words(this.engine.exports.tables(), TABLE_PAGES * CONVERSATIONS)
+    tables.forEach((_, i) => {
+      tables[i] = i
+    })
+  }
+
+  /** What the steps count together. */
+  run(steps: Row[][]): Counted {
+    const { exports } = this.engine
+    exports.profile(1)
+    for (const rows of steps) {
+      const at = exports.rows()
+      const words = this.engine.words(at, rows.length * ROW_WORDS)
+      const floats = this.engine.floats(at, rows.length * ROW_WORDS)
+      rows.forEach((row, i) => {
+        writeRow(words, floats, i, row)
+      })
+      assert.is(exports.step(rows.length), 0)
+    }
+    const [products, scores, values, weights, cacheRead, cacheWritten] = this.engine.doubles(exports.counted(0), 6)
+    return { products, scores, values, weights, cacheRead, cacheWritten } as Counted
+  }
+}
+
+/** Slices of a prompt; the last row wants logits. */
+function prompt(conversation: number): Row[][] {
+  const rows: Row[] = Array.from({ length: LENGTH }, (_, position) => ({ conversation, position, token: position }))
+  rows[LENGTH - 1] = { ...(rows[LENGTH - 1] as Row), sampling: greedy }
+  return [rows.slice(0, SLICE), rows.slice(SLICE)]
+}
+
+function predict(analysis: Analysis, stage: Stage, batch: number): Counted {
+  const { total, operations } = analysis.pass(stage, batch, LENGTH)
+  const attention = operations.find(({ name }) => name === 'fused_attention')
+  assert.ok(attention)
+  const { maps, key, value } = analysis.model.spec.attention
+  const macs = attention.macs * attention.count
+  const keyDim = key.reduce((sum, { dim }) => sum + dim, 0)
+  const pairs = macs / (keyDim + value.dim)
+  assert.ok(Number.isInteger(pairs / maps))
+  return {
+    products: total.macs - macs,
+    scores: pairs * keyDim,
+    values: pairs * value.dim,
+    weights: total.weights,
+    cacheRead: total.cacheReads,
+    cacheWritten: total.cacheWrites,
+  }
+}
+
+const formats: [WeightType, CacheType][] = [
+  ['q8', 'int8'],
+  ['q4', 'int8'],
+  ['f32', 'f32'],
+]
+
+for (const kind of kinds)
+  test(`${kind}: multiply-adds, weights and cache bytes are those that the engine counts`, () => {
+    const model = describe(readJson(golden(`${kind}/config.json`)))
+    for (const [type, cache] of formats) {
+      const engine = new Counting(model, type, cache)
+      const analysis = new Analysis(model, findHardware('rk3588'), { type, cache })
+      const prefill = engine.run(prompt(0))
+      assert.equal(prefill, predict(analysis, 'prefill', 1), `prefill ${type}`)
+      for (let conversation = 1; conversation < CONVERSATIONS; conversation++) engine.run(prompt(conversation))
+      const rows = Array.from({ length: CONVERSATIONS }, (_, conversation) => ({
+        conversation,
+        position: LENGTH,
+        token: 1,
+        sampling: greedy,
+      }))
+      assert.equal(engine.run([rows]), predict(analysis, 'decode', CONVERSATIONS), `decode ${type}`)
+    }
+  })
+
+test.run()
