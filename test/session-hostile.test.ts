@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError, type LoadOptions, load, type Model, OutOfMemoryError, SessionStore } from '../host/index.ts'
+import { findSession } from '../host/session/conversation.ts'
 import { failure, gqaConfig, random, randomTensors, type Tensors, temporary, writeCheckpoint } from './checkpoints.ts'
 import { golden } from './goldens.ts'
 import { goOnAlike, hashOf, type OpenedSession, putTogether, say, takeApart, trace } from './session-talks.ts'
@@ -353,6 +354,8 @@ test('no memory for it: OutOfMemoryError with what is needed and there, and noth
   const before = [it.tokens, small.engine.cacheUse, pages()]
   const error = await failure(small.restore(good))
   assert.instance(error, OutOfMemoryError)
+  // More often than there are conversations: each is given back.
+  for (let i = 0; i < 40; i++) assert.instance(await failure(small.restore(good)), OutOfMemoryError)
   const { needed, available } = error as OutOfMemoryError
   assert.equal([needed, available], [2 * pageBytes, pageBytes])
   assert.equal([it.tokens, small.engine.cacheUse, pages()], before)
@@ -360,6 +363,20 @@ test('no memory for it: OutOfMemoryError with what is needed and there, and noth
   it.close()
   using restored = await small.restore(good)
   await goOnAlike(restored, saved.fork(), 'once there is memory')
+})
+
+test('a file that changes while it is restored: BAD_SESSION, and its pages are given back', async () => {
+  const { engine } = model
+  const before = await seen()
+  writeFileSync(bad, readFileSync(good))
+  const found = await findSession(engine, bad, vocabSize, model.context)
+  writeFileSync(bad, readFileSync(good).fill(0, 8192 + (whole.pages[0] as Uint8Array).length))
+  const empty = model.open()
+  assert.is((await failure(empty.restore(found))).code, 'BAD_SESSION')
+  await found.reader.close()
+  assert.equal([empty.length, empty.pending], [0, []])
+  empty.close()
+  assert.equal(await seen(), before)
 })
 
 test('longer than the context: CONTEXT_FULL that says what to raise; as long as it: restored', async () => {
