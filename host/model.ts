@@ -11,7 +11,7 @@ import {
   weightBytesPerToken,
 } from '../models/index.ts'
 import { Conversation, type ConversationOptions, checkContext } from './conversation.ts'
-import type { ModelFiles } from './convert/checkpoint.ts'
+import type { ModelFiles } from './convert/source.ts'
 import type { Engine, EngineOptions, Sampling } from './engine.ts'
 import { errors } from './errors.ts'
 import { type Evaluation, evaluate, type Predictions, type PredictOptions, predict } from './evaluate.ts'

@@ -9,15 +9,7 @@ import { checkpointTensors, describe, type ModelDescription, show } from '../../
 import { errors } from '../errors.ts'
 import { openSafetensors } from './files.ts'
 import { dtypeBytes, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
-
-/** What a model brings besides weights, as it was found; all of it goes into the packed file. */
-export interface ModelFiles {
-  config: unknown
-  generation?: unknown
-  tokenizerConfig?: unknown
-  /** tokenizer.json, byte for byte. */
-  tokenizer?: Uint8Array
-}
+import type { ModelFiles } from './source.ts'
 
 /** What lies at a model's path; refuses a path with nothing behind it. */
 export async function statModel(path: string): Promise<Stats> {

@@ -25,10 +25,11 @@ import {
   type WeightType,
 } from '../../models/index.ts'
 import { errors, GtaError } from '../errors.ts'
-import type { Checkpoint, ModelFiles } from './checkpoint.ts'
+import type { Checkpoint } from './checkpoint.ts'
 import { FORMAT, TOKENIZER_TENSOR } from './packed.ts'
 import { QuantizationError, quantizeBlocks, quantizeRows } from './quantize.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
+import type { ModelFiles } from './source.ts'
 
 /** Numbers converted at a time. */
 const SLICE = 2 ** 21

@@ -13,8 +13,8 @@ import {
   weightTypes,
 } from '../../models/index.ts'
 import { errors } from '../errors.ts'
-import type { ModelFiles } from './checkpoint.ts'
 import type { SafetensorsFile } from './safetensors.ts'
+import type { ModelFiles } from './source.ts'
 
 /** Largest tokenizer.json that is read. */
 const MAX_TOKENIZER = 256e6

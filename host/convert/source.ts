@@ -1,3 +1,14 @@
+/** What a model is read from. */
+
+/** What a model brings besides weights, as it was found; all of it goes into the packed file. */
+export interface ModelFiles {
+  config: unknown
+  generation?: unknown
+  tokenizerConfig?: unknown
+  /** tokenizer.json, byte for byte. */
+  tokenizer?: Uint8Array
+}
+
 /** Where the bytes of a model come from: a file, or what a server sends. */
 export interface ByteSource {
   /** Bytes in all; infinity while nobody has told. */
