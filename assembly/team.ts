@@ -112,6 +112,7 @@ export function giveUpIfPoisoned(): void {
 
 /** Ends the step for all ranks: one of them failed or is gone. There is no way back. */
 export function poison(): void {
+  if (!ASC_FEATURE_THREADS) return
   atomic.store<u32>(POISON, 1)
   atomic.notify(GENERATION, -1)
 }

@@ -2,19 +2,14 @@
  * A conversation: tokens in the cache of a model, and what is to follow them. Conversations of one model share its
  * threads and its cache; none can tell that there are others.
  */
+import { platform } from '#platform'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { greedy, type Reuse, type Sampling } from './engine.ts'
 import { checkNames, checkTokens, errors } from './errors.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import type { Model, Prompt } from './model.ts'
 import { type ContextPolicy, type ContextSettings, contextPolicies, type Feed, planDrop } from './scheduler.ts'
-import {
-  type Between,
-  type FoundSession,
-  restoreConversation,
-  type SavedPages,
-  saveConversation,
-} from './session/conversation.ts'
+import type { Between, FoundSession, SavedPages } from './session/conversation.ts'
 
 export interface ConversationOptions {
   /** What happens when the context is full: it ends (error, the default), or what is old is forgotten. */
@@ -162,7 +157,7 @@ export class Conversation {
       const { engine, scheduler } = this.model
       const progress = { next: this.next, sampling: this.sampling }
       const between: Between = (work) => scheduler.between(work)
-      const { saved, pages } = await saveConversation(
+      const { saved, pages } = await platform.saveConversation(
         engine,
         this.id,
         path,
@@ -264,7 +259,7 @@ export class Conversation {
   async restore(found: FoundSession): Promise<void> {
     const { engine, scheduler } = this.model
     const between: Between = (work) => scheduler.between(work)
-    this.saved = await restoreConversation(engine, this.id, found, between)
+    this.saved = await platform.restoreConversation(engine, this.id, found, between)
     this.resume(found.progress.next, found.progress.sampling)
   }
 

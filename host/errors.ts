@@ -25,6 +25,7 @@ export type ErrorCode =
   | 'BAD_SESSION'
   | 'OTHER_MODEL'
   | 'NO_BUILD'
+  | 'FETCH_FAILED'
 
 export class GtaError extends Error {
   override name = 'GtaError'
@@ -234,8 +235,36 @@ export const errors = {
     ),
   badSessionName: (rule: string, found: string) =>
     new GtaError('BAD_OPTION', `the name of a session must ${rule}, found ${found}: choose another name`),
-  noBuild: (reason: string) =>
-    new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: use Node 20 or later`),
+  noBuild: (reason: string, advice: string) =>
+    new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: ${advice}`),
+  needsFiles: (what: string) =>
+    new GtaError('BAD_OPTION', `${what} must have files to write to, found a browser: use it in Node`),
+  unreachable: (url: string, cause: unknown) =>
+    new GtaError(
+      'FETCH_FAILED',
+      `"${url}" must be reachable, found ${because(cause)}: check the address, the network and, for another origin, that its server allows this page (CORS)`,
+      { cause },
+    ),
+  badStatus: (url: string, status: number) =>
+    new GtaError(
+      status === 404 || status === 410 ? 'NOT_FOUND' : 'FETCH_FAILED',
+      `"${url}" must be answered with a file, found status ${status}: check the address`,
+    ),
+  interrupted: (url: string, received: number, size: number, cause: unknown) =>
+    new GtaError(
+      'FETCH_FAILED',
+      `"${url}" must arrive whole, found ${megabytes(received)}${Number.isFinite(size) ? ` of ${megabytes(size)}` : ''} and then, again and again, ${because(cause)}: check the network and load again`,
+      { cause },
+    ),
+  changed: (url: string, what: string, expected: unknown, found: unknown) =>
+    new GtaError(
+      'FETCH_FAILED',
+      `${what} of "${url}" must stay ${expected} while it is fetched, found ${found}: the file was replaced meanwhile, load it again`,
+    ),
+}
+
+function because(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
 }
 
 /** What to do where a session cannot be written. */

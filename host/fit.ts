@@ -1,5 +1,5 @@
 /** Will it fit? Counted from the plan before anything is read. */
-import { totalmem } from 'node:os'
+import { platform } from '#platform'
 import {
   type CacheType,
   cacheBytes,
@@ -23,7 +23,7 @@ export function checkFit(
   spec: ModelSpec,
   plan: Plan,
   options: EngineOptions,
-  machineBytes = totalmem(),
+  machineBytes = platform.machineMemory(),
   shorter = 'use a smaller -c',
 ): void {
   const { cache, context, conversations } = options

@@ -1,5 +1,5 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
-import { createHash, randomInt } from 'node:crypto'
+import { platform } from '#platform'
 import type { Conversation } from './conversation.ts'
 import type { Sampling } from './engine.ts'
 import { checkNames, errors, OutOfMemoryError } from './errors.ts'
@@ -144,7 +144,7 @@ export async function* generate(
     prefillSeconds: (prefilled - started) / 1000,
     decodeSeconds,
     ...(speculate > 0 ? { speculation: sampler.speculation } : {}),
-    logitsHash: createHash('sha256').update(sampler.logits).digest('hex').slice(0, 16),
+    logitsHash: platform.createHash().update(asBytes(sampler.logits)).digest('hex').slice(0, 16),
   }
 }
 
@@ -308,7 +308,12 @@ function resolveSampling(model: Model, last: Sampling | undefined, options: Gene
   const given = Object.fromEntries(
     samplingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined),
   )
-  return checkSampling({ seed: randomInt(2 ** 32), ...defaultSampling, ...model.recommended, ...last, ...given })
+  const seed = crypto.getRandomValues(new Uint32Array(1))[0] as number
+  return checkSampling({ seed, ...defaultSampling, ...model.recommended, ...last, ...given })
+}
+
+function asBytes({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 function checkStops(stops: string[]): string[] {

@@ -2,11 +2,9 @@
  * How many threads: two may read memory faster than four, and a small model is done before all have met, so it is
  * measured, at the first load of a model on a machine, in well under a second, and remembered. Results do not depend on it.
  */
-import { createHash } from 'node:crypto'
-import { availableParallelism, cpus } from 'node:os'
+import { platform } from '#platform'
 import type { Plan } from '../models/index.ts'
 import { type Engine, finite, greedy, type ThreadCounts } from './engine.ts'
-import { cacheFile, readEntries, writeEntry } from './remember.ts'
 import { MAX_THREADS } from './wasm/engine.ts'
 
 /** Milliseconds that the search for one count may take; on a slow board a single step of a large model takes longer. */
@@ -18,29 +16,34 @@ const PREFILL_ROWS = 16
 
 /** Threads that a load may start where nobody says how many. */
 export function availableThreads(): number {
-  return Math.min(availableParallelism(), MAX_THREADS)
+  return platform.unshared === undefined ? Math.min(platform.availableParallelism(), MAX_THREADS) : 1
 }
 
 /** Where counts are remembered; deleting the file makes the engine measure again. */
 export function threadsFile(): string {
-  return cacheFile('threads.json')
+  return platform.cacheFile('threads.json')
 }
 
 /** What the counts depend on: the processor, the model's shape and weight type, and the build. */
 export function threadsKey(plan: Plan, build: string): string {
-  const machine = `${cpus()[0]?.model ?? ''} ${availableThreads()}`
-  return createHash('sha256').update(`${machine} ${build} `).update(plan.words).digest('hex').slice(0, 16)
+  const machine = `${platform.processorName()} ${availableThreads()}`
+  return platform
+    .createHash()
+    .update(`${machine} ${build} `)
+    .update(new Uint8Array(plan.words.buffer))
+    .digest('hex')
+    .slice(0, 16)
 }
 
 /** Undefined if nothing usable is remembered: then it is measured. */
 export async function rememberedThreads(key: string): Promise<ThreadCounts | undefined> {
-  const found = (await readEntries(threadsFile()))[key] as Partial<ThreadCounts> | null | undefined
+  const found = (await platform.readEntries(threadsFile()))[key] as Partial<ThreadCounts> | null | undefined
   const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= availableThreads()
   return isCount(found?.decode) && isCount(found?.prefill) ? (found as ThreadCounts) : undefined
 }
 
 export async function rememberThreads(key: string, { decode, prefill }: ThreadCounts): Promise<void> {
-  await writeEntry(threadsFile(), key, { decode, prefill })
+  await platform.writeEntry(threadsFile(), key, { decode, prefill })
 }
 
 /** Measures both counts; the engine must be idle and its first conversation empty. */

@@ -17,7 +17,7 @@ import { openCheckpoint } from '../host/convert/convert.ts'
 import { packTensors } from '../host/convert/pack.ts'
 import { greedy, type Row, type StepProfile } from '../host/engine.ts'
 import { GtaError } from '../host/errors.ts'
-import { openEngine } from '../host/model.ts'
+import { openEngine } from '../host/open.ts'
 import { readSensors } from '../host/sensors.ts'
 import {
   cacheBytes,

@@ -2,11 +2,12 @@
 import { Checkpoint, readModelFiles } from '../host/convert/checkpoint.ts'
 import { packTensors } from '../host/convert/pack.ts'
 import { type Engine, type EngineOptions, greedy, type Row } from '../host/engine.ts'
-import { type Build, builds, type CompiledBuild, chooseBuild } from '../host/wasm/builds.ts'
+import { type Build, builds, type CompiledBuild, chooseBuild, singleBuilds } from '../host/wasm/builds.ts'
 import { openWasmEngine } from '../host/wasm/engine.ts'
 import { type ModelSpec, type Plan, planModel, type WeightType } from '../models/index.ts'
 
 export const [relaxed, strict] = builds as [Build, Build]
+export const [relaxedSingle, strictSingle] = singleBuilds as [Build, Build]
 
 interface Packed {
   spec: ModelSpec

@@ -43,6 +43,46 @@ test('cli/ imports only host/index and models/', () => {
   expectImports('host/cli', (target) => /^(node:|host\/cli\/|models\/|host\/index\.ts)/.test(target))
 })
 
+test('what browsers run reaches Node in host/platform/node.ts only', async () => {
+  const { inputs } = await browserInputs()
+  const reached = Object.keys(inputs)
+  for (const file of [
+    'host/model.ts',
+    'host/scheduler.ts',
+    'host/generate.ts',
+    'host/wasm/engine.ts',
+    'host/convert/packed.ts',
+  ])
+    assert.ok(reached.includes(file), file)
+  for (const source of sources('host').filter(
+    ({ file }) => reached.includes(file) && file !== 'host/platform/kernels.ts',
+  ))
+    for (const target of importsOf(source))
+      assert.not.ok(target.startsWith('node:'), `${source.file} imports ${target}`)
+})
+
+/** What the worker of browsers is made of; fails where a module of Node is among it. */
+async function browserInputs(): Promise<{ inputs: Record<string, unknown> }> {
+  const { build } = await import('esbuild')
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: ['host/browser/worker.ts'],
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: 'browser',
+    format: 'esm',
+    plugins: [
+      {
+        name: 'kernels',
+        setup: ({ onLoad }) =>
+          onLoad({ filter: /kernels\.ts$/ }, () => ({ contents: 'export const readKernel = null' })),
+      },
+    ],
+  })
+  return metafile
+}
+
 test('only host/wasm/ touches the loader and the exports of the engine', () => {
   for (const source of sources('host').filter(({ file }) => !file.startsWith('host/wasm/'))) {
     assert.not.match(source.text, '@assemblyscript/loader')
@@ -81,7 +121,7 @@ function sectionsOf(bytes: Uint8Array): number[] {
 }
 
 test('no string and no array made a data segment: each instantiation would write it again', () => {
-  for (const build of ['strict', 'relaxed', 'debug']) {
+  for (const build of ['strict', 'relaxed', 'strict-single', 'relaxed-single', 'debug']) {
     const ids = sectionsOf(readFileSync(join(root, `dist/engine-${build}.wasm`)))
     assert.ok(ids.includes(10), 'there is code')
     assert.not.ok(ids.includes(11), `${build} has a data section`)
@@ -144,7 +184,7 @@ test('the engine has no state of its own: no global that changes', () => {
 })
 
 test('the engine imports its memory, its rank and a clock, and nothing else', () => {
-  for (const build of ['strict', 'relaxed']) {
+  for (const build of ['strict', 'relaxed', 'strict-single', 'relaxed-single']) {
     const module = new WebAssembly.Module(readFileSync(join(root, `dist/engine-${build}.wasm`)))
     assert.equal(
       WebAssembly.Module.imports(module)

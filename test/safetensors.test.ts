@@ -3,7 +3,8 @@ import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { dtypeBytes, encodeHeader, openSafetensors, readFully } from '../host/convert/safetensors.ts'
+import { openSafetensors } from '../host/convert/files.ts'
+import { dtypeBytes, encodeHeader } from '../host/convert/safetensors.ts'
 import { GtaError } from '../host/errors.ts'
 import { failure, openFiles, random, safetensors, temporary } from './checkpoints.ts'
 
@@ -68,7 +69,7 @@ test('a file that encodeHeader began is read as it was meant', async () => {
       ],
     )
     const values = new Uint8Array(8)
-    await readFully(path, file, values, dataStart)
+    await file.read(values, dataStart)
     assert.equal([...new Float32Array(values.buffer)], [1, -2])
   } finally {
     await file.close()
@@ -310,7 +311,7 @@ test('a file cut short after its header was read', async () => {
   const { file, dataStart } = await openSafetensors(path)
   try {
     truncateSync(path, dataStart + 3)
-    const error = await failure(readFully(path, file, new Uint8Array(8), dataStart))
+    const error = await failure(file.read(new Uint8Array(8), dataStart))
     assert.instance(error, GtaError)
     assert.is(error.code, 'BAD_FILE')
   } finally {

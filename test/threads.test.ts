@@ -8,7 +8,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { defaultModel, type Engine, greedy, load, type WeightType } from '../host/index.ts'
 import { type Config, randomTensors, writeCheckpoint } from './checkpoints.ts'
-import { feed, openEngine, strict } from './engines.ts'
+import { feed, openEngine, relaxedSingle, strict, strictSingle } from './engines.ts'
 import { golden, kinds } from './goldens.ts'
 
 const LENGTH = 150
@@ -66,6 +66,37 @@ for (const type of ['f32', 'q8', 'q4'] as const)
       assert.equal(await trace(other, slice, decode, prefill), expected, `${decode} and ${prefill} threads`)
     await Promise.all([engine.close(), other.close()])
   })
+
+for (const type of ['f32', 'q8', 'q4'] as const)
+  test(`gta ${type}: the builds without threads or shared memory compute what the others do`, async () => {
+    const engine = await openEngine(golden('gta'), { type })
+    const expected = await trace(engine, 64, 1, 1)
+    await engine.close()
+    for (const build of [relaxedSingle, strictSingle]) {
+      const single = await openEngine(golden('gta'), { type, build, threads: 4 })
+      assert.is(single.maxThreads, 1)
+      assert.is(single.name, `wasm ${build.name}, 1 thread`)
+      assert.equal(await trace(single, 64, 1, 1), expected, build.name)
+      assert.ok((await single.measureBandwidth()) > 0)
+      await single.close()
+      assert.is((await single.step([]).catch((error) => error)).code, 'CLOSED')
+    }
+  })
+
+test('the build without threads gives the host a turn between two steps', async () => {
+  const single = await openEngine(golden('gta'), { build: relaxedSingle })
+  let turns = 0
+  let isDone = false
+  const count = () => {
+    turns++
+    if (!isDone) setImmediate(count)
+  }
+  setImmediate(count)
+  await feed(single, ids.slice(0, 60), { slice: 1 })
+  isDone = true
+  assert.ok(turns >= 60, `${turns} turns`)
+  await single.close()
+})
 
 for (const kind of kinds.filter((kind) => !several.some(([name]) => name === kind)))
   test(`${kind} q4: three threads compute what one does`, async () => {

@@ -3,25 +3,23 @@
  * anything. Without a browser these tests are skipped with a loud line; .ci/run installs one. GTA_SCREENSHOTS=DIR keeps
  * pictures.
  */
-import { existsSync } from 'node:fs'
 import { request } from 'node:http'
-import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { hardwareTable } from '../host/analyze/hardware.ts'
 import { viewerModels } from '../host/analyze/viewer/models.ts'
-import { isLoopback, openViewer, type Viewer } from '../host/analyze/viewer/server.ts'
+import { openViewer, type Viewer } from '../host/analyze/viewer/server.ts'
+import { isLoopback } from '../host/local-server.ts'
+import { browserTest, launchBrowser, screenshots } from './browsers.ts'
 import { failure } from './checkpoints.ts'
-
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
-const screenshots = process.env.GTA_SCREENSHOTS
 
 let viewer: Viewer
 let browser: Browser | undefined
 
 test.before(async () => {
   viewer = await openViewer({ models: viewerModels(), hardware: hardwareTable })
-  if (executablePath) browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
+  browser = await launchBrowser()
 })
 test.after(async () => {
   await browser?.close()
@@ -104,11 +102,6 @@ async function keep(page: Page, name: string): Promise<void> {
 }
 
 const textOf = (page: Page, selector: string) => page.locator(selector).innerText()
-
-function browserTest(name: string, run: () => Promise<void>): void {
-  if (executablePath) test(name, run)
-  else console.error(`SKIPPED, NO BROWSER (apt-get install chromium): ${name}`)
-}
 
 browserTest('two models side by side: graphs, roofline with every operation, tables', async () => {
   const { page, problems } = await openPage('#hardware=bcm2712')

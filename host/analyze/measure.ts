@@ -16,7 +16,7 @@ import {
 } from '../../models/index.ts'
 import { fillSynthetic } from '../bench/synthetic.ts'
 import type { Engine, EngineOptions, Row, StepProfile } from '../engine.ts'
-import { openEngine } from '../model.ts'
+import { openEngine } from '../open.ts'
 import { cacheFile, readEntries, writeEntry } from '../remember.ts'
 import { availableThreads } from '../tune.ts'
 import { version } from '../version.ts'

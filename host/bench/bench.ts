@@ -7,7 +7,7 @@
 import { totalmem } from 'node:os'
 import type { CachedPage, Engine, EngineOptions } from '../engine.ts'
 import { checkFit } from '../fit.ts'
-import { openEngine } from '../model.ts'
+import { openEngine } from '../open.ts'
 import { readSensors } from '../sensors.ts'
 import { availableThreads } from '../tune.ts'
 import {

@@ -11,7 +11,7 @@ import { type CacheType, cacheBytes, PAGE_TOKENS, type WeightType } from '../../
 import { type Engine, type EngineOptions, finite, greedy, type StepProfile, stepParts } from '../engine.ts'
 import { checkNames, errors } from '../errors.ts'
 import { checkFit } from '../fit.ts'
-import { openEngine } from '../model.ts'
+import { openEngine } from '../open.ts'
 import { cacheDirectory } from '../remember.ts'
 import { availableThreads } from '../tune.ts'
 import { type Spread, spreadOf } from './runner.ts'

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { type ModelDescription, type Plan, planModel } from '../../models/index.ts'
 import { describeModel } from '../convert/convert.ts'
 import { errors } from '../errors.ts'
-import { defaultModel, openSource } from '../model.ts'
+import { defaultModel, openSource } from '../load.ts'
 import type { BenchSettings } from './settings.ts'
 import { fillSynthetic } from './synthetic.ts'
 

@@ -7,16 +7,9 @@ import { readFile, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { checkpointTensors, describe, type ModelDescription, show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
-import { dtypeBytes, openSafetensors, readFully, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
-
-/** What a model brings besides weights, as it was found; all of it goes into the packed file. */
-export interface ModelFiles {
-  config: unknown
-  generation?: unknown
-  tokenizerConfig?: unknown
-  /** tokenizer.json, byte for byte. */
-  tokenizer?: Uint8Array
-}
+import { openSafetensors } from './files.ts'
+import { dtypeBytes, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
+import type { ModelFiles } from './source.ts'
 
 /** What lies at a model's path; refuses a path with nothing behind it. */
 export async function statModel(path: string): Promise<Stats> {
@@ -129,7 +122,7 @@ export class Checkpoint {
     const { shard, info } = this.find(tensor)
     const width = dtypeBytes[info.dtype]
     const bytes = new Uint8Array(count * width)
-    await readFully(shard.path, shard.file, bytes, info.begin + from * width)
+    await shard.file.read(bytes, info.begin + from * width)
     const values = widen(bytes, info.dtype)
     // The bits say it faster than the numbers: an exponent of all ones is infinity or NaN.
     const bits = new Uint32Array(values.buffer)

@@ -15,8 +15,8 @@ import { checkChoice, errors } from '../errors.ts'
 import { type Fit, fit, refuseUnusable } from '../fit.ts'
 import { DEFAULT_CONTEXT } from '../limits.ts'
 import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel, tensorNames } from './checkpoint.ts'
+import { openPacked } from './files.ts'
 import { writePacked } from './pack.ts'
-import { openPacked } from './packed.ts'
 
 export interface ConvertOptions {
   /** Default q8. */

@@ -26,13 +26,12 @@ import {
   type WeightType,
 } from '../../models/index.ts'
 import { errors, GtaError } from '../errors.ts'
-import type { Checkpoint, ModelFiles } from './checkpoint.ts'
+import type { Checkpoint } from './checkpoint.ts'
+import { FORMAT, TOKENIZER_TENSOR } from './packed.ts'
 import { QuantizationError, quantizeBlocks, quantizeRows } from './quantize.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
+import type { ModelFiles } from './source.ts'
 import { commandTables } from './tables.ts'
-
-export const FORMAT = 'gta-edge'
-export const TOKENIZER_TENSOR = 'tokenizer.json'
 
 /** Numbers converted at a time. */
 const SLICE = 2 ** 21

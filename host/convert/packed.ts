@@ -13,16 +13,21 @@ import {
   weightTypes,
 } from '../../models/index.ts'
 import { errors } from '../errors.ts'
-import type { ModelFiles } from './checkpoint.ts'
-import { FORMAT, type PackOptions, TOKENIZER_TENSOR } from './pack.ts'
-import { openSafetensors, readFully, type SafetensorsFile } from './safetensors.ts'
+import type { SafetensorsFile } from './safetensors.ts'
+import type { ModelFiles } from './source.ts'
 
 /** Largest tokenizer.json that is read. */
 const MAX_TOKENIZER = 256e6
 
-/** Bytes of one read, and how many run at once: Node's pool has four threads. */
-const READ_BYTES = 2 ** 24
-const READERS = 4
+/** Of the container: pack.ts. */
+export const FORMAT = 'gta-edge'
+export const TOKENIZER_TENSOR = 'tokenizer.json'
+
+export interface ReadOptions {
+  signal?: AbortSignal
+  /** In bytes of weights. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
 
 export interface PackedModel {
   path: string
@@ -30,21 +35,14 @@ export interface PackedModel {
   model: ModelDescription
   plan: Plan
   /** Reads all weights into `target`, which has the plan's size. */
-  readWeights(target: Uint8Array, options?: PackOptions): Promise<void>
+  readWeights(target: Uint8Array, options?: ReadOptions): Promise<void>
+  /** tokenizer.json, which lies behind the weights; undefined if there is none. */
+  readTokenizer(): Promise<Uint8Array | undefined>
   close(): Promise<void>
 }
 
-export async function openPacked(path: string): Promise<PackedModel> {
-  const opened = await openSafetensors(path)
-  try {
-    return await checkPacked(opened)
-  } catch (error) {
-    await opened.file.close()
-    throw error
-  }
-}
-
-async function checkPacked(opened: SafetensorsFile): Promise<PackedModel> {
+/** Everything but the weights themselves; reads from the beginning on, and the tokenizer only when it is asked for. */
+export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel> {
   const { path, file, metadata, tensors, dataStart } = opened
   if (metadata.format !== FORMAT)
     throw errors.notAModel(path, 'a packed model', 'a safetensors file that "gta convert" did not write')
@@ -77,27 +75,27 @@ async function checkPacked(opened: SafetensorsFile): Promise<PackedModel> {
       config,
       generation: parseMetadata(path, metadata, 'generation'),
       tokenizerConfig: parseMetadata(path, metadata, 'tokenizer_config'),
-      tokenizer: await readTokenizer(opened),
     },
     model,
     plan,
     async readWeights(target, { signal, onProgress } = {}) {
-      // Several at a time: reading is copying from the page cache and touching fresh memory, work for more than one core.
+      file.forgetUpTo?.(dataStart)
       let next = 0
       let done = 0
       const readOn = async () => {
         while (next < plan.bytes) {
           signal?.throwIfAborted()
           const from = next
-          next = Math.min(plan.bytes, from + READ_BYTES)
+          next = Math.min(plan.bytes, from + file.readBytes)
           const part = target.subarray(from, next)
-          await readFully(path, file, part, dataStart + from)
+          await file.read(part, dataStart + from)
           done += part.length
           onProgress?.({ done, total: plan.bytes })
         }
       }
-      await Promise.all(Array.from({ length: READERS }, readOn))
+      await Promise.all(Array.from({ length: file.readers }, readOn))
     },
+    readTokenizer: () => readTokenizer(opened),
     close: () => file.close(),
   }
 }
@@ -122,7 +120,7 @@ async function checkDerived(
     const expected = derivedBytes(plan, model.spec, tensor)
     if (!expected) continue
     const found = new Uint8Array(tensor.bytes)
-    await readFully(path, file, found, dataStart + tensor.offset)
+    await file.read(found, dataStart + tensor.offset)
     if (!isEqual(expected, found))
       throw errors.badFile(path, `tensor "${tensor.name}"`, 'what its config asks for', 'other values')
   }
@@ -138,6 +136,6 @@ async function readTokenizer({ path, file, tensors }: SafetensorsFile): Promise<
   if (tensor.bytes > MAX_TOKENIZER)
     throw errors.badFile(path, 'the tokenizer', `at most ${MAX_TOKENIZER} bytes`, tensor.bytes)
   const bytes = new Uint8Array(tensor.bytes)
-  await readFully(path, file, bytes, tensor.begin)
+  await file.read(bytes, tensor.begin)
   return bytes
 }

@@ -7,9 +7,9 @@
  * Rules of the format, all enforced: header ≤ 100 MB and inside the file, starts with '{', sizes are shape × dtype,
  * tensors lie one after the other without holes or overlap and fill the file exactly.
  */
-import { type FileHandle, open, stat } from 'node:fs/promises'
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import type { ByteSource } from './source.ts'
 
 export const dtypeBytes = {
   F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1, F8_E4M3: 1, F8_E5M2: 1,
@@ -29,41 +29,29 @@ export interface TensorInfo {
 
 export interface SafetensorsFile {
   path: string
-  file: FileHandle
+  file: ByteSource
   metadata: Record<string, string>
   tensors: Map<string, TensorInfo>
   /** File position of the first tensor. */
   dataStart: number
 }
 
-/** Opens a file and checks its header; the caller closes `file`. */
-export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  const unreadable = (cause: NodeJS.ErrnoException): never => {
-    throw cause.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
-  }
-  // Looked at before it is opened: opening a pipe would wait for its writer.
-  if (!(await stat(path).catch(unreadable)).isFile())
-    throw errors.badFile(path, 'the kind', 'a regular file', 'something else')
-  const file = await open(path, 'r').catch(unreadable)
-  try {
-    const { size } = await file.stat()
-    return { path, file, ...parse(path, await readHeader(path, file, size), size) }
-  } catch (error) {
-    await file.close()
-    throw error
-  }
+/** Reads a header and checks it. */
+export async function readSafetensors(path: string, file: ByteSource): Promise<SafetensorsFile> {
+  return { path, file, ...parse(path, await readHeader(path, file), file.size) }
 }
 
-async function readHeader(path: string, file: FileHandle, size: number): Promise<Uint8Array> {
+async function readHeader(path: string, file: ByteSource): Promise<Uint8Array> {
+  const { size } = file
   const prefix = new DataView(new ArrayBuffer(8))
   if (size < 8) throw errors.badFile(path, 'the size', 'at least 8 bytes', `${size}`)
-  await readFully(path, file, new Uint8Array(prefix.buffer), 0)
+  await file.read(new Uint8Array(prefix.buffer), 0)
   const length = prefix.getBigUint64(0, true)
   if (length > BigInt(MAX_HEADER)) throw errors.badFile(path, 'the header length', `at most ${MAX_HEADER}`, length)
   if (Number(length) > size - 8)
     throw errors.badFile(path, 'the header length', `at most the ${size - 8} bytes that follow`, length)
   const header = new Uint8Array(Number(length))
-  await readFully(path, file, header, 8)
+  await file.read(header, 8)
   if (header[0] !== 0x7b) throw errors.badFile(path, 'the header', 'JSON that starts with "{"', `byte ${header[0]}`)
   return header
 }
@@ -93,7 +81,9 @@ function parse(path: string, header: Uint8Array, size: number) {
       )
     next += tensor.bytes
   }
-  if (next !== size) throw errors.badFile(path, 'the size', `${next} bytes as its header says`, size)
+  // A size that nobody told is that of the header; what comes behind it is found when it comes.
+  if (Number.isFinite(size) && next !== size)
+    throw errors.badFile(path, 'the size', `${next} bytes as its header says`, size)
   return { metadata, tensors, dataStart }
 }
 
@@ -130,23 +120,6 @@ function checkTensor(path: string, name: string, value: unknown, dataStart: numb
 
 function isCounts(value: unknown): value is number[] {
   return Array.isArray(value) && value.every((n) => Number.isSafeInteger(n) && n >= 0)
-}
-
-/** Largest single read; also the limit of some file systems. */
-const CHUNK = 2 ** 26
-
-/** Fills `target` from `position` on, or throws that the file is shorter than it said. */
-export async function readFully(path: string, file: FileHandle, target: Uint8Array, position: number): Promise<void> {
-  let done = 0
-  while (done < target.length) {
-    const length = Math.min(CHUNK, target.length - done)
-    const { bytesRead } = await file.read(target, done, length, position + done).catch((cause) => {
-      throw errors.unreadable(path, cause)
-    })
-    if (bytesRead === 0)
-      throw errors.badFile(path, 'the size', `at least ${position + target.length} bytes`, position + done)
-    done += bytesRead
-  }
 }
 
 /** Header bytes for tensors in file order, padded with spaces so that the data starts at a multiple of 64. */

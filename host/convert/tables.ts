@@ -19,7 +19,7 @@ import { recommendedSampling } from '../sampling.ts'
 import { bosOf, eosOf } from '../special-tokens.ts'
 import { byteLevelTable } from '../tokenizer/bytes.ts'
 import { Tokenizer } from '../tokenizer/tokenizer.ts'
-import type { ModelFiles } from './checkpoint.ts'
+import type { ModelFiles } from './source.ts'
 
 const VERSION = 1
 const ALIGN = 64

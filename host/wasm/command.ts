@@ -4,8 +4,9 @@
  */
 import { readFile } from 'node:fs/promises'
 import { setFlagsFromString } from 'node:v8'
+import { platform } from '#platform'
+import { distUrl } from '../dist.ts'
 import { errors } from '../errors.ts'
-import { distUrl } from './builds.ts'
 
 export const commandBuilds = ['relaxed', 'strict'] as const
 
@@ -40,7 +41,7 @@ async function compileCommand(wanted: CommandOptions['build']): Promise<WebAssem
     const bytes = new Uint8Array(await readFile(new URL(`gta-${name}.wasm`, distUrl)))
     if (WebAssembly.validate(bytes)) return new WebAssembly.Module(bytes)
   }
-  throw errors.noBuild(wanted === 'relaxed' ? 'relaxed SIMD' : 'SIMD')
+  throw errors.noBuild(wanted === 'relaxed' ? 'relaxed SIMD' : 'SIMD', platform.advice)
 }
 
 /** Node warns that its WASI is experimental; who starts this command knows. */

@@ -3,7 +3,7 @@
  *
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
-import { createHash } from 'node:crypto'
+import { platform } from '#platform'
 import {
   type CacheType,
   keyDim,
@@ -34,7 +34,8 @@ import { type EngineExports, instantiate } from './instance.ts'
 import { Pager } from './pager.ts'
 import { PageCache } from './pages.ts'
 import * as protocol from './protocol.ts'
-import { Team } from './team.ts'
+import { Single } from './single.ts'
+import { type Ranks, Team } from './team.ts'
 
 /** First address of the weights; below it the engine keeps its table and constants. */
 const WEIGHTS = 4096
@@ -127,10 +128,11 @@ export function layoutMemory(
   spec: ModelSpec,
   plan: Plan,
   options: EngineOptions,
+  isShared = true,
 ): EngineMemory {
   const pagesFor = (bytes: number) => Math.ceil(bytes / WASM_PAGE)
   const start = WEIGHTS + plan.bytes
-  const memory = createMemory(pagesFor(start))
+  const memory = createMemory(pagesFor(start), isShared)
   new Uint32Array(memory.buffer, WEIGHTS, plan.words.length).set(plan.words)
   const exports = instantiate(module, memory)
   if (exports.planVersion() !== plan.words[0] || exports.pageTokens() !== PAGE_TOKENS)
@@ -163,20 +165,11 @@ export function layoutMemory(
   return { memory, exports, tablePages, pages, residentPages, streamPages, bytes: end }
 }
 
-function createMemory(pages: number): WebAssembly.Memory {
+function createMemory(pages: number, isShared: boolean): WebAssembly.Memory {
   try {
-    return new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: true })
+    return new WebAssembly.Memory({ initial: pages, maximum: 65536, shared: isShared })
   } catch {
     throw errors.noMemory(pages * WASM_PAGE)
-  }
-}
-
-/** Where the system promises no more than it has, there is none: then the garbage collector comes when it comes. */
-function createBallast(bytes: number): ArrayBuffer | undefined {
-  try {
-    return new ArrayBuffer(bytes)
-  } catch {
-    return undefined
   }
 }
 
@@ -226,7 +219,7 @@ export async function openWasmEngine({
   load,
 }: WasmEngineInput): Promise<Engine> {
   const { build, module } = compiled ?? (await chooseBuild(wanted))
-  const engineMemory = layoutMemory(module, spec, plan, options)
+  const engineMemory = layoutMemory(module, spec, plan, options, build.isShared)
   // The threads start while the weights are read.
   const engine = new WasmEngine(build, module, engineMemory, spec, plan, options)
   try {
@@ -242,6 +235,15 @@ export async function openWasmEngine({
 /** Read for the bandwidth: weights if there are so many, else memory of its own; less would sit in a cache. */
 const PROBE_BYTES = 2 ** 26
 
+function startRanks(
+  { isShared }: Pick<Build, 'isShared'>,
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  count: number,
+): Ranks {
+  return isShared ? new Team(module, memory, count) : new Single(module, memory)
+}
+
 interface EngineViews {
   rowWords: Uint32Array
   rowFloats: Float32Array
@@ -250,6 +252,7 @@ interface EngineViews {
 
 class WasmEngine implements Engine {
   readonly build: string
+  readonly isShared: boolean
   readonly maxRows: number
   readonly maxLogits: number
   readonly maxThreads: number
@@ -261,7 +264,7 @@ class WasmEngine implements Engine {
   private readonly module: WebAssembly.Module
   private readonly plan: Plan
   private readonly cacheType: CacheType
-  private readonly team: Team
+  private readonly team: Ranks
   private readonly pages: PageCache
   /** Where some pages lie in a file. */
   private readonly pager: Pager | undefined
@@ -289,12 +292,13 @@ class WasmEngine implements Engine {
     options: EngineOptions,
   ) {
     this.build = build.name
+    this.isShared = build.isShared
     this.spec = spec
     this.module = module
     this.maxRows = options.maxRows
     this.maxLogits = options.maxLogits
-    this.maxThreads = maxThreads(options)
-    const { threads: decode = 1, batchThreads: prefill = decode } = options
+    const { threads: decode = 1, batchThreads: prefill = decode } = build.isShared ? options : {}
+    this.maxThreads = Math.max(decode, prefill)
     this.counts = { decode, prefill }
     this.context = options.context
     this.conversations = options.conversations
@@ -327,7 +331,7 @@ class WasmEngine implements Engine {
       },
       release: (page) => this.pager?.release(page),
     })
-    this.ballast = createBallast(engine.bytes)
+    if (build.isShared) this.ballast = platform.createBallast(engine.bytes)
     if (options.offload && engine.streamPages > 0)
       this.pager = new Pager({
         ...engine,
@@ -335,7 +339,7 @@ class WasmEngine implements Engine {
         directory: options.offload.directory,
         onFailure: (error) => this.team.fail(error),
       })
-    this.team = new Team(module, memory, this.maxThreads)
+    this.team = startRanks(build, module, memory, this.maxThreads)
   }
 
   get name(): string {
@@ -468,7 +472,7 @@ class WasmEngine implements Engine {
   async fingerprint(): Promise<string> {
     if (!this.engine) throw errors.closed()
     const weights = weightsOf(this.engine, this.plan)
-    const hash = createHash('sha256').update(`gta-edge cache ${CACHE_VERSION} ${PAGE_TOKENS} ${this.cacheType}`)
+    const hash = platform.createHash().update(`gta-edge cache ${CACHE_VERSION} ${PAGE_TOKENS} ${this.cacheType}`)
     for (const { offset, bytes } of this.plan.tensors) {
       const tensor = weights.subarray(offset, offset + bytes)
       const pieces = bytes <= 16 * SAMPLE_BYTES ? 1 : 16
@@ -516,9 +520,9 @@ class WasmEngine implements Engine {
     this.checkThreads(threads)
     return this.alone(async () => {
       if (this.plan.bytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
-      const memory = createMemory(Math.ceil((WEIGHTS + PROBE_BYTES) / WASM_PAGE))
+      const memory = createMemory(Math.ceil((WEIGHTS + PROBE_BYTES) / WASM_PAGE), this.isShared)
       new Uint8Array(memory.buffer).fill(1, WEIGHTS)
-      const team = new Team(this.module, memory, threads)
+      const team = startRanks(this, this.module, memory, threads)
       try {
         return (await probe(team, WEIGHTS, threads)) * 1e6
       } finally {
@@ -585,6 +589,6 @@ class WasmEngine implements Engine {
 }
 
 /** MB/s. */
-function probe(team: Team, from: number, threads: number): Promise<number> {
+function probe(team: Ranks, from: number, threads: number): Promise<number> {
   return team.request(protocol.PROBE, from, threads, PROBE_BYTES)
 }

@@ -4,12 +4,10 @@
  * that no step has used for longest go first, and of those that every step uses the newest: each token reads them all, so
  * there is no better choice than to leave the rest where they are.
  */
-import { randomUUID } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import { platform } from '#platform'
 import type { OffloadUse } from '../engine.ts'
 import { errors } from '../errors.ts'
+import type { Thread } from '../platform/platform.ts'
 import type { EngineExports } from './instance.ts'
 
 // Words that host and reader share; the reader writes DONE and IS_DIRECT, the host the others.
@@ -74,7 +72,7 @@ export class Pager {
   private readonly places: Uint32Array
   private readonly words: Int32Array
   private readonly counters: Float64Array
-  private readonly reader: Worker
+  private readonly reader: Thread
   private readonly pageBytes: number
   private readonly streamBytes: number
   private readonly cache: number
@@ -111,15 +109,10 @@ export class Pager {
     const control = new SharedArrayBuffer(countersAt(pages) + 8 * COUNTERS)
     this.words = new Int32Array(control, 0, LIST + pages)
     this.counters = new Float64Array(control, countersAt(pages), COUNTERS)
-    try {
-      makeDirectory(directory)
-    } catch (cause) {
-      throw errors.offloadFailed(directory, cause)
-    }
-    const workerData: ReaderInput = {
+    const data: ReaderInput = {
       memory,
       control,
-      file: join(directory, `.offload-${randomUUID()}`),
+      file: prepareOffload(directory),
       stream: exports.stream() >>> 0,
       words: exports.streamWords() >>> 0,
       nLayers,
@@ -128,10 +121,13 @@ export class Pager {
       layerBytes: exports.layerBytes() >>> 0,
       streamBytes: this.streamBytes,
     }
-    const file = import.meta.url.endsWith('.ts') ? './reader.ts' : './reader.mjs'
-    this.reader = new Worker(new URL(file, import.meta.url), { workerData, name: 'gta-edge reader', execArgv: [] })
-    this.reader.once('error', (error) => this.fail(errors.offloadFailed(directory, error)))
-    this.reader.once('exit', () => this.fail(errors.engineFailed('the reader ended')))
+    this.reader = platform.startThread({
+      kind: 'reader',
+      name: 'gta-edge reader',
+      data,
+      onError: (error) => this.fail(errors.offloadFailed(directory, error)),
+      onExit: () => this.fail(errors.engineFailed('the reader ended')),
+    })
     this.reader.unref()
   }
 
@@ -331,16 +327,11 @@ export class Pager {
   }
 }
 
-/** Node's own recursion never ends where the system says ENOENT for a folder that can never be: in /proc (Node 24). */
-function makeDirectory(path: string): void {
+function prepareOffload(directory: string): string {
   try {
-    mkdirSync(path)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST') return
-    if (code !== 'ENOENT' || dirname(path) === path) throw error
-    makeDirectory(dirname(path))
-    mkdirSync(path)
+    return platform.prepareOffload(directory)
+  } catch (cause) {
+    throw errors.offloadFailed(directory, cause)
   }
 }
 

@@ -2,16 +2,26 @@
  * The compute threads of one engine, seen from the host: starts a worker per rank, hands them requests, and turns
  * whatever happens to one of them into an error.
  */
-import { Worker } from 'node:worker_threads'
+import { platform } from '#platform'
 import { errors } from '../errors.ts'
+import type { Thread } from '../platform/platform.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 import * as protocol from './protocol.ts'
 
-export class Team {
+/** Who runs an engine's requests. */
+export interface Ranks {
+  /** Runs a command on the first `ranks` ranks; resolves to what rank 0 returned. One at a time. */
+  request(command: number, argument: number, ranks: number, second?: number, third?: number): Promise<number>
+  /** Whatever waits, and every later request, fails with the first error. */
+  fail(error: Error): Error
+  close(): Promise<void>
+}
+
+export class Team implements Ranks {
   readonly size: number
   private readonly control = protocol.createControl()
   private readonly words = new Int32Array(this.control)
-  private readonly workers: Worker[]
+  private readonly workers: Thread[]
   private engine: EngineExports | undefined
   /** Set once when a worker is gone or broken; every later request fails with it. */
   private failure: Error | undefined
@@ -22,15 +32,16 @@ export class Team {
   constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, size: number) {
     this.size = size
     this.engine = instantiate(module, memory, 0)
-    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.mjs'
     this.workers = Array.from({ length: size }, (_, rank) => {
-      const workerData: protocol.WorkerInput = { module, memory, control: this.control, rank }
-      return new Worker(new URL(file, import.meta.url), { workerData, name: `gta-edge ${rank}`, execArgv: [] })
+      const data: protocol.WorkerInput = { module, memory, control: this.control, rank }
+      return platform.startThread({
+        kind: 'rank',
+        name: `gta-edge ${rank}`,
+        data,
+        onError: (error) => this.fail(errors.engineFailed(error.message, error)),
+        onExit: () => this.fail(errors.engineFailed('a worker ended')),
+      })
     })
-    for (const worker of this.workers) {
-      worker.once('error', (error) => this.fail(errors.engineFailed(error.message, error)))
-      worker.once('exit', () => this.fail(errors.engineFailed('a worker ended')))
-    }
     this.unref()
   }
 
@@ -44,7 +55,6 @@ export class Team {
     for (const worker of this.workers) worker.unref()
   }
 
-  /** Runs a command on the first `ranks` workers; resolves to what rank 0 returned. One at a time. */
   async request(command: number, argument: number, ranks: number, second = 0, third = 0): Promise<number> {
     if (this.failure) throw this.failure
     this.ref()

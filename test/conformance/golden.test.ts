@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { Checkpoint, readModelFiles } from '../../host/convert/checkpoint.ts'
 import { packTensors } from '../../host/convert/pack.ts'
 import { type Engine, greedy, type Row } from '../../host/engine.ts'
-import { type Build, builds, debugBuild } from '../../host/wasm/builds.ts'
+import { type Build, builds, debugBuild, singleBuilds } from '../../host/wasm/builds.ts'
 import { openWasmEngine } from '../../host/wasm/engine.ts'
 import { planModel } from '../../models/index.ts'
 import { type GoldenCase, golden, kinds, readGolden, worst } from '../goldens.ts'
@@ -77,7 +77,7 @@ async function checkInterleaved(engine: Engine, kind: string, cases: GoldenCase[
   assert.is(compared.size, 2 * cases.length)
 }
 
-for (const build of [...builds, debugBuild])
+for (const build of [...builds, ...singleBuilds, debugBuild])
   for (const kind of kinds)
     test(`${kind}, ${build.name} equals its reference at once, step by step, in threes and interleaved`, async () => {
       const engine = await openGolden(kind, build)

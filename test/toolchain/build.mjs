@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { install, root } from './install.mjs'
@@ -22,7 +22,7 @@ export async function build() {
   if (built[0] === fingerprint && built[1] === commit) return
   console.error('building …')
   if (built[0] === fingerprint) {
-    for (const name of readdirSync(`${root}dist`)) if (name.endsWith('.mjs')) rmSync(`${root}dist/${name}`)
+    for (const name of readdirSync(`${root}dist`)) if (/\.[cm]js(\.map)?$/.test(name)) rmSync(`${root}dist/${name}`)
     await buildHost(commit)
     writeFileSync(stamp, `${fingerprint} ${commit}`)
     return
@@ -31,6 +31,8 @@ export async function build() {
   mkdirSync(`${root}dist`)
   await buildEngine('assembly/index.ts', 'strict')
   await buildEngine('assembly/index.ts', 'relaxed')
+  await buildEngine('assembly/index.ts', 'strict-single')
+  await buildEngine('assembly/index.ts', 'relaxed-single')
   await buildEngine('assembly/debug.ts', 'debug')
   await buildEngine('assembly/debug.ts', 'debug-relaxed')
   await buildEngine('assembly/wasi.ts', 'wasi-strict')
@@ -87,12 +89,42 @@ function readSource(name, base, target) {
   return text
 }
 
-/** The command, the library, the models and the worker as four modules that share their chunks. */
+/** What all bundles have in common. Nothing is left outside: an installed package needs no other. */
+const bundled = (commit, kernels) => ({
+  absWorkingDir: root,
+  outdir: 'dist',
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  format: 'esm',
+  define: { GTA_VERSION: JSON.stringify(manifest().version), GTA_COMMIT: JSON.stringify(commit) },
+  plugins: [embedKernels(kernels)],
+  loader: { '.wasm': 'binary' },
+  legalComments: 'inline',
+  logLevel: 'warning',
+})
+
+const manifest = () => JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+
+/** The engine's modules inside the bundle, where sources read files: each is decoded when it is asked for. */
+function embedKernels(names) {
+  const load = names.map((name) => `${JSON.stringify(name)}: () => import(${JSON.stringify(`./dist/${name}`)})`)
+  const contents = `const kernels = { ${load.join(', ')} }
+export const readKernel = async (file) => (await kernels[file]()).default`
+  return {
+    name: 'kernels',
+    setup({ onLoad }) {
+      onLoad({ filter: /platform.kernels\.ts$/ }, () => ({ contents, resolveDir: root }))
+    },
+  }
+}
+
+/** The command, the library, the models and the threads as modules that share their chunks; the library for require(). */
 async function buildHost(commit) {
   const { build } = await import('esbuild')
-  const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+  const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm']
+  const node = { ...bundled(commit, kernels), platform: 'node', target: 'node20', sourcemap: true }
   await build({
-    absWorkingDir: root,
+    ...node,
     entryPoints: {
       gta: 'host/cli/gta.ts',
       index: 'host/index.ts',
@@ -100,32 +132,50 @@ async function buildHost(commit) {
       worker: 'host/wasm/worker.ts',
       reader: 'host/wasm/reader.ts',
     },
-    outdir: 'dist',
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
     splitting: true,
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    external: Object.keys(manifest.dependencies),
-    define: { GTA_VERSION: JSON.stringify(manifest.version), GTA_COMMIT: JSON.stringify(commit) },
-    legalComments: 'inline',
-    logLevel: 'warning',
   })
   chmodSync(`${root}dist/gta.mjs`, 0o755)
-  // The page of `gta view`: one file for browsers.
   await build({
-    absWorkingDir: root,
-    entryPoints: { viewer: 'host/analyze/viewer/page.ts' },
-    outdir: 'dist',
-    outExtension: { '.js': '.mjs' },
-    bundle: true,
+    ...node,
+    entryPoints: { index: 'host/index.ts', models: 'models/index.ts' },
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    // What the sources know as import.meta.url.
+    define: { ...node.define, 'import.meta.url': 'moduleUrl' },
+    banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href" },
+  })
+  // The server of `npm run web` is for a clone, and stays out of the package.
+  await build({ ...node, entryPoints: { web: 'host/web/main.ts' }, sourcemap: false })
+  await buildBrowser(build, commit)
+  writeLicenses()
+}
+
+/** The library for browsers, its worker, and the pages of `gta view` and `npm run web`: one file each. */
+async function buildBrowser(build, commit) {
+  const kernels = ['relaxed', 'strict', 'relaxed-single', 'strict-single'].map((name) => `engine-${name}.wasm`)
+  await build({
+    ...bundled(commit, kernels),
+    entryPoints: {
+      browser: 'host/browser/index.ts',
+      'browser-worker': 'host/browser/worker.ts',
+      viewer: 'host/analyze/viewer/page.ts',
+      'web/page': 'host/web/page.ts',
+    },
     minify: true,
-    format: 'esm',
     platform: 'browser',
     target: 'es2023',
-    logLevel: 'warning',
   })
+}
+
+/** The bundles hold packages of others, whose licences go with them. */
+function writeLicenses() {
+  // The loader is a part of assemblyscript, whose package has the text.
+  const packages = { '@huggingface/tokenizers': '@huggingface/tokenizers', '@assemblyscript/loader': 'assemblyscript' }
+  const texts = Object.entries(packages).map(([name, owner]) => {
+    const { version } = JSON.parse(readFileSync(`${root}node_modules/${name}/package.json`, 'utf8'))
+    return `${name} ${version}\n\n${readFileSync(`${root}node_modules/${owner}/LICENSE`, 'utf8')}`
+  })
+  writeFileSync(`${root}dist/LICENSES.txt`, `Packages inside the modules of this folder\n\n${texts.join('\n\n')}`)
 }
 
 function buildTypes() {
@@ -144,6 +194,10 @@ function buildTypes() {
   ]
   const result = spawnSync(process.execPath, [tsc, ...args], { cwd: root, stdio: ['ignore', 2, 2] })
   if (result.status !== 0) throw new Error('tsc found errors')
+  // The same declarations for require(): TypeScript asks the nearest manifest what kind of module they are.
+  for (const folder of ['host', 'models'])
+    cpSync(`${root}dist/types/${folder}`, `${root}dist/types-cjs/${folder}`, { recursive: true })
+  writeFileSync(`${root}dist/types-cjs/package.json`, '{ "type": "commonjs" }\n')
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await build()

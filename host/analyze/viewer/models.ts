@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { configs, describe } from '../../../models/index.ts'
 import { readJson, readModelFiles, statModel } from '../../convert/checkpoint.ts'
-import { openPacked } from '../../convert/packed.ts'
+import { openPacked } from '../../convert/files.ts'
 
 /** The config.json of each path: a file, a directory, or a packed model. Throws what keeps one from being a model. */
 export async function readConfigs(paths: readonly string[]): Promise<unknown[]> {

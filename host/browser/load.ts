@@ -1,0 +1,39 @@
+/** Loading a packed model from a web server, in a worker: as in Node, but for where the bytes come from. */
+import { cacheTypes } from '../../models/index.ts'
+import { checkPacked } from '../convert/packed.ts'
+import { readSafetensors } from '../convert/safetensors.ts'
+import { checkChoice, checkNames } from '../errors.ts'
+import type { Model } from '../model.ts'
+import { type OpenOptions, openModel, openOptions } from '../open.ts'
+import { RemoteFile } from './remote-file.ts'
+
+/** Weights go straight into the engine's memory as they arrive. Throws GtaError or ModelError. */
+export async function loadRemote(url: string, options: OpenOptions): Promise<Model> {
+  checkNames('load()', options, openOptions)
+  checkChoice('cache', options.cache, cacheTypes)
+  const file = await RemoteFile.open(url)
+  try {
+    const opened = await readSafetensors(url, file)
+    const { model, files, plan, readWeights, readTokenizer } = await checkPacked(opened)
+    const end = Math.max(...[...opened.tensors.values()].map(({ begin, bytes }) => begin + bytes))
+    return await openModel(
+      url,
+      {
+        model,
+        files,
+        plan,
+        unused: [],
+        load: (target) => readWeights(target, options),
+        async readTokenizer() {
+          const tokenizer = await readTokenizer()
+          await file.expectEnd(end)
+          return tokenizer
+        },
+        close: () => file.close(),
+      },
+      options,
+    )
+  } finally {
+    await file.close()
+  }
+}

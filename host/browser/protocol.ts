@@ -1,0 +1,112 @@
+/**
+ * How a page and the worker that holds its model talk. The page asks, with a number; the worker answers with the same
+ * number, and may tell something before that. Everything is cloned.
+ *
+ *     page → worker   { id, method, args }      { abort: id }
+ *     worker → page   { id, result }   { id, error }   { id, progress }
+ */
+import { type CacheType, ModelError, type ModelSpec, type WeightType } from '../../models/index.ts'
+import type { ConversationOptions } from '../conversation.ts'
+import type { Sampling, ThreadCounts } from '../engine.ts'
+import { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
+import type { GenerateOptions, Generation } from '../generate.ts'
+import type { Prompt } from '../model.ts'
+import type { OpenOptions } from '../open.ts'
+
+/** What can be told on the way: how far a load or a prompt is. */
+export interface Progress {
+  done: number
+  total: number
+}
+
+/** Functions and signals stay in the page. */
+export type SentGenerateOptions = Omit<GenerateOptions, 'signal' | 'onToken' | 'onPrefill'>
+export type SentOpenOptions = Omit<OpenOptions, 'signal' | 'onProgress'>
+
+/** The engine that a model got. */
+export interface EngineFacts {
+  /** "wasm relaxed-simd, 2 threads" */
+  name: string
+  build: string
+  threads: ThreadCounts
+  /** Bytes of its memory: weights, cache, and what a step needs. */
+  memoryBytes: number
+  /** Why it has one thread only; undefined if it may have more. */
+  singleBecause: string | undefined
+}
+
+export interface ModelFacts {
+  spec: ModelSpec
+  weightType: WeightType
+  cacheType: CacheType
+  context: number
+  recommended: Partial<Sampling>
+  bytesPerToken: number
+  eos: ReadonlySet<number>
+  hasTokenizer: boolean
+  engine: EngineFacts
+}
+
+/** A step of a generation: a piece of text, or how it went; and the tokens since the step before. */
+export interface Piece {
+  tokens: number[]
+  text?: string
+  generation?: Generation
+}
+
+/** What the page may ask for. Conversations and generations are numbers; conversation 0 is one of its own, for once. */
+export interface Methods {
+  load(url: string, options: SentOpenOptions): ModelFacts
+  open(options: ConversationOptions): number
+  fork(conversation: number): number
+  rewind(conversation: number, length: number): void
+  tokens(conversation: number): number[]
+  close(conversation: number): void
+  logits(conversation: number, prompt: Prompt): Float32Array
+  generate(conversation: number, prompt: Prompt | undefined, options: SentGenerateOptions & ConversationOptions): number
+  next(generation: number): Piece
+  end(generation: number): void
+}
+
+export interface Request<M extends keyof Methods = keyof Methods> {
+  id: number
+  method: M
+  args: Parameters<Methods[M]>
+}
+
+export type Message = Request | { abort: number }
+export type Answer =
+  | { id: number; result: unknown }
+  | { id: number; error: SentError }
+  | { id: number; progress: Progress }
+
+/** An error's class does not survive cloning. */
+export interface SentError {
+  name: string
+  message: string
+  stack: string | undefined
+  code?: ErrorCode
+  needed?: number
+  available?: number
+}
+
+export function sendError(error: unknown): SentError {
+  const { name, message, stack } = error instanceof Error ? error : new Error(String(error))
+  const { code, needed, available } = error as Partial<OutOfMemoryError>
+  return typeof code === 'string' ? { name, message, stack, code, needed, available } : { name, message, stack }
+}
+
+export function receiveError({ name, message, stack, code, needed = 0, available = 0 }: SentError): Error {
+  const error = revive()
+  error.message = message
+  if (stack) error.stack = stack
+  return error
+
+  function revive(): Error {
+    if (name === 'OutOfMemoryError') return new OutOfMemoryError(needed, available)
+    if (name === 'GtaError' && code) return new GtaError(code, message)
+    if (name === 'ModelError') return new ModelError(message)
+    if (name === 'AbortError') return new DOMException(message, name)
+    return name === 'RangeError' ? new RangeError(message) : new Error(message)
+  }
+}

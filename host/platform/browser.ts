@@ -1,0 +1,49 @@
+/**
+ * A web worker: threads are further workers from the same script, memory is shared if the page is isolated, and there are
+ * no files: nothing is remembered, and a closed tab leaves nothing behind.
+ */
+import { advice } from '../browser/advice.ts'
+import { errors } from '../errors.ts'
+import { readKernel } from './kernels.ts'
+import type { Platform, ThreadStart } from './platform.ts'
+import { Sha256 } from './sha256.ts'
+
+const noFiles = (what: string) => () => {
+  throw errors.needsFiles(what)
+}
+
+export const platform: Platform = {
+  unshared: whyUnshared(),
+  advice,
+  createHash: () => new Sha256(),
+  machineMemory: () => Number.POSITIVE_INFINITY,
+  availableParallelism: () => navigator.hardwareConcurrency || 1,
+  processorName: () => '',
+  readKernel,
+  startThread({ name, data, onError }: ThreadStart) {
+    const worker = new Worker(location.href, { type: 'module', name })
+    worker.onerror = (event) => onError(new Error(event.message || 'its script cannot be loaded'))
+    worker.postMessage({ rank: data })
+    return {
+      ref: () => undefined,
+      unref: () => undefined,
+      terminate: async () => worker.terminate(),
+    }
+  },
+  // A closed model takes its worker along, and all memory with it.
+  createBallast: () => undefined,
+  prepareOffload: noFiles('offload'),
+  cacheFile: () => '',
+  readEntries: async () => ({}),
+  writeEntry: async () => undefined,
+  saveConversation: noFiles('save()'),
+  findSession: noFiles('restore()'),
+  restoreConversation: noFiles('restore()'),
+}
+
+function whyUnshared(): string | undefined {
+  if (!globalThis.crossOriginIsolated)
+    return 'the page is not isolated: serve it, and this script, with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
+  if (typeof Atomics.waitAsync !== 'function') return 'this browser has no Atomics.waitAsync: use a newer one'
+  return undefined
+}

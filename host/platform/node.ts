@@ -1,0 +1,64 @@
+/** Node: worker_threads, files, and the machine as the system describes it. */
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { availableParallelism, cpus, totalmem } from 'node:os'
+import { dirname, join } from 'node:path'
+import { Worker } from 'node:worker_threads'
+import { cacheFile, readEntries, writeEntry } from '../remember.ts'
+import { findSession, restoreConversation, saveConversation } from '../session/conversation.ts'
+import { readKernel } from './kernels.ts'
+import type { Platform, ThreadStart } from './platform.ts'
+
+/** Sources run from host/platform/, the bundle from dist/ itself. */
+const fromSources = import.meta.url.endsWith('.ts')
+const files = {
+  rank: fromSources ? '../wasm/worker.ts' : './worker.mjs',
+  reader: fromSources ? '../wasm/reader.ts' : './reader.mjs',
+}
+
+export const platform: Platform = {
+  unshared: undefined,
+  advice: 'use Node 20 or later',
+  createHash: () => createHash('sha256'),
+  machineMemory: totalmem,
+  availableParallelism,
+  processorName: () => cpus()[0]?.model ?? '',
+  readKernel,
+  startThread({ kind, name, data, onError, onExit }: ThreadStart) {
+    const worker = new Worker(new URL(files[kind], import.meta.url), { workerData: data, name, execArgv: [] })
+    worker.once('error', onError)
+    worker.once('exit', onExit)
+    return worker
+  },
+  createBallast(bytes) {
+    // Where the system promises no more than it has, there is none: then the garbage collector comes when it comes.
+    try {
+      return new ArrayBuffer(bytes)
+    } catch {
+      return undefined
+    }
+  },
+  prepareOffload(directory) {
+    makeDirectory(directory)
+    return join(directory, `.offload-${randomUUID()}`)
+  },
+  cacheFile,
+  readEntries,
+  writeEntry,
+  saveConversation,
+  findSession,
+  restoreConversation,
+}
+
+/** Node's own recursion never ends where the system says ENOENT for a folder that can never be: in /proc (Node 24). */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(path) === path) throw error
+    makeDirectory(dirname(path))
+    mkdirSync(path)
+  }
+}
