@@ -298,9 +298,9 @@ export function checkContext(options: ConversationOptions, { context, engine }: 
   const plan = planDrop(settings, context)
   if (policy !== 'error' && (plan.keep + plan.drop) * PAGE_TOKENS >= context)
     throw errors.badOption(
-      'keep (--keep)',
-      `so small that a context of ${context} tokens has ${PAGE_TOKENS} to forget and one more behind them`,
-      keep,
+      'the context (-c)',
+      `more than ${(plan.keep + plan.drop) * PAGE_TOKENS} tokens where ${plan.keep * PAGE_TOKENS} are kept (--keep): ${PAGE_TOKENS} more are forgotten at a time, and one must be left`,
+      context,
     )
   // Kept pages are turned when others are forgotten: they lie in the cache twice then.
   const { pageBytes, totalBytes } = engine.cacheUse

@@ -56,6 +56,7 @@ export class OutOfMemoryError extends GtaError {
 
 /** 22.1 MB, 1.13 GB: decimal units, as vendors count bandwidth. */
 export function megabytes(bytes: number): string {
+  if (bytes > 0 && bytes < 1e5) return `${(bytes / 1e3).toFixed(1)} kB`
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
 }
 
@@ -283,6 +284,8 @@ export function checkChoice(name: string, value: unknown, choices: readonly stri
 
 /** Refuses options of other names: a misspelt one would be ignored without a word. */
 export function checkNames(what: string, options: object, names: readonly string[]): void {
+  if (typeof options !== 'object' || options === null)
+    throw errors.badOption(`options of ${what}`, 'an object', options)
   const unknown = Object.keys(options).find((name) => !names.includes(name))
   if (unknown !== undefined) throw errors.badOption(`an option of ${what}`, `one of ${names.join(', ')}`, unknown)
 }

@@ -98,6 +98,9 @@ export async function* generate(
   if (!Number.isInteger(speculate) || speculate < 0 || speculate > MAX_DRAFT)
     throw errors.badOption('speculate (--speculate)', `a whole number from 0 to ${MAX_DRAFT}`, speculate)
 
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw errors.badOption('signal', 'an AbortSignal', signal)
+
   const stops = checkStops(options.stop ?? [])
   if (stops.length > 0 && !model.tokenizer)
     throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)

@@ -126,6 +126,7 @@ export class Model {
    * NOT_FOUND, BAD_SESSION, OTHER_VERSION, OTHER_MODEL, CONTEXT_FULL or OutOfMemoryError.
    */
   async restore(path: string, options: ConversationOptions & { signal?: AbortSignal } = {}): Promise<Conversation> {
+    if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
     const { signal, ...rest } = options
     const { engine, spec } = this
     checkContext(rest, this)
@@ -153,6 +154,8 @@ export class Model {
     options: GenerateOptions & ConversationOptions = {},
   ): AsyncGenerator<string, Generation> {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
+    if (typeof options !== 'object' || options === null)
+      throw errors.badOption('options of generate()', 'an object', options)
     const { contextPolicy, keep, ...rest } = options
     const conversation = this.open({ contextPolicy, keep })
     try {

@@ -147,11 +147,12 @@ export class Scheduler {
         continue
       }
       // With a cache on disk, a step can write what memory has room for: the others come next.
-      if (writable < needed + 1 && slices.length > 0) {
+      const written = engine.pagesWritten(conversation, count)
+      if (written > writable && slices.length > 0) {
         job.waited++
         continue
       }
-      writable -= needed + 1
+      writable -= written
       pages += needed
       rows -= count
       logits -= isEvery ? count : count === remaining(job) ? 1 : 0

@@ -568,7 +568,9 @@ test('prompts and options of the wrong kind are BAD_OPTION', async () => {
   await withModel(golden('gta'), {}, async (model) => {
     for (const prompt of [undefined, null, 5, {}, new DataView(new ArrayBuffer(8))])
       await rejects(model.generate(prompt as never).next(), 'BAD_OPTION')
-    await rejects(model.generate([1], { max_tokens: 5 } as never).next(), 'BAD_OPTION')
+    for (const options of [{ max_tokens: 5 }, { signal: {} }, null])
+      await rejects(model.generate([1], options as never).next(), 'BAD_OPTION')
+    await rejects(model.restore(undefined as never), 'BAD_OPTION')
     const [a, b] = [await model.logits(Uint32Array.of(1, 5, 9)), await model.logits([1, 5, 9])]
     assert.equal(a, b)
   })

@@ -7,7 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Engine, greedy } from '../host/engine.ts'
 import { GtaError, OutOfMemoryError } from '../host/errors.ts'
-import { load } from '../host/index.ts'
+import { type Conversation, load } from '../host/index.ts'
 import { Random } from './debug-engine.ts'
 import { feed, openEngine, strict } from './engines.ts'
 import { golden } from './goldens.ts'
@@ -218,14 +218,21 @@ test('more conversations than memory has pages for take turns', async () => {
     offloadDirectory: directory,
   })
   assert.ok(totalBytes > 0 && model.engine.pagesWritable < 20, `${model.engine.pagesWritable}`)
-  const prompts = Array.from({ length: 30 }, (_, i) => [i + 5, 17, 99, 250 + i])
-  const textOf = async (from: typeof model, prompt: number[]) => {
+  const textOf = async (from: Pick<Conversation, 'generate'>, prompt: number[]) => {
     const stream = from.generate(prompt, each)
     for (;;) {
       const { done, value } = await stream.next()
       if (done) return value.logitsHash
     }
   }
+  // Twins that share a partial page.
+  const begun = model.open()
+  await textOf(begun, [1, 2, 3])
+  const forks = Array.from({ length: 12 }, () => begun.fork())
+  begun.close()
+  assert.is(new Set(await Promise.all(forks.map((fork) => textOf(fork, [4, 5, 6])))).size, 1)
+  for (const fork of forks) fork.close()
+  const prompts = Array.from({ length: 30 }, (_, i) => [i + 5, 17, 99, 250 + i])
   const together = await Promise.all(prompts.map((prompt) => textOf(model, prompt)))
   for (const [i, prompt] of prompts.entries())
     if (i % 5 === 0) assert.is(together[i], await textOf(plain, prompt), `prompt ${i}`)

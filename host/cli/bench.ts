@@ -155,6 +155,7 @@ async function execute(args: Arguments): Promise<void> {
 async function offload(args: Arguments, path: string | undefined, configs: string[]): Promise<void> {
   if (path !== undefined)
     throw new UsageError(`--offload must be given with --config or alone, found the model "${path}"`)
+  if (args.flag('explain')) throw new UsageError('--explain must be absent with --offload')
   for (const name of ['cache', 'n-prompt', 'parallel', 'threads-batch', 'batch-size'])
     if (args.texts(name).length > 0) throw new UsageError(`--${name} must be absent with --offload`)
   const one = (name: string, max: number) => {

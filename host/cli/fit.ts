@@ -55,10 +55,11 @@ async function execute(args: Arguments): Promise<void> {
 /** Memory is sold in powers of two: 4G, 4GB and 4GiB are 4 · 2^30 bytes. */
 function readMemory(text: string | undefined): number | undefined {
   if (text === undefined) return undefined
-  const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text) ?? []
+  const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?$/i.exec(text) ?? []
   const bytes = Number(digits) * 1024 ** ['', 'K', 'M', 'G', 'T'].indexOf(unit.toUpperCase())
-  if (!(bytes >= 1 && bytes <= Number.MAX_SAFE_INTEGER))
-    throw new UsageError(`--memory must be a size above 0 such as 4G or 512M, found "${text}"`)
+  // Nobody means 4 bytes.
+  if (!(bytes >= 2 ** 20 && bytes <= Number.MAX_SAFE_INTEGER))
+    throw new UsageError(`--memory must be a size of at least 1M, such as 4G or 512M, found "${text}"`)
   return bytes
 }
 

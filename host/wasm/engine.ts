@@ -410,6 +410,10 @@ class WasmEngine implements Engine {
     return this.pages.needOf(conversation, count)
   }
 
+  pagesWritten(conversation: number, count: number): number {
+    return this.pages.writtenBy(conversation, count)
+  }
+
   get pagesWritable(): number {
     return this.engine?.residentPages ?? 0
   }

@@ -157,7 +157,8 @@ export class PageCache {
       if (before === undefined && page !== undefined && position % PAGE_TOKENS > 0) written.add(page)
     }
     this.expect(needed, returned)
-    const copies = [...written].filter((page) => (this.holders[page] as number) > 1).length
+    // Those that only a prefix holds too: they are copied as long as there is a page for it.
+    const copies = [...written].filter((page) => this.prefixPages.has(page) && this.holders[page] === 2).length
     return { fresh: needed + copies, written: [...written] }
   }
 
@@ -171,6 +172,14 @@ export class PageCache {
     const length = this.lengthOf(conversation)
     const shared = count > 0 && this.isSharedAt(conversation, length) ? 1 : 0
     return pagesFor(length + count) - pagesFor(length) + shared
+  }
+
+  /** Pages that must be in memory for the next `count` positions: new ones, the partial one, and a copy of it. */
+  writtenBy(conversation: number, count: number): number {
+    const { length, pages } = this.at(conversation)
+    const partial = length % PAGE_TOKENS > 0 ? pages.at(-1) : undefined
+    const own = partial === undefined ? 0 : (this.holders[partial] as number) > 1 ? 2 : 1
+    return pagesFor(length + count) - pagesFor(length) + own
   }
 
   /** Makes room for rows that were checked, and notes their tokens: who asks during the step is to see them. */
