@@ -24,6 +24,8 @@ export function streamWords(): usize {
 
 /** Returns when the pages of `layer` are in memory. */
 export function awaitLayer(layer: u32): void {
+  // Nobody reads beside the only rank.
+  if (!ASC_FEATURE_THREADS) return
   const a = arena()
   if (!a.isStreaming) return
   const wanted = a.streamed + layer
@@ -40,6 +42,7 @@ export function awaitLayer(layer: u32): void {
 
 /** Behind the barrier after the sweep of `layer`: its pages may be overwritten. */
 export function leaveLayer(layer: u32): void {
+  if (!ASC_FEATURE_THREADS) return
   const a = arena()
   if (!a.isStreaming || rank != 0) return
   atomic.store<u32>(SWEPT, a.streamed + layer + 1)

@@ -49,7 +49,10 @@ export function isMine(i: u32): bool {
 
 /** Index of the next piece of the work between two barriers, in whatever order the ranks come for it. */
 export function next(): u32 {
-  return atomic.add<u32>(NEXT, 1)
+  if (ASC_FEATURE_THREADS) return atomic.add<u32>(NEXT, 1)
+  const index = load<u32>(NEXT)
+  store<u32>(NEXT, index + 1)
+  return index
 }
 
 /** Items in a piece of n, in whole units: small enough that the last one to finish is not waited for long. */
@@ -68,6 +71,11 @@ export function spanStart(n: u32, unit: u32, which: u32): u32 {
 
 /** Returns when all ranks have arrived, and what they wrote is visible to all. Traps if one of them failed. */
 export function barrier(): void {
+  // A build without threads is one rank, and knows no atomics.
+  if (!ASC_FEATURE_THREADS) {
+    store<u32>(NEXT, 0)
+    return
+  }
   const count = ranks()
   if (count == 1) {
     store<u32>(NEXT, 0)
