@@ -30,6 +30,7 @@ import { cacheDirectory } from './remember.ts'
 import { recommendedSampling } from './sampling.ts'
 import { Scheduler } from './scheduler.ts'
 import { findSession } from './session/conversation.ts'
+import { bosOf, eosOf } from './special-tokens.ts'
 import { Tokenizer } from './tokenizer/tokenizer.ts'
 import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
 import { chooseBuild } from './wasm/builds.ts'
@@ -393,19 +394,4 @@ export class Model {
     if (!this.tokenizer) throw errors.badTokenizer(this.path, 'is missing (no tokenizer.json)')
     return this.tokenizer
   }
-}
-
-function eosOf({ eos, vocabSize }: ModelSpec, generation: unknown): Set<number> {
-  const more = (generation as { eos_token_id?: unknown } | undefined)?.eos_token_id
-  const isId = (id: unknown): id is number => Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize
-  return new Set([...eos, ...[more].flat().filter(isId)])
-}
-
-/**
- * The token before every text. A tokenizer_config that says add_bos_token: false is obeyed, unless begin and end are one
- * token: that is a separator between documents, and the model has never seen a text without it.
- */
-function bosOf({ bos, eos }: ModelSpec, tokenizerConfig: unknown): number | undefined {
-  const isOff = (tokenizerConfig as { add_bos_token?: unknown } | undefined)?.add_bos_token === false
-  return bos !== undefined && isOff && !eos.includes(bos) ? undefined : bos
 }

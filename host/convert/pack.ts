@@ -6,7 +6,8 @@
  *     ├ plan                       u32 words, models/plan.ts
  *     ├ inv_freq                   f64
  *     ├ embed, embed.scale, layers.0.attn_norm, layers.0.in, …    in the order in which a step reads them
- *     └ tokenizer.json             U8, padded with spaces; not loaded into the engine
+ *     ├ tokenizer.json             U8, padded with spaces; not loaded into the engine
+ *     └ generation.table, tokenizer.tables    U8, for the command without JavaScript: tables.ts
  *
  * Everything before the tokenizer is one range of bytes that is read straight into the engine's memory. A checkpoint is
  * converted in slices of a few MB, so memory does not grow with the model.
@@ -28,6 +29,7 @@ import { errors, GtaError } from '../errors.ts'
 import type { Checkpoint, ModelFiles } from './checkpoint.ts'
 import { QuantizationError, quantizeBlocks, quantizeRows } from './quantize.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
+import { commandTables } from './tables.ts'
 
 export const FORMAT = 'gta-edge'
 export const TOKENIZER_TENSOR = 'tokenizer.json'
@@ -236,8 +238,11 @@ export async function writePacked(
 
 async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options: PackOptions): Promise<number> {
   const { files } = checkpoint
-  const tokenizer = files.tokenizer && padTokenizer(files.tokenizer)
-  const header = packedHeader(files, plan, tokenizer?.length)
+  const more = [
+    ...(files.tokenizer ? [{ name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) }] : []),
+    ...commandTables(checkpoint.model.spec, files),
+  ]
+  const header = packedHeader(files, plan, more)
   const file = await open(path, 'wx')
   try {
     const write = async (position: number, bytes: Uint8Array) => {
@@ -247,25 +252,30 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
     }
     await write(0, header)
     await packTensors(checkpoint, plan, (offset, bytes) => write(header.length + offset, bytes), options)
-    if (tokenizer) await write(header.length + plan.bytes, tokenizer)
+    let end = header.length + plan.bytes
+    for (const { bytes } of more) {
+      await write(end, bytes)
+      end += bytes.length
+    }
     await file.sync()
-    return header.length + plan.bytes + (tokenizer?.length ?? 0)
+    return end
   } finally {
     await file.close()
   }
 }
 
-/** What stands before the packed tensors of a file. */
-export function packedHeader(files: ModelFiles, plan: Plan, tokenizerBytes?: number): Uint8Array {
+/** What stands before the packed tensors of a file; `more` tensors of bytes follow them. */
+export function packedHeader(
+  files: ModelFiles,
+  plan: Plan,
+  more: readonly { name: string; bytes: Uint8Array }[] = [],
+): Uint8Array {
   const tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[] = [...plan.tensors]
-  if (tokenizerBytes !== undefined)
-    tensors.push({
-      name: TOKENIZER_TENSOR,
-      dtype: 'U8',
-      shape: [tokenizerBytes],
-      offset: plan.bytes,
-      bytes: tokenizerBytes,
-    })
+  let offset = plan.bytes
+  for (const { name, bytes } of more) {
+    tensors.push({ name, dtype: 'U8', shape: [bytes.length], offset, bytes: bytes.length })
+    offset += bytes.length
+  }
   return encodeHeader(packedMetadata(files, plan), tensors)
 }
 

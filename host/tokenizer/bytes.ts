@@ -49,7 +49,7 @@ function replaceStep(token: string, step: DecoderConfig): string {
 }
 
 /** GPT-2's bytes_to_unicode (openai/gpt-2, src/encoder.py): printable bytes are themselves, the others follow at 256. */
-function byteLevelTable(): Map<string, number> {
+export function byteLevelTable(): Map<string, number> {
   const table = new Map<string, number>()
   let next = 256
   for (let byte = 0; byte < 256; byte++) {
