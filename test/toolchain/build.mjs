@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { install, root } from './install.mjs'
 
@@ -32,6 +33,8 @@ export async function build() {
   await buildEngine('assembly/index.ts', 'relaxed')
   await buildEngine('assembly/debug.ts', 'debug')
   await buildEngine('assembly/debug.ts', 'debug-relaxed')
+  await buildEngine('assembly/wasi.ts', 'wasi-strict')
+  await buildEngine('assembly/wasi.ts', 'wasi-relaxed')
   await buildHost(commit)
   buildTypes()
   writeFileSync(stamp, `${fingerprint} ${commit}`)
@@ -61,9 +64,26 @@ async function buildEngine(entry, target) {
   // asc resolves its configuration and entries from the working directory.
   process.chdir(root)
   const { main } = await import('assemblyscript/asc')
-  const { error, stdout, stderr } = await main([entry, '--config', 'asconfig.json', '--target', target])
+  const { error, stdout, stderr } = await main([entry, '--config', 'asconfig.json', '--target', target], {
+    readFile: (name, base) => readSource(name, base, target),
+  })
   if (stdout.toString()) console.error(stdout.toString())
   if (error) throw new Error(`asc ${target}: ${error.message}\n${stderr.toString()}`)
+}
+
+/**
+ * A source for asc; null if there is none. In the command for WASI, which has no host, what the host gives to the engine
+ * comes from another file, and the version stands where it is printed.
+ */
+function readSource(name, base, target) {
+  const path = resolve(base, name)
+  if (!existsSync(path)) return null
+  const text = readFileSync(path, 'utf8')
+  if (!target.startsWith('wasi-')) return text
+  if (name === 'assembly/host.ts') return "export * from './wasi/host'\n"
+  if (name === 'assembly/wasi/version.ts')
+    return text.replace('from source', JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version)
+  return text
 }
 
 /** The command, the library, the models and the worker as four modules that share their chunks. */

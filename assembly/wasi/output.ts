@@ -1,0 +1,157 @@
+/**
+ * Text for people: collected in a buffer, written with `flush`. Constant texts are strings of the language, UTF-16; all
+ * else is bytes of UTF-8.
+ */
+import { OUTPUT, OUTPUT_BYTES, PENDING, RESULT, VECTOR } from './addresses'
+import { CHARACTER_DEVICE, fd_fdstat_get, fd_write, PIPE, proc_exit, SUCCESS } from './wasi_snapshot_preview1'
+
+export const STDOUT: u32 = 1
+export const STDERR: u32 = 2
+
+export const EXIT_FAILED: u32 = 1
+export const EXIT_USAGE: u32 = 2
+
+/** Ends the process; does not return. */
+export function exit(code: u32): void {
+  proc_exit(code)
+  unreachable()
+}
+
+/** Writes what was collected. A reader that has enough ends the command in good order; any other failure is one. */
+export function flush(fd: u32): void {
+  let at = OUTPUT
+  const end = OUTPUT + load<u32>(PENDING)
+  store<u32>(PENDING, 0)
+  while (at < end) {
+    store<u32>(VECTOR, at as u32)
+    store<u32>(VECTOR, (end - at) as u32, 4)
+    const error = fd_write(fd, VECTOR, 1, RESULT)
+    if (error != SUCCESS) {
+      if (fd == STDOUT && error == PIPE) exit(0)
+      if (fd == STDOUT) {
+        beginError()
+        text('the output cannot be written: error ')
+        count(error)
+        endError(EXIT_FAILED)
+      }
+      exit(EXIT_FAILED)
+    }
+    at += load<u32>(RESULT)
+  }
+}
+
+/** Is this a terminal? It would obey control characters. */
+export function isTerminal(fd: u32): bool {
+  return fd_fdstat_get(fd, RESULT) == SUCCESS && load<u8>(RESULT) == CHARACTER_DEVICE
+}
+
+/** `fd` is where a full buffer goes: stderr for messages, which are the only long ones that are not flushed at once. */
+export function byte(value: u32, fd: u32 = STDERR): void {
+  if (load<u32>(PENDING) == OUTPUT_BYTES) flush(fd)
+  const pending = load<u32>(PENDING)
+  store<u8>(OUTPUT + pending, value)
+  store<u32>(PENDING, pending + 1)
+}
+
+/** A constant text; characters of the basic plane. */
+export function text(value: string, fd: u32 = STDERR): void {
+  const at = changetype<usize>(value)
+  for (let i = 0; i < value.length; i++) codePoint(load<u16>(at + (i << 1)), fd)
+}
+
+/** One character in UTF-8. */
+export function codePoint(c: u32, fd: u32 = STDERR): void {
+  if (c < 0x80) {
+    byte(c, fd)
+    return
+  }
+  if (c < 0x800) byte(0xc0 | (c >> 6), fd)
+  else {
+    if (c < 0x10000) byte(0xe0 | (c >> 12), fd)
+    else {
+      byte(0xf0 | (c >> 18), fd)
+      byte(0x80 | ((c >> 12) & 63), fd)
+    }
+    byte(0x80 | ((c >> 6) & 63), fd)
+  }
+  byte(0x80 | (c & 63), fd)
+}
+
+/** Bytes as they are, or, `isShown`, with control characters made visible as the command of Node does. */
+export function bytes(at: usize, length: usize, fd: u32 = STDERR, isShown: bool = true): void {
+  for (let i: usize = 0; i < length; i++) {
+    const c: u32 = load<u8>(at + i)
+    if (!isShown) byte(c, fd)
+    else if ((c < 0x20 && c != 9 && c != 10) || c == 0x7f) codePoint(0xfffd, fd)
+    else if (c == 0xc2 && i + 1 < length && load<u8>(at + i + 1) < 0xa0) {
+      codePoint(0xfffd, fd)
+      i++
+    } else byte(c, fd)
+  }
+}
+
+export function quoted(at: usize, length: usize): void {
+  byte(34)
+  bytes(at, length)
+  byte(34)
+}
+
+/** A whole number. */
+export function count(value: u64, fd: u32 = STDERR): void {
+  if (value > 9) count(value / 10, fd)
+  byte(48 + ((value % 10) as u32), fd)
+}
+
+/** A number from 0 on with so many decimals, 0 to 3, the nearest. */
+export function fixed(value: f64, decimals: u32): void {
+  let unit: u64 = 1
+  for (let i: u32 = 0; i < decimals; i++) unit *= 10
+  // Not finite, or too large to be a time or a rate.
+  if (!(value * (unit as f64) < 1e18)) {
+    text('∞')
+    return
+  }
+  const whole = nearest(value * (unit as f64)) as u64
+  count(whole / unit)
+  if (decimals == 0) return
+  byte(46)
+  for (let place = unit / 10; place > 0; place /= 10) byte(48 + (((whole / place) % 10) as u32))
+}
+
+/** 22.1 MB, 1.13 GB: decimal units. */
+export function megabytes(value: f64): void {
+  if (value < 1e9) {
+    fixed(value / 1e6, 1)
+    text(' MB')
+  } else {
+    fixed(value / 1e9, 2)
+    text(' GB')
+  }
+}
+
+/** A message of the command; `endError` ends it and the process. */
+export function beginError(): void {
+  // What was collected for stdout and not written has no reader any more.
+  store<u32>(PENDING, 0)
+  text('gta: ')
+}
+
+/** Ends the message and the process. */
+export function endError(code: u32): void {
+  byte(10)
+  flush(STDERR)
+  exit(code)
+}
+
+/** Ends the message with where help is, and the process. */
+export function endUsageError(): void {
+  text('. See "gta.wasm --help"')
+  endError(EXIT_USAGE)
+}
+
+/** A whole message. */
+export function fail(message: string): void {
+  beginError()
+  text(message)
+  endError(EXIT_FAILED)
+}

@@ -1,0 +1,66 @@
+/** The line of statistics, in the form of the host's command (host/cli/run.ts); what it does not know is left out. */
+import { embedding, head, Plan } from '../plan'
+import { FINISH_CONTEXT, FINISH_EOS, lastLogits } from './generate'
+import { options } from './options'
+import { byte, count, fixed, flush, megabytes, STDERR, text } from './output'
+import { sha256Prefix } from './sha256'
+
+@unmanaged
+export class Run {
+  promptTokens: u32
+  /** Generated tokens, an ending one included. */
+  tokens: u32
+  finish: u32
+  isCacheInt8: u32
+  /** Bytes of all weights. */
+  weightBytes: u64
+  /** Milliseconds; decode is the time of the tokens behind the first. */
+  prefill: f64
+  decode: f64
+}
+
+export function printStatistics(plan: Plan, run: Run): void {
+  const steps = run.tokens - 1
+  text('[prefill ')
+  count(run.promptTokens)
+  text(' tokens ')
+  fixed((run.promptTokens as f64) / (run.prefill / 1000), 0)
+  text(' tok/s · decode ')
+  if (steps > 0) {
+    const rate = (steps as f64) / (run.decode / 1000)
+    count(steps)
+    text(' tokens ')
+    fixed(rate, 0)
+    text(' tok/s, ')
+    fixed((rate * bytesPerToken(plan, run)) / 1e9, 1)
+    text(' GB/s')
+  } else text('none')
+  text(' · memory ')
+  megabytes((memory.size() as f64) * 65536)
+  text(' · logits ')
+  hex(sha256Prefix(lastLogits(), (plan.vocabSize as usize) << 2))
+  text(' · seed ')
+  count(options().seed as u64)
+  text(' · ended by ')
+  text(run.finish == FINISH_EOS ? 'eos' : run.finish == FINISH_CONTEXT ? 'context' : 'length')
+  text(']\n')
+  flush(STDERR)
+}
+
+/** Bytes that one decoded token reads: weights but for the embedding, of which it takes a row, and half of the final cache. */
+function bytesPerToken(plan: Plan, run: Run): f64 {
+  const embed = embedding(plan)
+  const gathered = embed.data == head(plan).data ? 0 : (embed.rows as u64) * (embed.stride + (embed.scales ? 4 : 0))
+  const heads = (plan.slot0Heads + plan.slot1Heads) as f64
+  const elements = (plan.slot0Heads * plan.slot0Dim + plan.slot1Heads * plan.slot1Dim) as f64
+  const row = run.isCacheInt8 ? elements + 4 * heads : 4 * elements
+  const tokens = (run.promptTokens as f64) + (run.tokens as f64) / 2
+  return ((run.weightBytes - gathered) as f64) + tokens * (plan.nLayers as f64) * row
+}
+
+function hex(value: u64): void {
+  for (let shift: u64 = 64; shift > 0; shift -= 4) {
+    const digit = ((value >> (shift - 4)) & 15) as u32
+    byte(digit < 10 ? 48 + digit : 87 + digit)
+  }
+}
