@@ -71,6 +71,8 @@ export class Tokenizer {
   /** Where ids go. */
   ids: usize
   count: u32
+  /** Added tokens that are text. */
+  addedTexts: u32
   /** Of bpe.ts; 0 before it is needed. */
   scratch: usize
 }
@@ -138,7 +140,12 @@ export function openTables(at: usize, bytes: u64): void {
   }
   if (end != t.textBytes) refuse()
   for (let i: u32 = 0; i < t.merges << 1; i++) if (load<u32>(t.pairs + (i << 2)) >= t.tokens) refuse()
-  for (let i: u32 = 0; i < t.addedCount; i++) if (load<u32>(t.added + (i << 2)) >> 1 >= t.tokens) refuse()
+  t.addedTexts = 0
+  for (let i: u32 = 0; i < t.addedCount; i++) {
+    const word = load<u32>(t.added + (i << 2))
+    if (word >> 1 >= t.tokens) refuse()
+    if (!(word & 1)) t.addedTexts++
+  }
 }
 
 function checkClasses(t: Tokenizer): void {
@@ -269,7 +276,7 @@ export function encode(at: usize, length: usize): void {
   let from = at
   let isFirst = true
   // Added tokens that are text are cut out first, wherever they begin, the longest of them.
-  for (let i = at; i < end; ) {
+  for (let i = tokenizer().addedTexts ? at : end; i < end; ) {
     const id = addedAt(i, end)
     if (id == NONE) {
       i++

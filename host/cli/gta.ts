@@ -13,8 +13,9 @@ import { exitCodes, Interrupted, say } from './open.ts'
 import { Arguments, type Command, help, UsageError } from './options.ts'
 import { run } from './run.ts'
 import { view } from './view.ts'
+import { wasi } from './wasi.ts'
 
-const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, bench, analyze, fit, view, doctor]
+const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, bench, analyze, fit, view, doctor, wasi]
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {

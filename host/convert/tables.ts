@@ -110,14 +110,16 @@ interface TokenizerJson {
 
 /** The tables of a tokenizer.json; undefined if it works in a way that the command does not know, or not at all. */
 export function tokenizerTables(json: Uint8Array, config: unknown): Uint8Array | undefined {
+  let tokenizer: Tokenizer
   try {
-    const parsed: TokenizerJson = JSON.parse(new TextDecoder().decode(json))
-    const way = describeWay(parsed, (config ?? {}) as Record<string, unknown>)
-    return way && writeTables(parsed, way, new Tokenizer('tokenizer.json', json, config))
+    tokenizer = new Tokenizer('tokenizer.json', json, config)
   } catch {
     // A tokenizer that cannot be used at all says so when the model is loaded.
     return undefined
   }
+  const parsed: TokenizerJson = JSON.parse(new TextDecoder().decode(json))
+  const way = describeWay(parsed, (config ?? {}) as Record<string, unknown>)
+  return way && writeTables(parsed, way, tokenizer)
 }
 
 interface Way {
@@ -194,8 +196,9 @@ function writeTables(json: TokenizerJson, way: Way, tokenizer: Tokenizer): Uint8
   const ids = new Map(Object.entries(vocab))
   const texts = tokenTexts(way, ids, added)
   if (!texts) return undefined
+  const isControl = new Map(added.map(({ id, special }) => [id, special === true]))
   for (const [id, text] of texts.entries())
-    if (!isEqual(shownBytes(way, id, text.bytes, added), tokenizer.bytesOf(id))) return undefined
+    if (!isEqual(shownBytes(way, text.bytes, isControl.get(id)), tokenizer.bytesOf(id))) return undefined
 
   const pairs: number[] = []
   for (const merge of merges) {
@@ -236,7 +239,8 @@ function tokenTexts(
 ): TokenText[] | undefined {
   const encoder = new TextEncoder()
   const bytesOf = byteLevelTable()
-  const last = Math.max(...ids.values(), ...added.map(({ id }) => id))
+  // Not max(...): a vocabulary has more ids than a call may have arguments.
+  const last = [...ids.values(), ...added.map(({ id }) => id)].reduce((a, b) => Math.max(a, b), 0)
   if (last >= 2 ** 24) return undefined
   const texts: TokenText[] = Array.from({ length: last + 1 }, () => ({
     bytes: new Uint8Array(),
@@ -260,16 +264,10 @@ function tokenTexts(
   return texts.every(({ bytes }) => bytes.length <= MAX_LENGTH) ? texts : undefined
 }
 
-/** What the command shows of a token: see pushToken() in assembly/wasi/tokenizer.ts. */
-function shownBytes(
-  { kind }: Way,
-  id: number,
-  text: Uint8Array,
-  added: readonly { id: number; special?: boolean }[],
-): Uint8Array {
-  const token = added.find((candidate) => candidate.id === id)
-  if (token) return token.special ? new Uint8Array() : text
-  if (kind === kinds.byteLevel) return text
+/** What the command shows of a token, an added one if `isControl` is given: see pushToken() in assembly/wasi/tokenizer.ts. */
+function shownBytes({ kind }: Way, text: Uint8Array, isControl: boolean | undefined): Uint8Array {
+  if (isControl) return new Uint8Array()
+  if (isControl === false || kind === kinds.byteLevel) return text
   const string = new TextDecoder('utf-8', { ignoreBOM: true }).decode(text)
   const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(string)
   if (byte) return Uint8Array.of(Number.parseInt(byte[1] as string, 16))

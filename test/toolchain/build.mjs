@@ -35,6 +35,7 @@ export async function build() {
   await buildEngine('assembly/debug.ts', 'debug-relaxed')
   await buildEngine('assembly/wasi.ts', 'wasi-strict')
   await buildEngine('assembly/wasi.ts', 'wasi-relaxed')
+  await buildEngine('assembly/wasi/debug.ts', 'wasi-debug')
   await buildHost(commit)
   buildTypes()
   writeFileSync(stamp, `${fingerprint} ${commit}`)

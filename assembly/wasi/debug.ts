@@ -1,0 +1,47 @@
+/** The parts of the command that tests look at alone: tokenizer, numbers and digests, in memory instead of files. */
+import { TOP } from './addresses'
+import { beginMemory, reserve } from './memory'
+import { parseNumber } from './number'
+import { sha256Prefix } from './sha256'
+import { encode, openTables, prepareEncoding, tokenizer } from './tokenizer'
+import { isUtf8 } from './utf8'
+
+/** Reserves room for `bytes` bytes. */
+export function room(bytes: u32): usize {
+  if (!load<usize>(TOP)) beginMemory()
+  return reserve(bytes)
+}
+
+/** What was reserved from here on is given back. */
+export function release(at: usize): void {
+  store<usize>(TOP, at)
+}
+
+/** Takes the tables of tensor "tokenizer.tables" at `at`. */
+export function prepare(at: usize, bytes: u32): void {
+  openTables(at, bytes)
+  prepareEncoding()
+  tokenizer().scratch = 0
+}
+
+/** Ids of text that is UTF-8, u32 at `ids`; returns how many. */
+export function encodeText(at: usize, length: u32, ids: usize): u32 {
+  const t = tokenizer()
+  t.ids = ids
+  t.count = 0
+  t.scratch = 0
+  encode(at, length)
+  return t.count
+}
+
+export function number(at: usize, length: u32): f64 {
+  return parseNumber(at, length)
+}
+
+export function digest(at: usize, length: u32): u64 {
+  return sha256Prefix(at, length)
+}
+
+export function isText(at: usize, length: u32): u32 {
+  return isUtf8(at, length) ? 1 : 0
+}
