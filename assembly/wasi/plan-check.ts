@@ -102,7 +102,7 @@ function checkSizes(p: Plan): void {
   if (!isCount(p.slot0Dim, MAX_WIDTH) || !isCount(p.slot1Dim, MAX_WIDTH)) refuse('impossible slots')
   if ((p.slot0Heads as u64) * p.slot0Dim > MAX_COUNT || (p.slot1Heads as u64) * p.slot1Dim > MAX_COUNT)
     refuse('impossible slots')
-  if (p.ropeDim & 1 || p.ropeDim > MAX_WIDTH) refuse('an impossible rotation')
+  if (p.ropeDim & 1 || p.ropeDim != max(p.slot0Rope, p.slot1Rope)) refuse('an impossible rotation')
   checkRotation(p, p.slot0Rope, p.slot0Dim)
   checkRotation(p, p.slot1Rope, p.slot1Dim)
   if ((p.slot0HasNorm | p.slot1HasNorm | p.hasDecoder | p.hasGate) > 1) refuse('a flag that is neither 0 nor 1')

@@ -1,0 +1,90 @@
+/**
+ * The engines under which gta.wasm is tested: Node's WASI, a WASI written in JavaScript with files in memory
+ * (@bjorn3/browser_wasi_shim), and WasmEdge, interpreter and JIT, where test/toolchain/wasmedge.sh could install it.
+ */
+import { spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { WASI as NodeWasi } from 'node:wasi'
+import { ConsoleStdout, File, OpenFile, PreopenDirectory, WASI as ShimWasi } from '@bjorn3/browser_wasi_shim'
+import { temporary } from './checkpoints.ts'
+
+export type CommandBuild = 'strict' | 'relaxed'
+
+export interface Outcome {
+  status: number
+  stdout: string
+  stderr: string
+}
+
+const path = (build: string) => fileURLToPath(new URL(`../dist/gta-${build}.wasm`, import.meta.url))
+const modules = new Map<string, WebAssembly.Module>()
+
+/** Compiled once per build. */
+export function commandModule(build: string): WebAssembly.Module {
+  const found = modules.get(build) ?? new WebAssembly.Module(readFileSync(path(build)))
+  modules.set(build, found)
+  return found
+}
+
+const folder = temporary()
+
+/** Under Node's WASI, with files as they lie on the disk; `preopens` are names and directories. */
+export function runOnNode(
+  args: readonly string[],
+  preopens: Record<string, string> = {},
+  { build = 'strict', input }: { build?: CommandBuild; input?: string } = {},
+): Outcome {
+  const [out, err] = [join(folder, 'stdout'), join(folder, 'stderr')]
+  const [stdin, stdout, stderr] = [openSync(input ?? '/dev/null', 'r'), openSync(out, 'w'), openSync(err, 'w')]
+  try {
+    const wasi = new NodeWasi({ version: 'preview1', args: ['gta.wasm', ...args], preopens, stdin, stdout, stderr })
+    const instance = new WebAssembly.Instance(
+      commandModule(build),
+      wasi.getImportObject() as unknown as WebAssembly.Imports,
+    )
+    const status = wasi.start(instance)
+    return { status: Number(status ?? 0), stdout: readFileSync(out, 'utf8'), stderr: readFileSync(err, 'utf8') }
+  } finally {
+    for (const fd of [stdin, stdout, stderr]) closeSync(fd)
+  }
+}
+
+/** Under the WASI in JavaScript; `files` are in the only directory, which is called "."; undefined: there is none. */
+export function runOnShim(
+  args: readonly string[],
+  files?: Record<string, Uint8Array>,
+  build: CommandBuild = 'strict',
+): Outcome {
+  const written: Uint8Array[][] = [[], []]
+  const collect = (which: number) => new ConsoleStdout((bytes) => written[which]?.push(bytes.slice()))
+  const directory = files && new PreopenDirectory('.', new Map(Object.entries(files).map(([k, v]) => [k, new File(v)])))
+  const fds = [new OpenFile(new File([])), collect(0), collect(1), ...(directory ? [directory] : [])]
+  const wasi = new ShimWasi(['gta.wasm', ...args], [], fds, { debug: false })
+  const instance = new WebAssembly.Instance(commandModule(build), { wasi_snapshot_preview1: wasi.wasiImport })
+  const status = wasi.start(instance as Parameters<typeof wasi.start>[0])
+  const [stdout = '', stderr = ''] = written.map((parts) => Buffer.concat(parts).toString())
+  return { status, stdout, stderr }
+}
+
+const wasmEdgeRoot = fileURLToPath(new URL('toolchain/.wasmedge', import.meta.url))
+export const hasWasmEdge = existsSync(join(wasmEdgeRoot, 'usr/bin/wasmedge'))
+
+/** What test/run.mjs shows in any case: a test that did not run is no test that passed. */
+export function skipLoudly(what: string): void {
+  console.log(`SKIPPED: ${what}`)
+}
+
+/** Under WasmEdge through its own loader; it takes the directory's name and place from `--dir`. */
+export function runOnWasmEdge(args: readonly string[], flags: readonly string[], build: CommandBuild): Outcome {
+  const library = join(wasmEdgeRoot, 'usr/lib/x86_64-linux-gnu')
+  const { status, stdout, stderr } = spawnSync(
+    join(wasmEdgeRoot, 'usr/lib64/ld-linux-x86-64.so.2'),
+    ['--library-path', library, join(wasmEdgeRoot, 'usr/bin/wasmedge'), ...flags, path(build), ...args],
+    { encoding: 'utf8', timeout: 120_000 },
+  )
+  // Its own log goes to stdout: [2026-11-22 11:57:57.292] [info] compile start
+  const own = stdout.replace(/^\[\d{4}-[^\n]*\] \[(?:info|error|warning)\][^\n]*\n/gm, '')
+  return { status: status ?? -1, stdout: own, stderr }
+}
