@@ -14,7 +14,7 @@ import { now } from './wasi/host'
 import { beginMemory, reserve } from './wasi/memory'
 import { file, openModel, read, tensorAt } from './wasi/model-file'
 import { CACHE_DEFAULT, CACHE_INT8, options, readOptions } from './wasi/options'
-import { beginError, byte, bytes, count, endUsageError, flush, isTerminal, STDOUT, text } from './wasi/output'
+import { beginError, byte, bytes, count, endUsageError, flush, isTerminal, STDOUT, text, writeTo } from './wasi/output'
 import { checkFrequencies, checkPlan, checkPlanTensor } from './wasi/plan-check'
 import { contextOf, encodePrompt, Prompt, readPrompt } from './wasi/prompt'
 import { isEos, readSettings, Settings, samplingOf } from './wasi/settings'
@@ -28,9 +28,10 @@ export function _start(): void {
   readOptions()
   const o = options()
   if (o.wantsVersion) {
-    text(version(), STDOUT)
-    byte(10, STDOUT)
-    flush(STDOUT)
+    writeTo(STDOUT)
+    text(version())
+    byte(10)
+    flush()
   } else if (o.wantsHelp) printHelp()
   else run()
 }
@@ -90,8 +91,9 @@ function write(settings: Settings, prompt: Prompt, context: u32, stats: Run): vo
   store<u32>(one, feed(prompt.ids, prompt.count, 0, sampling))
   const prefilled = now()
   const isShown = isTerminal(STDOUT)
+  writeTo(STDOUT)
   // Shown once it has been accepted and read.
-  if (prompt.text) bytes(prompt.text, prompt.length, STDOUT, isShown)
+  if (prompt.text) bytes(prompt.text, prompt.length, isShown)
   beginStream(isShown)
   let position = prompt.count
   for (;;) {
@@ -102,15 +104,15 @@ function write(settings: Settings, prompt: Prompt, context: u32, stats: Run): vo
     if (!stats.finish && o.maxTokens > 0 && (stats.tokens as f64) >= o.maxTokens) stats.finish = FINISH_LENGTH
     if (!stats.finish && position >= context) stats.finish = FINISH_CONTEXT
     if (stats.finish) break
-    flush(STDOUT)
+    flush()
     store<u32>(one, feed(one, 1, position++, sampling))
   }
   stats.promptTokens = prompt.count
   stats.prefill = prefilled - started
   stats.decode = now() - prefilled
   endStream()
-  byte(10, STDOUT)
-  flush(STDOUT)
+  byte(10)
+  flush()
 }
 
 /** Text; without a tokenizer there is none, so the ids are shown. */
@@ -119,6 +121,6 @@ function show(prompt: Prompt, token: u32): void {
     pushToken(token)
     return
   }
-  count(token, STDOUT)
-  byte(32, STDOUT)
+  count(token)
+  byte(32)
 }

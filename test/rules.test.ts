@@ -15,7 +15,7 @@ function sources(folder: string): { file: string; text: string }[] {
 
 /** Relative imports of a file, as paths from the root; packages as they are. */
 function importsOf({ file, text }: { file: string; text: string }): string[] {
-  return [...text.matchAll(/(?:from|import) '([^']+)'/g)].map(([, target]) =>
+  return [...text.matchAll(/(?:from|import) '([^'\s()]+)'/g)].map(([, target]) =>
     target?.startsWith('.') ? normalize(join(dirname(file), target)) : (target as string),
   )
 }
@@ -27,6 +27,8 @@ function expectImports(folder: string, isAllowed: (target: string, file: string)
     for (const target of importsOf(source))
       assert.ok(isAllowed(target, source.file), `${source.file} imports ${target}`)
 }
+
+const isCommand = (file: string) => file.startsWith('assembly/wasi')
 
 test('assembly/ and models/ import only themselves', () => {
   expectImports('assembly', (target) => target.startsWith('assembly/'))
@@ -49,8 +51,11 @@ test('only host/wasm/ touches the loader and the exports of the engine', () => {
 })
 
 test('the engine names no attention kind outside comments', () => {
+  // The command's own name, in its texts, is none of a kind.
   for (const { file, text } of sources('assembly'))
-    for (const line of text.split('\n').filter((candidate) => !/^\s*(\/\/|\*|\/\*)/.test(candidate)))
+    for (const line of (isCommand(file) ? text.replaceAll('gta', '') : text)
+      .split('\n')
+      .filter((candidate) => !/^\s*(\/\/|\*|\/\*)/.test(candidate)))
       assert.not.match(line, /\b(mha|mqa|gqa|gva|gha|gta|mla|gla|tied)\b/i, file)
 })
 
@@ -81,6 +86,54 @@ test('no string and no array made a data segment: each instantiation would write
     assert.ok(ids.includes(10), 'there is code')
     assert.not.ok(ids.includes(11), `${build} has a data section`)
     assert.not.ok(ids.includes(12), `${build} has a data count`)
+  }
+})
+
+/** Globals of a wasm module that can change; section 6: type, mutability, initial value. */
+function mutableGlobals(bytes: Uint8Array): number {
+  const text = Buffer.from(bytes).toString('latin1')
+  let at = 8
+  const number = () => {
+    let value = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = text.charCodeAt(at++)
+      value += (byte & 127) * 2 ** shift
+      if (byte < 128) return value
+    }
+  }
+  while (at < bytes.length) {
+    const id = number()
+    const end = number() + at
+    if (id === 6) {
+      let found = 0
+      for (let count = number(); count > 0; count--) {
+        at++
+        if (text.charCodeAt(at++) === 1) found++
+        // i32.const or i64.const, the value, end: all that asc writes.
+        at++
+        number()
+        at++
+      }
+      return found
+    }
+    at = end
+  }
+  return 0
+}
+
+test('the command for WASI keeps its state in memory too; its texts are constants, written once, as it starts', () => {
+  for (const build of ['strict', 'relaxed']) {
+    const bytes = readFileSync(join(root, `dist/gta-${build}.wasm`))
+    assert.is(mutableGlobals(bytes), 0, build)
+    assert.ok(sectionsOf(bytes).includes(11), 'there are texts')
+  }
+})
+
+test('only assembly/wasi knows files and text', () => {
+  for (const { file, text } of sources('assembly')) {
+    if (isCommand(file)) continue
+    assert.not.match(text, /from '\.\/wasi/, file)
+    assert.not.match(text, /: string\b/, file)
   }
 })
 

@@ -25,6 +25,8 @@ export const VECTOR: usize = 4736
 export const JSON_READER: usize = 4800
 /** Bytes in OUTPUT, u32. */
 export const PENDING: usize = 4864
+/** Where it goes, u32. */
+export const TARGET: usize = 4868
 /** Utf8Stream of text.ts. */
 export const TEXT_STREAM: usize = 4928
 export const TOKENIZER: usize = 5120

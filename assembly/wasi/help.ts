@@ -1,7 +1,8 @@
 /** What --help prints: the options, with the words of `gta run --help`. */
-import { flush, STDOUT, text } from './output'
+import { flush, STDOUT, text, writeTo } from './output'
 
 export function printHelp(): void {
+  writeTo(STDOUT)
   line('gta.wasm: write on from a prompt, under an engine of WebAssembly with WASI')
   line('')
   line('Usage: gta.wasm MODEL.gta -p PROMPT [options]')
@@ -29,7 +30,7 @@ export function printHelp(): void {
 }
 
 function line(value: string): void {
-  text(value, STDOUT)
-  text('\n', STDOUT)
-  flush(STDOUT)
+  text(value)
+  text('\n')
+  flush()
 }

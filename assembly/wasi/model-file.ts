@@ -212,7 +212,7 @@ function checkVersion(value: usize, length: usize): void {
   text(' must be a packed model of format version ')
   count(PLAN_VERSION)
   text(', found version ')
-  bytes(value, length)
+  bytes(value, length, true)
   text(': convert the original model again with this version of gta')
   endError(EXIT_FAILED)
 }

@@ -109,14 +109,14 @@ function readFlag(walk: Walk, at: usize, length: usize): void {
     if (!hasValue) return
     beginError()
     text("Option '")
-    bytes(at, nameLength)
+    bytes(at, nameLength, true)
     text("' does not take an argument")
     endUsageError()
   }
   if (!isKnown(at, nameLength)) {
     beginError()
     text("Unknown option '")
-    bytes(at, nameLength)
+    bytes(at, nameLength, true)
     byte(39)
     endUsageError()
   }
@@ -127,7 +127,7 @@ function readFlag(walk: Walk, at: usize, length: usize): void {
     if (!value || (load<u8>(value) == 45 && load<u8>(value, 1) && !isNumber(value))) {
       beginError()
       text("Option '")
-      bytes(at, nameLength)
+      bytes(at, nameLength, true)
       text(
         value
           ? "' must have a value, found another flag; give it as one word with ="
@@ -217,7 +217,7 @@ function readNumber(name: usize, nameLength: usize, at: usize, length: usize): v
   } else {
     if (!isSpelt(value)) {
       beginError()
-      bytes(name, nameLength)
+      bytes(name, nameLength, true)
       text(' must be a number, found ')
       quoted(at, length)
       endUsageError()
@@ -271,7 +271,7 @@ function within(name: string, value: f64, at: usize, length: usize, min: f64, ma
   text(' to ')
   count(max as u64)
   text(', found ')
-  bytes(at, length)
+  bytes(at, length, true)
   endError(EXIT_USAGE)
   return 0
 }

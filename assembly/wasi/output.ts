@@ -1,8 +1,8 @@
 /**
- * Text for people: collected in a buffer, written with `flush`. Constant texts are strings of the language, UTF-16; all
+ * Text for people: collected in a buffer, written with `flush` to where `writeTo` says. Constant texts are strings of the language, UTF-16; all
  * else is bytes of UTF-8.
  */
-import { OUTPUT, OUTPUT_BYTES, PENDING, RESULT, VECTOR } from './addresses'
+import { OUTPUT, OUTPUT_BYTES, PENDING, RESULT, TARGET, VECTOR } from './addresses'
 import { CHARACTER_DEVICE, fd_fdstat_get, fd_write, PIPE, proc_exit, SUCCESS } from './wasi_snapshot_preview1'
 
 export const STDOUT: u32 = 1
@@ -18,7 +18,8 @@ export function exit(code: u32): void {
 }
 
 /** Writes what was collected. A reader that has enough ends the command in good order; any other failure is one. */
-export function flush(fd: u32): void {
+export function flush(): void {
+  const fd = load<u32>(TARGET)
   let at = OUTPUT
   const end = OUTPUT + load<u32>(PENDING)
   store<u32>(PENDING, 0)
@@ -45,61 +46,65 @@ export function isTerminal(fd: u32): bool {
   return fd_fdstat_get(fd, RESULT) == SUCCESS && load<u8>(RESULT) == CHARACTER_DEVICE
 }
 
-/** `fd` is where a full buffer goes: stderr for messages, which are the only long ones that are not flushed at once. */
-export function byte(value: u32, fd: u32 = STDERR): void {
-  if (load<u32>(PENDING) == OUTPUT_BYTES) flush(fd)
+/** What is collected from here on goes to `fd`, also when the buffer is full before it is flushed. */
+export function writeTo(fd: u32): void {
+  store<u32>(TARGET, fd)
+}
+
+export function byte(value: u32): void {
+  if (load<u32>(PENDING) == OUTPUT_BYTES) flush()
   const pending = load<u32>(PENDING)
   store<u8>(OUTPUT + pending, value)
   store<u32>(PENDING, pending + 1)
 }
 
 /** A constant text; characters of the basic plane. */
-export function text(value: string, fd: u32 = STDERR): void {
+export function text(value: string): void {
   const at = changetype<usize>(value)
-  for (let i = 0; i < value.length; i++) codePoint(load<u16>(at + (i << 1)), fd)
+  for (let i = 0; i < value.length; i++) codePoint(load<u16>(at + (i << 1)))
 }
 
 /** One character in UTF-8. */
-export function codePoint(c: u32, fd: u32 = STDERR): void {
+export function codePoint(c: u32): void {
   if (c < 0x80) {
-    byte(c, fd)
+    byte(c)
     return
   }
-  if (c < 0x800) byte(0xc0 | (c >> 6), fd)
+  if (c < 0x800) byte(0xc0 | (c >> 6))
   else {
-    if (c < 0x10000) byte(0xe0 | (c >> 12), fd)
+    if (c < 0x10000) byte(0xe0 | (c >> 12))
     else {
-      byte(0xf0 | (c >> 18), fd)
-      byte(0x80 | ((c >> 12) & 63), fd)
+      byte(0xf0 | (c >> 18))
+      byte(0x80 | ((c >> 12) & 63))
     }
-    byte(0x80 | ((c >> 6) & 63), fd)
+    byte(0x80 | ((c >> 6) & 63))
   }
-  byte(0x80 | (c & 63), fd)
+  byte(0x80 | (c & 63))
 }
 
 /** Bytes as they are, or, `isShown`, with control characters made visible as the command of Node does. */
-export function bytes(at: usize, length: usize, fd: u32 = STDERR, isShown: bool = true): void {
+export function bytes(at: usize, length: usize, isShown: bool): void {
   for (let i: usize = 0; i < length; i++) {
     const c: u32 = load<u8>(at + i)
-    if (!isShown) byte(c, fd)
-    else if ((c < 0x20 && c != 9 && c != 10) || c == 0x7f) codePoint(0xfffd, fd)
+    if (!isShown) byte(c)
+    else if ((c < 0x20 && c != 9 && c != 10) || c == 0x7f) codePoint(0xfffd)
     else if (c == 0xc2 && i + 1 < length && load<u8>(at + i + 1) < 0xa0) {
-      codePoint(0xfffd, fd)
+      codePoint(0xfffd)
       i++
-    } else byte(c, fd)
+    } else byte(c)
   }
 }
 
 export function quoted(at: usize, length: usize): void {
   byte(34)
-  bytes(at, length)
+  bytes(at, length, true)
   byte(34)
 }
 
 /** A whole number. */
-export function count(value: u64, fd: u32 = STDERR): void {
-  if (value > 9) count(value / 10, fd)
-  byte(48 + ((value % 10) as u32), fd)
+export function count(value: u64): void {
+  if (value > 9) count(value / 10)
+  byte(48 + ((value % 10) as u32))
 }
 
 /** A number from 0 on with so many decimals, 0 to 3, the nearest. */
@@ -133,13 +138,14 @@ export function megabytes(value: f64): void {
 export function beginError(): void {
   // What was collected for stdout and not written has no reader any more.
   store<u32>(PENDING, 0)
+  writeTo(STDERR)
   text('gta: ')
 }
 
 /** Ends the message and the process. */
 export function endError(code: u32): void {
   byte(10)
-  flush(STDERR)
+  flush()
   exit(code)
 }
 

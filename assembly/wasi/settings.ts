@@ -7,7 +7,7 @@ import { Sampling } from './generate'
 import { reserve } from './memory'
 import { beginBadFile, endBadFile, expected, file, findTensor, read, U8 } from './model-file'
 import { HAS_MIN_P, HAS_REPEAT_PENALTY, HAS_SEED, HAS_TEMPERATURE, HAS_TOP_K, HAS_TOP_P, options } from './options'
-import { flush, STDERR, text } from './output'
+import { flush, STDERR, text, writeTo } from './output'
 import { random_get } from './wasi_snapshot_preview1'
 
 export const TABLE_VERSION: u32 = 1
@@ -38,8 +38,9 @@ export function readSettings(vocabSize: u32): Settings {
   const t = findTensor('generation.table')
   if (!t) {
     if (file().hasGeneration) {
+      writeTo(STDERR)
       text('gta: warning: the file was packed without a table of recommended settings, defaults are used instead\n')
-      flush(STDERR)
+      flush()
     }
     const none = changetype<Settings>(reserve(offsetof<Settings>()))
     none.version = TABLE_VERSION

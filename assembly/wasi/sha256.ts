@@ -15,6 +15,7 @@ export function sha256Prefix(source: usize, length: usize): u64 {
   // The rest, a one, zeros, and the length in bits.
   const rest = length - full
   const last = work + BLOCK
+  memory.fill(last, 0, 128)
   memory.copy(last, source + full, rest)
   store<u8>(last + rest, 0x80)
   const end: usize = rest < 56 ? 64 : 128

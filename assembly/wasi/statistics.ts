@@ -2,7 +2,7 @@
 import { embedding, head, Plan } from '../plan'
 import { FINISH_CONTEXT, FINISH_EOS, lastLogits } from './generate'
 import { options } from './options'
-import { byte, count, fixed, flush, megabytes, STDERR, text } from './output'
+import { byte, count, fixed, flush, megabytes, STDERR, text, writeTo } from './output'
 import { sha256Prefix } from './sha256'
 
 @unmanaged
@@ -21,6 +21,7 @@ export class Run {
 
 export function printStatistics(plan: Plan, run: Run): void {
   const steps = run.tokens - 1
+  writeTo(STDERR)
   text('[prefill ')
   count(run.promptTokens)
   text(' tokens ')
@@ -44,7 +45,7 @@ export function printStatistics(plan: Plan, run: Run): void {
   text(' · ended by ')
   text(run.finish == FINISH_EOS ? 'eos' : run.finish == FINISH_CONTEXT ? 'context' : 'length')
   text(']\n')
-  flush(STDERR)
+  flush()
 }
 
 /** Bytes that one decoded token reads: weights but for the embedding, of which it takes a row, and half of the final cache. */

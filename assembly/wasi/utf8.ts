@@ -1,6 +1,6 @@
 /** UTF-8 (Unicode 16, table 3-7): bytes that are refused, read character by character, and put together from a stream. */
 import { TEXT_STREAM } from './addresses'
-import { codePoint, STDOUT } from './output'
+import { codePoint } from './output'
 
 /** Bytes of the character that begins with this byte; 0 if none does. */
 export function charBytes(first: u32): u32 {
@@ -96,5 +96,5 @@ export function endStream(): void {
 
 function emit(c: u32): void {
   const isControl = (c < 0x20 && c != 9 && c != 10) || (c >= 0x7f && c < 0xa0)
-  codePoint(stream().isShown && isControl ? 0xfffd : c, STDOUT)
+  codePoint(stream().isShown && isControl ? 0xfffd : c)
 }

@@ -1,0 +1,53 @@
+/**
+ * The tokenizer of gta.wasm against that of the host: any tokenizer.json, any texts, line by line and as whole documents.
+ * `node bench/tokenizers.ts DIRECTORY TEXT…`; a directory holds tokenizer.json and may hold tokenizer_config.json. Exit code
+ * 1 if they differ anywhere.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { tokenizerTables } from '../host/convert/tables.ts'
+import { Tokenizer } from '../host/index.ts'
+import { CommandTokenizer } from '../test/command-tokenizer.ts'
+
+const [directory, ...files] = process.argv.slice(2)
+if (directory === undefined || files.length === 0) {
+  console.error('usage: node bench/tokenizers.ts DIRECTORY TEXT…')
+  process.exit(2)
+}
+const json = readFileSync(join(directory, 'tokenizer.json'))
+const configPath = join(directory, 'tokenizer_config.json')
+const config = existsSync(configPath) ? JSON.parse(readFileSync(configPath, 'utf8')) : {}
+const tables = tokenizerTables(json, config)
+if (!tables) {
+  console.error(`${directory}: cuts text in a way that gta.wasm does not know`)
+  process.exit(1)
+}
+const host = new Tokenizer(directory, json, config)
+const command = new CommandTokenizer(tables)
+const seconds = { host: 0, wasm: 0 }
+let ids = 0
+let different = 0
+
+function compare(text: string, place: string): void {
+  const start = performance.now()
+  const found = command.encode(text)
+  const middle = performance.now()
+  const expected = host.encode(text)
+  seconds.wasm += (middle - start) / 1000
+  seconds.host += (performance.now() - middle) / 1000
+  ids += expected.length
+  const at = expected.findIndex((id, i) => found[i] !== id)
+  if (at < 0 && found.length === expected.length) return
+  different++
+  console.log(`${place}: differs at token ${at}`)
+}
+
+for (const file of files) {
+  const text = readFileSync(file, 'utf8')
+  for (const [i, line] of text.split('\n').entries()) compare(line, `${file}:${i + 1}`)
+  compare(text, `${file}, whole`)
+}
+console.log(
+  `${directory}: tables ${tables.length} bytes, ${ids} tokens, ${different} texts differ, host ${seconds.host.toFixed(1)} s, wasm ${seconds.wasm.toFixed(1)} s`,
+)
+process.exitCode = different === 0 ? 0 : 1
