@@ -192,6 +192,7 @@ test('headers of other forms', () => {
     [json.replace('"U32"', '"\\u0055\\ud8"'), /must be valid JSON/],
     [json.replace('[0,', '[00,'), /must be valid JSON/],
     [json.replace('[0,', '[99999999999999999999,'), /must be valid JSON/],
+    [json.replace('"plan"', '"pl\u0001n"'), /must be valid JSON/],
     [json.slice(0, -1), /must be valid JSON/],
     [`${json},`, /must be valid JSON/],
   ] as [string, RegExp][]) // biome-ignore format: a table
