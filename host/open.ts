@@ -1,5 +1,4 @@
 /** From a source of weights to a model: options are checked, memory counted, the engine opened, threads chosen. */
-import { platform } from '#platform'
 import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes } from '../models/index.ts'
 import type { Engine, EngineOptions, ThreadCounts } from './engine.ts'
 import { errors, GtaError } from './errors.ts'
