@@ -26,11 +26,12 @@ import {
   sweepQueryStride,
   WAVE,
 } from './arena'
-import { headBytes, PAGE_TOKENS, pageAt, slotBytes, writeRow } from './cache'
+import { headBytes, isSpread, PAGE_TOKENS, pageAt, slotBytes, writeRow } from './cache'
 import { countHead, count as countUp, forgetHeads, IS_COUNTING, WEIGHTS } from './count'
 import { sigmoidGate } from './kernels/activation'
 import { addTo, blend, divide } from './kernels/elementwise'
 import { exp1 } from './kernels/exp'
+import { hadamard } from './kernels/hadamard'
 import { linear, linearBlocks } from './kernels/matmul'
 import { headNorm, rmsNorm } from './kernels/norm'
 import { quantizeQuery } from './kernels/quantize'
@@ -82,7 +83,7 @@ function raiseQueries(plan: Plan, layer: Layer, count: u32): void {
   linear(queryMatrix(layer), bias, a.queryLatent, queryLatentStride(plan), count, a.query, queryStride(plan), false)
 }
 
-/** Rotates the queries of row i, norms and rotates its cache row, and writes it. */
+/** Rotates the queries of row i, norms and rotates its cache row, and writes it. What is rounded to int8 is spread first. */
 function place(plan: Plan, layer: Layer, index: u32, i: u32): void {
   const a = arena()
   const angles = a.angles + i * (plan.ropeDim << 2)
@@ -90,10 +91,14 @@ function place(plan: Plan, layer: Layer, index: u32, i: u32): void {
   const plain = plan.encoderDim ? plan.encoderDim : plan.key0Dim
   const rope0 = plan.encoderDim ? 0 : slotRope(plan, plan.key0Slot)
   const rope1 = plan.key1Dim ? slotRope(plan, plan.key1Slot) : 0
+  const spread0 = isSpread(plan, plan.key0Slot)
+  const spread1 = plan.key1Dim && isSpread(plan, plan.key1Slot)
   let q = queryAt(plan, i)
   for (let j: u32 = 0; j < plan.maps; j++) {
     if (rope0) rotate(q, angles, rope0 >> 1)
     if (rope1) rotate(q + (plain << 2), angles, rope1 >> 1)
+    if (spread0) hadamard(q, plan.key0Dim)
+    if (spread1) hadamard(q + (plain << 2), plan.key1Dim)
     q += queryDim(plan) << 2
   }
 
@@ -110,6 +115,7 @@ function place(plan: Plan, layer: Layer, index: u32, i: u32): void {
     }
     const rope = isFirst ? plan.slot0Rope : plan.slot1Rope
     if (rope) rotate(head, angles, rope >> 1)
+    if (isSpread(plan, isFirst ? 0 : 1)) hadamard(head, dim)
     head += dim << 2
   }
   const row = rowAt(i)

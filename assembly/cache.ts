@@ -17,6 +17,7 @@
  */
 import { arena, mine } from './arena'
 import { CACHE_WRITTEN, count, IS_COUNTING } from './count'
+import { hadamard } from './kernels/hadamard'
 import { quantizeHead } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
 import { Plan } from './plan'
@@ -89,6 +90,18 @@ export function tokenAt(conversation: u32, position: u32): usize {
   return historyOf(pageOf(conversation, position)) + ((position % PAGE_TOKENS) << 2)
 }
 
+/**
+ * Are the heads of a slot, and the queries that meet them, spread by a Hadamard rotation before int8 rounds them? Only where
+ * a slot is nothing but key, and each view of it is as wide as it is: an average of values would have to be turned back.
+ */
+export function isSpread(plan: Plan, slot: u32): bool {
+  if (!arena().isCacheInt8 || slot == plan.valueSlot) return false
+  const dim = slot ? plan.slot1Dim : plan.slot0Dim
+  // What an encoder made for the first view is not at hand where the others are spread.
+  if (plan.key0Slot == slot && (plan.encoderDim || plan.key0Dim != dim)) return false
+  return !plan.key1Dim || plan.key1Slot != slot || plan.key1Dim == dim
+}
+
 /** Writes a row, normed and rotated, into the cache: f32 slot heads one after the other at `source`. */
 export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u32, source: usize): void {
   const isInt8 = arena().isCacheInt8
@@ -135,20 +148,26 @@ export function turnPage(plan: Plan, source: u32, target: u32, delta: u32): void
     const from = layerOf(plan, layer, source)
     const to = layerOf(plan, layer, target)
     memory.copy(to, from, layerStride(plan, a.isCacheInt8))
-    turnSlot(to, plan.slot0Heads, plan.slot0Dim, plan.slot0Rope, angles, key)
-    turnSlot(to + slotBytes(plan, 0, a.isCacheInt8), plan.slot1Heads, plan.slot1Dim, plan.slot1Rope, angles, key)
+    turnSlot(plan, 0, to, angles, key)
+    turnSlot(plan, 1, to + slotBytes(plan, 0, a.isCacheInt8), angles, key)
   }
   if (isMine(0)) memory.copy(historyOf(target), historyOf(source), PAGE_TOKENS << 2)
 }
 
-function turnSlot(head: usize, heads: u32, dim: u32, rope: u32, angles: usize, key: usize): void {
+function turnSlot(plan: Plan, slot: u32, head: usize, angles: usize, key: usize): void {
+  const heads = slot ? plan.slot1Heads : plan.slot0Heads
+  const dim = slot ? plan.slot1Dim : plan.slot0Dim
+  const rope = slot ? plan.slot1Rope : plan.slot0Rope
   if (!rope) return
   const isInt8 = arena().isCacheInt8
+  const spread = isSpread(plan, slot)
   for (let h: u32 = 0; h < heads; h++) {
     for (let token: u32 = 0; token < PAGE_TOKENS; token++) {
       if (isInt8) readInt8(head, token, key, dim)
       else memory.copy(key, head + ((token * ((dim + 3) & ~3)) << 2), dim << 2)
+      if (spread) hadamard(key, dim)
       rotate(key, angles, rope >> 1)
+      if (spread) hadamard(key, dim)
       if (isInt8) writeInt8(head, token, key, dim)
       else writeF32(head, token, key, dim)
     }

@@ -5,6 +5,7 @@ import { counters } from './count'
 import { begin } from './forward'
 import { sigmoidGate, swiglu } from './kernels/activation'
 import { cos1, exp1, sin1 } from './kernels/exp'
+import { hadamard } from './kernels/hadamard'
 import { linear, linearBlocks } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
 import { quantizeHead, quantizeQuery } from './kernels/quantize'
@@ -91,6 +92,11 @@ export function gatedProduct(gate: usize, up: usize, n: u32, y: usize): void {
 }
 export function gate(gates: usize, n: u32, y: usize): void {
   sigmoidGate(gates, n, y)
+}
+
+/** Rotates n numbers in place. */
+export function spread(x: usize, n: u32): void {
+  hadamard(x, n)
 }
 
 /** A head of a cache row, 4 bytes at each multiple of 16 of `target`; its scale. */

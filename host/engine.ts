@@ -133,6 +133,8 @@ export interface Engine {
   /** Pages of the cache that `count` more positions take, and that can be had. */
   pagesNeeded(conversation: number, count: number): number
   readonly pagesAvailable: number
+  /** Pages that the rows of one step may lie in: those that are in memory. */
+  readonly pagesWritable: number
   /** Throws OutOfMemoryError unless there is room for `count` more positions. */
   checkRoom(conversation: number, count: number): void
   /** Forgets all positions from `length` on; with 0 it is a new conversation. */

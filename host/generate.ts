@@ -11,7 +11,7 @@ import { TextStream } from './tokenizer/tokenizer.ts'
 export interface GenerateOptions extends Partial<Sampling> {
   /** Tokens to generate at most; default: until the text ends or the context is full. */
   maxTokens?: number
-  /** End at a token that ends a text; default: true for a text prompt, false for ids. */
+  /** End at a token that ends a text; default: true for a text prompt, false for ids or a model that knows only ids. */
   stopAtEos?: boolean
   /** Texts that end the generation; they are not part of it. */
   stop?: string[]
@@ -88,7 +88,8 @@ export async function* generate(
   const sampling = resolveSampling(model, conversation.lastSampling, options)
   const {
     maxTokens = Number.POSITIVE_INFINITY,
-    stopAtEos = typeof prompt !== 'object',
+    // What goes on without a prompt is a text where there are texts.
+    stopAtEos = typeof prompt === 'string' || (prompt === undefined && model.tokenizer !== undefined),
     signal,
     speculate = 0,
   } = options

@@ -127,6 +127,7 @@ export class Scheduler {
     let rows = engine.maxRows
     let logits = engine.maxLogits
     let pages = 0
+    let writable = engine.pagesWritable
     for (const [i, job] of jobs.entries()) {
       const { conversation, isEvery } = job.feed
       const share = (left: number) => Math.max(Math.min(left, 1), Math.floor(left / (jobs.length - i)))
@@ -145,6 +146,12 @@ export class Scheduler {
         this.end(job, errors.outOfMemory(needed * pageBytes, available * pageBytes))
         continue
       }
+      // With a cache on disk, a step can write what memory has room for: the others come next.
+      if (writable < needed + 1 && slices.length > 0) {
+        job.waited++
+        continue
+      }
+      writable -= needed + 1
       pages += needed
       rows -= count
       logits -= isEvery ? count : count === remaining(job) ? 1 : 0

@@ -1,6 +1,15 @@
 /** The built command in processes of its own: exit codes, messages, and what comes out as JSON. */
-import { execFile } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { execFile, spawn } from 'node:child_process'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -546,6 +555,131 @@ test('doctor tells what it found', async () => {
   const found = await json<{ chosen: string; node: string }>('doctor')
   assert.type(found.chosen, 'string')
   assert.ok(found.node.includes(process.versions.node))
+})
+
+interface WithSession extends Generated {
+  session: {
+    path: string
+    tokens: number
+    bytes: number
+    bytesWritten: number
+    isIncremental: boolean
+    restoredTokens: number
+  }
+}
+
+test('run --session: what was interrupted twice is what was never interrupted', async () => {
+  const file = join(folder, 'talk')
+  const settings = ['--temp', '0.9', '--seed', '4', '--repeat-penalty', '1.2']
+  const prompt = ['-p', 'The dog was very']
+  const whole = await json<Generated>('run', stories, ...prompt, ...settings, '-n', '24')
+  const first = await json<WithSession>('run', stories, ...prompt, ...settings, '-n', '8', '--session', file)
+  assert.equal(first.session, {
+    path: file,
+    tokens: first.promptTokens + 8,
+    bytes: readFileSync(file).length,
+    bytesWritten: first.session.bytesWritten,
+    isIncremental: false,
+    restoredTokens: 0,
+  })
+  // Without a prompt it goes on, with the same settings.
+  const second = await json<WithSession>('run', stories, '-n', '8', '--session', file)
+  assert.equal([second.session.restoredTokens, second.session.isIncremental], [first.session.tokens, true])
+  const third = await run('run', stories, '-n', '8', '--session', file)
+  assert.is(third.code, 0, show(third))
+  assert.match(
+    third.stderr,
+    `[session ${first.session.tokens + 8} tokens restored, ${first.session.tokens + 16} saved · `,
+  )
+  assert.is(`${first.text}${second.text}${third.stdout.trimEnd()}`, whole.text)
+  assert.match(third.stderr, `logits ${whole.logitsHash}`)
+  // With another prompt, printed like any other.
+  const more = await run('run', stories, '-p', ' Then Tom', '-n', '3', '--session', file)
+  assert.ok(more.stdout.startsWith(' Then Tom'), show(more))
+})
+
+test('run --session: a model that knows ids only, drops, and a smaller context', async () => {
+  const file = join(folder, 'ids')
+  const window = ['-c', '128', '--context-policy', 'window', '--keep', '0', '--session', file]
+  const settings = ['--temp', '0.8', '--seed', '9']
+  const whole = await json<Generated>('run', gta, '--tokens', '5,6,7', ...settings, '-n', '400', ...window.slice(0, -2))
+  const tokens: number[] = []
+  for (const prompt of [['--tokens', '5,6,7', ...settings], [], []]) {
+    const part = await json<WithSession>('run', gta, ...prompt, '-n', prompt.length > 0 ? '100' : '150', ...window)
+    tokens.push(...part.tokens)
+    if (tokens.length === 400) assert.is(part.logitsHash, whole.logitsHash)
+  }
+  assert.equal(tokens, whole.tokens)
+  const before = readFileSync(file)
+  await Promise.all([
+    fails(1, ['run', gta, '--session', file, '-c', '50'], 'context of 50', 'raise -c', 'allows 128'),
+    fails(1, ['run', gqa, '--session', file], 'session', 'model'),
+    fails(1, ['run', gta, '--session', file, '--cache', 'f32'], 'cache'),
+    fails(1, ['run', gta, '--session', file, '--tokens', '1,2', '--tokens', '320'], '0 to 319'),
+  ])
+  assert.equal(readFileSync(file), before)
+})
+
+test('run --session: what is no session is refused before anything is generated', async () => {
+  const at = (name: string) => join(folder, name)
+  writeFileSync(at('text.session'), 'my diary')
+  writeFileSync(at('empty.session'), '')
+  mkdirSync(at('folder.session'))
+  symlinkSync('nowhere', at('link.session'))
+  const args = (name: string) => ['run', gta, '--tokens', '1', '-n', '2', '--session', name]
+  await Promise.all([
+    fails(1, args(at('text.session')), 'text.session', 'no session'),
+    fails(1, args(at('empty.session')), 'empty.session', 'no session'),
+    fails(1, args(at('folder.session')), 'folder.session', 'a regular file'),
+    fails(1, args(at('link.session')), 'link.session'),
+    fails(1, args(join(at('text.session'), 'x')), 'text.session'),
+    fails(1, args(at('no/such/folder/talk')), 'no/such/folder/talk', 'cannot be saved'),
+    fails(2, args(''), NO_HELP, '--session'),
+    fails(1, ['run', gta, '--session', at('new.session')], 'at least one token'),
+  ])
+  assert.is(readFileSync(at('text.session'), 'utf8'), 'my diary')
+})
+
+test('run --session: two at once, and the file is that of one of them', async () => {
+  const file = join(folder, 'two')
+  const args = ['run', gta, '-n', '40', '--seed', '2', '--session', file]
+  const both = await Promise.all([1, 2].map((id) => json<WithSession>(...args, '--tokens', `${id}`)))
+  const next = await json<WithSession>('run', gta, '-n', '3', '--session', file)
+  assert.is(next.session.restoredTokens, 41)
+  const alone = await Promise.all(
+    [1, 2].map((id) => json<Generated>('run', gta, '-n', '43', '--seed', '2', '--tokens', `${id}`)),
+  )
+  assert.ok(
+    alone.some((it, i) => `${it.tokens}` === `${[...(both[i]?.tokens ?? []), ...next.tokens]}`),
+    'neither of the two goes on',
+  )
+})
+
+test('run --session: Ctrl-C saves what there is', async () => {
+  const file = join(folder, 'stopped')
+  const args = ['run', stories, '-p', 'Once', '--ignore-eos', '--temp', '0', '--session', file]
+  const child = spawn(process.execPath, [command, ...args, '-c', '512', '--context-policy', 'window'], { cwd: folder })
+  let text = ''
+  let errors = ''
+  child.stderr.on('data', (bytes) => {
+    errors += bytes
+  })
+  const code = await new Promise((resolve) => {
+    child.stdout.on('data', (bytes) => {
+      text += bytes
+      if (text.length > 60 && !child.killed) child.kill('SIGINT')
+    })
+    child.on('close', resolve)
+  })
+  assert.is(code, 130, errors)
+  assert.match(errors, 'stopped by SIGINT')
+  const { text: more, session } = await json<WithSession>('run', stories, '-n', '4', '--temp', '0', '--session', file)
+  assert.ok(session.restoredTokens > 5)
+  const { text: whole } = await json<Generated>(
+    ...(['run', stories, '-p', 'Once', '--ignore-eos', '--temp', '0', '-c', '512'] as const),
+    ...['-n', `${session.tokens - 2}`],
+  )
+  assert.is(`${text.replace(/\n*$/, '')}${more}`, `Once${whole}`)
 })
 
 test.run()

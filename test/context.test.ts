@@ -109,11 +109,12 @@ for (const kind of ['gta', 'gqa', 'mla', 'gla', 'tied'])
     for (let drops = 0; drops < 50; drops++) {
       logits = await flow(engine, settings, at, 64)
       at += 64
-      if (drops < 10 || drops >= 40) errors.push(await distance(engine, logits))
+      if (drops < 15 || drops >= 35) errors.push(await distance(engine, logits))
     }
     assert.is(engine.droppedOf(0), 50 * 64)
-    const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
-    const [first, last] = [mean(errors.slice(0, 10)), mean(errors.slice(-10))]
+    // Single errors differ by their tokens, some tenfold.
+    const median = (values: number[]) => values.toSorted((a, b) => a - b)[7] as number
+    const [first, last] = [median(errors.slice(0, 15)), median(errors.slice(-15))]
     const size = Math.max(...logits.map(Math.abs))
     if (process.env.GTA_TEST_VERBOSE) console.log({ kind, first, last, size, most: Math.max(...errors) })
     assert.ok(first > 0 && Math.max(...errors) < 0.03 * size, `${Math.max(...errors)} of ${size}`)

@@ -552,12 +552,16 @@ test('a token whose numbers are NaN spoils its own step and no other', async () 
 
 test('closed models do not pile up in memory', async () => {
   const program = `await model.close()
-for (let i = 0; i < 80; i++) await (await load(${JSON.stringify(fileURLToPath(defaultModel))})).close()
+for (let i = 0; i < 120; i++) {
+  await (await load(${JSON.stringify(fileURLToPath(defaultModel))})).close()
+  // Beside busy neighbours the garbage collector comes late: it has the time that an app would leave it.
+  await new Promise((resolve) => setTimeout(resolve, 10))
+}
 process.stdout.write(String(process.memoryUsage().rss))`
   const { status, output } = await runProgram(program)
   assert.is(status, 0, output)
-  // 80 engines of 7 MB that were all kept would be above 600 MB.
-  assert.ok(Number(output) > 2e7 && Number(output) < 4e8, output)
+  // 120 engines of 7 MB that were all kept would be above 900 MB.
+  assert.ok(Number(output) > 2e7 && Number(output) < 6e8, output)
 })
 
 test('prompts and options of the wrong kind are BAD_OPTION', async () => {

@@ -472,4 +472,40 @@ test('heads of zeros, of tiny numbers and with NaN keep their scales', () => {
   }
 })
 
+/** By the definition: entry (i, j) of the matrix of n is (−1)^(common bits of i and j) / √n, in blocks of powers of two. */
+function spreadTwin(x: Float32Array): number[] {
+  const out: number[] = []
+  while (out.length < x.length) {
+    const from = out.length
+    const n = 2 ** Math.floor(Math.log2(x.length - from))
+    for (let i = 0; i < n; i++) {
+      let sum = 0
+      for (let j = 0; j < n; j++) {
+        let bits = 0
+        for (let common = i & j; common; common &= common - 1) bits++
+        sum += (x[from + j] as number) * (bits % 2 ? -1 : 1)
+      }
+      out.push(sum / Math.sqrt(n))
+    }
+  }
+  return out
+}
+
+test('spreading a head: the Hadamard matrix of every width, and back again', () => {
+  const random = new Random(11)
+  const at = new Room(engine.end).take(4 * 200)
+  for (const n of [1, 2, 3, 4, 6, 8, 16, 24, 31, 64, 80, 96, 128, 192]) {
+    const x = Float32Array.from({ length: n }, () => random.signed())
+    const cells = engine.floats(at, n + 4)
+    cells.fill(7)
+    cells.set(x)
+    exports.spread(at, n)
+    for (const [i, value] of spreadTwin(x).entries())
+      assert.ok(Math.abs(value - (cells[i] as number)) < 1e-6 * Math.sqrt(n), `${i} of ${n}`)
+    exports.spread(at, n)
+    for (const [i, value] of x.entries()) assert.ok(Math.abs(value - (cells[i] as number)) < 1e-6, `${i} of ${n}, back`)
+    assert.equal([...cells.slice(n)], [7, 7, 7, 7], 'and nothing behind it')
+  }
+})
+
 test.run()

@@ -7,6 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Engine, greedy } from '../host/engine.ts'
 import { GtaError, OutOfMemoryError } from '../host/errors.ts'
+import { load } from '../host/index.ts'
 import { Random } from './debug-engine.ts'
 import { feed, openEngine, strict } from './engines.ts'
 import { golden } from './goldens.ts'
@@ -205,6 +206,30 @@ test('more rows than memory has pages for: OutOfMemoryError, and the engine goes
   assert.instance(error, OutOfMemoryError)
   await engine.step(rows.slice(0, 3))
   await engine.close()
+})
+
+test('more conversations than memory has pages for take turns', async () => {
+  const each = { temperature: 0, maxTokens: 40 }
+  const plain = await load(golden('stories'))
+  const { pageBytes, totalBytes } = plain.engine.cacheUse
+  const model = await load(golden('stories'), {
+    cacheMemory: 60 * pageBytes,
+    offload: Math.ceil(0.48 * 60 * pageBytes),
+    offloadDirectory: directory,
+  })
+  assert.ok(totalBytes > 0 && model.engine.pagesWritable < 20, `${model.engine.pagesWritable}`)
+  const prompts = Array.from({ length: 30 }, (_, i) => [i + 5, 17, 99, 250 + i])
+  const textOf = async (from: typeof model, prompt: number[]) => {
+    const stream = from.generate(prompt, each)
+    for (;;) {
+      const { done, value } = await stream.next()
+      if (done) return value.logitsHash
+    }
+  }
+  const together = await Promise.all(prompts.map((prompt) => textOf(model, prompt)))
+  for (const [i, prompt] of prompts.entries())
+    if (i % 5 === 0) assert.is(together[i], await textOf(plain, prompt), `prompt ${i}`)
+  await Promise.all([plain.close(), model.close()])
 })
 
 test('a directory that cannot be written: OFFLOAD_FAILED with its name', async () => {

@@ -16,7 +16,14 @@ const FILE_TIMEOUT = 180_000
 
 const wanted = process.argv.slice(2)
 // The longest first, so that the last one to end is a short one.
-const slow = ['stories.test.ts', 'cli.test.ts', 'threads.test.ts', 'identity.test.ts', 'engine.test.ts']
+const slow = [
+  'stories.test.ts',
+  'cli.test.ts',
+  'viewer.test.ts',
+  'threads.test.ts',
+  'identity.test.ts',
+  'engine.test.ts',
+]
 const rank = (name) => slow.findIndex((end) => name.endsWith(end)) >>> 0
 const files = readdirSync(`${root}test`, { recursive: true })
   .filter((name) => name.endsWith('.test.ts') && (wanted.length === 0 || wanted.some((part) => name.includes(part))))

@@ -60,6 +60,7 @@ class FakeEngine {
     return pagesFor(length + count) - pagesFor(length)
   }
 
+  pagesWritable = Number.POSITIVE_INFINITY
   get pagesAvailable(): number {
     const lengths = [...this.lengths.values()]
     return this.pages - this.taken - lengths.reduce((sum, length) => sum + Math.ceil(length / PAGE_TOKENS), 0)

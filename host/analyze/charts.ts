@@ -3,7 +3,10 @@ import type { OperationPart } from '../../models/index.ts'
 import { amount, duration, exactly, percent } from './amounts.ts'
 import type { Analysis } from './analyze.ts'
 import { contextSteps } from './compare.ts'
-import { type Axis, barPlot, type Dot, linePlot, roofPlot } from './plot.ts'
+import type { Axis } from './plot/axes.ts'
+import { barPlot } from './plot/bars.ts'
+import { linePlot } from './plot/lines.ts'
+import { type Dot, roofPlot } from './plot/roof.ts'
 import type { PassResult, Stage } from './walk.ts'
 
 export interface Entry {
@@ -19,7 +22,7 @@ export const partNames: Record<OperationPart, string> = {
 }
 const parts = Object.keys(partNames) as OperationPart[]
 
-export const contextAxis = (label: string, ticks: number[]): Axis => ({
+const contextAxis = (label: string, ticks: number[]): Axis => ({
   label,
   isLog: true,
   ticks,

@@ -134,7 +134,10 @@ function measuredLimits(
     return { peak: Number.POSITIVE_INFINITY, bandwidth: rates.bandwidth }
   }
   const rest = isOne ? rates.rest.one : rates.rest.many
-  return { peak: Number.POSITIVE_INFINITY, bandwidth: work.is === 'matrix' ? Math.min(rest, rates.bandwidth) : rest }
+  if (work.is !== 'matrix') return { peak: Number.POSITIVE_INFINITY, bandwidth: rest }
+  // A matrix per map: q8 whatever the others are.
+  const products = rates.linear.q8?.operations ?? Number.POSITIVE_INFINITY
+  return { peak: products, bandwidth: Math.min(rest, rates.bandwidth) }
 }
 
 /** Tokens, rows with logits, (query, key) pairs, and steps of the engine. */

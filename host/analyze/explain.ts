@@ -9,7 +9,7 @@ import { amount, duration } from './amounts.ts'
 import { Analysis } from './analyze.ts'
 import { partNames } from './charts.ts'
 import type { Hardware } from './hardware.ts'
-import { barPlot } from './plot.ts'
+import { barPlot } from './plot/bars.ts'
 import type { PassResult } from './walk.ts'
 
 export interface Explanation {
@@ -23,7 +23,7 @@ export interface Explanation {
 }
 
 /** What was run: as in host/bench/workload.ts. */
-export interface ExplainedTest {
+interface ExplainedTest {
   phase: 'pp' | 'tg'
   tokens: number
   depth: number

@@ -6,14 +6,14 @@
  */
 import type { Operation } from '../../models/index.ts'
 import { amount, duration, percent } from './amounts.ts'
-import { colours, escapeHtml, picture, text } from './plot.ts'
+import { colours, escapeHtml, picture, text } from './plot/svg.ts'
 import type { OperationResult, PassResult } from './walk.ts'
 
 const NODE = { width: 132, height: 60, gapX: 14, gapY: 20 }
 /** Room at the sides for arrows that skip rows. */
 const SIDE = 46
 
-export const boundColours = { memory: colours[1], compute: colours[0] } as const
+const boundColours = { memory: colours[1], compute: colours[0] } as const
 
 interface Placed {
   name: string

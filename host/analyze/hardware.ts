@@ -12,8 +12,7 @@ export interface Value {
   source: string
 }
 
-export const numberFormats = ['FP32', 'FP16', 'INT8'] as const
-export type NumberFormat = (typeof numberFormats)[number]
+export type NumberFormat = 'FP32' | 'FP16' | 'INT8'
 
 export interface Hardware {
   name: string

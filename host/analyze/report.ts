@@ -11,7 +11,7 @@ import {
 } from './charts.ts'
 import { compareAll, comparisonSentences, conversationsIn } from './compare.ts'
 import { type Explanation, explanationChart, explanationRows } from './explain.ts'
-import { escapeHtml } from './plot.ts'
+import { escapeHtml } from './plot/svg.ts'
 import type { Stage } from './walk.ts'
 
 export interface ReportInput {

@@ -196,7 +196,7 @@ async function time(engine: Engine, options: Settings): Promise<Run> {
 }
 
 /** Fills the cache with one page, over and over. */
-async function fill(engine: Engine, depth: number): Promise<void> {
+export async function fill(engine: Engine, depth: number): Promise<void> {
   engine.rewind(0, 0)
   const rows = Array.from({ length: PAGE_TOKENS }, (_, position) => ({ conversation: 0, position, token: position }))
   await engine.step(rows)

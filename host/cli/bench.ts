@@ -202,7 +202,7 @@ async function writeExplained(
   else {
     const { weightType: type, cacheType: cache, batch: rowsPerStep, results } = report
     const analysis = new Analysis(model, hardware, { type, cache, rowsPerStep })
-    const contexts = [...new Set(results.map(({ depth, tokens }) => depth + tokens))]
+    const contexts = [...new Set(results.map(({ depth, tokens }) => depth + tokens))].sort((a, b) => a - b)
     write(renderReport({ entries: [{ name, analysis }], batches: [1], seqlens: contexts, stages, explanations }))
   }
 }

@@ -1,5 +1,6 @@
 /** gta run: write on from a prompt. */
-import { lstat } from 'node:fs/promises'
+import { access, constants, lstat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { cacheBytes } from '../../models/index.ts'
 import {
   checkModelPath,
@@ -80,6 +81,7 @@ async function execute(args: Arguments): Promise<void> {
   const session = args.text('session')
   if (session === '') throw errors.badOption('--session', 'the path of a file', session)
   const isContinued = session !== undefined && (await isThere(session))
+  if (session !== undefined && !isContinued) await expectWritable(session)
   const isStory = args.modelPath() === undefined && !isContinued
   const prompt = (await readPrompt(args)) ?? (isStory ? DEFAULT_PROMPT : undefined)
   if (prompt?.length === 0 || (prompt === undefined && !isContinued)) throw errors.emptyPrompt()
@@ -147,6 +149,13 @@ async function isThere(path: string): Promise<boolean> {
       throw errors.unreadable(path, error)
     },
   )
+}
+
+/** What cannot be saved at the end is told before anything is generated. */
+async function expectWritable(path: string): Promise<void> {
+  await access(dirname(path), constants.W_OK).catch((cause) => {
+    throw errors.saveFailed(path, cause)
+  })
 }
 
 type Session = SavedConversation & { restoredTokens: number }

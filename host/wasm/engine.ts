@@ -410,6 +410,10 @@ class WasmEngine implements Engine {
     return this.pages.needOf(conversation, count)
   }
 
+  get pagesWritable(): number {
+    return this.engine?.residentPages ?? 0
+  }
+
   get pagesAvailable(): number {
     return this.pages.available
   }

@@ -17,7 +17,7 @@ import {
 import { compareAll, comparisonSentences, conversationsIn } from '../compare.ts'
 import { layerGraph } from '../graph.ts'
 import type { Hardware } from '../hardware.ts'
-import { escapeHtml } from '../plot.ts'
+import { escapeHtml } from '../plot/svg.ts'
 import { operationsTable, table } from '../report.ts'
 import type { Stage } from '../walk.ts'
 
