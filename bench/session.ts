@@ -13,7 +13,7 @@ import { checkBench } from '../host/bench/settings.ts'
 import { openSubject } from '../host/bench/subject.ts'
 import { headLine, tableLine } from '../host/cli/table.ts'
 import { type Engine, greedy } from '../host/engine.ts'
-import { paperConfig } from '../host/model.ts'
+import { paperConfig } from '../host/load.ts'
 import { findSession, restoreConversation, saveConversation } from '../host/session/conversation.ts'
 import { openWasmEngine } from '../host/wasm/engine.ts'
 
