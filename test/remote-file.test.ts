@@ -156,6 +156,7 @@ test('a file that changed meanwhile is refused, not joined', async () => {
     [{ etag: '"2"' }, /ETag.*"1".*"2"/],
     [{ size: body.length - 1000, etag: '"1"' }, /size/],
     [{ etag: '"2"', isWhole: true }, /ETag/],
+    [{ size: body.length - 1000, isWhole: true }, /size/],
   ]
   for (const [change, words] of changes) {
     const file = await RemoteFile.open(
