@@ -108,7 +108,7 @@ test('no scripts at installation, no other packages, nothing that is not for use
   ])
     assert.ok(paths.includes(path), path)
   const strange = paths.filter((path) =>
-    /^(host|assembly|test|bench)\/|web|\.wasm$|debug|types\/(test|bench)/.test(path),
+    /^(host|assembly|test|bench)\/|web|engine-.*\.wasm$|debug|types\/(test|bench)/.test(path),
   )
   assert.equal(strange, [])
   // Whatever the manifest promises is there.
