@@ -349,7 +349,7 @@ test('convert: default name, plain message, warnings for tensors that are not us
   assert.is(result.stderr, 'gta: warning: tensor "model.extra.weight" is not used by this model\n')
   const [, name = ''] =
     result.stdout.match(
-      /^(\S+-q8\.gta): q8, \d+ parameters, [\d.]+ MB\n( {2}\S+: q8, error \d\.\d\d % of the weights\n)+$/,
+      /^(\S+-q8\.gta): q8, \d+ parameters, [\d.]+ kB\n( {2}\S+: q8, error \d\.\d\d % of the weights\n)+$/,
     ) ?? []
   assert.ok(readFileSync(join(folder, name)).length > 1000, show(result))
 })
