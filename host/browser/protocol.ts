@@ -97,6 +97,8 @@ export function sendError(error: unknown): SentError {
 }
 
 export function receiveError({ name, message, stack, code, needed = 0, available = 0 }: SentError): Error {
+  // A DOMException cannot be written to.
+  if (name === 'AbortError') return new DOMException(message, name)
   const error = revive()
   error.message = message
   if (stack) error.stack = stack
@@ -106,7 +108,6 @@ export function receiveError({ name, message, stack, code, needed = 0, available
     if (name === 'OutOfMemoryError') return new OutOfMemoryError(needed, available)
     if (name === 'GtaError' && code) return new GtaError(code, message)
     if (name === 'ModelError') return new ModelError(message)
-    if (name === 'AbortError') return new DOMException(message, name)
     return name === 'RangeError' ? new RangeError(message) : new Error(message)
   }
 }
