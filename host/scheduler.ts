@@ -126,7 +126,7 @@ export class Scheduler {
     const slices: { job: Job; count: number }[] = []
     let rows = engine.maxRows
     let logits = engine.maxLogits
-    let pages = 0
+    let available = engine.pagesAvailable
     let writable = engine.pagesWritable
     for (const [i, job] of jobs.entries()) {
       const { conversation, isEvery } = job.feed
@@ -140,7 +140,6 @@ export class Scheduler {
         continue
       }
       const needed = engine.pagesNeeded(conversation, count)
-      const available = engine.pagesAvailable - pages
       if (needed > available) {
         const { pageBytes } = engine.cacheUse
         this.end(job, errors.outOfMemory(needed * pageBytes, available * pageBytes))
@@ -153,7 +152,7 @@ export class Scheduler {
         continue
       }
       writable -= written
-      pages += needed
+      available -= needed
       rows -= count
       logits -= isEvery ? count : count === remaining(job) ? 1 : 0
       slices.push({ job, count })
