@@ -52,6 +52,9 @@ export const stepParts = ['rest', 'linear', 'attention', 'valueDecoder', 'barrie
 /** Seconds that a thread spent in each part. */
 export type StepProfile = Record<(typeof stepParts)[number], number>
 
+/** All parts together. */
+export const secondsOf = (parts: StepProfile) => stepParts.reduce((sum, part) => sum + parts[part], 0)
+
 /** What is sampled from logits that are not finite: the weights, or what the cache holds, are broken. */
 export const NO_TOKEN = 2 ** 32 - 1
 

@@ -4,7 +4,7 @@
  */
 import { type ModelDescription, type OperationPart, operationParts } from '../../models/index.ts'
 import type { BenchReport } from '../bench/report.ts'
-import { type StepProfile, stepParts } from '../engine.ts'
+import { type StepProfile, secondsOf, stepParts } from '../engine.ts'
 import { amount, duration } from './amounts.ts'
 import { Analysis } from './analyze.ts'
 import { partNames } from './charts.ts'
@@ -30,8 +30,6 @@ interface ExplainedTest {
   conversations: number
   threads: number
 }
-
-export const secondsOf = (parts: StepProfile) => stepParts.reduce((sum, part) => sum + parts[part], 0)
 
 /** Mean of the threads; what they waited for each other is shared out among the parts. */
 export function withoutBarriers(profiles: StepProfile[]): StepProfile {

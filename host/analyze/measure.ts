@@ -15,13 +15,13 @@ import {
   type WeightType,
 } from '../../models/index.ts'
 import { fillSynthetic } from '../bench/synthetic.ts'
-import type { Engine, EngineOptions, Row, StepProfile } from '../engine.ts'
+import { type Engine, type EngineOptions, type Row, type StepProfile, secondsOf } from '../engine.ts'
 import { openEngine } from '../open.ts'
 import { cacheFile, readEntries, writeEntry } from '../remember.ts'
 import { availableThreads } from '../tune.ts'
 import { version } from '../version.ts'
 import { exactConvention } from './exact.ts'
-import { secondsOf, withoutBarriers } from './explain.ts'
+import { withoutBarriers } from './explain.ts'
 import type { Hardware, MeasuredRates } from './hardware.ts'
 import { walk } from './walk.ts'
 

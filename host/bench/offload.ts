@@ -8,7 +8,7 @@
  */
 import { totalmem } from 'node:os'
 import { type CacheType, cacheBytes, PAGE_TOKENS, type WeightType } from '../../models/index.ts'
-import { type Engine, type EngineOptions, finite, greedy, type StepProfile, stepParts } from '../engine.ts'
+import { type Engine, type EngineOptions, finite, greedy, type StepProfile, secondsOf } from '../engine.ts'
 import { checkNames, errors } from '../errors.ts'
 import { checkFit } from '../fit.ts'
 import { openEngine } from '../open.ts'
@@ -123,7 +123,7 @@ async function measure(config: string, options: Settings): Promise<OffloadResult
     const inMemory = timed.bytesPerToken === 0 ? timed : await ifItFits(subject, all, options)
     const { elements, scales } = cacheBytes(model.spec, cache, depth)
     const { parts, ...rest } = timed
-    const total = stepParts.reduce((sum, part) => sum + parts[part], 0)
+    const total = secondsOf(parts)
     return {
       config,
       kind: model.spec.kind,

@@ -6,7 +6,7 @@
  * conversations; between repetitions they are rewound to that depth.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { type Engine, finite, greedy, type Row, type StepProfile, stepParts } from '../engine.ts'
+import { type Engine, finite, greedy, type Row, type StepProfile, secondsOf, stepParts } from '../engine.ts'
 import type { BenchProgress, BenchTest } from './settings.ts'
 import { workloadName } from './workload.ts'
 
@@ -113,7 +113,7 @@ class Runner {
     const parts = meanOf(engine.profiled().slice(0, test.threads))
     engine.profile(false)
     const hashes = [...new Set([...runs, extra].map(({ hash }) => hash))]
-    const total = stepParts.reduce((sum, part) => sum + parts[part], 0)
+    const total = secondsOf(parts)
     return {
       ...test,
       test: name,
