@@ -58,5 +58,26 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        y = _Normalise.apply(x, self.weight, self.eps, dtype)
-        return y
+        return _Normalise.apply(x, self.weight, self.eps, dtype)
+
+
+class _Gated(torch.autograd.Function):
+    """silu(gate) · up, by hand: torch's silu and its gradient take exp one element at a time in bfloat16 on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        share = gate.sigmoid()
+        ctx.save_for_backward(gate, up, share)
+        return gate * share * up
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up, share = ctx.saved_tensors
+        silu = gate * share
+        # d silu / d gate = σ + silu · (1 − σ)
+        return gradient * up * (share + silu - silu * share), gradient * silu
+
+
+def gated(gate: Tensor, up: Tensor) -> Tensor:
+    """SwiGLU's product of two tensors of one shape."""
+    return _Gated.apply(gate, up)

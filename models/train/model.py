@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attention import ATTENTION, Tables, rope_tables
 from config import Config
-from layers import Linear, RMSNorm, linear
+from layers import Linear, RMSNorm, gated, linear
 
 
 class FeedForward(nn.Module):
@@ -22,7 +22,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = linear(x, self.gate_proj, self.up_proj)
-        return self.down_proj(F.silu(gate) * up)
+        return self.down_proj(gated(gate, up))
 
 
 class Block(nn.Module):

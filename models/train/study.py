@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from config import Config, cache_elements
-from train import Run, parse as parse_run
+from train import Run, keep_memory
+from train import parse as parse_run
 
 FOLDER = Path(__file__).parent
 CONFIGS = ("gta-e2", "gta-e1", "gqa", "mha", "mla", "tied", "gla")
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--table-only", action="store_true", help="train nothing, print what is finished")
     args = parser.parse_args()
+    keep_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     held_out = [path.stem for path in args.valid]

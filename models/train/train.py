@@ -10,7 +10,9 @@ digit, interrupted or not.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -28,14 +30,21 @@ COLUMNS = ["step", "tokens", "train_loss", "factor", "gradient_norm", "seconds"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
+def keep_memory() -> None:
+    """Has glibc keep freed memory: else a CPU run spends a third of its time in page faults of large tensors (measured,
+    8.4 M parameters, batch 8 × 512)."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+            getattr(libc, "mallopt", lambda *_: 0)(option, value)
+
+
 def learning_factor(step: int, steps: int, warmup: int, decay: float, last: float, shape: str) -> float:
     """Share of the peak rates at a step: linear warm-up; then linear decay over the last `decay` of the steps after a
     constant part, or a cosine over all of them."""
     if step < warmup:
         return (step + 1) / warmup
     if shape == "cosine":
-        import math
-
         done = (step - warmup) / max(1, steps - warmup)
         return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * done))
     begin = steps - int(steps * decay)
@@ -170,6 +179,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
+    keep_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
