@@ -16,25 +16,26 @@ from config import Config, ConfigError
 from layers import Linear, RMSNorm, linear
 
 Tables = tuple[Tensor, Tensor]  # cos and sin, each (T, width / 2)
+FUSED = getattr(F, "scaled_dot_product_attention", None)  # torch 2
 CHUNK = 128  # query rows of one block of the causal product where torch has no fused attention
 
 
 def rope_tables(width: int, length: int, theta: float, device: torch.device) -> Tables:
     inverse = theta ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     angles = torch.outer(torch.arange(length, dtype=torch.float64), inverse)
-    return angles.cos().float().to(device), angles.sin().float().to(device)
+    return angles.cos().to(device), angles.sin().to(device)
 
 
 def rope(x: Tensor, tables: Tables) -> Tensor:
     """Rotates pairs (i, i + width/2) of the last dimension."""
-    cos, sin = (table.to(x.dtype) for table in tables)
+    cos, sin = tables
     a, b = x.chunk(2, -1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
 def rope_pairs(x: Tensor, tables: Tables) -> Tensor:
     """Rotates pairs (2i, 2i + 1), as DeepSeek's checkpoints have them."""
-    cos, sin = (table.to(x.dtype) for table in tables)
+    cos, sin = tables
     a, b = x[..., 0::2], x[..., 1::2]
     return torch.stack([a * cos - b * sin, b * cos + a * sin], -1).flatten(-2)
 
@@ -43,12 +44,8 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """softmax(scale · q kᵀ) v with a causal mask. q (B, maps, T, d), k (B, heads, T, d), v (B, heads, T, width) with
     heads that divide maps → (B, maps, T, width)."""
     k, v = (t if t.shape[1] == q.shape[1] else t.repeat_interleave(q.shape[1] // t.shape[1], 1) for t in (k, v))
-    if hasattr(F, "scaled_dot_product_attention"):
-        if "_scale" not in causal_attention.__dict__:  # torch 2.0 has no argument for the scale
-            causal_attention._scale = "scale" in (F.scaled_dot_product_attention.__doc__ or "")  # type: ignore[attr-defined]
-        if causal_attention._scale:  # type: ignore[attr-defined]
-            return F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
-        return F.scaled_dot_product_attention(q * (scale * math.sqrt(q.shape[-1])), k, v, is_causal=True)
+    if FUSED is not None:
+        return FUSED(q * (scale * math.sqrt(q.shape[-1])), k, v, is_causal=True)  # it scales by 1/√d itself
     return torch.cat([_causal_block(q, k, v, scale, start) for start in range(0, q.shape[2], CHUNK)], 2)
 
 

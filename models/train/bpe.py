@@ -100,11 +100,12 @@ class Tokenizer:
 
     @staticmethod
     def read(path: Path) -> "Tokenizer":
-        """Reads the tokenizer.json of a byte-level BPE. KeyError or ValueError where it is another kind."""
+        """Reads the tokenizer.json of a byte-level BPE. ValueError where it is another kind."""
         document = json.loads(path.read_text(encoding="utf-8"))
         model = document["model"]
-        if model["type"] != "BPE" or (document["pre_tokenizer"] or {}).get("type") != "ByteLevel":
-            raise ValueError(f"{path}: expected a byte-level BPE, found {model['type']}")
+        cut = (document.get("pre_tokenizer") or {}).get("type")
+        if model["type"] != "BPE" or cut != "ByteLevel":
+            raise ValueError(f"{path}: expected a BPE that cuts as GPT-2 does (ByteLevel), found {model['type']} with {cut}")
         merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
         return Tokenizer(model["vocab"], merges)
 

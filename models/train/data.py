@@ -10,11 +10,16 @@ from torch import Tensor
 from config import ConfigError
 
 
+def token_type(vocab: int) -> str:
+    """Number type of a token file: little-endian uint16 where the vocabulary allows it, else uint32."""
+    return "<u2" if vocab <= 1 << 16 else "<u4"
+
+
 class Source:
     """Windows of one .bin file, in a new order and from a new offset in each epoch."""
 
     def __init__(self, path: Path, length: int, seed: int, vocab: int):
-        self.tokens = np.memmap(path, dtype="<u2", mode="r")
+        self.tokens = np.memmap(path, dtype=token_type(vocab), mode="r")
         self.windows = (len(self.tokens) - 1) // length - 1
         if self.windows < 1:
             raise ConfigError(f"{path}: must hold more than {2 * length + 1} tokens, found {len(self.tokens)}")
@@ -65,7 +70,7 @@ class Mixture:
 
 def windows(path: Path, length: int, vocab: int) -> list[tuple[Tensor, Tensor]]:
     """A held-out file in windows that restart at position 0, as `gta eval` cuts a text; the last one may be shorter."""
-    tokens = np.fromfile(path, dtype="<u2").astype(np.int64)
+    tokens = np.fromfile(path, dtype=token_type(vocab)).astype(np.int64)
     if len(tokens) < 2 or tokens.max() >= vocab:
         raise ConfigError(f"{path}: must hold two ids or more below {vocab}")
     cut = []

@@ -33,7 +33,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, dtype: torch.dtype) -> Tensor:
-        x = x.float()
+        x = x if x.dtype == torch.float64 else x.float()
         scale = torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
         normalised = x * scale
         ctx.save_for_backward(normalised, scale, weight)
@@ -58,6 +58,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Normalises in float32, or float64 where x is."""
         return _Normalise.apply(x, self.weight, self.eps, dtype)
 
 

@@ -1,6 +1,7 @@
 """The decoder of every kind: embedding, blocks of attention and SwiGLU, tied or own output head. Llama's tensor names.
 
 The residual stream is float32; matrices multiply in `dtype` (bfloat16 or float32), with float32 master weights.
+References are computed in float64: `Decoder(config, torch.float64).double()`.
 """
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ class Decoder(nn.Module):
         if self._tables is None or len(self._tables[0]) < length:
             attention = self.model.layers[0].self_attn
             device = self.model.norm.weight.device
-            self._tables = rope_tables(attention.rope_width(), max(length, self.config.context), self.config.theta, device)
+            tables = rope_tables(attention.rope_width(), max(length, self.config.context), self.config.theta, device)
+            self._tables = tuple(table.to(self.dtype) for table in tables)
         return tuple(table[:length] for table in self._tables)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -88,7 +90,9 @@ class Decoder(nn.Module):
 
     def losses(self, ids: Tensor, targets: Tensor) -> Tensor:
         """Nats of every target, (B · T)."""
-        return F.cross_entropy(self(ids).flatten(0, 1).float(), targets.flatten(), reduction="none")
+        logits = self(ids).flatten(0, 1)
+        logits = logits if self.dtype == torch.float64 else logits.float()
+        return F.cross_entropy(logits, targets.flatten(), reduction="none")
 
     def count(self) -> int:
         return sum(value.numel() for value in self.parameters())

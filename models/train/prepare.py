@@ -3,7 +3,8 @@
     python3 prepare.py --tokenizer DIR/tokenizer.json --out data TEXT.txt[.gz] …      one data/TEXT.bin per text
     python3 prepare.py --learn 4096 --out data TEXT.txt …                             … with a tokenizer learned from them
 
-A .bin file is little-endian uint16: every document is <|endoftext|> (id 0) and its tokens. `--rename N` writes N further
+A .bin file is little-endian uint16 (uint32 above 65,536 tokens): every document is its begin token and its tokens.
+Tokenizers other than byte-level BPE need the Python package `tokenizers`, and `--begin` names their begin token. `--rename N` writes N further
 versions of each document in which the names of children are exchanged, the same name everywhere in a document: a small
 collection of stories is learned by heart more slowly. `--simplest BYTES` keeps the documents of plainest words.
 Broken UTF-8 is an error that names the place; `--replace-invalid` reads it as U+FFFD and says how often.
@@ -17,12 +18,14 @@ import re
 import sys
 import unicodedata
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
 import numpy as np
 
-from bpe import END_OF_TEXT, Tokenizer, learn
+from bpe import CONTROL, Tokenizer, learn
+from data import token_type
 
 SEPARATOR = "<|endoftext|>"
 MIN_CHARACTERS = 150  # what is shorter is a title or a licence line
@@ -103,8 +106,34 @@ def simplest(texts: list[str], common: set[str], limit: int) -> list[str]:
     return kept
 
 
-def write_tokens(path: Path, texts: list[str], tokenizer: Tokenizer) -> int:
-    ids = [np.array([END_OF_TEXT, *tokenizer.encode(text)], dtype="<u2") for text in texts]
+@dataclass(frozen=True)
+class Encoder:
+    """What packing needs of a tokenizer."""
+
+    encode: Callable[[str], list[int]]
+    begin: int
+    vocab: int
+
+
+def open_encoder(path: Path, begin: str) -> Encoder:
+    try:
+        ours = Tokenizer.read(path)
+        vocab, encode = ours.vocab, ours.encode
+    except ValueError as error:
+        try:
+            from tokenizers import Tokenizer as Theirs
+        except ImportError:
+            sys.exit(f"{error}: install the Python package tokenizers")
+        theirs = Theirs.from_file(str(path))
+        vocab, encode = theirs.get_vocab(), lambda text: theirs.encode(text, add_special_tokens=False).ids
+    if begin not in vocab:
+        sys.exit(f"{path}: expected the begin token {begin} in the vocabulary, found none: name it with --begin")
+    return Encoder(encode, vocab[begin], max(vocab.values()) + 1)
+
+
+def write_tokens(path: Path, texts: list[str], encoder: Encoder) -> int:
+    kind = token_type(encoder.vocab)
+    ids = [np.array([encoder.begin, *encoder.encode(text)], dtype=kind) for text in texts]
     packed = np.concatenate(ids)
     partial = path.with_suffix(".tmp")
     packed.tofile(partial)
@@ -119,6 +148,7 @@ def main() -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--tokenizer", type=Path, help="tokenizer.json of a byte-level BPE")
     source.add_argument("--learn", type=int, metavar="N", help="learn a vocabulary of N tokens, written to OUT/tokenizer.json")
+    parser.add_argument("--begin", default=CONTROL[0], help="token that begins a document")
     parser.add_argument("--rename", type=int, default=0, metavar="N", help="N more versions of each document with other names")
     parser.add_argument("--simplest", type=int, metavar="CHARACTERS", help="keep the plainest documents, up to so many characters")
     parser.add_argument("--common", type=Path, nargs="*", default=[], help="texts whose 3000 most frequent words are plain")
@@ -138,18 +168,23 @@ def main() -> None:
         common = {word for word, _ in words.most_common(3000)}
         collections = {path: simplest(texts, common, args.simplest) for path, texts in collections.items()}
     if args.learn:
-        tokenizer = learn("\n".join(text for texts in collections.values() for text in texts), args.learn)
-        tokenizer.write(args.out / "tokenizer.json")
-    else:
-        tokenizer = Tokenizer.read(args.tokenizer)
+        args.tokenizer = args.out / "tokenizer.json"
+        try:
+            learn("\n".join(text for texts in collections.values() for text in texts), args.learn).write(args.tokenizer)
+        except ValueError as error:
+            sys.exit(str(error))
+    encoder = open_encoder(args.tokenizer, args.begin)
     for path, texts in collections.items():
         chance = random.Random(args.seed)
         versions = texts + [rename(text, chance) for _ in range(args.rename) for text in texts]
         chance.shuffle(versions)
         name = path.name.split(".")[0]
-        count = write_tokens(args.out / f"{name}.bin", versions, tokenizer)
+        count = write_tokens(args.out / f"{name}.bin", versions, encoder)
         print(f"{name}: {len(versions)} documents, {count} tokens")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:
+        sys.exit(str(error))
