@@ -9,7 +9,7 @@ import type { GenerateOptions, Generation } from '../generate.ts'
 import type { Model } from '../model.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { markControls } from './mark.ts'
-import { type ChatMessage, ChatTemplate, checkMessages, type Rendered } from './template.ts'
+import { type ChatMessage, type ChatTemplate, checkMessages, type Rendered } from './template.ts'
 
 export interface TemplateOptions {
   /** A built-in template (chatml, llama2, llama3) or a Jinja template; default: the model's own. */
@@ -76,8 +76,9 @@ export class Chat {
   }
 
   /**
-   * Says something and streams the answer, piece by piece; the iterator's return value tells how it went. An answer that
-   * is aborted stays as far as it was heard; where there is none yet, because of an error or an abort, nothing was said.
+   * Says something and streams the answer, piece by piece; the iterator's return value tells how it went, where
+   * `promptTokens` are those of all messages, and `cachedTokens` those that were not computed again. An answer that is
+   * aborted stays as far as it was heard; where there is none yet, because of an error or an abort, nothing was said.
    */
   async *send(content: string, options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
     const said: ChatMessage[] = [...this.history, { role: 'user', content }]
@@ -104,7 +105,8 @@ export class Chat {
         const { done, value } = await pieces.next()
         if (done) {
           finish = value.finish
-          return value
+          const computed = value.promptTokens - value.cachedTokens
+          return { ...value, promptTokens: ids.length, cachedTokens: ids.length - computed }
         }
         answer += value
         yield value
