@@ -6,7 +6,14 @@ import { byteLevelTable } from '../host/tokenizer/bytes.ts'
 import { gqaConfig, randomTensors, writeCheckpoint } from './checkpoints.ts'
 
 /** Ids behind those of the 256 bytes. */
-export const controls = { '<|im_start|>': 256, '<|im_end|>': 257, '<s>': 258, '</s>': 259, '<|user|>': 260, '<think>': 261 }
+export const controls = {
+  '<|im_start|>': 256,
+  '<|im_end|>': 257,
+  '<s>': 258,
+  '</s>': 259,
+  '<|user|>': 260,
+  '<think>': 261,
+}
 
 const ids = new Map([...byteLevelTable()].map(([char, byte]) => [byte, char]))
 
@@ -37,7 +44,10 @@ export function chatModel(files: ChatFiles = { template: builtInTemplates.chatml
   const write = (name: string, content: unknown) => writeFileSync(join(directory, name), JSON.stringify(content))
   write('tokenizer.json', tokenizerJson)
   const tokens = { bos_token: '<s>', eos_token: { content: '</s>' } }
-  write('tokenizer_config.json', { ...tokens, ...(files.template === undefined ? {} : { chat_template: files.template }) })
+  write('tokenizer_config.json', {
+    ...tokens,
+    ...(files.template === undefined ? {} : { chat_template: files.template }),
+  })
   write('generation_config.json', files.generation ?? { eos_token_id: [259, 257] })
   if (files.jinja !== undefined) writeFileSync(join(directory, 'chat_template.jinja'), files.jinja)
   return directory

@@ -41,6 +41,8 @@ export class Chat {
   /** The prompt of the last turn with its answer, as text and as tokens, up to what ends the answer. */
   private last: { text: string; ids: number[] } = { text: '', ids: [] }
 
+  private isBusy = false
+
   /** Use `model.chat()`. */
   private constructor(conversation: Conversation, template: ChatTemplate, tokenizer: Tokenizer, ending: Ending) {
     this.conversation = conversation
@@ -81,24 +83,37 @@ export class Chat {
    * aborted stays as far as it was heard; where there is none yet, because of an error or an abort, nothing was said.
    */
   async *send(content: string, options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
-    const said: ChatMessage[] = [...this.history, { role: 'user', content }]
-    checkMessages(said)
-    const { text: prompt, mark } = await this.render(said, options.signal)
-    const ids = this.encode({ text: prompt, mark })
+    this.checkIdle()
+    this.isBusy = true
+    try {
+      const said: ChatMessage[] = [...this.history, { role: 'user', content }]
+      const prompt = await this.render(said, options.signal)
+      return yield* this.answer(said, prompt, this.encode(prompt), options)
+    } finally {
+      this.isBusy = false
+    }
+  }
+
+  private async *answer(
+    said: ChatMessage[],
+    prompt: Rendered,
+    ids: number[],
+    options: GenerateOptions,
+  ): AsyncGenerator<string, Generation> {
+    const { ending } = this
     const rest = this.align(ids)
-    const { stopTokens, stop } = this.ending
     const heard: number[] = []
-    let answer = ''
     const pieces = this.conversation.generate(rest.length > 0 ? rest : undefined, {
-      stopAtEos: true,
       ...options,
-      stop: [...stop, ...(options.stop ?? [])],
-      stopTokens: [...stopTokens, ...(options.stopTokens ?? [])],
+      stopAtEos: options.stopAtEos ?? true,
+      stop: [...ending.stop, ...(options.stop ?? [])],
+      stopTokens: [...ending.stopTokens, ...(options.stopTokens ?? [])],
       onToken: (id) => {
         heard.push(id)
         options.onToken?.(id)
       },
     })
+    let text = ''
     let finish: Generation['finish'] | undefined
     try {
       for (;;) {
@@ -108,25 +123,28 @@ export class Chat {
           const computed = value.promptTokens - value.cachedTokens
           return { ...value, promptTokens: ids.length, cachedTokens: ids.length - computed }
         }
-        answer += value
+        text += value
         yield value
       }
     } finally {
       await pieces.return(undefined as never)
       if (heard.length > 0) {
-        this.history = [...said, { role: 'assistant', content: answer }]
+        this.history = [...said, { role: 'assistant', content: text }]
         this.ids = [...ids, ...heard]
-        const names = this.tokenizer.controlNames(true)
-        const text = prompt + markControls(answer, names, mark)
         // Where it was stopped, its tokens say more than its text.
-        if (finish !== undefined && finish !== 'stop')
-          this.last = { text, ids: [...ids, ...(finish === 'eos' ? heard.slice(0, -1) : heard)] }
+        if (finish !== undefined && finish !== 'stop') this.remember(prompt, text, finish === 'eos')
       }
     }
   }
 
+  private remember({ text: prompt, mark }: Rendered, answer: string, isEnded: boolean): void {
+    const text = prompt + markControls(answer, this.tokenizer.controlNames(true), mark)
+    this.last = { text, ids: isEnded ? this.ids.slice(0, -1) : this.ids }
+  }
+
   /** Forgets all that was said, but not the instructions. */
   reset(): void {
+    this.checkIdle()
     this.conversation.rewind(0)
     this.history = []
     this.ids = []
@@ -144,6 +162,10 @@ export class Chat {
 
   [Symbol.dispose](): void {
     this.close()
+  }
+
+  private checkIdle(): void {
+    if (this.isBusy) throw errors.busy()
   }
 
   private async render(messages: ChatMessage[], signal: AbortSignal | undefined): Promise<Rendered> {
@@ -198,7 +220,7 @@ export class Chat {
 const PROBE = 'probe'
 
 /** What the template puts behind an answer. */
-async function findEnding(template: ChatTemplate, tokenizer: Tokenizer, signal?: AbortSignal): Promise<Ending> {
+export async function findEnding(template: ChatTemplate, tokenizer: Tokenizer, signal?: AbortSignal): Promise<Ending> {
   const messages: ChatMessage[] = [
     { role: 'user', content: 'question' },
     { role: 'assistant', content: PROBE },
