@@ -34,12 +34,13 @@ interface ChatFiles {
   template?: unknown
   /** chat_template.jinja. */
   jinja?: string | Uint8Array
-  generation?: object
+  /** Tokens that end a text. */
+  eos?: number[]
 }
 
 /** A model directory; by default with the template ChatML, whose <|im_end|> generation_config.json names. */
 export function chatModel(files: ChatFiles = { template: builtInTemplates.chatml }): string {
-  const config = { ...gqaConfig, vocab_size: 264, max_position_embeddings: 512, eos_token_id: 259 }
+  const config = { ...gqaConfig, vocab_size: 264, max_position_embeddings: 512 }
   const directory = writeCheckpoint(config, randomTensors(config))
   const write = (name: string, content: unknown) => writeFileSync(join(directory, name), JSON.stringify(content))
   write('tokenizer.json', tokenizerJson)
@@ -48,7 +49,7 @@ export function chatModel(files: ChatFiles = { template: builtInTemplates.chatml
     ...tokens,
     ...(files.template === undefined ? {} : { chat_template: files.template }),
   })
-  write('generation_config.json', files.generation ?? { eos_token_id: [259, 257] })
+  write('generation_config.json', { eos_token_id: files.eos ?? [259, 257] })
   if (files.jinja !== undefined) writeFileSync(join(directory, 'chat_template.jinja'), files.jinja)
   return directory
 }
