@@ -145,8 +145,14 @@ test('where there is no answer, nothing was said', async () => {
 
 test('two answers at a time are refused', async () => {
   const chat = await model.chat()
-  const results = await Promise.allSettled([say(chat, 'one'), say(chat, 'two')])
-  assert.equal(results.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  let heard = 0
+  const onToken = () => heard++
+  const first = say(chat, 'one', { onToken })
+  assert.is((await failure(say(chat, 'two'))).code, 'BUSY')
+  // At once, before there is anything that could be disturbed.
+  assert.is(heard, 0)
+  assert.throws(() => chat.reset(), /a generation under way/)
+  await first
   assert.is(chat.messages.length, 2)
   chat.close()
 })
