@@ -40,7 +40,6 @@ export class Chat {
   private ids: number[] = []
   /** The prompt of the last turn with its answer, as text and as tokens, up to what ends the answer. */
   private last: { text: string; ids: number[] } = { text: '', ids: [] }
-
   private isBusy = false
 
   /** Use `model.chat()`. */
