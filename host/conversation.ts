@@ -41,6 +41,8 @@ export class Conversation {
   /** The last token that was generated: it is shown, but not computed yet. */
   private next: number | undefined
   private sampling: Sampling | undefined
+  /** What was saved with it, if it was restored: anything that JSON can say, checked by nobody. */
+  notes: unknown
   /** What of it lies in a file already. */
   private saved: SavedPages | undefined
   private isBusy = false
@@ -78,6 +80,11 @@ export class Conversation {
   /** Tokens that are to be computed before anything else. */
   get pending(): number[] {
     return this.next === undefined ? [] : [this.next]
+  }
+
+  /** Tokens at the beginning that are never forgotten. */
+  get kept(): number {
+    return planDrop(this.context, this.model.context).keep * PAGE_TOKENS
   }
 
   /** Settings of the last generation: the next one goes on with them. */
@@ -145,9 +152,10 @@ export class Conversation {
   /**
    * Saves the conversation to a file, as it will go on: `model.restore()` brings it back, bit for bit. Saved again to the
    * same file, only what is new is written. At any moment, power cuts included, the file holds the conversation as it was
-   * saved last or as it is saved now. Throws WRITE_FAILED; the conversation is as usable as before.
+   * saved last or as it is saved now. `notes`, up to a megabyte of what JSON can say, are saved with it. Throws
+   * WRITE_FAILED; the conversation is as usable as before.
    */
-  async save(path: string, options: { signal?: AbortSignal } = {}): Promise<SavedConversation> {
+  async save(path: string, options: { signal?: AbortSignal; notes?: unknown } = {}): Promise<SavedConversation> {
     if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
     this.checkIdle()
     if (this.length + this.pending.length === 0)
@@ -155,7 +163,7 @@ export class Conversation {
     this.isBusy = true
     try {
       const { engine, scheduler } = this.model
-      const progress = { next: this.next, sampling: this.sampling }
+      const progress = { next: this.next, sampling: this.sampling, notes: options.notes }
       const between: Between = (work) => scheduler.between(work)
       const { saved, pages } = await platform.saveConversation(
         engine,
@@ -260,6 +268,7 @@ export class Conversation {
     const { engine, scheduler } = this.model
     const between: Between = (work) => scheduler.between(work)
     this.saved = await platform.restoreConversation(engine, this.id, found, between)
+    this.notes = found.progress.notes
     this.resume(found.progress.next, found.progress.sampling)
   }
 

@@ -10,6 +10,8 @@ export type ErrorCode =
   | 'BAD_TENSOR'
   | 'BAD_WEIGHTS'
   | 'BAD_TOKENIZER'
+  | 'NO_TEMPLATE'
+  | 'BAD_TEMPLATE'
   | 'OTHER_VERSION'
   | 'TOO_LARGE'
   | 'BAD_OPTION'
@@ -102,6 +104,16 @@ export const errors = {
     ),
   badTokenizer: (path: string, what: string) =>
     new GtaError('BAD_TOKENIZER', `the tokenizer of "${path}" ${what}: get the model again, or use --tokens with ids`),
+  noTemplate: (path: string, known: string[]) =>
+    new GtaError(
+      'NO_TEMPLATE',
+      `"${path}" must have a chat template, found none: this model continues texts (gta run). If it was trained to chat, give its template with --chat-template (template): a file, or one of ${known.join(', ')}`,
+    ),
+  badTemplate: (path: string, expected: string, found: unknown) =>
+    new GtaError(
+      'BAD_TEMPLATE',
+      `the chat template of "${path}" must ${expected}, found ${found}: give another one with --chat-template (template)`,
+    ),
   otherVersion: (path: string, found: unknown, expected: number) =>
     new GtaError(
       'OTHER_VERSION',
@@ -240,6 +252,8 @@ export const errors = {
     new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: ${advice}`),
   needsFiles: (what: string) =>
     new GtaError('BAD_OPTION', `${what} must have files to write to, found a browser: use it in Node`),
+  needsProcesses: () =>
+    new GtaError('BAD_OPTION', 'a chat template must have a process to run in, found a browser: use it in Node'),
   unreachable: (url: string, cause: unknown) =>
     new GtaError(
       'FETCH_FAILED',

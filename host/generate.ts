@@ -2,7 +2,7 @@
 import { platform } from '#platform'
 import type { Conversation } from './conversation.ts'
 import type { Sampling } from './engine.ts'
-import { checkNames, errors, OutOfMemoryError } from './errors.ts'
+import { checkNames, checkTokens, errors, OutOfMemoryError } from './errors.ts'
 import type { Model, Prompt } from './model.ts'
 import { checkSampling, defaultSampling, samplingNames } from './sampling.ts'
 import { StopStrings } from './stop.ts'
@@ -15,6 +15,8 @@ export interface GenerateOptions extends Partial<Sampling> {
   stopAtEos?: boolean
   /** Texts that end the generation; they are not part of it. */
   stop?: string[]
+  /** Further tokens that end a text, whatever `stopAtEos` says. */
+  stopTokens?: number[]
   /**
    * Tokens to guess at most, and check in one step with the one that is computed anyway; 0, the default: none. A guess is
    * what followed when the text last said the same three, or two, tokens. The text stays the same, it may come faster.
@@ -32,6 +34,7 @@ const generateOptions = [
   'maxTokens',
   'stopAtEos',
   'stop',
+  'stopTokens',
   'speculate',
   'signal',
   'onToken',
@@ -104,6 +107,8 @@ export async function* generate(
   const stops = checkStops(options.stop ?? [])
   if (stops.length > 0 && !model.tokenizer)
     throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
+  const stopTokens = options.stopTokens ?? []
+  checkTokens(stopTokens, model.spec.vocabSize)
   const output = new Output(model, stops)
   const sampler = new Sampler(conversation, sampling, speculate, signal)
   const started = performance.now()
@@ -118,7 +123,7 @@ export async function* generate(
   try {
     for (;;) {
       const next = sampler.token
-      const isEos = stopAtEos && model.eos.has(next)
+      const isEos = (stopAtEos && model.eos.has(next)) || stopTokens.includes(next)
       options.onToken?.(next)
       const piece = isEos ? output.end(next) : output.push(next)
       if (isEos) finish = 'eos'

@@ -10,10 +10,12 @@ import {
   type WeightType,
   weightBytesPerToken,
 } from '../models/index.ts'
+import { Chat, type ChatOptions, type TemplateOptions } from './chat/chat.ts'
+import { type ChatMessage, ChatTemplate, checkMessages } from './chat/template.ts'
 import { Conversation, type ConversationOptions, checkContext } from './conversation.ts'
 import type { ModelFiles } from './convert/source.ts'
 import type { Engine, EngineOptions, Sampling } from './engine.ts'
-import { errors } from './errors.ts'
+import { checkNames, errors } from './errors.ts'
 import { type Evaluation, evaluate, type Predictions, type PredictOptions, predict } from './evaluate.ts'
 import type { GenerateOptions, Generation } from './generate.ts'
 import { recommendedSampling } from './sampling.ts'
@@ -59,6 +61,7 @@ export class Model {
   /** Tokens that end a text: those of config.json and of generation_config.json. */
   readonly eos: ReadonlySet<number>
   private readonly bos: number | undefined
+  private readonly tokenizerConfig: unknown
   readonly scheduler: Scheduler
   /** Numbers of conversations that are not open. */
   private readonly free: number[]
@@ -85,6 +88,7 @@ export class Model {
     this.free = Array.from({ length: engine.conversations }, (_, id) => id)
     this.eos = eosOf(model.spec, files.generation)
     this.bos = bosOf(model.spec, files.tokenizerConfig)
+    this.tokenizerConfig = files.tokenizerConfig
   }
 
   /**
@@ -165,6 +169,38 @@ export class Model {
     }
   }
 
+  /**
+   * A chat by the model's template. Throws NO_TEMPLATE if it has none and none is given, BAD_TEMPLATE if it does not work
+   * (a template runs in a process of its own, with limits), or as `open()`.
+   */
+  async chat(options: ChatOptions = {}): Promise<Chat> {
+    return await Chat.open(this, this.requireTokenizer(), this.chatTemplate(options?.template), options)
+  }
+
+  /** Brings back a chat that was saved. Throws as `chat()` and `restore()`. */
+  async restoreChat(path: string, options: ChatOptions = {}): Promise<Chat> {
+    return await Chat.open(this, this.requireTokenizer(), this.chatTemplate(options?.template), options, path)
+  }
+
+  /**
+   * The prompt that the template makes of messages, as text and as tokens for `generate()`. Control tokens that are written
+   * out in a message stay text.
+   */
+  async applyChatTemplate(
+    messages: readonly ChatMessage[],
+    options: TemplateOptions & { addGenerationPrompt?: boolean; signal?: AbortSignal } = {},
+  ): Promise<{ text: string; tokens: number[] }> {
+    checkNames('applyChatTemplate()', options, ['template', 'addGenerationPrompt', 'signal'])
+    const { template, addGenerationPrompt = true, signal } = options
+    const tokenizer = this.requireTokenizer()
+    const { text, mark } = await this.chatTemplate(template).render(
+      checkMessages(messages),
+      addGenerationPrompt,
+      signal,
+    )
+    return { text: text.replaceAll(mark, ''), tokens: tokenizer.encodeChat(text, mark) }
+  }
+
   /** Logits (vocabSize) after the last token of a prompt. */
   async logits(prompt: Prompt): Promise<Float32Array> {
     using conversation = this.open()
@@ -190,6 +226,10 @@ export class Model {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  private chatTemplate(given: string | undefined): ChatTemplate {
+    return new ChatTemplate(this.path, this.tokenizerConfig, this.requireTokenizer(), given)
   }
 
   private requireTokenizer(): Tokenizer {

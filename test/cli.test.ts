@@ -84,7 +84,7 @@ interface Generated {
 const greedy = ['-n', '16', '--temp', '0']
 
 test('help and version', async () => {
-  const names = ['run', 'convert', 'inspect', 'logits', 'eval', 'bench', 'doctor']
+  const names = ['run', 'chat', 'convert', 'inspect', 'logits', 'eval', 'bench', 'doctor']
   const [overview, short, none, version, ...commands] = await Promise.all([
     run('--help'),
     run('-h'),
@@ -108,7 +108,7 @@ test('help and version', async () => {
 
 test('wrong usage: exit code 2', async () => {
   await Promise.all([
-    fails(2, ['walk'], '"walk"', 'run, convert'),
+    fails(2, ['walk'], '"walk"', 'run, chat, convert'),
     fails(2, ['--frobnicate'], '--frobnicate'),
     fails(2, ['run', gta, '--frobnicate'], '--frobnicate'),
     fails(2, ['convert', gta, '-n', '3'], '-n'),

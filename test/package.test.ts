@@ -114,7 +114,7 @@ test('no scripts at installation, no other packages, nothing that is not for use
   // Whatever the manifest promises is there.
   const promised = JSON.stringify([manifest.exports, manifest.bin]).match(/dist\/[^"]+/g) ?? []
   for (const path of promised) assert.ok(existsSync(join(installed, path)), path)
-  for (const name of ['@huggingface/tokenizers', '@assemblyscript/loader'])
+  for (const name of ['@huggingface/tokenizers', '@huggingface/jinja', '@assemblyscript/loader'])
     assert.match(readFileSync(join(installed, 'dist/LICENSES.txt'), 'utf8'), name)
 })
 

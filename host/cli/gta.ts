@@ -3,6 +3,7 @@
 import { GtaError, ModelError, optimizeFromTheStart, version } from '../index.ts'
 import { analyze } from './analyze.ts'
 import { bench } from './bench.ts'
+import { chat } from './chat.ts'
 import { convert } from './convert.ts'
 import { doctor } from './doctor.ts'
 import { evaluate } from './eval.ts'
@@ -15,7 +16,20 @@ import { run } from './run.ts'
 import { view } from './view.ts'
 import { wasi } from './wasi.ts'
 
-const commands: readonly Command[] = [run, convert, inspect, logits, evaluate, bench, analyze, fit, view, doctor, wasi]
+const commands: readonly Command[] = [
+  run,
+  chat,
+  convert,
+  inspect,
+  logits,
+  evaluate,
+  bench,
+  analyze,
+  fit,
+  view,
+  doctor,
+  wasi,
+]
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {

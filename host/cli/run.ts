@@ -1,6 +1,4 @@
 /** gta run: write on from a prompt. */
-import { access, constants, lstat } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { cacheBytes } from '../../models/index.ts'
 import {
   checkModelPath,
@@ -16,6 +14,8 @@ import {
 import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
 import { type Arguments, type Command, common, contextOptions, modelOptions, promptOptions } from './options.ts'
 import { Progress } from './progress.ts'
+import { samplingOf, samplingOptions } from './sampling.ts'
+import { expectWritable, isThere } from './session.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
 const DEFAULT_PROMPT = 'Once upon a time'
@@ -27,47 +27,13 @@ export const run: Command = {
   options: {
     ...modelOptions,
     ...promptOptions,
-    'n-predict': {
-      type: 'string',
-      short: 'n',
-      value: 'N',
-      help: 'tokens to write at most (default: until the text ends or the context is full)',
-    },
-    seed: { type: 'string', short: 's', value: 'N', help: 'same seed, same text (default: another one each time)' },
-    temp: {
-      type: 'string',
-      value: 'T',
-      help: 'temperature; 0: always the most likely token (default: what the model recommends, else 0.8)',
-    },
-    'top-k': { type: 'string', value: 'K', help: 'choose among the K most likely tokens; 0: all (else 40)' },
-    'top-p': {
-      type: 'string',
-      value: 'P',
-      help: 'choose among the tokens that hold this share of probability (else 0.95)',
-    },
-    'min-p': {
-      type: 'string',
-      value: 'P',
-      help: 'drop tokens less likely than this, in relation to the best (else 0.05)',
-    },
-    'repeat-penalty': {
-      type: 'string',
-      value: 'X',
-      help: 'make tokens of the recent text less likely; 1: off (else 1)',
-    },
-    'repeat-last-n': { type: 'string', value: 'N', help: 'how many tokens the penalty looks at (default 64)' },
+    ...samplingOptions,
     ...contextOptions,
     session: {
       type: 'string',
       value: 'FILE',
       help: 'go on with the conversation in this file, if there is one, and save it there at the end',
     },
-    speculate: {
-      type: 'string',
-      value: 'N',
-      help: 'guess up to N tokens from what followed earlier, and check them in one step (default 0; the text is the same)',
-    },
-    stop: { type: 'string', multiple: true, value: 'TEXT', help: 'end before this text; may be given several times' },
     'stop-eos': { type: 'boolean', help: 'with --tokens: end at a token that ends a text' },
     'ignore-eos': { type: 'boolean', help: 'with a text prompt: go on after it' },
     ...common,
@@ -88,16 +54,7 @@ async function execute(args: Arguments): Promise<void> {
   // A conversation of an hour is saved to the end, however slow the disk is.
   const signal = interruptSignal(session === undefined ? undefined : Number.POSITIVE_INFINITY)
   const settings: GenerateOptions = {
-    maxTokens: args.whole('n-predict', 1, { none: -1 }),
-    seed: args.whole('seed', 0, { none: -1 }),
-    temperature: args.number('temp'),
-    topK: args.whole('top-k', 0),
-    topP: args.number('top-p'),
-    minP: args.number('min-p'),
-    repeatPenalty: args.number('repeat-penalty'),
-    repeatLastN: args.whole('repeat-last-n', 0),
-    speculate: args.whole('speculate', 0),
-    stop: args.texts('stop'),
+    ...samplingOf(args),
     stopAtEos: args.flag('ignore-eos') ? false : args.flag('stop-eos') ? true : undefined,
     signal,
   }
@@ -138,24 +95,6 @@ async function execute(args: Arguments): Promise<void> {
   } finally {
     await model.close()
   }
-}
-
-/** Any file, or a link to nothing: whatever is there is opened as a session, and refused if it is none. */
-async function isThere(path: string): Promise<boolean> {
-  return await lstat(path).then(
-    () => true,
-    (error) => {
-      if (error.code === 'ENOENT') return false
-      throw errors.unreadable(path, error)
-    },
-  )
-}
-
-/** What cannot be saved at the end is told before anything is generated. */
-async function expectWritable(path: string): Promise<void> {
-  await access(dirname(path), constants.W_OK).catch((cause) => {
-    throw errors.saveFailed(path, cause)
-  })
 }
 
 type Session = SavedConversation & { restoredTokens: number }

@@ -21,12 +21,29 @@ export async function statModel(path: string): Promise<Stats> {
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
   const config = await readJson(join(directory, 'config.json'))
   if (config === undefined) throw errors.notAModel(directory, 'a directory with a config.json', 'none in it')
-  const [generation, tokenizerConfig, tokenizer] = await Promise.all([
+  const [generation, tokenizerConfig, template, tokenizer] = await Promise.all([
     readJson(join(directory, 'generation_config.json')),
     readJson(join(directory, 'tokenizer_config.json')),
+    readText(join(directory, 'chat_template.jinja')),
     readOptional(join(directory, 'tokenizer.json')),
   ])
-  return { config, generation, tokenizerConfig, tokenizer }
+  // Newer checkpoints have the template in a file of its own, which counts more.
+  const more = template === undefined ? undefined : { chat_template: template }
+  return {
+    config,
+    generation,
+    tokenizerConfig: more ? { ...(tokenizerConfig as object), ...more } : tokenizerConfig,
+    tokenizer,
+  }
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  const bytes = await readOptional(path)
+  try {
+    return bytes && new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw errors.badFile(path, 'the content', 'UTF-8 text', 'other bytes')
+  }
 }
 
 /** A file's bytes; undefined if there is no such file. */

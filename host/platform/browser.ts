@@ -36,6 +36,9 @@ export const platform: Platform = {
   cacheFile: () => '',
   readEntries: async () => ({}),
   writeEntry: async () => undefined,
+  renderTemplate: () => {
+    throw errors.needsProcesses()
+  },
   saveConversation: noFiles('save()'),
   findSession: noFiles('restore()'),
   restoreConversation: noFiles('restore()'),

@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { renderTemplate } from '../chat/render.ts'
 import { cacheFile, readEntries, writeEntry } from '../remember.ts'
 import { findSession, restoreConversation, saveConversation } from '../session/conversation.ts'
 import { readKernel } from './kernels.ts'
@@ -45,6 +46,7 @@ export const platform: Platform = {
   cacheFile,
   readEntries,
   writeEntry,
+  renderTemplate,
   saveConversation,
   findSession,
   restoreConversation,

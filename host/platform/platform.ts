@@ -3,6 +3,7 @@
  * `#platform` in package.json is the one that is built for. Everything else is the same code.
  */
 
+import type { TemplateRequest } from '../chat/template.ts'
 import type { Engine } from '../engine.ts'
 import type { Between, FoundSession, Progress, SavedPages, saveConversation } from '../session/conversation.ts'
 
@@ -56,6 +57,8 @@ export interface Platform {
   cacheFile(name: string): string
   readEntries(file: string): Promise<Record<string, unknown>>
   writeEntry(file: string, key: string, value: unknown): Promise<void>
+  /** The text that a chat template makes of messages: chat/render.ts. */
+  renderTemplate(path: string, request: TemplateRequest): Promise<string>
   /** Sessions in files: session/conversation.ts. */
   saveConversation: typeof saveConversation
   findSession(

@@ -21,6 +21,8 @@ export interface Progress {
   /** The last generated token, which is not in the cache yet. */
   next: number | undefined
   sampling: Sampling | undefined
+  /** What the caller keeps with it, as JSON. */
+  notes?: unknown
 }
 
 /** Where the pages of a conversation lie in a file, by their stamps: the next save writes only what is new. */
@@ -126,7 +128,7 @@ async function checkState(
   maxContext: number,
 ): Promise<FoundSession> {
   const { path, state, pageCount, pageBytes } = reader
-  const { format, version, fingerprint, length, dropped, originals, next, sampling } = state
+  const { format, version, fingerprint, length, dropped, originals, next, sampling, notes } = state
   const expect = (isGood: boolean, what: string, expected: string, found: unknown) => {
     if (!isGood) throw errors.badSession(path, what, expected, show(found))
   }
@@ -164,7 +166,7 @@ async function checkState(
     length: length as number,
     dropped: dropped as number,
     originals: originals as number[],
-    progress: { next: next as number | undefined, sampling: checkSaved(path, sampling) },
+    progress: { next: next as number | undefined, sampling: checkSaved(path, sampling), notes },
   }
 }
 

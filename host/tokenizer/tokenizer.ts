@@ -1,7 +1,7 @@
 /**
  * Text to token ids and back, over @huggingface/tokenizers. User text never becomes a control token: the library is
  * given a tokenizer without its special tokens, so a typed "<|endoftext|>" is nine characters like any others. A corpus,
- * whose documents are separated by such tokens, is encoded with `encodeCorpus`.
+ * whose documents are separated by such tokens, is encoded with `encodeCorpus`, the prompt of a chat with `encodeChat`.
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { show } from '../../models/index.ts'
@@ -12,15 +12,23 @@ interface AddedToken {
   id: number
   content: string
   special?: boolean
+  /** White space before it, or behind it, belongs to it. */
+  lstrip?: boolean
+  rstrip?: boolean
 }
 
 export class Tokenizer {
   private readonly inner: HuggingFaceTokenizer
   private readonly bytes: TokenBytes
-  private readonly special: Map<string, number>
+  private readonly special: Map<string, AddedToken>
+  /** Special tokens, and others such as DeepSeek's <｜User｜>: all that are no white space. */
+  private readonly controls: Map<string, AddedToken>
   private readonly added: Map<number, string>
   private readonly specialIds: Set<number>
   private readonly path: string
+  /** Tokenizers of a chat's text: where it begins, and behind a control token. Made when they are needed. */
+  private readonly chat: { first?: HuggingFaceTokenizer; later?: HuggingFaceTokenizer } = {}
+  private readonly makeChat: (isFirst: boolean) => HuggingFaceTokenizer
 
   /** Throws GtaError BAD_TOKENIZER; `path` is for its message. */
   constructor(path: string, json: Uint8Array, config: unknown) {
@@ -29,14 +37,17 @@ export class Tokenizer {
       const parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json))
       const added = checkAddedTokens(parsed.added_tokens)
       checkVocab(parsed.model?.vocab)
-      this.special = new Map(added.filter(({ special }) => special).map(({ content, id }) => [content, id]))
+      const byName = (tokens: AddedToken[]) => new Map(tokens.map((token) => [token.content, token]))
+      this.special = byName(added.filter(({ special }) => special))
+      this.controls = byName(added.filter(({ special, content }) => special || content.trim() !== ''))
       this.added = new Map(added.map(({ id, content }) => [id, content]))
-      this.specialIds = new Set(this.special.values())
+      this.specialIds = new Set([...this.special.values()].map(({ id }) => id))
       const bytes = tokenBytes(parsed.decoder)
       if (!bytes) throw new Error('its decoder is not supported')
       this.bytes = bytes
       const plain = { ...parsed, added_tokens: added.filter(({ special }) => !special) }
       this.inner = new HuggingFaceTokenizer(plain, (config as object) ?? {})
+      this.makeChat = (isFirst) => makeChat(plain, (config as object) ?? {}, this.controls, this.inner, isFirst)
     } catch (cause) {
       throw errors.badTokenizer(path, `cannot be used (${cause instanceof Error ? cause.message : cause})`)
     }
@@ -44,25 +55,67 @@ export class Tokenizer {
 
   /** Ids of text; nothing in it is a control token, and none is added. */
   encode(text: string): number[] {
+    return this.encodeWith(this.inner, text)
+  }
+
+  /** Ids of a corpus: special tokens written out in it are themselves. */
+  encodeCorpus(text: string): number[] {
+    return this.encodeAround(text, this.special, '', () => this.inner)
+  }
+
+  /**
+   * Ids of a prompt as a chat template wrote it: control tokens are themselves, unless `mark` stands before them. Marks
+   * are no part of the text.
+   */
+  encodeChat(text: string, mark: string): number[] {
+    return this.encodeAround(text, this.controls, mark, (isFirst) => {
+      const place = isFirst ? 'first' : 'later'
+      this.chat[place] ??= this.makeChat(isFirst)
+      return this.chat[place]
+    })
+  }
+
+  /** What control tokens are called: those that users must not write, or those that a model does not write as text. */
+  controlNames(isSilentOnly: boolean): string[] {
+    return [...(isSilentOnly ? this.special : this.controls).keys()]
+  }
+
+  /** The control token that a text begins with. */
+  controlAt(text: string): number | undefined {
+    const names = [...this.controls.keys()].sort((a, b) => b.length - a.length)
+    const name = names.find((candidate) => text.startsWith(candidate))
+    return name === undefined ? undefined : this.controls.get(name)?.id
+  }
+
+  private encodeWith(inner: HuggingFaceTokenizer, text: string): number[] {
     if (text === '') return []
     try {
-      return this.inner.encode(text, { add_special_tokens: false }).ids
+      return inner.encode(text, { add_special_tokens: false }).ids
     } catch (cause) {
       throw errors.badTokenizer(this.path, `failed on this text (${cause instanceof Error ? cause.message : cause})`)
     }
   }
 
-  /** Ids of a corpus: special tokens written out in it are themselves. */
-  encodeCorpus(text: string): number[] {
-    if (this.special.size === 0) return this.encode(text)
-    const names = [...this.special.keys()].sort((a, b) => b.length - a.length)
-    const pattern = new RegExp(`(${names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|')})`)
+  /** Ids of a text in which some tokens are written out. */
+  private encodeAround(
+    text: string,
+    tokens: ReadonlyMap<string, AddedToken>,
+    mark: string,
+    innerFor: (isFirst: boolean) => HuggingFaceTokenizer,
+  ): number[] {
+    const names = [...tokens.keys()].sort((a, b) => b.length - a.length)
+    const pattern = names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|')
+    const parts = names.length === 0 ? [text] : text.split(new RegExp(`${mark && `(?<!${mark})`}(${pattern})`))
     const ids: number[] = []
-    // Not push(...ids): a long document has more ids than a call may have arguments.
-    for (const part of text.split(pattern)) {
-      const id = this.special.get(part)
-      if (id !== undefined) ids.push(id)
-      else for (const token of this.encode(part)) ids.push(token)
+    // Between two texts there is a token.
+    for (let i = 0; i < parts.length; i += 2) {
+      const [before, after] = [tokens.get(parts[i - 1] ?? ''), tokens.get(parts[i + 1] ?? '')]
+      let part = mark ? (parts[i] as string).replaceAll(mark, '') : (parts[i] as string)
+      if (before?.rstrip) part = part.trimStart()
+      if (after?.lstrip) part = part.trimEnd()
+      // Not push(...ids): a long document has more ids than a call may have arguments.
+      for (const id of this.encodeWith(innerFor(i === 0), part)) ids.push(id)
+      if (after) ids.push(after.id)
     }
     return ids
   }
@@ -83,6 +136,24 @@ export class Tokenizer {
     for (const id of ids) text += stream.push(id)
     return text + stream.end()
   }
+}
+
+/**
+ * The tokenizer of the text of a chat: nothing in it is a control token. SentencePiece's space before the first word is
+ * left out behind a control token, if it is only for the first word of all (`prepend_scheme` first).
+ */
+function makeChat(
+  plain: { added_tokens: AddedToken[]; pre_tokenizer?: unknown },
+  config: object,
+  controls: ReadonlyMap<string, AddedToken>,
+  inner: HuggingFaceTokenizer,
+  isFirst: boolean,
+): HuggingFaceTokenizer {
+  const added = plain.added_tokens.filter(({ content }) => !controls.has(content))
+  const before = JSON.stringify(plain.pre_tokenizer ?? null)
+  const after = isFirst ? before : before.replaceAll('"prepend_scheme":"first"', '"prepend_scheme":"never"')
+  if (added.length === plain.added_tokens.length && after === before) return inner
+  return new HuggingFaceTokenizer({ ...plain, added_tokens: added, pre_tokenizer: JSON.parse(after) }, config)
 }
 
 /** The library trusts its input; a broken file must not end as wrong text. */

@@ -131,6 +131,7 @@ async function buildHost(commit) {
       models: 'models/index.ts',
       worker: 'host/wasm/worker.ts',
       reader: 'host/wasm/reader.ts',
+      template: 'host/chat/render-process.ts',
     },
     splitting: true,
   })
@@ -170,7 +171,11 @@ async function buildBrowser(build, commit) {
 /** The bundles hold packages of others, whose licences go with them. */
 function writeLicenses() {
   // The loader is a part of assemblyscript, whose package has the text.
-  const packages = { '@huggingface/tokenizers': '@huggingface/tokenizers', '@assemblyscript/loader': 'assemblyscript' }
+  const packages = {
+    '@huggingface/tokenizers': '@huggingface/tokenizers',
+    '@huggingface/jinja': '@huggingface/jinja',
+    '@assemblyscript/loader': 'assemblyscript',
+  }
   const texts = Object.entries(packages).map(([name, owner]) => {
     const { version } = JSON.parse(readFileSync(`${root}node_modules/${name}/package.json`, 'utf8'))
     return `${name} ${version}\n\n${readFileSync(`${root}node_modules/${owner}/LICENSE`, 'utf8')}`

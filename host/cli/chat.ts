@@ -1,0 +1,160 @@
+/** gta chat: a conversation with a model that was trained for it. */
+import {
+  builtInTemplates,
+  type ChatOptions,
+  checkModelPath,
+  contextPolicies,
+  errors,
+  type Generation,
+  GtaError,
+  type Model,
+} from '../index.ts'
+import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
+import { Input, Interrupts } from './chat-input.ts'
+import { openModel, printable, printJson, readText, say } from './open.ts'
+import { type Arguments, type Command, common, contextOptions, modelOptions } from './options.ts'
+import { Progress } from './progress.ts'
+import { samplingOf, samplingOptions } from './sampling.ts'
+import { expectWritable, isThere } from './session.ts'
+
+export const chat: Command = {
+  name: 'chat',
+  summary: 'talk with a model that was trained for it; /help tells how',
+  usage: 'chat [MODEL] [options]',
+  options: {
+    ...modelOptions,
+    system: { type: 'string', value: 'TEXT', help: 'instructions before all messages' },
+    'chat-template': {
+      type: 'string',
+      value: 'NAME|FILE',
+      help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
+    },
+    ...samplingOptions,
+    ...contextOptions,
+    session: {
+      type: 'string',
+      value: 'FILE',
+      help: 'go on with the chat in this file, if there is one, and save it there at the end',
+    },
+    ...common,
+    json: { type: 'boolean', help: 'one JSON document a line on stdout, for each line of stdin' },
+  },
+  run: execute,
+}
+
+async function execute(args: Arguments): Promise<void> {
+  args.expectPositionals(1)
+  await checkModelPath(args.modelPath())
+  const session = args.text('session')
+  if (session === '') throw errors.badOption('--session', 'the path of a file', session)
+  const isContinued = session !== undefined && (await isThere(session))
+  if (session !== undefined && !isContinued) await expectWritable(session)
+  const settings = samplingOf(args)
+  const options: ChatOptions = {
+    template: await readTemplate(args.text('chat-template')),
+    system: args.text('system'),
+    contextPolicy: args.oneOf('context-policy', contextPolicies),
+    keep: args.whole('keep', 0),
+  }
+  const interrupts = new Interrupts(session !== undefined, () => say('Ctrl-C again, Ctrl-D or /quit ends the chat'))
+  const signal = interrupts.quitting
+  const model = await openModel(args, signal)
+  try {
+    const opened = isContinued
+      ? await model.restoreChat(session, { ...options, signal })
+      : await model.chat({ ...options, signal })
+    const state: ChatState = { model, chat: opened, session, isJson: args.flag('json'), last: undefined }
+    await talk(state, settings, interrupts)
+    if (session !== undefined && opened.messages.length > 0) await opened.save(session)
+    signal.throwIfAborted()
+  } finally {
+    await model.close()
+  }
+}
+
+async function readTemplate(given: string | undefined): Promise<string | undefined> {
+  return given === undefined || Object.hasOwn(builtInTemplates, given) ? given : await readText(given)
+}
+
+/** Until there is nothing more to read. From another program, the first failure is the last. */
+async function talk(state: ChatState, settings: ReturnType<typeof samplingOf>, interrupts: Interrupts): Promise<void> {
+  const input = new Input(interrupts, state.isJson)
+  if (process.stdin.isTTY && !state.isJson)
+    say('/help tells the commands, Ctrl-C stops an answer, Ctrl-D ends the chat')
+  try {
+    for (;;) {
+      const message = await input.next()
+      if (message === undefined) return
+      if (message.trim() === '') continue
+      try {
+        const command = commandOf(message)
+        if (command) {
+          if ((await runCommand(state, command)) === 'quit') return
+        } else await answer(state, message.replace(/^\/\//, '/'), settings, interrupts)
+      } catch (error) {
+        if (interrupts.quitting.aborted) return
+        tell(state, error)
+      }
+    }
+  } finally {
+    input.close()
+  }
+}
+
+/** An error is told where somebody can try again; else it ends the program. */
+function tell({ isJson }: ChatState, error: unknown): void {
+  if (isJson && error instanceof Error) {
+    const code = error instanceof GtaError ? error.code : undefined
+    printJson({ type: 'error', code, message: error.message })
+  }
+  if (!process.stdin.isTTY || !(error instanceof GtaError)) throw error
+  if (!isJson) say(error.code === 'CONTEXT_FULL' ? `${error.message}. Or begin anew with /reset` : error.message)
+}
+
+async function answer(
+  state: ChatState,
+  message: string,
+  settings: ReturnType<typeof samplingOf>,
+  interrupts: Interrupts,
+): Promise<void> {
+  const { chat: opened, isJson } = state
+  const progress = new Progress('reading', (n) => `${n} tokens`)
+  let text = ''
+  await interrupts.during(async (signal) => {
+    const pieces = opened.send(message, { ...settings, signal, onPrefill: progress.update })
+    try {
+      for (;;) {
+        const { done, value } = await pieces.next().finally(() => progress.end())
+        if (done) {
+          state.last = value
+          break
+        }
+        text += value
+        if (!isJson) process.stdout.write(process.stdout.isTTY ? printable(value) : value)
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error
+      state.last = undefined
+    }
+  })
+  if (isJson) printJson({ type: 'answer', text, ...describe(state.last) })
+  else process.stdout.write('\n')
+  if (!isJson) remark(state.model, state.last)
+}
+
+/** How an answer ended, if it did not end by itself. */
+function remark(model: Model, last: Generation | undefined): void {
+  if (!last) say('stopped')
+  else if (last.finish === 'length') say('stopped by -n')
+  else if (last.finish === 'context')
+    say(
+      `the context of ${model.context} tokens is full: /reset begins anew, --context-policy shift forgets what is old`,
+    )
+}
+
+/** What programs are told of an answer; of one that was stopped, only that it was. */
+function describe(generation: Generation | undefined): object {
+  if (!generation) return { finish: 'stopped' }
+  const { tokens, finish, sampling, logitsHash } = generation
+  return { tokens, finish, ...speeds(generation), seed: sampling.seed, logitsHash }
+}
