@@ -4,7 +4,9 @@
  * where the time went, and a hash of what was computed, which must be one and the same in all repetitions and with any
  * number of threads: a fast wrong answer is no result.
  */
+import { createHash } from 'node:crypto'
 import { totalmem } from 'node:os'
+import type { Plan } from '../../models/index.ts'
 import type { CachedPage, Engine, EngineOptions } from '../engine.ts'
 import { checkFit } from '../fit.ts'
 import { openEngine } from '../open.ts'
@@ -42,6 +44,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
       kind: model.spec.kind,
       weightType: plan.type,
       cacheType: engineOptions.cache,
+      planHash: hashPlan(plan),
       weightBytes: plan.bytes,
       context,
       batch,
@@ -71,6 +74,11 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   } finally {
     await engine.close()
   }
+}
+
+function hashPlan({ words }: Plan): string {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
 }
 
 /** The same tokens and rows, in pages of their own: conversations that shared them would be read faster. */
