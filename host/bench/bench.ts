@@ -5,7 +5,7 @@
  * number of threads: a fast wrong answer is no result.
  */
 import { createHash } from 'node:crypto'
-import { totalmem } from 'node:os'
+import { platform } from '#platform'
 import type { Plan } from '../../models/index.ts'
 import type { CachedPage, Engine, EngineOptions } from '../engine.ts'
 import { checkFit } from '../fit.ts'
@@ -97,7 +97,7 @@ async function open(settings: BenchSettings, context: number) {
   try {
     const engineOptions = engineOptionsFor(settings, subject, context)
     const checked = { ...engineOptions, threads: engineOptions.threads ?? availableThreads() }
-    checkFit(subject.model.spec, subject.plan, checked, totalmem(), 'use smaller -p, -n, -d, -np or -b')
+    checkFit(subject.model.spec, subject.plan, checked, platform.machineMemory(), 'use smaller -p, -n, -d, -np or -b')
     return { subject, engineOptions, engine: await openEngine(subject, engineOptions) }
   } finally {
     await subject.close()

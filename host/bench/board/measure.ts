@@ -2,6 +2,7 @@
 import { freemem } from 'node:os'
 import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { platform } from '#platform'
 import { planModel, type WeightType } from '../../../models/index.ts'
 import { describeModel } from '../../convert/convert.ts'
 import { defaultModel, paperConfig } from '../../load.ts'
@@ -82,7 +83,9 @@ async function lacksMemory({ config, type = 'q8' }: BenchOptions) {
   if (config === undefined) return undefined
   const { model } = await describeModel(config)
   const bytes = planModel(model, type).bytes * MARGIN
-  return bytes > freemem() ? { model: basename(config, '.json'), weightType: type as WeightType, bytes } : undefined
+  return bytes > Math.min(freemem(), platform.machineMemory())
+    ? { model: basename(config, '.json'), weightType: type as WeightType, bytes }
+    : undefined
 }
 
 /** Field by field: what `bench()` tells besides, the path of the model first of all, stays here. */
