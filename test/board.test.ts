@@ -16,7 +16,7 @@ import { describe } from '../models/index.ts'
 import { temporary } from './checkpoints.ts'
 
 const command = fileURLToPath(new URL('../host/cli/gta.ts', import.meta.url))
-const quick = ['-p', '8', '-n', '4', '-r', '1']
+const quick = ['-p', '8', '-n', '4', '-r', '1', '-t', '1']
 const folder = temporary()
 
 interface Ended {
@@ -41,7 +41,7 @@ const text = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8').re
 
 const good = join(folder, 'good.json')
 test.before(async () => {
-  const { code, stderr } = await bench(['--report', good, ...quick, '-t', '1,2'])
+  const { code, stderr } = await bench(['--report', good, ...quick.with(-1, '1,2')])
   assert.is(code, 0, stderr)
 })
 
@@ -269,9 +269,15 @@ test('several reports side by side; one that computed something else is found', 
   assert.is(differs.code, 1)
   assert.match(
     differs.stderr,
-    /^gta: stories q8 tg4: [0-9a-f]{16} in report 1 .*, 0123456789abcdef in report 2 with 1 threads/,
+    /^gta: stories q8 tg4: [0-9a-f]{16} in report 1 .*, 0123456789abcdef in report 2 with 1 thread, /,
   )
   assert.match(differs.stdout, '1 DIFFER')
+  writeFileSync(friend, JSON.stringify({ ...read(good), isGood: false }))
+  const owned = await bench(['--show', friend])
+  assert.equal(
+    [owned.code, owned.stderr],
+    [1, 'gta: report 1 says of itself that results differ where they must not\n'],
+  )
 })
 
 test('wrong usage', async () => {

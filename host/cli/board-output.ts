@@ -1,6 +1,6 @@
 /** What `gta bench --show` makes of board reports: tables, CSV, JSON; and whether all computed the same. */
 import type { BoardReport, BoardResult, BoardRun } from '../index.ts'
-import { digits, percent } from './bench-output.ts'
+import { digits, percent, plural } from './bench-output.ts'
 import { csvLine, headLine, type Column as Layout, tableLine } from './table.ts'
 
 export interface NamedReport {
@@ -116,7 +116,9 @@ export function compareHashes(reports: NamedReport[]): { compared: number; probl
     )
     .map((rows) => {
       const [{ run, result }] = rows as [Row]
-      const found = rows.map(({ id, result }) => `${result.hash} in report ${id} with ${result.threads} threads`)
+      const found = rows.map(
+        ({ id, result }) => `${result.hash} in report ${id} with ${plural(result.threads, 'thread')}`,
+      )
       return `${run.model ?? 'a model'} ${run.weightType} ${result.test}: ${found.join(', ')}`
     })
   return { compared: compared.length, problems }

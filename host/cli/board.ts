@@ -4,7 +4,7 @@ import { type BenchInfo, measureBoard, megabytes, readBoardReport, writeBoardRep
 import { beginTable, formats } from './bench-output.ts'
 import { Phases, readTests } from './bench-tests.ts'
 import { boardFormats, compareHashes, type NamedReport } from './board-output.ts'
-import { interruptSignal, say } from './open.ts'
+import { interruptSignal, printable, say } from './open.ts'
 import { type Arguments, UsageError } from './options.ts'
 
 /** Measures the standard set, or what the flags name, and writes the report to a new file. */
@@ -39,7 +39,7 @@ export async function writeReport(args: Arguments): Promise<void> {
     }).finally(() => progress.end()),
   )
   process.stdout.write(
-    `\n- wrote ${path}, ${megabytes(bytes)}: board, processor, memory, system, Node, engine, temperatures, and the results above\n` +
+    `\n- wrote ${printable(path)}, ${megabytes(bytes)}: board, processor, memory, system, Node, engine, temperatures, and the results above\n` +
       '- no user, host, path, serial number or network address is in it: it is text, read it before you send it\n',
   )
   if (!report.isGood) {
@@ -56,9 +56,11 @@ export async function showReports(args: Arguments): Promise<void> {
   const output = args.oneOf('output', ['md', 'csv', 'json']) ?? (args.flag('json') ? 'json' : 'md')
   const reports: NamedReport[] = []
   for (const [i, path] of args.positionals.entries())
-    reports.push({ id: i + 1, file: basename(path), report: await readBoardReport(path) })
+    reports.push({ id: i + 1, file: printable(basename(path)), report: await readBoardReport(path) })
   process.stdout.write(boardFormats[output](reports))
   const { problems } = compareHashes(reports)
   for (const problem of problems) say(problem)
-  if (problems.length > 0 || reports.some(({ report }) => !report.isGood)) process.exitCode = 1
+  const bad = reports.filter(({ report }) => !report.isGood)
+  for (const { id } of bad) say(`report ${id} says of itself that results differ where they must not`)
+  if (problems.length > 0 || bad.length > 0) process.exitCode = 1
 }
