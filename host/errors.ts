@@ -228,6 +228,16 @@ export const errors = {
       'OTHER_MODEL',
       `${what} of the session "${path}" must be ${expected}, found ${found}: restore it with the model that it was saved with, or begin a new one`,
     ),
+  exists: (path: string) =>
+    new GtaError(
+      'BAD_OPTION',
+      `"${path}" must be a new file, found one that is there already: give another name, or remove it first`,
+    ),
+  otherReportVersion: (path: string, found: string, expected: string) =>
+    new GtaError(
+      'OTHER_VERSION',
+      `"${path}" must be a report of form ${expected}, found ${found}: read it with the version of gta that wrote it`,
+    ),
   saveFailed: (path: string, cause: unknown) =>
     new GtaError(
       'WRITE_FAILED',

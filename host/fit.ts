@@ -35,7 +35,12 @@ export function checkFit(
   if (needed > MAX_MEMORY)
     throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)
   if (needed > machineBytes)
-    throw errors.tooLarge(what, needed, machineBytes, `that is this machine's memory; ${advice}`)
+    throw errors.tooLarge(
+      what,
+      needed,
+      machineBytes,
+      `that is the memory of this machine, or of its control group; ${advice}`,
+    )
 }
 
 /** Refuses weights that no engine can hold, whatever the context: not worth the time to read, nor the disk to write. */

@@ -1,6 +1,6 @@
 /**
  * The npm package as a user gets it: packed, installed offline by every version of Node that can be had here, run,
- * imported, required, compiled against, and its README tried out.
+ * imported, required, and compiled against.
  */
 import { spawnSync } from 'node:child_process'
 import {
@@ -9,29 +9,26 @@ import {
   mkdirSync,
   readFileSync,
   realpathSync,
+  renameSync,
   statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { limits, type Package, packPackage, sizeTable } from '../bench/package.ts'
 import { defaultModel, load } from '../host/index.ts'
-import { browserTest, launchBrowser } from './browsers.ts'
 import { temporary } from './checkpoints.ts'
+import { browserTypes, compile, nodeTypes } from './consumer.ts'
 import { nodeBinary, nodeVersions } from './node-versions.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
-const readme = readFileSync(`${root}README.md`, 'utf8')
 const folder = temporary()
 /** Where the package is unpacked for all that is not about installing. */
 const consumer = join(folder, 'consumer')
 const installed = join(consumer, 'node_modules/gta-edge')
-let tarball: string
-let packed: { size: number; unpackedSize: number; files: { path: string; size: number }[] }
+let packed: Package
 
 interface RunOptions {
   cwd?: string
@@ -54,41 +51,23 @@ function run(command: string, args: string[], { cwd = folder, env = {} }: RunOpt
 const npmCli = () => process.env.npm_execpath ?? realpathSync(run('which', ['npm']).trim())
 
 test.before(() => {
-  const [result] = JSON.parse(
-    run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { cwd: root }),
-  )
-  packed = result
-  tarball = join(folder, result.filename)
-  mkdirSync(installed, { recursive: true })
-  run('tar', ['xzf', tarball, '--strip-components=1', '-C', installed])
+  packed = packPackage(folder)
+  mkdirSync(dirname(installed), { recursive: true })
+  renameSync(packed.folder, installed)
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
   copyFileSync(defaultModel, join(consumer, 'my-gta.gta'))
 })
 
-const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(2)} MB`.padStart(10)
-
-test('at most 12 MB, and 2 MB without the weights of the stories model', () => {
-  const stories = 'models/stories/stories.gta'
-  run('tar', ['czf', 'without.tgz', `--exclude=${stories}`, '-C', installed, '.'])
-  const without = statSync(join(folder, 'without.tgz')).size
-  const groups: [string, RegExp][] = [
-    ['stories model', /^models\/stories\/stories\.gta$/],
-    ['modules, kernels inside', /^dist\/[^/]*\.[cm]js$/],
-    ['source maps', /\.map$/],
-    ['declarations', /\.d\.ts$/],
-  ]
-  const groupOf = (path: string) => groups.find(([, pattern]) => pattern.test(path))?.[0] ?? 'configs and texts'
-  const sizes = new Map<string, number>()
-  for (const { path, size } of packed.files) sizes.set(groupOf(path), (sizes.get(groupOf(path)) ?? 0) + size)
-  const rows = [
-    ...[...sizes].sort(([, a], [, b]) => b - a),
-    ['unpacked', packed.unpackedSize],
-    ['packed', packed.size],
-    ['packed, without the model', without],
-  ] as [string, number][]
-  console.log(rows.map(([name, size]) => `${name.padEnd(26)}${megabytes(size)}`).join('\n'))
-  assert.ok(packed.size <= 12e6, `${packed.size} bytes`)
-  assert.ok(without <= 2e6, `${without} bytes without the model`)
+test('at most 12 MB, and 2 MB without the weights of the stories model; npm run size shows what they are made of', () => {
+  const table = sizeTable(packed)
+  const size = (name: string) =>
+    Number(table.match(new RegExp(`^\\| ${name} \\| \\d+ \\| ([\\d.]+) MB \\|$`, 'm'))?.[1])
+  assert.is(size('stories model'), Number((statSync(defaultModel).size / 1e6).toFixed(3)))
+  const names = ['stories model', 'modules, kernels inside', 'gta\\.wasm', 'source maps', 'declarations', 'configs of the papers', 'texts, licences, unit'] // biome-ignore format: one line
+  const sum = names.reduce((total, name) => total + size(name), 0)
+  assert.ok(Math.abs(sum - packed.unpackedSize / 1e6) < 0.01, table)
+  assert.ok(packed.size <= limits.packed && limits.packed === 12e6, table)
+  assert.ok(packed.withoutModel <= limits.withoutModel && limits.withoutModel === 2e6, table)
 })
 
 test('no scripts at installation, no other packages, nothing that is not for users', () => {
@@ -105,10 +84,12 @@ test('no scripts at installation, no other packages, nothing that is not for use
     'dist/gta.mjs',
     'dist/index.cjs',
     'dist/browser-worker.mjs',
+    'host/systemd/gta-edge@.service',
+    'host/systemd/README.md',
   ])
     assert.ok(paths.includes(path), path)
   const strange = paths.filter((path) =>
-    /^(host|assembly|test|bench)\/|web|engine-.*\.wasm$|debug|types\/(test|bench)/.test(path),
+    /^(host\/(?!systemd\/)|(assembly|test|bench)\/)|web|engine-.*\.wasm$|debug|types\/(test|bench)/.test(path),
   )
   assert.equal(strange, [])
   // Whatever the manifest promises is there.
@@ -142,7 +123,9 @@ for (const [major, version] of Object.entries(nodeVersions)) {
       npm_config_cache: join(folder, 'empty-cache'),
       npm_config_update_notifier: 'false',
     }
-    run(node, [npmCli(), 'install', '-g', '--offline', '--no-audit', '--no-fund', '--prefix', prefix, tarball], { env })
+    run(node, [npmCli(), 'install', '-g', '--offline', '--no-audit', '--no-fund', '--prefix', prefix, packed.tarball], {
+      env,
+    })
     assert.match(run(join(prefix, 'bin/gta'), ['--version'], { env }), /^\d+\.\d+\.\d+/)
     const found = JSON.parse(run(join(prefix, 'bin/gta'), story, { env }))
     assert.is(found.logitsHash, expected())
@@ -174,24 +157,6 @@ if (typeof require('gta-edge/models').describe !== 'function') throw new Error('
   })
 }
 
-/** Compiles files of a consumer in strict mode, declarations of the package included. */
-function compile(name: string, files: Record<string, string>, options: object): string {
-  const project = join(folder, name)
-  mkdirSync(join(project, 'node_modules/@types'), { recursive: true })
-  symlinkSync(installed, join(project, 'node_modules/gta-edge'))
-  for (const type of ['@types/node', 'undici-types'])
-    symlinkSync(`${root}node_modules/${type}`, join(project, 'node_modules', type))
-  for (const [file, text] of Object.entries(files)) writeFileSync(join(project, file), text)
-  const compilerOptions = { strict: true, noEmit: true, skipLibCheck: false, target: 'ES2022', ...options }
-  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: Object.keys(files) }))
-  writeFileSync(join(project, 'package.json'), '{}')
-  const { status, stdout } = spawnSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', project], {
-    encoding: 'utf8',
-    timeout: 120_000,
-  })
-  return status === 0 ? '' : stdout
-}
-
 const useTypes = `
 export async function tell(): Promise<number> {
   const model: Model = await load('x.gta', { threads: 2, cache: 'int8', onProgress: ({ done, total }) => void (done / total) })
@@ -217,13 +182,15 @@ type Generation = gta.Generation
 type Model = gta.Model
 const { GtaError, load } = gta
 const { describe } = models\n${useTypes}`
-  const node = { lib: ['ES2024', 'ESNext.Disposable'], types: ['node'] }
-  const nodeNext = { ...node, module: 'NodeNext', moduleResolution: 'NodeNext' }
-  assert.is(compile('types-node', { 'a.mts': imports, 'b.cts': required, 'c.cts': imports }, nodeNext), '')
-  const node16 = { ...node, module: 'Node16', moduleResolution: 'Node16' }
-  assert.is(compile('types-node16', { 'a.mts': imports, 'b.cts': required }, node16), '')
-  const bundler = { ...node, module: 'ESNext', moduleResolution: 'bundler' }
-  assert.is(compile('types-bundler', { 'a.ts': imports }, bundler), '')
+  const nodeNext = { ...nodeTypes, module: 'NodeNext', moduleResolution: 'NodeNext' }
+  assert.is(
+    compile(join(folder, 'types-node'), installed, { 'a.mts': imports, 'b.cts': required, 'c.cts': imports }, nodeNext),
+    '',
+  )
+  const node16 = { ...nodeTypes, module: 'Node16', moduleResolution: 'Node16' }
+  assert.is(compile(join(folder, 'types-node16'), installed, { 'a.mts': imports, 'b.cts': required }, node16), '')
+  const bundler = { ...nodeTypes, module: 'ESNext', moduleResolution: 'bundler' }
+  assert.is(compile(join(folder, 'types-bundler'), installed, { 'a.ts': imports }, bundler), '')
 })
 
 test('types: gta-edge/browser without @types/node', () => {
@@ -238,60 +205,8 @@ export async function tell(): Promise<EngineFacts> {
   if (!text) throw new GtaError('CLOSED', 'x')
   return model.engine
 }`
-  const options = {
-    lib: ['ES2024', 'ESNext.Disposable', 'DOM', 'DOM.Iterable'],
-    types: [],
-    module: 'ESNext',
-    moduleResolution: 'bundler',
-  }
-  assert.is(compile('types-browser', { 'a.ts': source }, options), '')
-})
-
-/** Fenced blocks of TypeScript and JavaScript. */
-const snippets = [...readme.matchAll(/^```(ts|js)\n(.*?)^```/gms)].map(([, kind, text]) => ({
-  kind: kind as string,
-  text: text as string,
-}))
-
-test('the snippets of the README run', () => {
-  const forNode = snippets.filter(({ text }) => !text.includes('gta-edge/browser'))
-  assert.ok(forNode.length >= 2)
-  for (const [i, { kind, text }] of forNode.entries()) {
-    // One import for those that go on from an earlier one.
-    const file = join(consumer, `snippet-${i}.${kind}`)
-    writeFileSync(file, text.includes("from 'gta-edge'") ? text : `import { load } from 'gta-edge'\n${text}`)
-    const output = run(process.execPath, ['--disable-warning=ExperimentalWarning', file], { cwd: consumer })
-    assert.ok(output.length > 100, `${file}: ${output}`)
-  }
-  assert.ok(existsSync(join(consumer, 'fox.gtas')))
-})
-
-browserTest('the snippet for browsers runs in one', async () => {
-  const [snippet] = snippets.filter(({ text }) => text.includes('gta-edge/browser'))
-  const html = `<!doctype html><link rel="icon" href="data:,"><script type="importmap">{"imports": {"gta-edge/browser": "/browser.mjs"}}</script>
-<body><script type="module">${snippet?.text}\ndocument.body.dataset.done = 'yes'</script>`
-  const files: Record<string, [string, string | Uint8Array]> = {
-    '/': ['text/html', html],
-    '/browser.mjs': ['text/javascript', readFileSync(join(installed, 'dist/browser.mjs'))],
-    '/browser-worker.mjs': ['text/javascript', readFileSync(join(installed, 'dist/browser-worker.mjs'))],
-    '/my-gta.gta': ['application/octet-stream', readFileSync(defaultModel)],
-  }
-  const server = createServer((request, response) => {
-    const [type, body] = files[request.url ?? ''] ?? ['text/plain', 'no']
-    response.writeHead(200, { 'content-type': type }).end(body)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const browser = await launchBrowser()
-  try {
-    const page = await browser?.newPage()
-    await page?.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-    await page?.waitForSelector('body[data-done]', { timeout: 60_000 })
-    assert.ok(((await page?.innerText('body')) ?? '').length > 100)
-  } finally {
-    await browser?.close()
-    server.close()
-    server.closeAllConnections()
-  }
+  const options = { ...browserTypes, module: 'ESNext', moduleResolution: 'bundler' }
+  assert.is(compile(join(folder, 'types-browser'), installed, { 'a.ts': source }, options), '')
 })
 
 test('the package is the library of the sources', async () => {

@@ -23,6 +23,8 @@ const slow = [
   'viewer.test.ts',
   'threads.test.ts',
   'identity.test.ts',
+  'readme.test.ts',
+  'board.test.ts',
   'engine.test.ts',
 ]
 const rank = (name) => slow.findIndex((end) => name.endsWith(end)) >>> 0

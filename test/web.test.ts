@@ -221,6 +221,31 @@ browserTest('on a phone nothing is wider than the screen, and all can be touched
   }
 })
 
+browserTest('a server that is gone while the model is loaded is told, and the load can be begun again', async () => {
+  const page = await (browser as Browser).newPage({ viewport: phone, colorScheme: 'dark' })
+  // Attempts are seconds apart: the clock of the worker that waits for them runs faster.
+  await page.route('**/browser-worker.mjs', async (route) => {
+    const response = await route.fetch()
+    const hurried = `globalThis.setTimeout = ((f) => (g, ms) => f(g, ms > 10000 ? ms : ms / 100))(setTimeout)\n`
+    await route.fulfill({ response, body: hurried + (await response.text()) })
+  })
+  await page.route('**/stories.gta', (route) => route.abort('connectionreset'))
+  await page.goto(isolated.url)
+  await page.waitForSelector('.problem:not([hidden])', { timeout: 60_000 })
+  assert.match(await page.locator('.problem').innerText(), /must be reachable, found .*check the address, the network/)
+  assert.ok(await page.locator('#loading').isHidden())
+  assert.ok(await page.locator('#go').isDisabled())
+  await keep(page, 'no-server')
+  await page.unroute('**/stories.gta')
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Tab')
+  assert.is(await focused(page), 'again')
+  await page.keyboard.press('Enter')
+  await ready(page)
+  assert.ok(await page.locator('.problem').isHidden())
+  await page.close()
+})
+
 browserTest('a load that is stopped can be begun again; no SIMD is told', async () => {
   const { page } = await openPage(isolated, desktop)
   await page.keyboard.press('Escape')
@@ -233,7 +258,11 @@ browserTest('a load that is stopped can be begun again; no SIMD is told', async 
   await old.addInitScript('WebAssembly.validate = () => false')
   await old.goto(isolated.url)
   await old.waitForSelector('.problem:not([hidden])')
-  assert.match(await old.locator('.problem').innerText(), 'must run WebAssembly with SIMD, found none: use Chrome')
+  assert.match(
+    await old.locator('.problem').innerText(),
+    /^This platform must run WebAssembly with SIMD, found none: use Chrome .*\.$/,
+  )
+  assert.ok(await old.locator('#again').isHidden())
   await keep(old, 'no-simd')
   await old.close()
 })

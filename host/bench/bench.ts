@@ -4,7 +4,9 @@
  * where the time went, and a hash of what was computed, which must be one and the same in all repetitions and with any
  * number of threads: a fast wrong answer is no result.
  */
-import { totalmem } from 'node:os'
+import { createHash } from 'node:crypto'
+import { platform } from '#platform'
+import type { Plan } from '../../models/index.ts'
 import type { CachedPage, Engine, EngineOptions } from '../engine.ts'
 import { checkFit } from '../fit.ts'
 import { openEngine } from '../open.ts'
@@ -42,6 +44,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
       kind: model.spec.kind,
       weightType: plan.type,
       cacheType: engineOptions.cache,
+      planHash: hashPlan(plan),
       weightBytes: plan.bytes,
       context,
       batch,
@@ -73,6 +76,11 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   }
 }
 
+function hashPlan({ words }: Plan): string {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+}
+
 /** The same tokens and rows, in pages of their own: conversations that shared them would be read faster. */
 async function copyConversation(engine: Engine, from: number, to: number): Promise<void> {
   const source = engine.cached(from)
@@ -89,7 +97,7 @@ async function open(settings: BenchSettings, context: number) {
   try {
     const engineOptions = engineOptionsFor(settings, subject, context)
     const checked = { ...engineOptions, threads: engineOptions.threads ?? availableThreads() }
-    checkFit(subject.model.spec, subject.plan, checked, totalmem(), 'use smaller -p, -n, -d, -np or -b')
+    checkFit(subject.model.spec, subject.plan, checked, platform.machineMemory(), 'use smaller -p, -n, -d, -np or -b')
     return { subject, engineOptions, engine: await openEngine(subject, engineOptions) }
   } finally {
     await subject.close()

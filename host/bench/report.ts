@@ -50,6 +50,8 @@ export interface BenchInfo {
   kind: string
   weightType: WeightType
   cacheType: CacheType
+  /** SHA-256 of the plan, first 16 hex digits: what has it too has the same shape and weight type. */
+  planHash: string
   /** Bytes of the packed weights. */
   weightBytes: number
   /** Positions reserved for each conversation. */

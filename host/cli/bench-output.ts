@@ -1,6 +1,6 @@
 /** What `gta bench` prints: a table for people and for issues, CSV, one JSON document, or one per line. */
 import { basename, dirname } from 'node:path'
-import { type BenchInfo, type BenchReport, type BenchResult, megabytes } from '../index.ts'
+import { type BenchEnvironment, type BenchInfo, type BenchReport, type BenchResult, megabytes } from '../index.ts'
 import { csvLine, headLine, type Column as Layout, tableLine } from './table.ts'
 
 interface Format {
@@ -38,9 +38,9 @@ interface Column extends Layout {
   value(result: BenchResult, info: BenchInfo): string
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(0)} %`
+export const percent = (share: number) => `${(100 * share).toFixed(0)} %`
 /** Three digits, but no more than two behind the point. */
-const digits = (n: number) => n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0)
+export const digits = (n: number) => n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0)
 
 function share({ parts }: BenchResult, part: keyof BenchResult['parts']): string {
   const total = Object.values(parts).reduce((sum, seconds) => sum + seconds, 0)
@@ -76,8 +76,7 @@ function modelName({ model }: BenchInfo): string {
   return (basename(model) === 'config.json' ? basename(dirname(model)) : basename(model)).replace(/\.(gta|json)$/, '')
 }
 
-function describe(info: BenchInfo): string {
-  const { environment, kind, weightType, weightBytes, isSynthetic, bandwidth, loadSeconds } = info
+function describeMachine(environment: BenchEnvironment): string {
   const { board, cpu, cores, platform, pageSize, governor, node, version, commit, build, date } = environment
   const unknown = (what: string, value: unknown) => `${what} ${value ?? 'unknown'}`
   const machine = [
@@ -89,6 +88,16 @@ function describe(info: BenchInfo): string {
     unknown('governor', governor),
   ]
   const software = [`gta-edge ${version ?? 'from source'}${commit ? ` (${commit})` : ''}`, build, `Node ${node}`, date]
+  return `- machine: ${machine.filter(Boolean).join(', ')}\n- software: ${software.join(', ')}\n`
+}
+
+/** What stands before the tests of several models. */
+export function beginTable(environment: BenchEnvironment): string {
+  return `${describeMachine(environment)}\n${headLine(columns)}`
+}
+
+function describe(info: BenchInfo): string {
+  const { environment, kind, weightType, weightBytes, isSynthetic, bandwidth, loadSeconds } = info
   const weights = `${isSynthetic ? 'synthetic ' : ''}${weightType} weights ${megabytes(weightBytes)}`
   const model = [info.model, kind, weights, `loaded in ${loadSeconds.toFixed(1)} s`]
   const read = bandwidth.map(
@@ -97,13 +106,7 @@ function describe(info: BenchInfo): string {
         threads > 1 ? `, which meet in ${(barrierSeconds * 1e6).toFixed(2)} µs` : ''
       }`,
   )
-  return [
-    `- machine: ${machine.filter(Boolean).join(', ')}`,
-    `- software: ${software.join(', ')}`,
-    `- model: ${model.join(', ')}`,
-    `- memory reads at best ${read.join('; ')}`,
-    '',
-  ].join('\n')
+  return `${describeMachine(environment)}- model: ${model.join(', ')}\n- memory reads at best ${read.join('; ')}\n`
 }
 
 function describeEnd({ results, sensorsAfter, sensorsBefore, peakRssBytes }: BenchReport): string {

@@ -2,18 +2,15 @@
 import {
   Analysis,
   type BenchInfo,
-  type BenchProgress,
   type BenchReport,
   benchDefaults,
   bench as benchModel,
   benchOffload,
-  cacheTypes,
   describeModel,
   explainBench,
   explanationText,
   type Hardware,
   measureThis,
-  megabytes,
   paperConfig,
   renderReport,
   stages,
@@ -21,10 +18,11 @@ import {
 } from '../index.ts'
 import { modelName, tellOfMeasuring } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
+import { MAX_TOKENS, Phases, readTests } from './bench-tests.ts'
+import { showReports, writeReport } from './board.ts'
 import { offloadFormats } from './offload-output.ts'
 import { interruptSignal, say } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
-import { Progress } from './progress.ts'
 
 /** The paper's two 1B models. */
 const comparedOffload = ['gta-1b', 'gqa-1b']
@@ -37,7 +35,7 @@ export const bench: Command = {
   name: 'bench',
   summary: 'speed of reading prompts and of generating, with any config and without its weights too',
   usage:
-    'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|json|jsonl|html]',
+    'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|json|jsonl|html] [--report [FILE.json]]',
   options: {
     model: model as Options[string],
     config: {
@@ -88,6 +86,13 @@ export const bench: Command = {
       type: 'boolean',
       help: 'besides, what the analyzer predicts for this machine, part by part; -o html makes a report of it',
     },
+    report: {
+      type: 'string',
+      isOptional: true,
+      value: '[FILE.json]',
+      help: 'measure a standard set, or what the flags say, and write a report that you can send; nothing personal is in it',
+    },
+    show: { type: 'boolean', help: 'check and compare reports: gta bench --show FILE.json …' },
     output: { type: 'string', short: 'o', value: Object.keys(formats).join('|'), help: 'what to print (default md)' },
     ...common,
     json: { type: 'boolean', help: 'as -o json: one JSON document on stdout' },
@@ -95,17 +100,13 @@ export const bench: Command = {
   run: execute,
 }
 
-const MAX_TOKENS = 2 ** 28
-
 async function execute(args: Arguments): Promise<void> {
+  if (args.flag('show')) return await showReports(args)
   args.expectPositionals(1)
+  if (args.text('report') !== undefined) return await writeReport(args)
   const [path, configs] = [args.modelPath(), args.texts('config')]
   if (args.text('offload') !== undefined) return await offload(args, path, configs)
-  const [config] = configs
-  if (configs.length > 1) throw new UsageError(`one --config must be given without --offload, found ${configs.length}`)
-  if (args.text('offload-dir') !== undefined) throw new UsageError('--offload-dir must come with --offload')
-  if (path !== undefined && config !== undefined)
-    throw new UsageError(`one of a model and --config must be given, found "${path}" and "${config}"`)
+  const tests = readTests(args)
   const output = args.oneOf('output', Object.keys(formats)) ?? (args.flag('json') ? 'json' : 'md')
   if (args.flag('json') && output !== 'json')
     throw new UsageError(`one output must be given, found --json and -o ${output}`)
@@ -117,18 +118,7 @@ async function execute(args: Arguments): Promise<void> {
   const progress = new Phases()
   let info: BenchInfo | undefined
   const report = await benchModel({
-    model: path,
-    config,
-    type: args.oneOf('type', weightTypes),
-    cache: args.oneOf('cache', cacheTypes),
-    prompt: args.list('n-prompt', 0, MAX_TOKENS),
-    predict: args.list('n-gen', 0, MAX_TOKENS),
-    depth: args.list('n-depth', 0, MAX_TOKENS),
-    conversations: args.list('parallel', 1, 1024),
-    threads: args.list('threads', 1, 64),
-    batchThreads: args.list('threads-batch', 1, 64),
-    batch: args.whole('batch-size', 1, { max: 4096 }),
-    repetitions: args.whole('repetitions', 1, { max: 1000 }),
+    ...tests,
     signal: interruptSignal(),
     onOpen: (opened) => {
       progress.end()
@@ -205,23 +195,5 @@ async function writeExplained(
     const analysis = new Analysis(model, hardware, { type, cache, rowsPerStep })
     const contexts = [...new Set(results.map(({ depth, tokens }) => depth + tokens))].sort((a, b) => a - b)
     write(renderReport({ entries: [{ name, analysis }], batches: [1], seqlens: contexts, stages, explanations }))
-  }
-}
-
-/** A line of progress for each thing that is done. */
-class Phases {
-  private label = ''
-  private progress: Progress | undefined
-
-  update = ({ label, done, total }: BenchProgress): void => {
-    if (label !== this.label) this.end()
-    this.label = label
-    this.progress ??= new Progress(label, label === 'loading' ? megabytes : String)
-    this.progress.update({ done, total })
-  }
-
-  end(): void {
-    this.progress?.end()
-    this.progress = undefined
   }
 }

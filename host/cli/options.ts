@@ -10,6 +10,8 @@ export class UsageError extends Error {
 export interface Option extends ParseArgsOptionDescriptor {
   /** What stands for the value in help. */
   value?: string
+  /** The value may be left out: then it is an empty text. */
+  isOptional?: boolean
   /** Several letters behind one dash, as llama.cpp has them: 'np' for -np. */
   alias?: string
   help: string
@@ -105,7 +107,7 @@ export class Arguments {
     this.options = options
     try {
       const parsed = parseArgs({
-        args: joinNegatives(expandAliases(args, options)),
+        args: joinNegatives(fillOptional(expandAliases(args, options), options)),
         options,
         allowPositionals: true,
         strict: true,
@@ -115,6 +117,11 @@ export class Arguments {
     } catch (error) {
       throw new UsageError((error as Error).message.split('. ')[0]?.split('\n')[0] ?? '')
     }
+  }
+
+  /** Names of the flags that the command line has. */
+  given(): string[] {
+    return Object.keys(this.values)
   }
 
   flag(name: string): boolean {
@@ -245,6 +252,12 @@ function expandAliases(args: string[], options: Options): string[] {
     const name = i < end ? names.get(flag) : undefined
     return name === undefined ? arg : [name, ...rest].join('=')
   })
+}
+
+/** `--report` with nothing behind it but another flag becomes `--report=`: parseArgs wants a value. */
+function fillOptional(args: string[], options: Options): string[] {
+  const isEnd = (arg: string | undefined) => arg === undefined || arg.startsWith('-')
+  return args.map((arg, i) => (options[arg.slice(2)]?.isOptional && isEnd(args[i + 1]) ? `${arg}=` : arg))
 }
 
 /** `-n -1` is a number, not a flag: parseArgs wants `-n=-1` said as one word. */

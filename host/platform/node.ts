@@ -21,7 +21,7 @@ export const platform: Platform = {
   unshared: undefined,
   advice: 'use Node 20 or later',
   createHash: () => createHash('sha256'),
-  machineMemory: totalmem,
+  machineMemory: () => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
   availableParallelism,
   processorName: () => cpus()[0]?.model ?? '',
   readKernel,

@@ -40,7 +40,7 @@ export interface Platform {
   /** Where an engine would run, in the words of an error's advice. */
   readonly advice: string
   createHash(): Hash
-  /** Bytes of memory of the machine; infinity where nobody tells. */
+  /** Bytes of memory of the machine, or fewer if a control group gives this process less; infinity where nobody tells. */
   machineMemory(): number
   /** Threads that run at a time. */
   availableParallelism(): number

@@ -178,9 +178,13 @@ function append(text: string, kind: string): void {
 }
 
 function complain(error: unknown, isLost: boolean): void {
+  const { message } = error as Error
   ;(problem.querySelector('p') as HTMLElement).textContent =
-    running?.signal.aborted && isLost ? 'Loading was stopped.' : (error as Error).message
-  place('again').hidden = !isLost
+    running?.signal.aborted && isLost
+      ? 'Loading was stopped.'
+      : `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
+  // Another attempt does not give a browser what it lacks.
+  place('again').hidden = !isLost || (error instanceof GtaError && error.code === 'NO_BUILD')
   problem.hidden = false
 }
 

@@ -1,0 +1,48 @@
+/** What all forms of `gta bench` share: the flags that name tests, and lines of progress. */
+import { type BenchOptions, type BenchProgress, cacheTypes, megabytes, weightTypes } from '../index.ts'
+import { type Arguments, UsageError } from './options.ts'
+import { Progress } from './progress.ts'
+
+export const MAX_TOKENS = 2 ** 28
+
+/** What the flags name: a model and its tests. */
+export function readTests(args: Arguments): BenchOptions {
+  const [path, configs] = [args.modelPath(), args.texts('config')]
+  const [config] = configs
+  if (configs.length > 1) throw new UsageError(`one --config must be given without --offload, found ${configs.length}`)
+  if (args.text('offload-dir') !== undefined) throw new UsageError('--offload-dir must come with --offload')
+  if (path !== undefined && config !== undefined)
+    throw new UsageError(`one of a model and --config must be given, found "${path}" and "${config}"`)
+  return {
+    model: path,
+    config,
+    type: args.oneOf('type', weightTypes),
+    cache: args.oneOf('cache', cacheTypes),
+    prompt: args.list('n-prompt', 0, MAX_TOKENS),
+    predict: args.list('n-gen', 0, MAX_TOKENS),
+    depth: args.list('n-depth', 0, MAX_TOKENS),
+    conversations: args.list('parallel', 1, 1024),
+    threads: args.list('threads', 1, 64),
+    batchThreads: args.list('threads-batch', 1, 64),
+    batch: args.whole('batch-size', 1, { max: 4096 }),
+    repetitions: args.whole('repetitions', 1, { max: 1000 }),
+  }
+}
+
+/** A line of progress for each thing that is done. */
+export class Phases {
+  private label = ''
+  private progress: Progress | undefined
+
+  update = ({ label, done, total }: BenchProgress): void => {
+    if (label !== this.label) this.end()
+    this.label = label
+    this.progress ??= new Progress(label, label === 'loading' ? megabytes : String)
+    this.progress.update({ done, total })
+  }
+
+  end(): void {
+    this.progress?.end()
+    this.progress = undefined
+  }
+}

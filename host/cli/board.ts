@@ -1,0 +1,66 @@
+/** gta bench --report and --show: results of a board in one file that can be sent, and what those who get it see. */
+import { basename } from 'node:path'
+import { type BenchInfo, measureBoard, megabytes, readBoardReport, writeBoardReport } from '../index.ts'
+import { beginTable, formats } from './bench-output.ts'
+import { Phases, readTests } from './bench-tests.ts'
+import { boardFormats, compareHashes, type NamedReport } from './board-output.ts'
+import { interruptSignal, printable, say } from './open.ts'
+import { type Arguments, UsageError } from './options.ts'
+
+/** Measures the standard set, or what the flags name, and writes the report to a new file. */
+export async function writeReport(args: Arguments): Promise<void> {
+  const other = args.given().find((name) => ['offload', 'explain', 'output', 'json'].includes(name))
+  if (other !== undefined) throw new UsageError(`--${other} must be absent with --report`)
+  const given = Object.entries(readTests(args)).filter(([, value]) => value !== undefined)
+  const path = args.text('report') || `gta-board-${new Date().toISOString().slice(0, 16).replace(/[-:]/g, '')}.json`
+  if (!path.endsWith('.json'))
+    throw new UsageError(`--report must be given the name of a .json file or none, found "${path}"`)
+  if (given.length === 0) say('the standard set: some 6 minutes on a Raspberry Pi 5 (predicted), 1.3 GB of memory')
+  const progress = new Phases()
+  let opened: BenchInfo | undefined
+  const { report, bytes } = await writeBoardReport(path, () =>
+    measureBoard({
+      tests: given.length > 0 ? Object.fromEntries(given) : undefined,
+      signal: interruptSignal(),
+      onSkip: (model, needed) => {
+        progress.end()
+        say(`${model} is left out: ${megabytes(needed)} must be free for it; close other programs to have it too`)
+      },
+      onOpen: (info) => {
+        progress.end()
+        if (!opened) process.stdout.write(beginTable(info.environment))
+        opened = info
+      },
+      onResult: (result) => {
+        progress.end()
+        process.stdout.write(formats.md.row(result, opened as BenchInfo))
+      },
+      onProgress: progress.update,
+    }).finally(() => progress.end()),
+  )
+  process.stdout.write(
+    `\n- wrote ${printable(path)}, ${megabytes(bytes)}: board, processor, memory, system, Node, engine, temperatures, and the results above\n` +
+      '- no user, host, path, serial number or network address is in it: it is text, read it before you send it\n',
+  )
+  if (!report.isGood) {
+    say('results differ where they must not: please send the report')
+    process.exitCode = 1
+  }
+}
+
+/** Checks reports, whoever wrote them, and sets them side by side; exit code 1 where equal tests computed different things. */
+export async function showReports(args: Arguments): Promise<void> {
+  if (args.positionals.length === 0) throw new UsageError('--show must be given reports: gta bench --show FILE.json …')
+  const other = args.given().find((name) => !['show', 'output', 'json'].includes(name))
+  if (other !== undefined) throw new UsageError(`--${other} must be absent with --show`)
+  const output = args.oneOf('output', ['md', 'csv', 'json']) ?? (args.flag('json') ? 'json' : 'md')
+  const reports: NamedReport[] = []
+  for (const [i, path] of args.positionals.entries())
+    reports.push({ id: i + 1, file: printable(basename(path)), report: await readBoardReport(path) })
+  process.stdout.write(boardFormats[output](reports))
+  const { problems } = compareHashes(reports)
+  for (const problem of problems) say(problem)
+  const bad = reports.filter(({ report }) => !report.isGood)
+  for (const { id } of bad) say(`report ${id} says of itself that results differ where they must not`)
+  if (problems.length > 0 || bad.length > 0) process.exitCode = 1
+}

@@ -1,0 +1,225 @@
+/**
+ * The README tried out: its programs are compiled in strict mode and run, its commands are run, in a folder where the packed
+ * package is installed; its predictions are those of the analyzer. What cannot be run here is listed with the reason.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { packPackage } from '../bench/package.ts'
+import {
+  Analysis,
+  convert,
+  defaultModel,
+  describeModel,
+  findHardware,
+  paperConfig,
+  tokensPerSecond,
+} from '../host/index.ts'
+import { browserTest, launchBrowser } from './browsers.ts'
+import { temporary } from './checkpoints.ts'
+import { browserTypes, compile, nodeTypes } from './consumer.ts'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const readme = readFileSync(`${root}README.md`, 'utf8')
+const folder = temporary()
+/** Where somebody has installed the package, and has a model and texts. */
+const consumer = join(folder, 'consumer')
+const installed = join(consumer, 'node_modules/gta-edge')
+/** A home with the checkpoint that the README converts: the stories model, made for a longer context. */
+const home = join(folder, 'home')
+const env = {
+  ...process.env,
+  HOME: home,
+  XDG_CACHE_HOME: join(folder, 'cache'),
+  PATH: `${folder}/bin:${process.env.PATH}`,
+}
+
+test.before(async () => {
+  const packed = packPackage(folder)
+  mkdirSync(dirname(installed), { recursive: true })
+  renameSync(packed.folder, installed)
+  const checkpoint = join(home, 'models/my-gta')
+  cpSync(`${root}test/golden/stories`, checkpoint, { recursive: true })
+  const config = JSON.parse(readFileSync(join(checkpoint, 'config.json'), 'utf8'))
+  writeFileSync(join(checkpoint, 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 4096 }))
+  await convert(checkpoint, join(consumer, 'my-gta.gta'))
+  copyFileSync(defaultModel, join(consumer, 'stories.gta'))
+  writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
+  writeFileSync(
+    join(consumer, 'book.txt'),
+    readFileSync(`${root}test/golden/stories/valid_slice.txt`).subarray(0, 3000),
+  )
+  symlinkSync(join(installed, 'models'), join(consumer, 'models'))
+  mkdirSync(join(folder, 'bin'))
+  // As npm links it.
+  writeFileSync(join(folder, 'bin/gta'), `#!/bin/sh\nexec "${process.execPath}" "${installed}/dist/gta.mjs" "$@"\n`, {
+    mode: 0o755,
+  })
+})
+
+const blocks = [...readme.matchAll(/^```(\w*)\n(.*?)^```/gms)].map(([, kind = '', text = '']) => ({ kind, text }))
+/** One import for those that go on from an earlier one. */
+const programs = blocks
+  .filter(({ kind }) => kind === 'ts' || kind === 'js')
+  .map(({ text }) => (text.includes("from 'gta-edge") ? text : `import { load } from 'gta-edge'\n${text}`))
+const isForPages = (text: string) => text.includes('gta-edge/browser')
+
+test('the programs compile in strict mode', () => {
+  const bundler = { module: 'ESNext', moduleResolution: 'bundler' }
+  const files = (list: string[]) => Object.fromEntries(list.map((text, i) => [`${i}.ts`, text]))
+  const forNode = files(programs.filter((text) => !isForPages(text)))
+  assert.ok(Object.keys(forNode).length >= 2)
+  assert.is(compile(join(folder, 'strict-node'), installed, forNode, { ...nodeTypes, ...bundler }), '')
+  const forPages = files(programs.filter(isForPages))
+  assert.is(Object.keys(forPages).length, 1)
+  assert.is(compile(join(folder, 'strict-pages'), installed, forPages, { ...browserTypes, ...bundler }), '')
+})
+
+test('the programs for Node run', () => {
+  for (const [i, text] of programs.filter((text) => !isForPages(text)).entries()) {
+    const file = join(consumer, `program-${i}.ts`)
+    writeFileSync(file, text)
+    const args = ['--disable-warning=ExperimentalWarning', file]
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+      cwd: consumer,
+      env,
+      encoding: 'utf8',
+      timeout: 90_000,
+    })
+    assert.is(status, 0, stderr)
+    assert.ok(stdout.length > 100, `${file}: ${stdout}`)
+  }
+  assert.ok(existsSync(join(consumer, 'fox.gtas')))
+})
+
+browserTest('the program for pages runs in one', async () => {
+  const text = programs.find(isForPages)
+  const html = `<!doctype html><link rel="icon" href="data:,"><script type="importmap">{"imports": {"gta-edge/browser": "/browser.mjs"}}</script>
+<body><script type="module">${text}\ndocument.body.dataset.done = 'yes'</script>`
+  const script = (name: string) => ['text/javascript', readFileSync(join(installed, 'dist', name))] as const
+  const files: Record<string, readonly [string, string | Uint8Array]> = {
+    '/': ['text/html', html],
+    '/browser.mjs': script('browser.mjs'),
+    '/browser-worker.mjs': script('browser-worker.mjs'),
+    '/my-gta.gta': ['application/octet-stream', readFileSync(defaultModel)],
+  }
+  const server = createServer((request, response) => {
+    const [type, body] = files[request.url ?? ''] ?? ['text/plain', 'no']
+    response.writeHead(200, { 'content-type': type }).end(body)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const browser = await launchBrowser()
+  try {
+    const page = await browser?.newPage()
+    await page?.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
+    await page?.waitForSelector('body[data-done]', { timeout: 60_000 })
+    assert.ok(((await page?.innerText('body')) ?? '').length > 100)
+  } finally {
+    await browser?.close()
+    server.close()
+    server.closeAllConnections()
+  }
+})
+
+const isCommand = (line: string) => /^(gta|npm|npx|node|sudo|hash|wasmedge) /.test(line)
+/** The commands of the README, without the comments behind them. */
+const commands = blocks
+  .filter(({ text }) => isCommand(text))
+  .flatMap(({ text }) => text.trimEnd().split('\n'))
+  .map((line) => line.replace(/\s{2,}#.*$/, ''))
+
+/** What is not run here, each with the reason. */
+const notRun: Record<string, string> = {
+  'npm start': 'installs and builds: the first thing that npm test itself does',
+  'npm start -- Once there was a robot': 'as above; gta run -p is run',
+  'npm test': 'runs this file',
+  'sudo apt install nodejs npm && sudo npm install -g n && sudo n 24': 'changes the system',
+  'hash -r && sudo npm install -g gta-edge': 'changes the system; package.test.ts installs the tarball',
+  'gta bench --config models/configs/gta-1b.json -d 0,1536 --explain': 'minutes; bench.test.ts has a small one',
+  'gta bench --config models/configs/gta-1b.json --type q4 -p 128,512 -n 64 -d 0,1536 -np 1,8 -t 1,2,4 -r 5': 'an hour',
+  'wasmedge --enable-jit --dir .:. dist/gta-strict.wasm stories.gta -p "Once upon a time" -n 100 -s 1':
+    'wasi.test.ts runs it where WasmEdge is installed',
+}
+/** They serve a page until they are told to end; those of npm run the same file in a clone. */
+const servers: Record<string, string> = {
+  'gta view': 'gta view --port 0',
+  'npm run web': `node ${root}dist/web.mjs`,
+  'npm run web -- --no-isolation': `node ${root}dist/web.mjs --no-isolation`,
+}
+
+test('every command is run, served, or listed with the reason why not; no reason is without a command', () => {
+  for (const line of commands) assert.ok(isCommand(line), line)
+  for (const line of [...Object.keys(notRun), ...Object.keys(servers)]) assert.ok(commands.includes(line), line)
+})
+
+test('the commands do what they say', () => {
+  const run = commands.filter((line) => !(line in notRun) && !(line in servers))
+  assert.ok(run.length >= 17, run.join('\n'))
+  for (const line of run) {
+    const { status, stderr } = spawnSync('sh', ['-c', line], { cwd: consumer, env, encoding: 'utf8', timeout: 90_000 })
+    assert.is(status, 0, `${line}: ${stderr}`)
+  }
+  assert.match(readFileSync(join(consumer, 'report.html'), 'utf8'), '<svg')
+  assert.match(readFileSync(join(consumer, 'results.jsonl'), 'utf8'), '"test":"pp512"')
+})
+
+test('the commands that serve a page tell where, and end when they are told to', async () => {
+  for (const line of Object.values(servers)) {
+    const child = spawn('sh', ['-c', `exec ${line}`], {
+      cwd: consumer,
+      env,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      timeout: 60_000,
+    })
+    const ended = new Promise((resolve) => child.on('close', resolve))
+    const output = await new Promise<string>((resolve) => child.stdout.once('data', (data) => resolve(String(data))))
+    const url = /http:\/\/127\.0\.0\.1:\d+\/\S*/.exec(output)?.[0]
+    assert.ok(url, `${line}: ${output}`)
+    assert.is((await fetch(url)).status, 200)
+    child.kill('SIGTERM')
+    await ended
+  }
+})
+
+test('the predictions for a Raspberry Pi are those of the analyzer', async () => {
+  const hardware = findHardware('bcm2712')
+  const rows = [
+    ['GTA-1B q8', 'gta-1b', 'q8'],
+    ['GTA-1B q4', 'gta-1b', 'q4'],
+    ['160M GTA q8', '160m-gta1', 'q8'],
+  ] as const
+  for (const [label, name, type] of rows) {
+    const { model } = await describeModel(paperConfig(name))
+    const analysis = new Analysis(model, hardware, { type, cache: 'int8', rowsPerStep: 64 })
+    const rate = (stage: 'prefill' | 'decode', batch: number) => tokensPerSecond(analysis.pass(stage, batch, 128))
+    const cells = readme
+      .match(new RegExp(`^\\| ${label} \\|(.*)\\|$`, 'm'))?.[1]
+      ?.split('|')
+      .map((cell) => Number(cell.replace(',', '')))
+    for (const [i, expected] of [
+      rate('prefill', 1),
+      Number.NaN,
+      rate('decode', 1),
+      Number.NaN,
+      rate('decode', 4),
+    ].entries())
+      if (!Number.isNaN(expected))
+        assert.ok(Math.abs((cells?.[i] ?? 0) / expected - 1) < 0.01, `${label}: ${cells} ${expected}`)
+  }
+})
+
+test.run()
