@@ -20,6 +20,7 @@ const slow = [
   'wasi.test.ts',
   'stories.test.ts',
   'cli.test.ts',
+  'train.test.ts',
   'viewer.test.ts',
   'threads.test.ts',
   'identity.test.ts',

@@ -20,7 +20,8 @@ const slice = golden('stories/valid_slice.txt')
 
 function pythonTest(name: string, run: () => Promise<void>): void {
   if (python) test(name, run)
-  else console.error(`SKIPPED: NO PYTHON WITH TORCH (apt-get install python3-torch python3-numpy python3-regex): ${name}`)
+  else
+    console.error(`SKIPPED: NO PYTHON WITH TORCH (apt-get install python3-torch python3-numpy python3-regex): ${name}`)
 }
 
 /** One thread: the files of the tests share the cores, and the curve is the same to the last digit. */
