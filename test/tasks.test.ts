@@ -120,13 +120,12 @@ test('log-likelihoods are those of each text for itself, one after the other in 
 test('who shares a step changes no bit: small steps, little memory, other items', async () => {
   const found = await task('fox', fox)
   const { samples } = await evaluateTasks(stories, [found])
+  // Five pages: not even four of the items at once.
   const small = await load(golden('stories'), { batch: 7, maxLogits: 3, cacheMemory: 5 * 40e3, context: 200 })
-  const many = {
-    ...found,
-    documents: [...found.documents, ...Array.from({ length: 60 }, () => fox[1] as (typeof fox)[0])],
-  }
-  assert.equal((await evaluateTasks(small, [found])).samples, samples)
+  const repeated = Array.from({ length: 30 }, () => fox[1] as (typeof fox)[0])
+  const many = { ...found, documents: [...found.documents, ...repeated] }
   const all = await evaluateTasks(stories, [many])
+  assert.equal((await evaluateTasks(small, [many])).samples, all.samples)
   assert.equal(all.samples.fox?.slice(0, 4), samples.fox)
   assert.equal(all.samples.fox?.at(-1)?.resps, samples.fox?.[1]?.resps)
   for (const model of [stories, small]) {
@@ -328,8 +327,7 @@ test('what is no file of tasks is refused', async () => {
   assert.match((await failure(findTasks([join(folder, 'directory.jsonl')]))).message, 'that of a file')
   const unknown = await failure(findTasks(['piqaa'], folder))
   for (const word of ['piqaa.jsonl', folder, '--task-dir', 'winogrande']) assert.match(unknown.message, word)
-  for (const name of ['../checkpoints', '', '.'])
-    assert.is((await failure(findTasks([name], folder))).code, 'NOT_FOUND', name)
+  for (const name of ['', '.']) assert.is((await failure(findTasks([name], folder))).code, 'NOT_FOUND', name)
   for (const name of ['mbpp', 'ifeval', 'bbh', 'bbh_navigate'])
     assert.match((await failure(findTasks([name], folder))).message, `"${name}", whose answers are texts`)
   assert.match((await failure(findTasks(['piqa', 'piqa'], folder))).message, 'different, found "piqa"')

@@ -13,6 +13,9 @@ export async function evaluateQuestions(args: Arguments, output: Output): Promis
   const limit = args.whole('limit', 1)
   const names = (args.text('tasks') ?? '').split(',').map((name) => name.trim())
   const tasks = await findTasks(names, args.text('task-dir'))
+  const path = args.text('samples')
+  // A path that cannot be written is known before anything is computed.
+  await writeSamples(path, {})
   const signal = interruptSignal()
   const model = await openModel(args, signal, { maxLogits: 64, type, cache })
   const progress = new Progress('evaluating', (n) => `${n} items`)
@@ -20,7 +23,7 @@ export async function evaluateQuestions(args: Arguments, output: Output): Promis
     const options = { limit, resume: args.text('resume'), signal, onProgress: progress.update }
     const { samples, ...results } = await evaluateTasks(model, tasks, options).finally(() => progress.end())
     warn(results)
-    await writeSamples(args.text('samples'), samples)
+    await writeSamples(path, samples)
     if (output === 'json') printJson(results)
     else process.stdout.write(output === 'csv' ? csvOf(results) : tableOf(results))
   } finally {

@@ -49,10 +49,8 @@ function locate(name: string, directory: string | undefined): { format: TaskForm
   }
   const directories = directory === undefined ? taskDirectories() : [directory]
   return formatsOf(name).map((format) => {
-    // A name with a slash would be a path to anywhere.
     const path = directories.map((folder) => join(folder, `${format.file}.jsonl`)).find((file) => existsSync(file))
-    if (path === undefined || format.file !== basename(format.file))
-      throw errors.noTask(format.file, directories, knownNames())
+    if (path === undefined) throw errors.noTask(format.file, directories, knownNames())
     return { format, path }
   })
 }
