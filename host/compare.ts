@@ -19,8 +19,9 @@ export interface Subject {
 /** A model on the text, and how it differs from the reference; the reference's own differences are zeros. */
 export interface Difference {
   label: string
-  /** Mean loss in nats per predicted token, and e to it. */
+  /** Mean loss in nats per predicted token, its standard error, and e to it. */
   nll: number
+  nllError: number
   perplexity: number
   /** perplexity / that of the reference − 1, and its standard error for a text of this length. */
   perplexityChange: number
@@ -30,6 +31,8 @@ export interface Difference {
   maxKl: number
   /** Share of places at which both hold the same token most likely. */
   topAgreement: number
+  /** Time that the model took for the text. */
+  seconds: number
 }
 
 export interface Comparison {
@@ -58,13 +61,26 @@ export async function compare(
   const models = subjects.map(({ model }) => model)
   const window = Math.min(...models.map(({ context }) => context))
   const batch = Math.min(...models.map(largestBatch))
-  const sums = subjects.map(() => ({ loss: 0, rise: 0, riseSquares: 0, kl: 0, maxKl: 0, agreeing: 0 }))
+  const sums = subjects.map(() => ({
+    seconds: 0,
+    loss: 0,
+    lossSquares: 0,
+    rise: 0,
+    riseSquares: 0,
+    kl: 0,
+    maxKl: 0,
+    agreeing: 0,
+  }))
   const texts = models.map((model) => model.predict(ids, { window, batch, signal: options.signal }))
   try {
     for (let done = 0; done < predicted; ) {
       // One model after the other: together they would only take the cores from each other.
       const slices: Predictions[] = []
-      for (const text of texts) slices.push((await text.next()).value as Predictions)
+      for (const [k, text] of texts.entries()) {
+        const started = performance.now()
+        slices.push((await text.next()).value as Predictions)
+        ;(sums[k] as Sums).seconds += (performance.now() - started) / 1000
+      }
       const expected = slices[0] as Predictions
       for (let i = 0; i < expected.count; i++) addPlace(sums, slices, i, ids[expected.from + i + 1] as number)
       done += expected.count
@@ -79,7 +95,9 @@ export async function compare(
 
 /** Sums over the predicted tokens. */
 interface Sums {
+  seconds: number
   loss: number
+  lossSquares: number
   /** Loss less that of the reference, and its square. */
   rise: number
   riseSquares: number
@@ -92,15 +110,18 @@ function difference(sums: Sums, predicted: number): Omit<Difference, 'label'> {
   const nll = sums.loss / predicted
   const rise = sums.rise / predicted
   const perplexityChange = Math.expm1(rise)
-  const variance = Math.max(0, sums.riseSquares / predicted - rise * rise)
+  const errorOf = (squares: number, mean: number) =>
+    Math.sqrt(Math.max(0, squares / predicted - mean * mean) / predicted)
   return {
     nll,
+    nllError: errorOf(sums.lossSquares, nll),
     perplexity: Math.exp(nll),
     perplexityChange,
-    perplexityError: (1 + perplexityChange) * Math.sqrt(variance / predicted),
+    perplexityError: (1 + perplexityChange) * errorOf(sums.riseSquares, rise),
     meanKl: sums.kl / predicted,
     maxKl: sums.maxKl,
     topAgreement: sums.agreeing / predicted,
+    seconds: sums.seconds,
   }
 }
 
@@ -117,6 +138,7 @@ function addPlace(sums: Sums[], slices: Predictions[], i: number, target: number
     const kl = k === 0 ? 0 : klDivergence(p, q, pNorm, qNorm)
     const rise = qNorm - (q[target] as number) - loss
     sum.loss += loss + rise
+    sum.lossSquares += (loss + rise) ** 2
     sum.rise += rise
     sum.riseSquares += rise * rise
     sum.kl += kl

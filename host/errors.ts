@@ -81,6 +81,36 @@ export const errors = {
       'BAD_FILE',
       `${what} of "${path}" must be ${expected}, found ${found}: the file is damaged or not what its name says, get it again`,
     ),
+  badTaskLine: (path: string, line: number, what: string, expected: string, found: unknown) =>
+    new GtaError(
+      'BAD_FILE',
+      `line ${line} of "${path}" must be a question: ${what} must be ${expected}, found ${found}. Mend the file, or get it again`,
+    ),
+  noTask: (name: string, places: readonly string[], known: readonly string[]) =>
+    new GtaError(
+      'NOT_FOUND',
+      `the task "${name}" must be a file ${name}.jsonl in ${places.join(' or ')}, found none there: give --task-dir DIR or the path of a .jsonl file. Tasks with a format of their own: ${known.join(', ')}`,
+    ),
+  generativeTask: (name: string) =>
+    new GtaError(
+      'BAD_OPTION',
+      `a task must be one of multiple choice, found "${name}", whose answers are texts that a model writes: this version cannot rate them, choose another task`,
+    ),
+  badContinuation: (text: string, tokens: number, context: number) =>
+    new GtaError(
+      'BAD_PROMPT',
+      `a choice must have from 1 to ${context} tokens of its own, and one before them, found ${tokens} in "${text.slice(0, 80)}": leave the item out or raise -c`,
+    ),
+  badResults: (path: string, line: number, what: string) =>
+    new GtaError(
+      'BAD_FILE',
+      `line ${line} of "${path}" must be what "gta eval --resume" wrote, found ${what}: use another file, or cut it off before this line`,
+    ),
+  otherResults: (path: string, what: string) =>
+    new GtaError(
+      'OTHER_MODEL',
+      `the results in "${path}" must be ${what}, found others: resume with what they were begun with, or begin another file`,
+    ),
   badJson: (path: string, cause: unknown) =>
     new GtaError(
       'BAD_FILE',

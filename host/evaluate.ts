@@ -7,8 +7,9 @@ export interface Evaluation {
   /** Tokens of the text, and how many of them were predicted. */
   tokens: number
   predicted: number
-  /** Mean loss in nats per predicted token, and e to it. */
+  /** Mean loss in nats per predicted token, its standard error, and e to it. */
   nll: number
+  nllError: number
   perplexity: number
   /** Loss of each predicted token: the second token of the text is the first. */
   losses: Float32Array
@@ -103,7 +104,9 @@ export async function evaluate(
     options.onProgress?.(from + count)
   }
   const nll = losses.reduce((sum, value) => sum + value, 0) / predicted
-  return { tokens: ids.length, predicted, nll, perplexity: Math.exp(nll), losses, top }
+  const variance = losses.reduce((sum, value) => sum + (value - nll) ** 2, 0) / predicted
+  const nllError = Math.sqrt(variance / predicted)
+  return { tokens: ids.length, predicted, nll, nllError, perplexity: Math.exp(nll), losses, top }
 }
 
 /** log Σ e^logit in float64: what a logit is diminished by to be a log probability. */

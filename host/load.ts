@@ -27,6 +27,9 @@ const loadOptions = [...openOptions, 'type', 'offload', 'offloadDirectory']
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', import.meta.url)
 
+/** Tasks that a clone brings along; a package does not. */
+export const sampleTasks = new URL('../bench/tasks/', import.meta.url)
+
 /** Path of a config of the papers, such as gta-1b. */
 export function paperConfig(name: string): string {
   return fileURLToPath(new URL(`../models/configs/${name}.json`, import.meta.url))

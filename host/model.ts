@@ -55,6 +55,8 @@ export class Model {
   readonly tokenizer: Tokenizer | undefined
   /** Tensors of the checkpoint that the model does not use: harmless, or a sign of the wrong config.json. */
   readonly unusedTensors: string[]
+  /** Bytes of all weights, in a packed file as in memory. */
+  readonly weightBytes: number
   /** Weight bytes that one decoded token reads. */
   readonly bytesPerToken: number
   readonly engine: Engine
@@ -82,6 +84,7 @@ export class Model {
     this.context = options.context
     this.recommended = recommendedSampling(files.generation)
     this.tokenizer = tokenizer
+    this.weightBytes = plan.bytes
     this.bytesPerToken = weightBytesPerToken(plan, model.spec)
     this.engine = engine
     this.scheduler = new Scheduler(engine)

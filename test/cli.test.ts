@@ -400,7 +400,17 @@ test('eval --json', async () => {
     json<Record<string, number>>('eval', stories, '--text', 'eval.txt', '-c', '64'),
     json<Record<string, number>>('eval', gta, '--tokens', '1,2,3,4,5', '--type', 'f32'),
   ])
-  const fields = ['tokens', 'predicted', 'nll', 'perplexity', 'seconds', 'weightType', 'cacheType', 'window']
+  const fields = [
+    'tokens',
+    'predicted',
+    'nll',
+    'nllError',
+    'perplexity',
+    'seconds',
+    'weightType',
+    'cacheType',
+    'window',
+  ]
   for (const result of [some, tokens]) {
     assert.equal(Object.keys(result).sort(), fields.sort())
     assert.is(result.predicted, (result.tokens as number) - 1)
@@ -412,51 +422,100 @@ test('eval --json', async () => {
   assert.equal([tokens.weightType, tokens.cacheType], ['f32', 'f32'])
 })
 
-interface CacheTable {
+interface Comparison {
   predicted: number
   window: number
-  weightType: string
-  reference: string
-  results: { cacheType: string; elementBytesPerToken: number; scaleBytesPerToken: number; meanKl: number }[]
+  results: {
+    model: string
+    weightType: string
+    cacheType: string
+    weightBytes: number
+    elementBytesPerToken: number
+    scaleBytesPerToken: number
+    meanKl: number
+    tokensPerSecond: number
+  }[]
 }
 
-test('eval with several cache types compares them with the most exact one', async () => {
-  const text = readFileSync(join(storiesDirectory, 'valid_slice.txt'), 'utf8').slice(0, 600)
-  writeFileSync(join(folder, 'caches.txt'), text)
-  const args = ['eval', stories, '--text', 'caches.txt', '-c', '64']
+test('eval with several types compares weights and caches with the most exact ones', async () => {
+  const ids = Array.from({ length: 60 }, (_, i) => i + 1).join()
+  const args = ['eval', gta, '--tokens', ids, '-c', '32', '-t', '1']
   const [document, swapped, table, csv] = await Promise.all([
-    json<CacheTable>(...args, '--cache', 'int8,f32'),
-    json<CacheTable>(...args, '--cache', 'f32, int8'),
-    run(...args, '--cache', 'int8,f32'),
-    run(...args, '--cache', 'int8,f32', '-o', 'csv'),
+    json<Comparison>(...args, '--type', 'f32,q4', '--cache', 'f32,int8'),
+    json<Comparison>(...args, '--type', 'q4, f32', '--cache', 'int8, f32'),
+    run(...args, '--type', 'f32', '--cache', 'int8,f32'),
+    run(...args, '--type', 'f32', '--cache', 'int8,f32', '-o', 'csv'),
   ])
-  assert.equal([document.reference, document.weightType, document.window], ['f32', 'q8', 64])
-  assert.equal(swapped.results, document.results)
-  const [int8, f32] = document.results
-  // 6 layers of a key of 32 numbers and a latent value of 64, each with a scale in int8.
-  assert.equal([int8?.cacheType, int8?.elementBytesPerToken, int8?.scaleBytesPerToken], ['int8', 576, 48])
-  assert.equal([f32?.cacheType, f32?.elementBytesPerToken, f32?.scaleBytesPerToken], ['f32', 2304, 0])
-  assert.ok((int8?.meanKl as number) > 0 && f32?.meanKl === 0)
+  const facts = ({ results }: Comparison) =>
+    results.map(({ weightType, cacheType, elementBytesPerToken, scaleBytesPerToken, meanKl }) => ({
+      types: `${weightType} ${cacheType}`,
+      bytes: [elementBytesPerToken, scaleBytesPerToken],
+      meanKl,
+    }))
+  assert.equal(facts(swapped), facts(document))
+  assert.equal([document.window, document.predicted], [32, 59])
+  assert.equal(
+    facts(document).map(({ types }) => types),
+    ['f32 f32', 'f32 int8', 'q4 f32', 'q4 int8'],
+  )
+  // 2 layers of a key of 8 numbers and a latent value of 16, each with a scale in int8.
+  assert.equal(
+    facts(document).map(({ bytes }) => bytes),
+    [
+      [192, 0],
+      [48, 16],
+      [192, 0],
+      [48, 16],
+    ],
+  )
+  const [reference, int8, q4] = document.results as [Comparison['results'][0], ...Comparison['results']]
+  assert.ok(reference.meanKl === 0 && (int8?.meanKl as number) > 0 && (q4?.meanKl as number) > (int8?.meanKl as number))
+  assert.ok((q4?.weightBytes as number) < reference.weightBytes / 4 && reference.tokensPerSecond > 0)
 
   assert.is(table.code, 0, show(table))
   assert.is(table.stderr, '')
   const lines = table.stdout.split('\n')
-  assert.match(lines[0] ?? '', /^\| cache \| bytes per token \| perplexity \| +ΔPPL % \| mean KL, nats \|/)
-  assert.match(lines[2] ?? '', /^\| int8 +\| +624 \| +\d+\.\d{4} \| +[+−]\d\.\d{3} ± \d\.\d{3} \| +0\.00\d{4} \|/)
-  assert.ok(lines[2]?.includes(` ${int8?.meanKl.toFixed(6)} |`))
-  assert.match(lines[3] ?? '', /^\| f32 +\| +2304 \| +\d+\.\d{4} \|( +– \|){4}/)
-  assert.match(table.stdout, 'windows of 64')
+  assert.match(lines[0] ?? '', /^\| weights \| cache \| +size \| bytes per token \| +perplexity \| +ΔPPL % \|/)
+  assert.match(lines[2] ?? '', /^\| f32 +\| f32 +\| +0\.4 MB \| +192 \| +\d+\.\d{4} ± \d+\.\d{4} \|( +– \|){4} +\d+ \|/)
+  assert.match(lines[3] ?? '', /^\| f32 +\| int8 +\|.*\| +64 \|.*\| +[+−]\d\.\d{3} ± \d\.\d{3} \| +0\.00\d{4} \|/)
+  assert.ok(lines[3]?.includes(` ${int8?.meanKl.toFixed(6)} |`))
+  assert.match(table.stdout, 'windows of 32')
   const [names, first, second, ...rest] = csv.stdout.split('\n').map((line) => line.split(','))
   assert.equal(rest, [['']])
-  const column = names?.indexOf('meanKl') as number
-  assert.equal([first?.[0], second?.[0], Number(first?.[column])], ['int8', 'f32', int8?.meanKl])
+  const column = (name: string) => names?.indexOf(name) as number
+  assert.equal([first?.[column('cacheType')], second?.[column('cacheType')]], ['f32', 'int8'])
+  assert.is(Number(second?.[column('meanKl')]), int8?.meanKl)
+})
+
+test('eval --against compares with another model, which is taken as exactly as it comes', async () => {
+  writeFileSync(join(folder, 'against.txt'), 'Once upon a time there was a fox.')
+  const [{ results }, table] = await Promise.all([
+    json<Comparison>('eval', stories, '--against', storiesDirectory, '--text', 'against.txt'),
+    run('eval', stories, '--against', stories, '--text', 'against.txt', '--cache', 'int8'),
+  ])
+  assert.equal(
+    results.map(({ model, weightType, cacheType }) => [model, weightType, cacheType]),
+    [
+      [storiesDirectory, 'f32', 'f32'],
+      [stories, 'q8', 'int8'],
+    ],
+  )
+  assert.ok((results[1]?.meanKl as number) > 0)
+  assert.match(table.stdout, /^\| weights.*\n.*\n\| q8 +\| f32 .*\n\| q8 +\| int8 /)
+  await Promise.all([
+    fails(1, ['eval', gta, '--against', 'missing.gta', '--tokens', '1,2'], 'missing.gta'),
+    fails(2, ['eval', gta, '--against', stories, '--tokens', '1,2', NO_HELP], 'argument too many'),
+  ])
 })
 
 test('eval with one cache type prints one line, or one record', async () => {
   const args = ['eval', gta, '--tokens', '1,2,3,4,5', '--cache', 'f32']
   const [line, csv] = await Promise.all([run(...args), run(...args, '-o', 'csv')])
-  assert.match(line.stdout, /^perplexity \d+\.\d{4}, .* 4 of 5 tokens .*f32 cache.*\n$/)
-  assert.match(csv.stdout, /^tokens,predicted,nll,perplexity,seconds,weightType,cacheType,window\n5,4,.*,q8,f32,128\n$/)
+  assert.match(line.stdout, /^perplexity \d+\.\d{4} ± \d+\.\d{4}, .* 4 of 5 tokens .*f32 cache.*\n$/)
+  assert.match(
+    csv.stdout,
+    /^tokens,predicted,nll,nllError,perplexity,seconds,weightType,cacheType,window\n5,4,.*,q8,f32,128\n$/,
+  )
 })
 
 test('eval: token ids from a file', async () => {
@@ -475,6 +534,66 @@ test('eval: token ids from a file', async () => {
     fails(1, ['eval', gta, '--tokens-file', 'missing.txt'], 'missing.txt'),
     fails(2, ['eval', gta, '--tokens-file', 'ids.txt', '--tokens', '1,2'], '--tokens-file', 'found 2'),
   ])
+})
+
+test('eval --tasks: as JSON, as a table, as CSV, and every item', async () => {
+  const fox = {
+    ctx: 'Once upon a time, there was a',
+    choices: ['fox who lived in a hole.', 'of the', 'the the'],
+    gold: 0,
+  }
+  const lines = [fox, { ...fox, gold: 1 }, { ...fox, choices: ['of', 'of'] }]
+  writeFileSync(join(folder, 'fox.jsonl'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
+  const args = ['eval', stories, '--tasks', 'fox', '--task-dir', '.']
+  const [document, sample, table, csv, samples] = await Promise.all([
+    json('eval', stories, '--tasks', './fox.jsonl', '--limit', '2'),
+    json<{ 'n-samples': object }>('eval', stories, '--tasks', 'piqa,arc_easy', '--limit', '3'),
+    run(...args),
+    run(...args, '-o', 'csv', '--limit', '1'),
+    run(...args, '--samples', 'samples.jsonl', '--resume', 'results', '--limit', '2'),
+  ])
+  const { results, versions, config, ...rest } = document as Record<string, Record<string, unknown>>
+  assert.equal(Object.keys((results?.fox as object) ?? {}).slice(0, 3), ['alias', 'acc,none', 'acc_stderr,none'])
+  assert.equal([versions, rest['n-samples']], [{ fox: 0 }, { fox: { original: 3, effective: 2 } }])
+  assert.equal([config?.model, config?.limit, rest.samples], ['gta-edge', 2, undefined])
+  const counts = { original: 500, effective: 3 }
+  assert.equal(sample['n-samples'], { piqa: counts, arc_easy: counts })
+  assert.is(table.code, 0, show(table))
+  assert.match(table.stderr, /^gta: warning: 1 of 3 items of fox have the same choice twice.*\n$/)
+  assert.match(
+    table.stdout,
+    /^\| task +\| version \| +items \| metric +\| +value \| stderr \|\n.*\n\| fox +\| +0 \| +3 \| acc /,
+  )
+  assert.match(
+    csv.stdout,
+    /^task,version,items,metric,value,stderr\nfox,0,1,acc,[01],N\/A\nfox,0,1,acc_norm,[01],N\/A\n$/,
+  )
+  assert.is(samples.code, 0, show(samples))
+  const written = readFileSync(join(folder, 'samples.jsonl'), 'utf8').trimEnd().split('\n')
+  const [first, second] = written.map((line) => JSON.parse(line))
+  assert.equal([written.length, first.task, first.doc, first.target, second.target], [2, 'fox', fox, [0], [1]])
+  assert.equal(first.arguments[0], [fox.ctx, ` ${fox.choices[0]}`])
+  assert.equal(second.resps, first.resps)
+})
+
+test('eval --tasks: what is wrong is said', async () => {
+  writeFileSync(join(folder, 'broken.jsonl'), '{"ctx": "a"}\n')
+  const long = { ctx: 'word '.repeat(99), choices: ['a', 'b'], gold: 0 }
+  writeFileSync(join(folder, 'long.jsonl'), JSON.stringify(long))
+  const tasks = (...rest: string[]) => ['eval', stories, '--tasks', ...rest]
+  const [cut] = await Promise.all([
+    run(...tasks('./long.jsonl', '-c', '64')),
+    fails(2, tasks('piqa', '--text', 'x'), '--tasks', 'found 2'),
+    fails(2, tasks('piqa', '--against', gta), '--against', 'with a text'),
+    fails(2, ['eval', stories, '--text', 'x', '--limit', '3'], '--limit', 'with --tasks'),
+    fails(2, tasks('piqa', '--limit', '0'), '--limit'),
+    fails(2, tasks('piqa', '--type', 'q8,q4'), '--type'),
+    fails(1, tasks('piqa', '--task-dir', 'nowhere'), 'piqa.jsonl', 'nowhere', '--task-dir'),
+    fails(1, tasks('./broken.jsonl'), 'line 1 of "./broken.jsonl"', 'choices'),
+    fails(2, tasks('mbpp'), '"mbpp"', NO_HELP),
+    fails(1, tasks('./long.jsonl', '-c', '64', '--samples', 'no/where'), 'no/where'),
+  ])
+  assert.match(cut.stderr, /^gta: warning: 1 of 1 items of long are longer than the context of 64 tokens.*\n$/)
 })
 
 test('inspect: GTA-1B without its weights', async () => {

@@ -13,12 +13,17 @@ import {
 import { type Arguments, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 
-/** Loads the named model, or the embedded one. */
-export async function openModel(args: Arguments, signal: AbortSignal, options: LoadOptions = {}): Promise<Model> {
+/** Loads the named model, or the embedded one, with the options of the command line unless `options` has others. */
+export async function openModel(
+  args: Arguments,
+  signal: AbortSignal,
+  options: LoadOptions = {},
+  path: string | URL = args.modelPath() ?? defaultModel,
+): Promise<Model> {
   const progress = new Progress('loading', megabytes)
   try {
-    const model = await load(args.modelPath() ?? defaultModel, {
-      type: args.oneOf('type', weightTypes),
+    const model = await load(path, {
+      type: 'type' in options ? options.type : args.oneOf('type', weightTypes),
       cache: 'cache' in options ? options.cache : args.oneOf('cache', cacheTypes),
       context: args.whole('ctx-size', 1, { none: 0 }),
       cacheMemory: args.bytes('cache-memory'),

@@ -1,0 +1,89 @@
+/** gta eval --tasks: questions of multiple choice, reported as lm-evaluation-harness does. */
+import { writeFile } from 'node:fs/promises'
+import { cacheTypes, errors, evaluateTasks, findTasks, type TaskResults, weightTypes } from '../index.ts'
+import type { Output } from './eval.ts'
+import { interruptSignal, openModel, printJson, say } from './open.ts'
+import type { Arguments } from './options.ts'
+import { Progress } from './progress.ts'
+import { csvLine, headLine, tableLine } from './table.ts'
+
+export async function evaluateQuestions(args: Arguments, output: Output): Promise<void> {
+  const type = args.oneOf('type', weightTypes)
+  const cache = args.oneOf('cache', cacheTypes)
+  const limit = args.whole('limit', 1)
+  const names = (args.text('tasks') ?? '').split(',').map((name) => name.trim())
+  const tasks = await findTasks(names, args.text('task-dir'))
+  const path = args.text('samples')
+  // A path that cannot be written is known before anything is computed.
+  await writeSamples(path, {})
+  const signal = interruptSignal()
+  const model = await openModel(args, signal, { maxLogits: 64, type, cache })
+  const progress = new Progress('evaluating', (n) => `${n} items`)
+  try {
+    const options = { limit, resume: args.text('resume'), signal, onProgress: progress.update }
+    const { samples, ...results } = await evaluateTasks(model, tasks, options).finally(() => progress.end())
+    warn(results)
+    await writeSamples(path, samples)
+    if (output === 'json') printJson(results)
+    else process.stdout.write(output === 'csv' ? csvOf(results) : tableOf(results))
+  } finally {
+    await model.close()
+  }
+}
+
+function warn(results: Omit<TaskResults, 'samples'>): void {
+  for (const [task, { effective }] of Object.entries(results['n-samples'])) {
+    const [cut, twins] = [results['n-truncated'][task], results['n-duplicate'][task]]
+    if (cut)
+      say(
+        `warning: ${cut} of ${effective} items of ${task} are longer than the context of ${results.max_length} tokens: their beginnings were cut off`,
+      )
+    if (twins)
+      say(`warning: ${twins} of ${effective} items of ${task} have the same choice twice: the first one counts`)
+  }
+}
+
+async function writeSamples(path: string | undefined, samples: TaskResults['samples']): Promise<void> {
+  if (path === undefined) return
+  const lines = Object.entries(samples).flatMap(([task, own]) =>
+    own.map((sample) => `${JSON.stringify({ task, ...sample })}\n`),
+  )
+  await writeFile(path, lines.join('')).catch((cause) => {
+    throw errors.writeFailed(path, cause)
+  })
+}
+
+const columns = [
+  { name: 'task', width: 16, isText: true },
+  { name: 'version', width: 7 },
+  { name: 'items', width: 6 },
+  { name: 'metric', width: 8, isText: true },
+  { name: 'value', width: 6 },
+  { name: 'stderr', width: 6 },
+]
+
+/** A cell for each of the columns, a row for each metric. */
+function rowsOf({ results, versions, 'n-samples': counts, higher_is_better }: Omit<TaskResults, 'samples'>) {
+  return Object.entries(results).flatMap(([task, values]) =>
+    Object.keys(higher_is_better[task] ?? {}).map((metric) => [
+      task,
+      versions[task],
+      counts[task]?.effective,
+      metric,
+      values[`${metric},none`],
+      values[`${metric}_stderr,none`],
+    ]),
+  )
+}
+
+function csvOf(results: Omit<TaskResults, 'samples'>): string {
+  return [columns.map(({ name }) => name), ...rowsOf(results)].map((cells) => csvLine(cells)).join('')
+}
+
+function tableOf(results: Omit<TaskResults, 'samples'>): string {
+  const rounded = (cell: unknown, i: number) => (i > 3 && typeof cell === 'number' ? cell.toFixed(4) : String(cell))
+  const lines = rowsOf(results).map((cells) => tableLine(columns, cells.map(rounded)))
+  return `${headLine(columns)}${lines.join('')}
+Without examples, as lm-evaluation-harness asks; ${results.total_evaluation_time_seconds.toFixed(1)} s.
+`
+}
