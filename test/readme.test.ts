@@ -56,6 +56,8 @@ test.before(async () => {
   cpSync(`${root}test/golden/stories`, checkpoint, { recursive: true })
   const config = JSON.parse(readFileSync(join(checkpoint, 'config.json'), 'utf8'))
   writeFileSync(join(checkpoint, 'config.json'), JSON.stringify({ ...config, max_position_embeddings: 4096 }))
+  // An installed package has no tasks; README says where to put them.
+  cpSync(`${root}bench/tasks`, join(folder, 'cache/gta-edge/tasks'), { recursive: true })
   await convert(checkpoint, join(consumer, 'my-gta.gta'))
   copyFileSync(defaultModel, join(consumer, 'stories.gta'))
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
