@@ -15,7 +15,7 @@ import {
   queryDim,
   slotOf,
 } from './attention.ts'
-import { matrixBytes, type PackedTensor, type Plan } from './plan.ts'
+import { matrixBytes, type PackedTensor, type Plan, type WeightType } from './plan.ts'
 import type { ModelSpec } from './spec.ts'
 
 /** Parts of a step as the engine's account has them, but for the time at barriers. */
@@ -41,6 +41,8 @@ export interface MatrixWork {
   outDim: number
   blocks: number
   hasBias: boolean
+  /** Of the matrix in the plan: some stay q8 where the others are q4. */
+  type: WeightType
   /** Bytes in the plan, with scales, padding of rows, and bias. */
   bytes: number
   /** Where the result goes: 'cache' is a slot of the cache row, with `heads` vectors. */
@@ -121,6 +123,7 @@ export function operationsOf(spec: ModelSpec, plan: Plan, isFused = true): Opera
         outDim: vocabSize,
         blocks: 1,
         hasBias: false,
+        type: file.matrixType(head),
         bytes: file.matrixBytes(head, 0, vocabSize),
         result: 'activations',
       },
@@ -272,6 +275,12 @@ class Packed {
     return tensor?.content.is === 'matrix' ? matrixBytes(tensor, to) - matrixBytes(tensor, from) : 0
   }
 
+  matrixType(name: string): WeightType {
+    const content = this.tensors.get(name)?.content
+    if (content?.is !== 'matrix') throw new RangeError(`the plan has no matrix ${name}`)
+    return content.type
+  }
+
   vectorBytes(name: string): number {
     const tensor = this.tensors.get(name)
     return tensor?.content.is === 'vector' ? 4 * vectorLength(tensor.content.sources) : 0
@@ -287,6 +296,7 @@ class Packed {
   ): Operation {
     const { inDim, from, outDim, blocks = 1, result = 'activations' } = shape
     const hasBias = bias !== undefined && this.tensors.has(bias)
+    const type = this.matrixType(tensor)
     const bytes = this.matrixBytes(tensor, from, from + outDim) + (hasBias ? 4 * outDim : 0)
     return {
       name,
@@ -294,7 +304,7 @@ class Packed {
       isPerLayer: true,
       rows: 'tokens',
       inputs,
-      work: { is: 'matrix', inDim, outDim, blocks, hasBias, bytes, result },
+      work: { is: 'matrix', inDim, outDim, blocks, hasBias, type, bytes, result },
     }
   }
 }

@@ -13,7 +13,8 @@
  *
  * Number formats (decision 002). f32: rows padded with zeros to 16 numbers. q8: one byte per weight, w + 64 with w in
  * −63..63, rows padded to 64 bytes, one f32 scale per row. q4: w + 8 with w in −8..7, in blocks of 8 rows × 32 columns,
- * each followed by its 8 scales in bf16; embedding, output head and the matrices per map stay q8.
+ * each followed by its 8 scales in bf16; embedding, output head and the matrices per map stay q8, and all of the attention
+ * in a model as small as SMALL_HIDDEN.
  *
  *     q4 block   ┃ columns 0..3 of 8 rows ┃ columns 4..7 ┃ … ┃ columns 28..31 ┃ scales of rows 0..7 ┃     144 bytes
  *     16 bytes     byte 4·r + c: row r in the low nibble, row r + 4 in the high one; r, c in 0..3
@@ -117,6 +118,12 @@ export const Q4_ROWS = 8
 export const Q4_COLS = 32
 export const Q4_BYTES = (Q4_ROWS * Q4_COLS) / 2 + Q4_ROWS * 2
 
+/**
+ * Widest model whose attention stays q8 when the rest is q4: a weight of `in` or `out` costs small models two to four
+ * times what one of the feed-forward costs, and there is little to save (decision 013).
+ */
+const SMALL_HIDDEN = 512
+
 /** Lays out a model's weights in the order in which one step reads them. */
 export function planModel(model: ModelDescription, type: WeightType): Plan {
   const { spec, sources } = model
@@ -211,19 +218,20 @@ function layoutLayer(file: Layout, spec: ModelSpec, type: WeightType, index: num
   const encoderRows = attention.maps * (attention.key[0]?.dim ?? 0)
   // Small, and the error of a value decoder goes into every head.
   const perMap = type === 'q4' ? 'q8' : type
+  const around = hiddenDim <= SMALL_HIDDEN ? perMap : type
   // In the order of use, which is the order in the file.
   const fields: Record<string, number | number[]> = {
     attnNorm: file.vector(name('attn_norm'), hiddenDim, sources.attnNorm),
-    in: file.matrix(name('in'), type, q + row + gate, hiddenDim, sources.in),
+    in: file.matrix(name('in'), around, q + row + gate, hiddenDim, sources.in),
     inBias: file.vector(name('in_bias'), q + row + gate, sources.inBias),
     queryNorm: file.vector(name('query_norm'), q, sources.queryNorm),
-    query: file.matrix(name('query'), type, queryWidth, q, sources.query),
+    query: file.matrix(name('query'), around, queryWidth, q, sources.query),
     queryBias: file.vector(name('query_bias'), queryWidth, sources.queryBias),
     slotNorm: file.vector(name('slot_norm'), normed, sources.slotNorm),
     encoder: file.matrix(name('encoder'), perMap, encoderRows, inDim, sources.encoder),
     decoder: file.matrix(name('decoder'), perMap, outWidth, attention.value.dim, sources.decoder),
     decoderBias: file.vector(name('decoder_bias'), outWidth, sources.decoderBias),
-    out: file.matrix(name('out'), type, hiddenDim, outWidth, sources.out),
+    out: file.matrix(name('out'), around, hiddenDim, outWidth, sources.out),
     outBias: file.vector(name('out_bias'), hiddenDim, sources.outBias),
     ffnNorm: file.vector(name('ffn_norm'), hiddenDim, sources.ffnNorm),
     gateUp: file.matrix(name('gate_up'), type, 2 * ffnDim, hiddenDim, sources.gateUp),

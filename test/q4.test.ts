@@ -11,7 +11,7 @@ import type { Worker } from 'node:worker_threads'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { convert } from '../host/convert/convert.ts'
-import { quantizeBlocks } from '../host/convert/quantize.ts'
+import { QuantizationError, quantizeBlocks } from '../host/convert/quantize.ts'
 import { GtaError, load } from '../host/index.ts'
 import { describe, type PackedTensor, planModel, type WeightType } from '../models/index.ts'
 import {
@@ -30,10 +30,10 @@ import { golden, readJson } from './goldens.ts'
 const folder = temporary()
 const ids = Array.from({ length: 40 }, (_, i) => (i * 7) % 96)
 
-/** No width is a multiple of a block's; q, k and v meet within blocks of `in`. */
+/** No width is a multiple of a block's; q, k and v meet within blocks of `in`, which is q4 from hidden 513 on. */
 const odd: Config = {
   ...gqaConfig,
-  hidden_size: 36,
+  hidden_size: 516,
   intermediate_size: 45,
   num_attention_heads: 3,
   num_key_value_heads: 1,
@@ -72,7 +72,15 @@ const floats = (bytes: Uint8Array = new Uint8Array()) => new Float32Array(Uint8A
 const strideOf = (cols: number) => Math.ceil(cols / 32) * 144
 const bytesOf = (values: Float32Array, cols: number) => quantizeBlocks(values, cols, strideOf(cols))
 
-test('a group loses no more than with a scale of its peak over 7, and no weight more than a step', () => {
+/** Squared error of a group with a scale. */
+function errorWith(group: number[], scale: number): number {
+  return group.reduce((sum, value) => {
+    const rounded = Math.max(-8, Math.min(7, Math.round(value / scale)))
+    return sum + (value - rounded * scale) ** 2
+  }, 0)
+}
+
+test('a group loses no more than with any scale around its peak, and no weight more than one and a half steps', () => {
   const next = random(1)
   for (const [rows, cols] of [
     [1, 1],
@@ -89,23 +97,31 @@ test('a group loses no more than with a scale of its peak over 7, and no weight 
         for (let from = 0; from < cols; from += 32) {
           const group = [...values.subarray(r * cols + from, r * cols + Math.min(cols, from + 32))]
           const peak = group.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most), 0)
-          const plain = toBf16(peak / 7)
           let squares = 0
-          let simple = 0
           const found = group.map((_, i) => decode(bytes, strideOf(cols), r, from + i))
           for (const [i, { scale, w }] of found.entries()) {
             const value = group[i] as number
             squares += (value - w * scale) ** 2
-            const rounded = Math.max(-8, Math.min(7, Math.round(value / plain)))
-            simple += (value - rounded * plain) ** 2
-            assert.ok(Math.abs(value - w * scale) <= Math.abs(scale) * 1.05, `${value} became ${w} × ${scale}`)
+            assert.ok(Math.abs(value - w * scale) <= Math.abs(scale) * 1.55, `${value} became ${w} × ${scale}`)
           }
-          assert.ok(squares <= simple * (1 + 1e-12), `row ${r}, column ${from}: ${squares}, not ${simple}`)
-          // The scale is one of those around the peak, rounded to the nearest bf16, ties to even.
-          const scales = [-8, -7.5, -7, -6.5, 7, 7.5, 6.5].map((target) => toBf16(peak / target))
-          assert.ok(scales.includes(found[0]?.scale as number), `${found[0]?.scale} is none of ${scales}`)
+          for (const target of [-8.5, -8, -7.5, -7, -6.5, -6, 7.5, 7, 6.5, 6]) {
+            const most = errorWith(group, toBf16(peak / target))
+            assert.ok(
+              squares <= most * (1 + 1e-12),
+              `row ${r}, column ${from}: ${squares}, peak over ${target} ${most}`,
+            )
+          }
         }
     }
+})
+
+test('the error of normal numbers is at most 8.15 % of their size', () => {
+  const next = random(3)
+  const normal = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())
+  const error = new QuantizationError()
+  quantizeBlocks(Float32Array.from({ length: 1000 * 32 }, normal), 32, strideOf(32), error)
+  // Without the fit behind the search it is 8.25 %, with a scale of the peak over −8 alone 9 %.
+  assert.ok(error.relative <= 0.0815, `${error.relative}`)
 })
 
 test('scales are rounded to the nearest bf16, ties to even', () => {
@@ -203,7 +219,7 @@ test('several sources in one matrix: every number is that of its row, and the st
     let misses = 0
     for (const [i, value] of values.entries()) {
       const found = decode(bytes, strideOf(cols), Math.floor(i / cols), i % cols)
-      assert.ok(Math.abs(found.value - value) <= Math.abs(found.scale) * 1.05, `${name}, number ${i}`)
+      assert.ok(Math.abs(found.value - value) <= Math.abs(found.scale) * 1.55, `${name}, number ${i}`)
       squares += value ** 2
       misses += (found.value - value) ** 2
     }
@@ -220,6 +236,29 @@ test('several sources in one matrix: every number is that of its row, and the st
   const types = Object.fromEntries(conversion.errors.map(({ tensor, type }) => [tensor, type]))
   assert.equal([types.embed, types.head], ['q8', 'q8'])
   assert.is(conversion.errors.length, 2 + 2 * 4)
+})
+
+test('in a model of at most 512 the attention keeps its eight bits', () => {
+  const typesOf = (hidden: number) => {
+    const { tensors } = planModel(
+      describe({
+        ...gtaConfig,
+        hidden_size: hidden,
+        head_dim: hidden / 6,
+        query_dim: hidden / 6,
+        key_dim: hidden / 6,
+        value_dim: hidden / 4,
+      }),
+      'q4',
+    )
+    const ofLayer = tensors.filter(({ name, content }) => name.startsWith('layers.0.') && content.is === 'matrix')
+    return Object.fromEntries(
+      ofLayer.map(({ name, content }) => [name.slice(9), content.is === 'matrix' && content.type]),
+    )
+  }
+  const feedForward = { gate_up: 'q4', down: 'q4' }
+  assert.equal(typesOf(504), { in: 'q8', decoder: 'q8', out: 'q8', ...feedForward })
+  assert.equal(typesOf(516), { in: 'q4', decoder: 'q8', out: 'q4', ...feedForward })
 })
 
 test('the value decoder keeps its eight bits, and its stated error is that of the file', async () => {

@@ -180,6 +180,9 @@ function sameMatrix(a: Matrix, b: Matrix): bool {
   return memory.compare(changetype<usize>(a), changetype<usize>(b), offsetof<Matrix>()) == 0
 }
 
+/** Widest model whose attention is not q4: models/plan.ts. */
+const SMALL_HIDDEN: u32 = 512
+
 /** In the order of models/plan.ts. */
 function checkLayer(w: Walk, p: Plan, layer: Layer, inner: u32, outer: u32): void {
   const queryWidth = (p.maps as u64) * ((p.encoderDim ? p.encoderDim : p.key0Dim) + p.key1Dim)
@@ -190,12 +193,13 @@ function checkLayer(w: Walk, p: Plan, layer: Layer, inner: u32, outer: u32): voi
   const normed =
     (p.slot0HasNorm ? (p.slot0Heads as u64) * p.slot0Dim : 0) +
     (p.slot1HasNorm ? (p.slot1Heads as u64) * p.slot1Dim : 0)
+  const around = p.hiddenDim <= SMALL_HIDDEN ? outer : inner
   vector(w, 'attn_norm', p.hiddenDim, layer.attnNorm)
-  matrix(w, matrixOf(layer, 0), 'in', inner, inWidth, p.hiddenDim)
+  matrix(w, matrixOf(layer, 0), 'in', around, inWidth, p.hiddenDim)
   optional(w, 'in_bias', inWidth, layer.inBias)
   if (p.queryRank) {
     vector(w, 'query_norm', q, layer.queryNorm)
-    matrix(w, matrixOf(layer, 1), 'query', inner, queryWidth, p.queryRank)
+    matrix(w, matrixOf(layer, 1), 'query', around, queryWidth, p.queryRank)
     optional(w, 'query_bias', queryWidth, layer.queryBias)
   } else {
     absent(w, layer.queryNorm | layer.queryBias)
@@ -212,7 +216,7 @@ function checkLayer(w: Walk, p: Plan, layer: Layer, inner: u32, outer: u32): voi
     absentMatrix(w, matrixOf(layer, 3))
     absent(w, layer.decoderBias)
   }
-  matrix(w, matrixOf(layer, 4), 'out', inner, p.hiddenDim, outWidth)
+  matrix(w, matrixOf(layer, 4), 'out', around, p.hiddenDim, outWidth)
   optional(w, 'out_bias', p.hiddenDim, layer.outBias)
   vector(w, 'ffn_norm', p.hiddenDim, layer.ffnNorm)
   matrix(w, matrixOf(layer, 5), 'gate_up', inner, 2 * (p.ffnDim as u64), p.hiddenDim)

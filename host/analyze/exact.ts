@@ -117,8 +117,8 @@ function cacheReuse(
 /** What the engine reached on this machine, part by part, instead of what the device could. */
 function measuredLimits(
   rates: MeasuredRates,
-  { type, rowsPerStep }: Extract<Formats, { is: 'engine' }>,
-  { name, work, part }: Operation,
+  { rowsPerStep }: Extract<Formats, { is: 'engine' }>,
+  { work, part }: Operation,
   { stage, batch, seqlen }: Pass,
 ): { peak: number; bandwidth: number } {
   const rows = Math.min(rowsPerStep, stage === 'prefill' ? batch * seqlen : batch)
@@ -128,15 +128,15 @@ function measuredLimits(
       ? { peak: rates.sweep.one, bandwidth: rates.bandwidth }
       : // Rows of a step share what the processor's caches hold.
         { peak: rates.sweep.many, bandwidth: stage === 'prefill' ? Number.POSITIVE_INFINITY : rates.bandwidth }
-  if (part === 'linear') {
-    const found = rates.linear[name === 'lm_head' && type === 'q4' ? 'q8' : type]
+  if (part === 'linear' && work.is === 'matrix') {
+    const found = rates.linear[work.type]
     if (found) return { peak: found.operations, bandwidth: found.bytes }
     return { peak: Number.POSITIVE_INFINITY, bandwidth: rates.bandwidth }
   }
   const rest = isOne ? rates.rest.one : rates.rest.many
   if (work.is !== 'matrix') return { peak: Number.POSITIVE_INFINITY, bandwidth: rest }
-  // A matrix per map: q8 whatever the others are.
-  const products = rates.linear.q8?.operations ?? Number.POSITIVE_INFINITY
+  // A matrix per map.
+  const products = rates.linear[work.type]?.operations ?? Number.POSITIVE_INFINITY
   return { peak: products, bandwidth: Math.min(rest, rates.bandwidth) }
 }
 

@@ -54,18 +54,19 @@ const exact = () => {
   return reading
 }
 
-test('q8 with the int8 cache: perplexity within 0.5 %, 96 % of the most likely tokens', async () => {
+test('q8 with the int8 cache: perplexity within 0.3 %, 96 % of the most likely tokens', async () => {
   // The committed file, so that what is shipped is what is measured.
   const { cost, agreement } = await costOf(() => load(defaultModel, { maxLogits: 64 }))
-  assert.ok(Math.abs(cost) <= 0.005, `perplexity changes by ${(100 * cost).toFixed(3)} %`)
+  // Measured: 0.22 % and 96.2 %.
+  assert.ok(Math.abs(cost) <= 0.003, `perplexity changes by ${(100 * cost).toFixed(3)} %`)
   assert.ok(agreement >= 0.96, `${(100 * agreement).toFixed(2)} % agree`)
 })
 
-test('q4 with the int8 cache: perplexity within 3.5 %, 87 % of the most likely tokens', async () => {
+test('q4 with the int8 cache: perplexity within 2 %, 90.5 % of the most likely tokens', async () => {
   const { cost, agreement } = await costOf(() => load(directory, { type: 'q4', maxLogits: 64 }))
-  // Measured: 3.03 % and 88.2 %. Larger models lose less.
-  assert.ok(Math.abs(cost) <= 0.035, `perplexity changes by ${(100 * cost).toFixed(3)} %`)
-  assert.ok(agreement >= 0.87, `${(100 * agreement).toFixed(2)} % agree`)
+  // Measured: 1.62 % and 91.4 %.
+  assert.ok(Math.abs(cost) <= 0.02, `perplexity changes by ${(100 * cost).toFixed(3)} %`)
+  assert.ok(agreement >= 0.905, `${(100 * agreement).toFixed(2)} % agree`)
 })
 
 test.run()
