@@ -5,7 +5,7 @@
  *     header ┃ slot head of each map: key 0, key 1, value ┃ embed ┃ head ┃ layer: vectors, matrices ┃ …
  */
 
-export const PLAN_VERSION: u32 = 1
+export const PLAN_VERSION: u32 = 2
 
 @unmanaged
 export class Plan {

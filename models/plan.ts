@@ -24,7 +24,7 @@ import { invFreq } from './rope.ts'
 import type { LayerSources, ModelDescription, ModelSpec, Source } from './spec.ts'
 
 /** Version of plan words, number formats and packed file together. A file of another version is refused. */
-export const PLAN_VERSION = 1
+export const PLAN_VERSION = 2
 
 export const weightTypes = ['f32', 'q8', 'q4'] as const
 export type WeightType = (typeof weightTypes)[number]

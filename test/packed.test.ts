@@ -158,7 +158,7 @@ test('another version is refused with advice', async () => {
   await refused(none, 'OTHER_VERSION')
   // What a later version changed may be anything: its number is looked at first.
   const later = changed((parts) => {
-    parts.metadata = { format: parts.metadata.format, version: '2', type: 'q3' }
+    parts.metadata = { format: parts.metadata.format, version: String(PLAN_VERSION + 1), type: 'q3' }
     parts.entries = {}
     parts.data = Buffer.alloc(0)
   })

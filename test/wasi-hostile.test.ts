@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { convert } from '../host/index.ts'
-import { planHeader } from '../models/plan.ts'
+import { PLAN_VERSION, planHeader } from '../models/plan.ts'
 import { type Config, gqaConfig, gtaConfig, randomTensors, writeCheckpoint } from './checkpoints.ts'
 import { Random } from './debug-engine.ts'
 import { golden } from './goldens.ts'
@@ -183,7 +183,10 @@ test('headers of other forms', () => {
     ['{}', /must be 0? ?.*bytes as its header says|the size/],
     ['[]', /the header of "m\.gta" must be JSON that starts with "\{", found byte 91/],
     [`${'{"a":'.repeat(50000)}`, /must be valid JSON: its header is not at byte \d+\. Get/],
-    [json.replace('"version":"1"', '"version":"2"'), /must be a packed model of format version 1, found version 2: convert/],
+    [
+      json.replace(`"version":"${PLAN_VERSION}"`, '"version":"9"'),
+      new RegExp(`must be a packed model of format version ${PLAN_VERSION}, found version 9: convert`),
+    ],
     [json.replace('gta-edge', 'pt'), /must be a packed model, found a safetensors file that "gta convert" did not write/],
     [json.replace('"type":"q8"', '"type":"q5"'), /the weight type of "m\.gta" must be one of f32, q8, q4/],
     [json.replace('"type":"q8"', '"type":"f32"'), /the plan of "m\.gta" must be that of its tensors/],
