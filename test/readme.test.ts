@@ -59,6 +59,8 @@ test.before(async () => {
   // An installed package has no tasks; README says where to put them.
   cpSync(`${root}bench/tasks`, join(folder, 'cache/gta-edge/tasks'), { recursive: true })
   await convert(checkpoint, join(consumer, 'my-gta.gta'))
+  writeFileSync(join(checkpoint, 'chat_template.jinja'), '{% for m in messages %}{{ m.content }}\n{% endfor %}')
+  await convert(checkpoint, join(consumer, 'my-chat.gta'))
   copyFileSync(defaultModel, join(consumer, 'stories.gta'))
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
   writeFileSync(
