@@ -23,7 +23,7 @@ function run(command: string, args: string[], env: Record<string, string> = {}):
     cwd: root,
     env: { ...process.env, ...env },
     encoding: 'utf8',
-    timeout: 120_000,
+    timeout: 600_000,
   })
   assert.is(status, 0, `${command} ${args.join(' ')}: ${stdout}${stderr}`)
   return stdout

@@ -29,14 +29,14 @@ test('the same ids and logits are the same', () => {
 
 test('one token, one token less, other logits: it says where', () => {
   for (const [change, words] of [
-    [(found) => found[1]?.tokens.splice(2, 1, 8), 'DIFFERS: 1 threads, greedy prompt 2, token 3'],
-    [(found) => found[2]?.tokens.splice(0, 1, 8), 'DIFFERS: 1 threads, seeded prompt 1, token 1'],
-    [(found) => found[3]?.tokens.push(1), 'DIFFERS: 1 threads, seeded prompt 2, 4 tokens'],
+    [(found) => found[1]?.tokens.splice(2, 1, 8), 'DIFFERS: threads 1, greedy prompt 2, token 3'],
+    [(found) => found[2]?.tokens.splice(0, 1, 8), 'DIFFERS: threads 1, seeded prompt 1, token 1'],
+    [(found) => found[3]?.tokens.push(1), 'DIFFERS: threads 1, seeded prompt 2, 4 tokens'],
     [
       (found) => Object.assign(found[0] as Found, { logitsHash: 'another' }),
-      'DIFFERS: 1 threads, greedy prompt 1, logits',
+      'DIFFERS: threads 1, greedy prompt 1, logits',
     ],
-    [(found) => found.pop(), 'DIFFERS: 1 threads, seeded prompt 2, token 1'],
+    [(found) => found.pop(), 'DIFFERS: threads 1, seeded prompt 2, token 1'],
   ] as [(found: Found[]) => void, string][]) {
     const found = verdict({ answer: answerOf(change) })
     assert.is(found?.verdict, words)
@@ -48,7 +48,7 @@ test('a team that differs from another of the same row: both hashes are there', 
   const threads = [2, 3]
   const answer = [...answerOf(), ...answerOf((found) => found[0]?.tokens.splice(1, 1, 7))]
   const found = verdict({ row: { ...other, threads }, answer })
-  assert.is(found?.verdict, 'DIFFERS: 3 threads, greedy prompt 1, token 2')
+  assert.is(found?.verdict, 'DIFFERS: threads 3, greedy prompt 1, token 2')
   assert.match(found?.greedy ?? '', /^[0-9a-f]{16} [0-9a-f]{16}$/)
   assert.match(found?.seeded ?? '', /^[0-9a-f]{16}$/)
 })

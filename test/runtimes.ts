@@ -37,11 +37,11 @@ export function nameOf(runtime: string): string {
 
 const isCore = (name: string): name is Core => name in cores
 
-/** The runtime of a name, or why it cannot be had here. */
+/** The runtime of a name, or why it cannot be had here; throws for a name that is none. */
 export function findRuntime(name: string): Runtime | string {
   if (isCore(name)) return emulated(name)
   const version = versions[name.replace('node-', '')]
-  if (version === undefined) return `no runtime "${name}": ${runtimeNames.join(', ')}`
+  if (version === undefined) throw new Error(`no runtime "${name}", there are ${runtimeNames.join(', ')}`)
   const command = nodeBinary(version)
   if (!command) return `node-linux-${process.arch}@${version} cannot be had from the npm registry`
   return { command, args: [] }

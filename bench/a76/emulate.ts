@@ -20,7 +20,7 @@ function run(command: string, args: string[], cwd = root): string {
     cwd,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
-    timeout: 120_000,
+    timeout: 600_000,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   if (result.status === 0) return result.stdout

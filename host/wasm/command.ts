@@ -20,7 +20,7 @@ export interface CommandOptions {
 /** Its exit code: 0 good, 1 failed, 2 wrong usage. */
 export async function runCommand(args: readonly string[], options: CommandOptions = {}): Promise<number> {
   const module = await compileCommand(options.build)
-  // nodejs/node#53087: a fast call into WASI crashes Node 22 soon, and Node 20 after some thousands of tokens.
+  // nodejs/node#53087: a fast call into WASI crashes Node 22, and Node 20 where a process runs the command many times.
   if (Number.parseInt(process.versions.node, 10) < 24) setFlagsFromString('--no-turbo-fast-api-calls')
   const { WASI } = await withoutWarning(() => import('node:wasi'))
   const wasi = await withoutWarning(

@@ -7,7 +7,7 @@
  *     npm run identity -- --only a76,browser rows whose lane has one of these words, and the first one
  *     npm run identity -- -o json            for programs
  *
- * The exit code is 1 if anything differs or fails. What cannot be run here is skipped, and says why.
+ * The exit code is 1 if anything differs or fails, 2 for wrong usage. What cannot be run here is skipped, and says why.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -33,6 +33,17 @@ const { values } = parseArgs({
     output: { type: 'string', short: 'o', default: 'md' },
   },
 })
+
+const words = values.only.split(',')
+if (!['md', 'json'].includes(values.output)) refuse('-o', 'md or json', values.output)
+for (const word of words)
+  if (!rows.some(({ lane }) => lane.includes(word)))
+    refuse('--only', `parts of ${[...new Set(rows.map(({ lane }) => lane))].join(', ')}`, word)
+
+function refuse(flag: string, expected: string, found: string): never {
+  console.error(`${flag} must be ${expected}, found "${found}"`)
+  process.exit(2)
+}
 
 const folder = mkdtempSync(join(tmpdir(), 'gta-identity-'))
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
@@ -83,7 +94,7 @@ async function runRow(row: Row, size: Size, cases: Case[][]): Promise<Result> {
   const job: Job = { engine, build, threads, tokens: size.tokens, cases: chosen, model, wordless }
   const program = engine.startsWith('chromium') ? fileURLToPath(new URL('chromium.ts', import.meta.url)) : engines
   const started = performance.now()
-  const args = [...runtime.args, ...flags, program, JSON.stringify(job)]
+  const args = [...runtime.args, ...flags, '--no-warnings', program, JSON.stringify(job)]
   const { status, output, errors } = await start(runtime.command, args)
   const seconds = (performance.now() - started) / 1000
   if (status !== 0) return { row, size, seconds, failed: `ended with ${status}: ${reasonOf(errors)}` }
@@ -146,7 +157,6 @@ function record({ row, size, seconds, greedy, seeded, verdict, isGood }: Verdict
   }
 }
 
-const words = values.only.split(',')
 const [first, ...others] = rows as [Row, ...Row[]]
 const chosen = [first, ...others.filter(({ lane }) => words.some((word) => lane.includes(word)))]
 const sizeOf = (row: Row) => (values.quick && row.isSlow ? QUICK : FULL)

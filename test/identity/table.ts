@@ -51,7 +51,7 @@ function verdictOf({ row, size, answer, skipped, failed }: Result, results: Resu
   if (!expected) return 'FAILED: there is nothing to compare with'
   for (const [team, found] of answer.entries())
     for (const [i, { tokens, logitsHash }] of expected.entries()) {
-      const place = `${row.threads[team]} threads, ${i < size.prompts ? 'greedy' : 'seeded'} prompt ${(i % size.prompts) + 1}`
+      const place = `threads ${row.threads[team]}, ${i < size.prompts ? 'greedy' : 'seeded'} prompt ${(i % size.prompts) + 1}`
       const at = tokens.findIndex((token, k) => token !== found[i]?.tokens[k])
       if (at >= 0) return `DIFFERS: ${place}, token ${at + 1}`
       if (found[i]?.tokens.length !== tokens.length) return `DIFFERS: ${place}, ${found[i]?.tokens.length} tokens`
