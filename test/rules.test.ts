@@ -4,6 +4,7 @@ import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { sectionsOf } from './wasm-sections.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
@@ -104,25 +105,12 @@ test('the engine has no top-level decorators but @unmanaged classes', () => {
     for (const [decorator] of text.matchAll(/^@\w+/gm)) assert.is(decorator, '@unmanaged', file)
 })
 
-/** Ids of the sections of a wasm module. Data segments are section 11, their count section 12. */
-function sectionsOf(bytes: Uint8Array): number[] {
-  const ids: number[] = []
-  for (let at = 8; at < bytes.length; ) {
-    ids.push(bytes[at++] as number)
-    let size = 0
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++] as number
-      size += (byte & 127) * 2 ** shift
-      if (byte < 128) break
-    }
-    at += size
-  }
-  return ids
-}
+/** Data segments are section 11, their count section 12. */
+const sectionIds = (file: string) => sectionsOf(readFileSync(join(root, file))).map(({ id }) => id)
 
 test('no string and no array made a data segment: each instantiation would write it again', () => {
   for (const build of ['strict', 'relaxed', 'strict-single', 'relaxed-single', 'debug']) {
-    const ids = sectionsOf(readFileSync(join(root, `dist/engine-${build}.wasm`)))
+    const ids = sectionIds(`dist/engine-${build}.wasm`)
     assert.ok(ids.includes(10), 'there is code')
     assert.not.ok(ids.includes(11), `${build} has a data section`)
     assert.not.ok(ids.includes(12), `${build} has a data count`)
@@ -165,7 +153,7 @@ test('the command for WASI keeps its state in memory too; its texts are constant
   for (const build of ['strict', 'relaxed']) {
     const bytes = readFileSync(join(root, `dist/gta-${build}.wasm`))
     assert.is(mutableGlobals(bytes), 0, build)
-    assert.ok(sectionsOf(bytes).includes(11), 'there are texts')
+    assert.ok(sectionIds(`dist/gta-${build}.wasm`).includes(11), 'there are texts')
   }
 })
 

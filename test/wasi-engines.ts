@@ -1,14 +1,21 @@
 /**
  * The engines under which gta.wasm is tested: Node's WASI, a WASI written in JavaScript with files in memory
- * (@bjorn3/browser_wasi_shim), and WasmEdge, interpreter and JIT, where test/toolchain/wasmedge.sh could install it.
+ * (@bjorn3/browser_wasi_shim), WasmEdge, interpreter and JIT, where test/toolchain/wasmedge.sh could install it, and the
+ * Wasmtime inside of an npm package.
  */
 import { spawnSync } from 'node:child_process'
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
 import { WASI as NodeWasi } from 'node:wasi'
 import { ConsoleStdout, File, OpenFile, PreopenDirectory, WASI as ShimWasi } from '@bjorn3/browser_wasi_shim'
 import { temporary } from './checkpoints.ts'
+import { packageFile } from './packages.ts'
+import { IMPORT, moduleOf, sectionsOf } from './wasm-sections.ts'
+
+// As host/wasm/command.ts does.
+if (Number.parseInt(process.versions.node, 10) < 24) setFlagsFromString('--no-turbo-fast-api-calls')
 
 export type CommandBuild = 'strict' | 'relaxed'
 
@@ -82,9 +89,60 @@ export function runOnWasmEdge(args: readonly string[], flags: readonly string[],
   const { status, stdout, stderr } = spawnSync(
     join(wasmEdgeRoot, 'usr/lib64/ld-linux-x86-64.so.2'),
     ['--library-path', library, join(wasmEdgeRoot, 'usr/bin/wasmedge'), ...flags, path(build), ...args],
-    { encoding: 'utf8', timeout: 120_000 },
+    { encoding: 'utf8', timeout: 600_000 },
   )
   // Its own log goes to stdout: [2026-11-22 11:57:57.292] [info] compile start
   const own = stdout.replace(/^\[\d{4}-[^\n]*\] \[(?:info|error|warning)\][^\n]*\n/gm, '')
   return { status: status ?? -1, stdout: own, stderr }
+}
+
+/** Wizer initialises a module with the Wasmtime inside of it, and Debian has no other. */
+export const findWasmtime = () =>
+  process.arch === 'x64' ? packageFile('@bytecodealliance/wizer-linux-x64', '11.0.3', 'wizer') : undefined
+
+/**
+ * Under Wasmtime, which here starts one function and gives it an environment, but no arguments. Both are asked for with
+ * functions of the same types, so the module is run with the names of the latter in the import section changed to those
+ * of the former; its code stays as it is. Arguments must have the form --name=value.
+ */
+export function runOnWasmtime(
+  args: readonly string[],
+  directory: string,
+  { build, isDeterministic = false }: { build: CommandBuild; isDeterministic?: boolean },
+): Outcome {
+  const wizer = findWasmtime()
+  if (!wizer) throw new Error('there is no Wasmtime')
+  const { status, stdout, stderr } = spawnSync(
+    wizer,
+    [
+      ...[withEnvironment(build), '--output', '/dev/null', '--init-func', '_start'],
+      ...['--allow-wasi', '--inherit-env', 'true', '--mapdir', `.::${directory}`],
+      ...(build === 'relaxed' ? ['--wasm-relaxed-simd'] : []),
+      ...(isDeterministic ? ['--relaxed-simd-deterministic'] : []),
+    ],
+    { encoding: 'utf8', timeout: 120_000, env: Object.fromEntries(['gta.wasm=', ...args].map(splitFlag)) },
+  )
+  return { status: status ?? -1, stdout, stderr }
+}
+
+const splitFlag = (flag: string) => [flag.slice(0, flag.indexOf('=')), flag.slice(flag.indexOf('=') + 1)]
+
+function withEnvironment(build: CommandBuild): string {
+  const target = join(folder, `gta-${build}-environment.wasm`)
+  if (existsSync(target)) return target
+  // A name is its length and its letters.
+  const rename = (contents: Uint8Array) =>
+    Buffer.from(
+      Buffer.from(contents)
+        .toString('latin1')
+        .replace('\x08args_get', '\x0benviron_get')
+        .replace('\x0eargs_sizes_get', '\x11environ_sizes_get'),
+      'latin1',
+    )
+  const sections = sectionsOf(readFileSync(path(build))).map(({ id, contents }) => ({
+    id,
+    contents: id === IMPORT ? rename(contents) : contents,
+  }))
+  writeFileSync(target, moduleOf(sections))
+  return target
 }

@@ -11,6 +11,7 @@ import { convert, defaultModel, type GenerateOptions, type Generation, load, typ
 import { temporary } from './checkpoints.ts'
 import { golden, kinds, readGolden } from './goldens.ts'
 import { runNode } from './programs.ts'
+import { prompts } from './prompts.ts'
 import {
   type CommandBuild,
   commandModule,
@@ -26,29 +27,6 @@ const builds = ['strict', 'relaxed'] as const
 const storiesPath = fileURLToPath(defaultModel)
 const storiesFolder = dirname(storiesPath)
 const stories = await load(defaultModel, { threads: 1 })
-
-const prompts = [
-  'Once upon a time',
-  'The fox said to the hare,',
-  'Lily had a red ball. One day,',
-  '"Where are you going?" asked the old man.',
-  'It was raining, and Tom could not go out.',
-  'Far away, on top of a hill, there was a house',
-  'A dragon who was afraid of fire',
-  'Mum said: "Don\'t touch that!"',
-  'In the morning the sun',
-  'THE END',
-  '  two blanks,\ta tab\nand a line\n\n',
-  'Bärbel ißt Äpfel; él comió 3 manzanas.',
-  '日本語のお話: むかしむかし',
-  '👩‍👩‍👧‍👦 went to the zoo 🦁!',
-  '1, 2, 3, 4',
-  "It's they're I'll we'd",
-  'a',
-  '...',
-  'Once there was a robot. Its name was R2',
-  'שלום عالم',
-]
 
 async function generate(model: Model, prompt: string | number[], options: GenerateOptions): Promise<Generation> {
   const pieces = model.generate(prompt, options)

@@ -10,9 +10,10 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { findRuntime } from '../../test/runtimes.ts'
 import { compile, withNames } from './emulate.ts'
 import { type Build, type Found, faultsOf, findLoops, hotLoops } from './loops.ts'
-import { predictCycles } from './mca.ts'
+import { hasLlvm, predictCycles } from './mca.ts'
 import { compareRow, cyclesPerMac, formatTable, percentOfBound, type Row, readTable } from './table.ts'
 
 const TABLE = new URL('table.md', import.meta.url)
@@ -80,6 +81,13 @@ function checkOthers(found: Found[]): void {
   tell(`relaxed, ${others.length} other loops with SDOT`, faults)
 }
 
+const runtime = findRuntime('a76')
+const lacking = typeof runtime === 'string' ? runtime : hasLlvm() ? undefined : 'apt-get install llvm-22'
+if (lacking !== undefined) {
+  console.log(`SKIPPED: V8's code for the Cortex-A76: ${lacking}`)
+  console.log('0 passed, 0 failed')
+  process.exit(values.check ? 0 : 1)
+}
 const modules = { relaxed: withNames('relaxed'), strict: withNames('strict') }
 const found = {
   relaxed: findLoops(compile(modules.relaxed), 'relaxed'),

