@@ -1,6 +1,7 @@
 /**
  * Twenty prompts that every platform must continue alike: short and long, of one letter or of blanks alone, punctuation,
- * and scripts of which the stories models know only bytes. Every fourth is the short list for slow platforms.
+ * and scripts of which the stories models know only bytes. The second of every four is the short list for slow platforms;
+ * the long prompt is not in it.
  */
 export const prompts = [
   'Once upon a time',

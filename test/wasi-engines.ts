@@ -115,7 +115,7 @@ export function runOnWasmtime(
   const { status, stdout, stderr } = spawnSync(
     wizer,
     [
-      ...[withEnvironment(build), '--output', '/dev/null', '--init-func', '_start'],
+      ...[withEnvironment(build), '-o', '/dev/null', '--init-func', '_start'],
       ...['--allow-wasi', '--inherit-env', 'true', '--mapdir', `.::${directory}`],
       ...(build === 'relaxed' ? ['--wasm-relaxed-simd'] : []),
       ...(isDeterministic ? ['--relaxed-simd-deterministic'] : []),

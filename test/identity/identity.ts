@@ -3,7 +3,7 @@
  * they give the same token ids and the same logits, to the last bit.
  *
  *     npm run identity                       everything: 20 prompts of 64 tokens, at temperature 0 and with seeds
- *     npm run identity -- --quick            … 5 prompts of 16 tokens, where a row is slow: rows.ts
+ *     npm run identity -- --quick            … 5 prompts of 8 tokens, where a row is slow: rows.ts
  *     npm run identity -- --only a76,browser rows whose lane has one of these words, and the first one
  *     npm run identity -- -o json            for programs
  *
@@ -23,7 +23,7 @@ import { describe, prepare, type Row, rows } from './rows.ts'
 import { judge, laneLines, markdown, type Result, type Size, type Verdict } from './table.ts'
 
 const FULL: Size = { prompts: prompts.length, tokens: 64 }
-const QUICK: Size = { prompts: 5, tokens: 16 }
+const QUICK: Size = { prompts: 5, tokens: 8 }
 const ROW_TIMEOUT = 1_500_000
 
 const { values } = parseArgs({
@@ -89,7 +89,7 @@ async function runRow(row: Row, size: Size, cases: Case[][]): Promise<Result> {
   const runtime = prepare(row)
   if (typeof runtime === 'string') return { row, size, seconds: 0, skipped: runtime }
   const step = prompts.length / size.prompts
-  const chosen = cases.flatMap((half) => half.filter((_, i) => i % step === 0))
+  const chosen = cases.flatMap((half) => half.filter((_, i) => i % step === Math.min(1, step - 1)))
   const { engine, build, threads, flags = [] } = row
   const job: Job = { engine, build, threads, tokens: size.tokens, cases: chosen, model, wordless }
   const program = engine.startsWith('chromium') ? fileURLToPath(new URL('chromium.ts', import.meta.url)) : engines

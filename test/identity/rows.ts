@@ -45,7 +45,7 @@ function tierRows(lane: string, runtime: string, isSlow: boolean): Row[] {
 
 /** Engines that are started from the Node that is here. */
 function otherRow(lane: string, engine: Engine, build: Job['build'], threads = alone): Row {
-  const isSlow = engine === 'WasmEdge interpreter' || threads === team
+  const isSlow = engine.startsWith('WasmEdge') || threads === team
   return { lane, engine, build, threads, runtime: HERE, isSlow }
 }
 
