@@ -2,7 +2,7 @@
 
     python3 golden.py FOLDER --text FOLDER/valid_slice.txt
 
-Writes golden.json and the .f32 files beside the weights. The decoder here agrees with independent float64 references of
+Writes golden.json and files of logits (golden-case*.f32) beside the weights. The decoder here agrees with independent float64 references of
 every attention kind (test/train.test.ts), so it may serve as one. Greedy ids are those of float64, with the margin to the
 second best logit.
 """
@@ -47,7 +47,7 @@ def case(model: Decoder, tokenizer: Tokenizer, folder: Path, index: int, prompt:
 
 
 @torch.no_grad()
-def validation(model: Decoder, tokenizer: Tokenizer, folder: Path, text: Path) -> dict:
+def validation(model: Decoder, tokenizer: Tokenizer, text: Path) -> dict:
     """Losses of a text in windows of the context that restart at position 0. `<|endoftext|>` in it is the control token."""
     ids: list[int] = []
     for i, part in enumerate(text.read_text(encoding="utf-8").split("<|endoftext|>")):
@@ -56,11 +56,10 @@ def validation(model: Decoder, tokenizer: Tokenizer, folder: Path, text: Path) -
     starts = range(0, len(ids) - 1, window)
     parts = [torch.tensor([ids[start : start + window + 1]]) for start in starts]
     nll = torch.cat([model.losses(part[:, :-1], part[:, 1:]) for part in parts])
-    nll.float().numpy().astype("<f4").tofile(folder / "golden-valid-nll.f32")
     mean = nll.mean().item()
     return {
         "file": text.name, "bytes": text.stat().st_size, "tokens": len(ids), "window": window, "predicted": len(nll),
-        "mean_nll": mean, "perplexity": math.exp(mean), "per_token_file": "golden-valid-nll.f32",
+        "mean_nll": mean, "perplexity": math.exp(mean),
     }  # fmt: skip
 
 
@@ -76,7 +75,7 @@ def main() -> None:
         "weights": "model.safetensors, widened",
         "reference": "float64, models/train/golden.py",
         "cases": [case(model, tokenizer, args.folder, i, prompt) for i, prompt in enumerate(PROMPTS)],
-        "validation": validation(model, tokenizer, args.folder, args.text),
+        "validation": validation(model, tokenizer, args.text),
     }
     (args.folder / "golden.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     print(f"{args.folder}: perplexity {document['validation']['perplexity']:.4f} of {document['validation']['predicted']} tokens")
