@@ -47,6 +47,7 @@ export function withNames(build: Build): string {
  * puts small functions into their callers. Without the flag hot functions get there later, and their loops come out alike.
  */
 export function compile(module: string, core: Core = 'a76'): Code[] {
+  mkdirSync(cache, { recursive: true })
   const script = `${cache}compile.cjs`
   writeFileSync(script, `new WebAssembly.Module(require('node:fs').readFileSync(process.argv[2]))\n`)
   const runtime = findRuntime(core)
