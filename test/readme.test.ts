@@ -155,6 +155,9 @@ const notRun: Record<string, string> = {
   'hash -r && sudo npm install -g gta-edge': 'changes the system; package.test.ts installs the tarball',
   'gta bench --config models/configs/gta-1b.json -d 0,1536 --explain': 'minutes; bench.test.ts has a small one',
   'gta bench --config models/configs/gta-1b.json --type q4 -p 128,512 -n 64 -d 0,1536 -np 1,8 -t 1,2,4 -r 5': 'an hour',
+  'npm run identity': 'an hour; .ci/run has the quick one',
+  'npm run identity -- --quick': 'a lane of .ci/run',
+  'npm run identity -- --only a76 -o json': 'minutes; identity-table.test.ts has the table',
   'wasmedge --enable-jit --dir .:. dist/gta-strict.wasm stories.gta -p "Once upon a time" -n 100 -s 1':
     'wasi.test.ts runs it where WasmEdge is installed',
 }
