@@ -84,6 +84,12 @@ async function openPage(server: LocalServer, { width, height, colorScheme = 'lig
 
 const ready = (page: Page) => page.waitForSelector('html[data-ready]', { timeout: 60_000 })
 const idle = (page: Page) => page.waitForSelector('#story[aria-busy=false]', { timeout: 60_000 })
+/** A story that has these words: it has begun, and may have ended already. */
+const begun = (page: Page, words = '') =>
+  page.waitForFunction((words) => {
+    const text = document.getElementById('story')?.textContent?.trim()
+    return text ? text.includes(words) : false
+  }, words)
 const textOf = (page: Page, id: string) => page.locator(`#${id}`).innerText()
 const focused = (page: Page) => page.evaluate(() => document.activeElement?.id || document.activeElement?.textContent)
 
@@ -121,7 +127,7 @@ browserTest('tells a story, the same for the same seed, and what it took', async
   // On it goes, with words and without.
   await page.fill('#prompt', 'Then a dragon came and said,')
   await page.keyboard.press('Enter')
-  await page.waitForSelector('#story[aria-busy=true]')
+  await begun(page, 'Then a dragon came')
   await idle(page)
   assert.match(await textOf(page, 'story'), /Then a dragon came and said,.{20}/s)
   assert.equal(problems, [])
@@ -135,7 +141,7 @@ browserTest('without isolation: one thread, the same story, and why', async () =
     await ready(page)
     await page.uncheck('[name=fresh]')
     await page.locator('.examples button').nth(1).click()
-    await page.waitForSelector('#story[aria-busy=true]')
+    await begun(page)
     await idle(page)
     stories.push(await textOf(page, 'story'))
     if (server === plain) {
