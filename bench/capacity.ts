@@ -6,8 +6,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { openWasmEngine } from '../host/engine/wasm/engine.ts'
 import { OutOfMemoryError } from '../host/errors.ts'
-import { openWasmEngine } from '../host/wasm/engine.ts'
 import { cacheBytes, describe, pageBytes, planModel } from '../models/index.ts'
 
 const megabytes = Number(process.argv[2] ?? 512)

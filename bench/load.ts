@@ -11,8 +11,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { fillSynthetic } from '../host/bench/synthetic.ts'
-import { packedHeader } from '../host/convert/pack.ts'
+import { packedHeader } from '../host/files/pack.ts'
+import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
 import { describe, planModel, type WeightType } from '../models/index.ts'
 
 const { values } = parseArgs({

@@ -7,11 +7,11 @@
  */
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { duration } from '../host/analyze/amounts.ts'
-import { type Explanation, explainBench } from '../host/analyze/explain.ts'
-import { measureThis } from '../host/analyze/measure.ts'
-import { bench } from '../host/bench/bench.ts'
-import { availableThreads } from '../host/tune.ts'
+import { availableThreads } from '../host/runtime/tune.ts'
+import { duration } from '../host/tools/analyze/amounts.ts'
+import { type Explanation, explainBench } from '../host/tools/analyze/explain.ts'
+import { measureThis } from '../host/tools/analyze/measure.ts'
+import { bench } from '../host/tools/bench/bench.ts'
 import { configs, describe, type WeightType } from '../models/index.ts'
 
 const { values } = parseArgs({

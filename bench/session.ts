@@ -8,14 +8,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fill } from '../host/bench/offload.ts'
-import { checkBench } from '../host/bench/settings.ts'
-import { openSubject } from '../host/bench/subject.ts'
 import { headLine, tableLine } from '../host/cli/table.ts'
-import { type Engine, greedy } from '../host/engine.ts'
-import { paperConfig } from '../host/load.ts'
-import { findSession, restoreConversation, saveConversation } from '../host/session/conversation.ts'
-import { openWasmEngine } from '../host/wasm/engine.ts'
+import { type Engine, greedy } from '../host/engine/engine.ts'
+import { openWasmEngine } from '../host/engine/wasm/engine.ts'
+import { paperConfig } from '../host/runtime/load.ts'
+import { findSession, restoreConversation, saveConversation } from '../host/sessions/conversation.ts'
+import { fill } from '../host/tools/bench/offload.ts'
+import { checkBench } from '../host/tools/bench/settings.ts'
+import { openSubject } from '../host/tools/bench/subject.ts'
 
 const REPETITIONS = 5
 const folder = await mkdtemp(join(process.argv[2] ?? tmpdir(), 'gta-session-'))

@@ -6,7 +6,10 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Analysis, type AnalyzeSettings } from '../host/analyze/analyze.ts'
+import { fit } from '../host/engine/fit.ts'
+import { GtaError } from '../host/errors.ts'
+import { convert } from '../host/files/convert.ts'
+import { Analysis, type AnalyzeSettings } from '../host/tools/analyze/analyze.ts'
 import {
   breakEven,
   type Comparison,
@@ -14,20 +17,17 @@ import {
   comparisonSentences,
   conversationsIn,
   speedRatio,
-} from '../host/analyze/compare.ts'
-import { predictTest, withoutBarriers } from '../host/analyze/explain.ts'
+} from '../host/tools/analyze/compare.ts'
+import { predictTest, withoutBarriers } from '../host/tools/analyze/explain.ts'
 import {
   findHardware,
   type Hardware,
   hardwareTable,
   type MeasuredRates,
   nearestNames,
-} from '../host/analyze/hardware.ts'
-import { recordsOf } from '../host/analyze/records.ts'
-import type { OperationResult, PassResult } from '../host/analyze/walk.ts'
-import { convert } from '../host/convert/convert.ts'
-import { GtaError } from '../host/errors.ts'
-import { fit } from '../host/fit.ts'
+} from '../host/tools/analyze/hardware.ts'
+import { recordsOf } from '../host/tools/analyze/records.ts'
+import type { OperationResult, PassResult } from '../host/tools/analyze/walk.ts'
 import { cost, describe, planModel, type WeightType, weightBytesPerToken } from '../models/index.ts'
 import { gqaConfig, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
 import { golden, kinds, readJson } from './goldens.ts'

@@ -2,10 +2,10 @@
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { findEnding } from '../host/chat/chat.ts'
-import { ChatTemplate } from '../host/chat/template.ts'
 import { type Chat, type GenerateOptions, type Generation, load } from '../host/index.ts'
-import { Tokenizer } from '../host/tokenizer/tokenizer.ts'
+import { findEnding } from '../host/runtime/chat.ts'
+import { ChatTemplate } from '../host/text/template/template.ts'
+import { Tokenizer } from '../host/text/tokenizer.ts'
 import { bytes, chatModel, controls, tokenizerJson } from './chats.ts'
 import { failure, temporary } from './checkpoints.ts'
 

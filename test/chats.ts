@@ -1,8 +1,8 @@
 /** A small model that can be talked with: random weights, a byte-level tokenizer, and control tokens. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { builtInTemplates } from '../host/chat/templates.ts'
-import { byteLevelTable } from '../host/tokenizer/bytes.ts'
+import { byteLevelTable } from '../host/text/bytes.ts'
+import { builtInTemplates } from '../host/text/template/templates.ts'
 import { gqaConfig, randomTensors, writeCheckpoint } from './checkpoints.ts'
 
 /** Ids behind those of the 256 bytes. */

@@ -6,7 +6,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Dtype, encodeHeader } from '../host/convert/safetensors.ts'
+import { type Dtype, encodeHeader } from '../host/files/safetensors.ts'
 import { checkpointTensors, describe } from '../models/index.ts'
 
 export interface Tensor {

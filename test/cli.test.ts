@@ -14,8 +14,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Conversion, convert } from '../host/convert/convert.ts'
-import { encodeHeader } from '../host/convert/safetensors.ts'
+import { type Conversion, convert } from '../host/files/convert.ts'
+import { encodeHeader } from '../host/files/safetensors.ts'
 import { type Config, gqaConfig, randomTensors, sourcesOf, temporary, writeCheckpoint } from './checkpoints.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))

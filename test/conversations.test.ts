@@ -5,7 +5,6 @@
 import { setImmediate as tick } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { promptLookup } from '../host/generate.ts'
 import {
   type Conversation,
   defaultModel,
@@ -19,6 +18,7 @@ import {
   type Model,
   OutOfMemoryError,
 } from '../host/index.ts'
+import { promptLookup } from '../host/runtime/generate.ts'
 import { failure } from './checkpoints.ts'
 import { feed, openEngine, strict } from './engines.ts'
 import { golden, kinds } from './goldens.ts'

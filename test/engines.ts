@@ -1,9 +1,10 @@
 /** Engines of the golden and of other checkpoints in every build, opened without the detour over `load()`. */
-import { Checkpoint, readModelFiles } from '../host/convert/checkpoint.ts'
-import { packTensors } from '../host/convert/pack.ts'
-import { type Engine, type EngineOptions, greedy, type Row } from '../host/engine.ts'
-import { type Build, builds, type CompiledBuild, chooseBuild, singleBuilds } from '../host/wasm/builds.ts'
-import { openWasmEngine } from '../host/wasm/engine.ts'
+
+import { type Engine, type EngineOptions, greedy, type Row } from '../host/engine/engine.ts'
+import { type Build, builds, type CompiledBuild, chooseBuild, singleBuilds } from '../host/engine/wasm/builds.ts'
+import { openWasmEngine } from '../host/engine/wasm/engine.ts'
+import { Checkpoint, readModelFiles } from '../host/files/checkpoint.ts'
+import { packTensors } from '../host/files/pack.ts'
 import { type ModelSpec, type Plan, planModel, type WeightType } from '../models/index.ts'
 
 export const [relaxed, strict] = builds as [Build, Build]

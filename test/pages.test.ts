@@ -4,8 +4,8 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { PageCache, pagesFor } from '../host/cache/pages.ts'
 import { OutOfMemoryError } from '../host/index.ts'
-import { PageCache, pagesFor } from '../host/wasm/pages.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { random } from './checkpoints.ts'
 

@@ -48,11 +48,11 @@ test('what browsers run reaches Node in host/platform/node.ts only', async () =>
   const { inputs } = await browserInputs()
   const reached = Object.keys(inputs)
   for (const file of [
-    'host/model.ts',
-    'host/scheduler.ts',
-    'host/generate.ts',
-    'host/wasm/engine.ts',
-    'host/convert/packed.ts',
+    'host/runtime/model.ts',
+    'host/runtime/scheduler.ts',
+    'host/runtime/generate.ts',
+    'host/engine/wasm/engine.ts',
+    'host/files/packed.ts',
   ])
     assert.ok(reached.includes(file), file)
   for (const source of sources('host').filter(
@@ -84,10 +84,10 @@ async function browserInputs(): Promise<{ inputs: Record<string, unknown> }> {
   return metafile
 }
 
-test('only host/wasm/ touches the loader and the exports of the engine', () => {
-  for (const source of sources('host').filter(({ file }) => !file.startsWith('host/wasm/'))) {
+test('only host/engine/wasm/ touches the loader and the exports of the engine', () => {
+  for (const source of sources('host').filter(({ file }) => !file.startsWith('host/engine/wasm/'))) {
     assert.not.match(source.text, '@assemblyscript/loader')
-    assert.not.ok(importsOf(source).includes('host/wasm/instance.ts'), source.file)
+    assert.not.ok(importsOf(source).includes('host/engine/wasm/instance.ts'), source.file)
   }
 })
 

@@ -3,9 +3,9 @@ import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { openSafetensors } from '../host/convert/files.ts'
-import { dtypeBytes, encodeHeader } from '../host/convert/safetensors.ts'
 import { GtaError } from '../host/errors.ts'
+import { openSafetensors } from '../host/files/files.ts'
+import { dtypeBytes, encodeHeader } from '../host/files/safetensors.ts'
 import { failure, openFiles, random, safetensors, temporary } from './checkpoints.ts'
 
 const folder = temporary()

@@ -1,11 +1,11 @@
 /** The engine's sampler against a twin in TypeScript, id by id; and the settings of the host. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { finite, NO_TOKEN } from '../host/engine.ts'
+import { finite, NO_TOKEN } from '../host/engine/engine.ts'
+import { openWasmEngine, ROW_WORDS, writeRow } from '../host/engine/wasm/engine.ts'
 import { GtaError } from '../host/errors.ts'
 import { defaultSampling, greedy, type Sampling } from '../host/index.ts'
-import { checkSampling, recommendedSampling } from '../host/sampling.ts'
-import { openWasmEngine, ROW_WORDS, writeRow } from '../host/wasm/engine.ts'
+import { checkSampling, recommendedSampling } from '../host/runtime/sampling.ts'
 import { derivedBytes, describe, planModel } from '../models/index.ts'
 import { openDebug, Random } from './debug-engine.ts'
 

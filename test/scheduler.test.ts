@@ -5,9 +5,9 @@
 import { setImmediate as tick } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, NO_TOKEN, type Row } from '../host/engine.ts'
+import { type Engine, NO_TOKEN, type Row } from '../host/engine/engine.ts'
 import { errors, type GtaError, greedy, OutOfMemoryError } from '../host/index.ts'
-import { type ContextSettings, type Feed, planDrop, Scheduler } from '../host/scheduler.ts'
+import { type ContextSettings, type Feed, planDrop, Scheduler } from '../host/runtime/scheduler.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { failure, random } from './checkpoints.ts'
 

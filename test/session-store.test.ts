@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError } from '../host/errors.ts'
-import { SessionStore } from '../host/session/store.ts'
+import { SessionStore } from '../host/sessions/store.ts'
 import { failure, temporary } from './checkpoints.ts'
 import { checkSession, read, save } from './sessions.ts'
 

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto'
 import * as assert from 'uvu/assert'
 import type { Conversation, GenerateOptions, Generation, Prompt } from '../host/index.ts'
-import { openSession } from '../host/session/read.ts'
-import { saveSession } from '../host/session/save.ts'
+import { openSession } from '../host/sessions/read.ts'
+import { saveSession } from '../host/sessions/save.ts'
 
 /** Settings that look at the past in every way: what was said lately, and how many tokens ago it began. */
 export const lively = { temperature: 0.9, topK: 50, repeatPenalty: 1.3, repeatLastN: 70, seed: 7, stopAtEos: false }

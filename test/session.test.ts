@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { setImmediate as tick } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Engine } from '../host/engine.ts'
+import type { Engine } from '../host/engine/engine.ts'
+import type { Build } from '../host/engine/wasm/builds.ts'
 import {
   type Conversation,
   type ConversationOptions,
@@ -15,8 +16,7 @@ import {
   load,
   type Model,
 } from '../host/index.ts'
-import { findSession, restoreConversation, saveConversation } from '../host/session/conversation.ts'
-import type { Build } from '../host/wasm/builds.ts'
+import { findSession, restoreConversation, saveConversation } from '../host/sessions/conversation.ts'
 import { failure, random, temporary } from './checkpoints.ts'
 import { feed, openEngine, relaxed, strict } from './engines.ts'
 import { golden, kinds } from './goldens.ts'

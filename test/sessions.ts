@@ -3,9 +3,9 @@
  * a KV cache, and all bytes follow from `n`, so what is read tells which session it is and whether it is one at all.
  */
 import * as assert from 'uvu/assert'
-import type { Disk } from '../host/session/disk.ts'
-import { openSession, type SessionImage } from '../host/session/read.ts'
-import { type PageToSave, type SavedSession, saveSession } from '../host/session/save.ts'
+import type { Disk } from '../host/sessions/disk.ts'
+import { openSession, type SessionImage } from '../host/sessions/read.ts'
+import { type PageToSave, type SavedSession, saveSession } from '../host/sessions/save.ts'
 
 export const TOKENS_PER_PAGE = 4
 

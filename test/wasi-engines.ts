@@ -14,7 +14,7 @@ import { temporary } from './checkpoints.ts'
 import { packageFile } from './packages.ts'
 import { IMPORT, moduleOf, sectionsOf } from './wasm-sections.ts'
 
-// As host/wasm/command.ts does.
+// As host/wasi/command.ts does.
 if (Number.parseInt(process.versions.node, 10) < 24) setFlagsFromString('--no-turbo-fast-api-calls')
 
 export type CommandBuild = 'strict' | 'relaxed'

@@ -6,7 +6,7 @@ import { request } from 'node:http'
 import type { Browser, Page } from 'playwright-core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { LocalServer } from '../host/local-server.ts'
+import type { LocalServer } from '../host/server/local-server.ts'
 import { openWeb } from '../host/web/server.ts'
 import { browserTest, launchBrowser, screenshots } from './browsers.ts'
 

@@ -1,5 +1,5 @@
 /**
- * Generation, as host/generate.ts does it for a conversation of its own: the prompt, then one token after the other. The
+ * Generation, as host/runtime/generate.ts does it for a conversation of its own: the prompt, then one token after the other. The
  * pages of the cache are all in memory and one behind the other, so the tables are counted up once.
  */
 import { PAGE_TOKENS } from '../cache'

@@ -1,5 +1,5 @@
 /**
- * The packed file (host/convert/pack.ts has the picture), read as hostile until checked: the header is JSON of one form,
+ * The packed file (host/files/pack.ts has the picture), read as hostile until checked: the header is JSON of one form,
  * its tensors lie one behind the other from the first byte to the last, in the order in which they are named.
  */
 

@@ -1,5 +1,5 @@
 /**
- * Tensor "generation.table" of a packed file (host/convert/tables.ts has its layout): begin and end tokens and the settings
+ * Tensor "generation.table" of a packed file (host/files/tables.ts has its layout): begin and end tokens and the settings
  * of sampling that the model recommends. Together with the command line it makes the settings of this run.
  */
 import { RESULT } from './addresses'
@@ -71,7 +71,7 @@ export function isEos(s: Settings, token: u32): bool {
   return false
 }
 
-/** What the command line says over what the model recommends over llama.cpp's defaults (host/sampling.ts). */
+/** What the command line says over what the model recommends over llama.cpp's defaults (host/runtime/sampling.ts). */
 export function samplingOf(s: Settings): Sampling {
   const o = options()
   const target = changetype<Sampling>(reserve(offsetof<Sampling>()))

@@ -17,7 +17,7 @@ export const SPLIT_GPT2: u32 = 1
 export const SPLIT_LLAMA3: u32 = 2
 export const SPLIT_QWEN2: u32 = 3
 
-/** Classes of characters, as host/convert/tables.ts writes them. */
+/** Classes of characters, as host/files/tables.ts writes them. */
 const OTHER: u32 = 0
 const LETTER: u32 = 1
 const NUMBER: u32 = 2

@@ -1,5 +1,5 @@
 /**
- * Text to token ids and back, from tensor "tokenizer.tables" of a packed file, whose layout is in host/convert/tables.ts.
+ * Text to token ids and back, from tensor "tokenizer.tables" of a packed file, whose layout is in host/files/tables.ts.
  * Two kinds: byte level (tokens are made of bytes, text is cut by an expression first) and SentencePiece (tokens are made
  * of characters, ▁ is a blank, what has no token is spelt in bytes). Equal to the host's tokenizer.
  *

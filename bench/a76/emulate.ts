@@ -43,7 +43,7 @@ export function withNames(build: Build): string {
 }
 
 /**
- * TurboFan's code of every function of a module, under the flag that gta sets on arm64 (host/wasm/builds.ts): V8 then also
+ * TurboFan's code of every function of a module, under the flag that gta sets on arm64 (host/engine/wasm/builds.ts): V8 then also
  * puts small functions into their callers. Without the flag hot functions get there later, and their loops come out alike.
  */
 export function compile(module: string, core: Core = 'a76'): Code[] {

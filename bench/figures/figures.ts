@@ -7,12 +7,12 @@
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { amount, exactly } from '../../host/analyze/amounts.ts'
-import { Analysis } from '../../host/analyze/analyze.ts'
-import { findHardware } from '../../host/analyze/hardware.ts'
-import { linePlot } from '../../host/analyze/plot/lines.ts'
-import { roofPlot } from '../../host/analyze/plot/roof.ts'
-import type { Stage } from '../../host/analyze/walk.ts'
+import { amount, exactly } from '../../host/tools/analyze/amounts.ts'
+import { Analysis } from '../../host/tools/analyze/analyze.ts'
+import { findHardware } from '../../host/tools/analyze/hardware.ts'
+import { linePlot } from '../../host/tools/analyze/plot/lines.ts'
+import { roofPlot } from '../../host/tools/analyze/plot/roof.ts'
+import type { Stage } from '../../host/tools/analyze/walk.ts'
 import { configs, cost, describe } from '../../models/index.ts'
 import { type Shape, shapesOfTable4, variantsOfIntensity } from './shapes.ts'
 

@@ -1,8 +1,8 @@
 /** Our engine as a subject of bench:peers. */
 import { readFileSync } from 'node:fs'
-import { fillSynthetic } from '../../host/bench/synthetic.ts'
-import { greedy } from '../../host/engine.ts'
-import { openWasmEngine } from '../../host/wasm/engine.ts'
+import { greedy } from '../../host/engine/engine.ts'
+import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
+import { fillSynthetic } from '../../host/tools/bench/synthetic.ts'
 import { describe, planModel, type WeightType } from '../../models/index.ts'
 import { contextOf, readTask, run } from './measure.ts'
 

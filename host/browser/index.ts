@@ -3,12 +3,12 @@
  * page never blocks; nothing of it is kept when it is closed.
  */
 export { type CacheType, ModelError, type ModelSpec, type WeightType } from '../../models/index.ts'
-export type { ConversationOptions } from '../conversation.ts'
-export type { Sampling, ThreadCounts } from '../engine.ts'
+export type { Sampling, ThreadCounts } from '../engine/engine.ts'
 export { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
-export type { Finish, GenerateOptions, Generation, Speculation } from '../generate.ts'
-export type { Prompt } from '../model.ts'
-export type { ContextPolicy } from '../scheduler.ts'
-export { commit, version } from '../version.ts'
+export { commit, version } from '../platform/version.ts'
+export type { ConversationOptions } from '../runtime/conversation.ts'
+export type { Finish, GenerateOptions, Generation, Speculation } from '../runtime/generate.ts'
+export type { Prompt } from '../runtime/model.ts'
+export type { ContextPolicy } from '../runtime/scheduler.ts'
 export { Conversation, type LoadOptions, load, Model } from './model.ts'
 export type { EngineFacts } from './protocol.ts'

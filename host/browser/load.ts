@@ -1,10 +1,10 @@
 /** Loading a packed model from a web server, in a worker: as in Node, but for where the bytes come from. */
 import { cacheTypes } from '../../models/index.ts'
-import { checkPacked } from '../convert/packed.ts'
-import { readSafetensors } from '../convert/safetensors.ts'
 import { checkChoice, checkNames } from '../errors.ts'
-import type { Model } from '../model.ts'
-import { type OpenOptions, openModel, openOptions } from '../open.ts'
+import { checkPacked } from '../files/packed.ts'
+import { readSafetensors } from '../files/safetensors.ts'
+import type { Model } from '../runtime/model.ts'
+import { type OpenOptions, openModel, openOptions } from '../runtime/open.ts'
 import { RemoteFile } from './remote-file.ts'
 
 /** Weights go straight into the engine's memory as they arrive. Throws GtaError or ModelError. */

@@ -1,9 +1,10 @@
 /** What stands for a model and its conversations in the page: the same methods as in Node, all of them promises. */
-import type { ConversationOptions } from '../conversation.ts'
+
 import { errors } from '../errors.ts'
-import type { GenerateOptions, Generation } from '../generate.ts'
-import type { Prompt } from '../model.ts'
-import type { OpenOptions } from '../open.ts'
+import type { ConversationOptions } from '../runtime/conversation.ts'
+import type { GenerateOptions, Generation } from '../runtime/generate.ts'
+import type { Prompt } from '../runtime/model.ts'
+import type { OpenOptions } from '../runtime/open.ts'
 import { advice } from './advice.ts'
 import { Connection } from './connection.ts'
 import type { EngineFacts, ModelFacts } from './protocol.ts'

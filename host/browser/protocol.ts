@@ -6,12 +6,12 @@
  *     worker → page   { id, result }   { id, error }   { id, progress }
  */
 import { type CacheType, ModelError, type ModelSpec, type WeightType } from '../../models/index.ts'
-import type { ConversationOptions } from '../conversation.ts'
-import type { Sampling, ThreadCounts } from '../engine.ts'
+import type { Sampling, ThreadCounts } from '../engine/engine.ts'
 import { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
-import type { GenerateOptions, Generation } from '../generate.ts'
-import type { Prompt } from '../model.ts'
-import type { OpenOptions } from '../open.ts'
+import type { ConversationOptions } from '../runtime/conversation.ts'
+import type { GenerateOptions, Generation } from '../runtime/generate.ts'
+import type { Prompt } from '../runtime/model.ts'
+import type { OpenOptions } from '../runtime/open.ts'
 
 /** What can be told on the way: how far a load or a prompt is. */
 export interface Progress {

@@ -2,8 +2,9 @@
  * A file on a web server as one stream, read from the beginning to the end. A connection that breaks is opened again
  * where it broke (Range, RFC 9110 section 14), as long as the server still has the same file.
  */
-import type { ByteSource } from '../convert/source.ts'
+
 import { errors, GtaError } from '../errors.ts'
+import type { ByteSource } from '../files/source.ts'
 
 /** Waits before one attempt after the other, in ms; what arrives in between starts the list again. */
 const DELAYS = [500, 1000, 2000, 4000, 8000]

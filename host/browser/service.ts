@@ -1,9 +1,9 @@
 /** The worker's side: a model, its conversations and generations under the numbers that the page knows them by. */
 import { platform } from '#platform'
-import type { Conversation, ConversationOptions } from '../conversation.ts'
 import { errors } from '../errors.ts'
-import type { Generation } from '../generate.ts'
-import type { Model, Prompt } from '../model.ts'
+import type { Conversation, ConversationOptions } from '../runtime/conversation.ts'
+import type { Generation } from '../runtime/generate.ts'
+import type { Model, Prompt } from '../runtime/model.ts'
 import { loadRemote } from './load.ts'
 import {
   type Answer,

@@ -2,8 +2,8 @@
  * The one script of all workers of a page: its first message says whether it is to hold a model, or to be a rank of the
  * team of another worker that does.
  */
-import type { WorkerInput } from '../wasm/protocol.ts'
-import { serveRank } from '../wasm/rank.ts'
+import type { WorkerInput } from '../engine/wasm/protocol.ts'
+import { serveRank } from '../engine/wasm/rank.ts'
 import type { Answer, Message } from './protocol.ts'
 import { Service } from './service.ts'
 

@@ -4,17 +4,17 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { renderTemplate } from '../chat/render.ts'
-import { cacheFile, readEntries, writeEntry } from '../remember.ts'
-import { findSession, restoreConversation, saveConversation } from '../session/conversation.ts'
+import { findSession, restoreConversation, saveConversation } from '../sessions/conversation.ts'
+import { renderTemplate } from '../text/template/render.ts'
 import { readKernel } from './kernels.ts'
 import type { Platform, ThreadStart } from './platform.ts'
+import { cacheFile, readEntries, writeEntry } from './remember.ts'
 
 /** Sources run from host/platform/, the bundle from dist/ itself. */
 const fromSources = import.meta.url.endsWith('.ts')
 const files = {
-  rank: fromSources ? '../wasm/worker.ts' : './worker.mjs',
-  reader: fromSources ? '../wasm/reader.ts' : './reader.mjs',
+  rank: fromSources ? '../engine/wasm/worker.ts' : './worker.mjs',
+  reader: fromSources ? '../engine/wasm/reader.ts' : './reader.mjs',
 }
 
 export const platform: Platform = {

@@ -3,9 +3,9 @@
  * `#platform` in package.json is the one that is built for. Everything else is the same code.
  */
 
-import type { TemplateRequest } from '../chat/template.ts'
-import type { Engine } from '../engine.ts'
-import type { Between, FoundSession, Progress, SavedPages, saveConversation } from '../session/conversation.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { Between, FoundSession, Progress, SavedPages, saveConversation } from '../sessions/conversation.ts'
+import type { TemplateRequest } from '../text/template/template.ts'
 
 /** SHA-256, fed piece by piece. */
 export interface Hash {

@@ -1,5 +1,5 @@
 /** The page without its story: page.ts fills it in. */
-import { styles } from '../analyze/report.ts'
+import { styles } from '../tools/analyze/report.ts'
 
 const webStyles = `
 :root { --card: #f6f8fa; --wash: #eef4fb; --warn: #9a4a00; } @media (prefers-color-scheme: dark) { :root { --card: #161b22; --wash: #111d2c; --warn: #ffa657; } }

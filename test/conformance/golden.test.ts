@@ -4,11 +4,11 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Checkpoint, readModelFiles } from '../../host/convert/checkpoint.ts'
-import { packTensors } from '../../host/convert/pack.ts'
-import { type Engine, greedy, type Row } from '../../host/engine.ts'
-import { type Build, builds, debugBuild, singleBuilds } from '../../host/wasm/builds.ts'
-import { openWasmEngine } from '../../host/wasm/engine.ts'
+import { type Engine, greedy, type Row } from '../../host/engine/engine.ts'
+import { type Build, builds, debugBuild, singleBuilds } from '../../host/engine/wasm/builds.ts'
+import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
+import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
+import { packTensors } from '../../host/files/pack.ts'
 import { planModel } from '../../models/index.ts'
 import { type GoldenCase, golden, kinds, readGolden, worst } from '../goldens.ts'
 

@@ -1,7 +1,7 @@
 /** Every attention kind with q4 weights and the int8 cache: all builds compute the same, and it is the same model. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { debugBuild } from '../../host/wasm/builds.ts'
+import { debugBuild } from '../../host/engine/wasm/builds.ts'
 import { feed, openEngine, relaxed, strict } from '../engines.ts'
 import { golden, kinds, readGolden } from '../goldens.ts'
 

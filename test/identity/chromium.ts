@@ -1,7 +1,7 @@
 /** Computes a job in a page of Debian's chromium, which is isolated or not. */
 import { readFileSync } from 'node:fs'
 import type * as library from '../../host/browser/index.ts'
-import { openLocalServer } from '../../host/local-server.ts'
+import { openLocalServer } from '../../host/server/local-server.ts'
 import { isolation } from '../../host/web/server.ts'
 import { launchBrowser } from '../browsers.ts'
 import type { Answer, Job } from './job.ts'

@@ -129,9 +129,9 @@ async function buildHost(commit) {
       gta: 'host/cli/gta.ts',
       index: 'host/index.ts',
       models: 'models/index.ts',
-      worker: 'host/wasm/worker.ts',
-      reader: 'host/wasm/reader.ts',
-      template: 'host/chat/render-process.ts',
+      worker: 'host/engine/wasm/worker.ts',
+      reader: 'host/engine/wasm/reader.ts',
+      template: 'host/text/template/render-process.ts',
     },
     splitting: true,
   })
@@ -159,7 +159,7 @@ async function buildBrowser(build, commit) {
     entryPoints: {
       browser: 'host/browser/index.ts',
       'browser-worker': 'host/browser/worker.ts',
-      viewer: 'host/analyze/viewer/page.ts',
+      viewer: 'host/tools/analyze/viewer/page.ts',
       'web/page': 'host/web/page.ts',
     },
     minify: true,

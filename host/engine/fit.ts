@@ -1,0 +1,130 @@
+/** Will it fit? Counted from the plan before anything is read. */
+import { platform } from '#platform'
+import {
+  type CacheType,
+  cacheBytes,
+  type ModelDescription,
+  type ModelSpec,
+  PAGE_TOKENS,
+  type Plan,
+  planModel,
+  type WeightType,
+} from '../../models/index.ts'
+import { errors, megabytes } from '../errors.ts'
+import type { EngineOptions } from './engine.ts'
+import { MAX_MEMORY, SYSTEM_BYTES } from './limits.ts'
+import { estimateMemory, pageMemory } from './wasm/engine.ts'
+
+/** Threads that a board runs. */
+const BOARD_CORES = 4
+
+/** Refuses what cannot fit the engine's address space or this machine; `shorter` tells how to ask for a smaller cache. */
+export function checkFit(
+  spec: ModelSpec,
+  plan: Plan,
+  options: EngineOptions,
+  machineBytes = platform.machineMemory(),
+  shorter = 'use a smaller -c',
+): void {
+  const { cache, context, conversations } = options
+  const needed = estimateMemory(spec, plan, options)
+  const kv = cacheBytes(spec, cache, context * conversations)
+  const tokens = conversations > 1 ? `${conversations} × ${context} tokens` : `${context} tokens`
+  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(kv.elements + kv.scales)})`
+  const advice = plan.type === 'f32' ? 'use --type q8' : cache === 'f32' ? 'use --cache int8' : shorter
+  if (needed > MAX_MEMORY)
+    throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)
+  if (needed > machineBytes)
+    throw errors.tooLarge(
+      what,
+      needed,
+      machineBytes,
+      `that is the memory of this machine, or of its control group; ${advice}`,
+    )
+}
+
+/** Refuses weights that no engine can hold, whatever the context: not worth the time to read, nor the disk to write. */
+export function refuseUnusable(model: ModelDescription, plan: Plan): void {
+  const options = { context: 1, cache: 'int8' as const, maxRows: 1, maxLogits: 1, conversations: 1 }
+  checkFit(model.spec, plan, options, Number.POSITIVE_INFINITY)
+}
+
+/** The longest context that a machine with so much memory can hold, whatever the model was made for; 0: not even the weights. */
+export function largestContext(
+  model: ModelDescription,
+  type: WeightType,
+  cache: CacheType,
+  machineBytes: number,
+): number {
+  const plan = planModel(model, type)
+  const options = { context: 0, cache, maxRows: 64, maxLogits: 1, conversations: 1, threads: BOARD_CORES }
+  const left = Math.min(machineBytes - SYSTEM_BYTES, MAX_MEMORY) - estimateMemory(model.spec, plan, options)
+  const pages = Math.floor(left / pageMemory(model.spec, cache))
+  return Math.max(0, pages * PAGE_TOKENS)
+}
+
+export interface FitQuestion {
+  /** Bytes of the machine's memory, all of it. */
+  memoryBytes: number
+  context: number
+  conversations: number
+  cache: CacheType
+}
+
+/** Does a model fit, and what else would. */
+export interface Fit {
+  type: WeightType
+  cache: CacheType
+  weightBytes: number
+  /** All that an engine reserves for the context and conversations that were asked for. */
+  neededBytes: number
+  /** What of the memory it may have: the system's own share is left out, and 4.3 GB are all that it can address. */
+  availableBytes: number
+  limit: 'memory' | 'address space'
+  fits: boolean
+  /** The longest context of one conversation, and how many conversations of the context that was asked for; 0: none. */
+  largestContext: number
+  mostConversations: number
+}
+
+/** Answers from the config alone: nothing large is read. */
+export function fit(model: ModelDescription, type: WeightType, question: FitQuestion): Fit {
+  const { memoryBytes, context, conversations, cache } = question
+  const { spec } = model
+  const plan = planModel(model, type)
+  const memory = Math.max(0, memoryBytes - SYSTEM_BYTES)
+  const availableBytes = Math.min(memory, MAX_MEMORY)
+  const needed = (tokens: number, count: number) => {
+    const rows = Math.max(64, count)
+    const sizes = { maxRows: rows, maxLogits: count, conversations: count, threads: BOARD_CORES }
+    return estimateMemory(spec, plan, { context: tokens, cache, ...sizes })
+  }
+  const fits = (tokens: number, count: number) => needed(tokens, count) <= availableBytes
+  return {
+    type,
+    cache,
+    weightBytes: plan.bytes,
+    neededBytes: needed(context, conversations),
+    availableBytes,
+    limit: memory < MAX_MEMORY ? 'memory' : 'address space',
+    fits: fits(context, conversations),
+    largestContext: PAGE_TOKENS * largest((pages) => fits(pages * PAGE_TOKENS, 1)),
+    mostConversations: largest((count) => fits(context, count)),
+  }
+}
+
+/** The largest whole number that is good, if all below it are; 0 if 1 is not. */
+function largest(isGood: (n: number) => boolean): number {
+  let low = 0
+  let high = 1
+  while (isGood(high)) {
+    low = high
+    high *= 2
+  }
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (isGood(middle)) low = middle
+    else high = middle
+  }
+  return low
+}

@@ -1,0 +1,54 @@
+/**
+ * The engine's builds and how one is chosen: the first in the table that this platform validates.
+ */
+import { platform } from '#platform'
+import { errors } from '../../errors.ts'
+
+export interface Build {
+  name: string
+  file: string
+  /** What it needs, for `gta doctor`. */
+  needs: string
+  /** Is its memory shared, so that there can be a team? Else its one rank runs where the host does. */
+  isShared: boolean
+}
+
+export interface CompiledBuild {
+  build: Build
+  module: WebAssembly.Module
+}
+
+export const builds: readonly Build[] = [
+  { name: 'relaxed-simd', file: 'engine-relaxed.wasm', needs: 'relaxed SIMD and shared memory', isShared: true },
+  { name: 'strict-simd', file: 'engine-strict.wasm', needs: 'SIMD and shared memory', isShared: true },
+]
+
+/** For pages that may not share memory, and engines that cannot: one thread, the same bits. */
+export const singleBuilds: readonly Build[] = [
+  { name: 'relaxed-simd single', file: 'engine-relaxed-single.wasm', needs: 'relaxed SIMD', isShared: false },
+  { name: 'strict-simd single', file: 'engine-strict-single.wasm', needs: 'SIMD', isShared: false },
+]
+
+/** With asserts, for tests; never chosen. */
+export const debugBuild: Build = {
+  name: 'debug',
+  file: 'engine-debug.wasm',
+  needs: 'SIMD and shared memory',
+  isShared: true,
+}
+
+/** Does this platform accept the build's instructions? */
+export async function runsHere(build: Build): Promise<boolean> {
+  return WebAssembly.validate(await platform.readKernel(build.file))
+}
+
+/** Compiles the best build that runs here, or the one that is asked for. */
+export async function chooseBuild(wanted?: Build): Promise<CompiledBuild> {
+  const candidates = wanted ? [wanted] : platform.unshared === undefined ? builds : singleBuilds
+  for (const build of candidates) {
+    const bytes = await platform.readKernel(build.file)
+    // Not WebAssembly.compile(): Node does not stay alive for one that takes long. V8 compiles when functions are called.
+    if (WebAssembly.validate(bytes)) return { build, module: new WebAssembly.Module(bytes) }
+  }
+  throw errors.noBuild(candidates.map(({ needs }) => needs).join(' or '), platform.advice)
+}

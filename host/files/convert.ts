@@ -1,0 +1,117 @@
+/** Converting a Hugging Face directory to a packed file, and telling what a model is without loading it. */
+import { readdir, stat } from 'node:fs/promises'
+import { totalmem } from 'node:os'
+import { dirname, join } from 'node:path'
+import {
+  cost,
+  describe,
+  type ModelDescription,
+  type Plan,
+  planModel,
+  type WeightType,
+  weightTypes,
+} from '../../models/index.ts'
+import { type Fit, fit, refuseUnusable } from '../engine/fit.ts'
+import { DEFAULT_CONTEXT } from '../engine/limits.ts'
+import { checkChoice, errors } from '../errors.ts'
+import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel, tensorNames } from './checkpoint.ts'
+import { openPacked } from './files.ts'
+import { writePacked } from './pack.ts'
+
+export interface ConvertOptions {
+  /** Default q8. */
+  type?: WeightType
+  signal?: AbortSignal
+  onProgress?: (progress: { done: number; total: number }) => void
+  /** Told before any weights are read: can this machine run the result, with the context that it will get? */
+  onFit?: (fit: Fit) => void
+}
+
+export interface Conversion {
+  path: string
+  type: WeightType
+  bytes: number
+  parameters: number
+  /** Tensors of the checkpoint that the model does not use. */
+  unused: string[]
+  /** What quantisation did to each matrix: root mean square of its error over that of its weights. */
+  errors: { tensor: string; type: WeightType; relative: number }[]
+}
+
+/** Converts `directory` to the packed file `path`, complete or not at all. */
+export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+  if (!(await statModel(directory)).isDirectory())
+    throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
+  checkChoice('type', options.type, weightTypes)
+  const type = options.type ?? 'q8'
+  await checkTarget(directory, path)
+  const { checkpoint, plan } = await openCheckpoint(directory, type)
+  try {
+    options.onFit?.(fitHere(checkpoint.model, type))
+    const found: Conversion['errors'] = []
+    const onError = (error: Conversion['errors'][number]) => found.push(error)
+    const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError })
+    const { parameters } = cost(checkpoint.model)
+    return { path, type, bytes, parameters, unused: checkpoint.unused, errors: found }
+  } finally {
+    await checkpoint.close()
+  }
+}
+
+/**
+ * A directory's weights and the plan for them. Weights that no engine can hold are refused before they are looked at, if
+ * the config alone says what they are, else as soon as the tensor names have.
+ */
+export async function openCheckpoint(directory: string, type: WeightType) {
+  const files = await readModelFiles(directory)
+  const early = describeOrNot(files.config)
+  if (early) refuseUnusable(early, planModel(early, type))
+  const checkpoint = await Checkpoint.open(directory, files)
+  try {
+    const plan = planModel(checkpoint.model, type)
+    refuseUnusable(checkpoint.model, plan)
+    return { checkpoint, plan }
+  } catch (error) {
+    await checkpoint.close()
+    throw error
+  }
+}
+
+function fitHere(model: ModelDescription, type: WeightType): Fit {
+  const context = Math.min(model.spec.maxContext, DEFAULT_CONTEXT)
+  const cache = type === 'f32' ? 'f32' : 'int8'
+  return fit(model, type, { memoryBytes: totalmem(), context, conversations: 1, cache })
+}
+
+/** What would fail at the end of a long conversion fails before it; and the source is never the target. */
+async function checkTarget(directory: string, path: string): Promise<void> {
+  const parent = await stat(dirname(path)).catch(() => undefined)
+  if (!parent?.isDirectory()) throw errors.writeFailed(path, `"${dirname(path)}" must be a directory, found none`)
+  const target = await stat(path).catch(() => undefined)
+  if (!target) return
+  if (!target.isFile()) throw errors.writeFailed(path, 'it must be a file, found something else')
+  for (const name of await readdir(directory)) {
+    const source = await stat(join(directory, name)).catch(() => undefined)
+    if (source?.ino === target.ino && source.dev === target.dev)
+      throw errors.writeFailed(path, 'it must not be a file of the model that is converted, found the same file')
+  }
+}
+
+export interface ModelFacts {
+  path: string
+  model: ModelDescription
+  /** Set for a packed file: the plan that it holds. */
+  plan?: Plan
+}
+
+/** What a model is, from a config.json, a directory or a packed file; reads no weights. */
+export async function describeModel(path: string): Promise<ModelFacts> {
+  if ((await statModel(path)).isDirectory()) {
+    const { config } = await readModelFiles(path)
+    return { path, model: describe(config, await tensorNames(path)) }
+  }
+  if (path.endsWith('.json')) return { path, model: describe(await readJson(path)) }
+  const { model, plan, close } = await openPacked(path)
+  await close()
+  return { path, model, plan }
+}

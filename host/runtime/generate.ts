@@ -1,0 +1,332 @@
+/** Generation: prefill, then one token after the other, until something ends it. */
+import { platform } from '#platform'
+import type { Sampling } from '../engine/engine.ts'
+import { checkNames, checkTokens, errors, OutOfMemoryError } from '../errors.ts'
+import { TextStream } from '../text/tokenizer.ts'
+import type { Conversation } from './conversation.ts'
+import type { Model, Prompt } from './model.ts'
+import { checkSampling, defaultSampling, samplingNames } from './sampling.ts'
+import { StopStrings } from './stop.ts'
+
+export interface GenerateOptions extends Partial<Sampling> {
+  /** Tokens to generate at most; default: until the text ends or the context is full. */
+  maxTokens?: number
+  /** End at a token that ends a text; default: true for a text prompt, false for ids or a model that knows only ids. */
+  stopAtEos?: boolean
+  /** Texts that end the generation; they are not part of it. */
+  stop?: string[]
+  /** Further tokens that end a text, whatever `stopAtEos` says. */
+  stopTokens?: number[]
+  /**
+   * Tokens to guess at most, and check in one step with the one that is computed anyway; 0, the default: none. A guess is
+   * what followed when the text last said the same three, or two, tokens. The text stays the same, it may come faster.
+   */
+  speculate?: number
+  signal?: AbortSignal
+  /** Told of every token as it is generated. */
+  onToken?: (id: number) => void
+  /** Told while the prompt is read. */
+  onPrefill?: (progress: { done: number; total: number }) => void
+}
+
+const generateOptions = [
+  ...samplingNames,
+  'maxTokens',
+  'stopAtEos',
+  'stop',
+  'stopTokens',
+  'speculate',
+  'signal',
+  'onToken',
+  'onPrefill',
+]
+
+/** More than this is never guessed right. */
+const MAX_DRAFT = 31
+
+/** How well guessing went. */
+export interface Speculation {
+  /** Steps of the engine behind the prompt: without guesses, one for each token. */
+  steps: number
+  drafted: number
+  accepted: number
+}
+
+/** Why a generation ended. */
+export type Finish = 'length' | 'eos' | 'stop' | 'context'
+
+export interface Generation {
+  /** Generated ids, an ending token included. */
+  tokens: number[]
+  text: string
+  /** Tokens of the prompt, with the one that the conversation ended with before. */
+  promptTokens: number
+  /** Those that lay in the cache: they were not computed again. */
+  cachedTokens: number
+  /** Those that the cached text most like the prompt has too: where it differs, the next one was computed again. */
+  matchedTokens: number
+  finish: Finish
+  /** The settings used, with the seed that repeats this text. */
+  sampling: Sampling
+  prefillSeconds: number
+  /** Time of the tokens after the first, which prefill brings. */
+  decodeSeconds: number
+  /** With `speculate`. */
+  speculation?: Speculation
+  /** SHA-256 of the last logits, first 16 hex digits: a change of any bit shows. */
+  logitsHash: string
+}
+
+export async function* generate(
+  model: Model,
+  conversation: Conversation,
+  prompt: Prompt | undefined,
+  options: GenerateOptions,
+): AsyncGenerator<string, Generation> {
+  checkNames('generate()', options, generateOptions)
+  const given = prompt === undefined ? [] : model.promptIds(prompt, conversation.isBegun)
+  const ids = [...conversation.pending, ...given]
+  if (ids.length === 0) throw errors.emptyPrompt()
+  conversation.checkRoom(ids)
+  const sampling = resolveSampling(model, conversation.lastSampling, options)
+  const {
+    maxTokens = Number.POSITIVE_INFINITY,
+    // What goes on without a prompt is a text where there are texts.
+    stopAtEos = typeof prompt === 'string' || (prompt === undefined && model.tokenizer !== undefined),
+    signal,
+    speculate = 0,
+  } = options
+  const isCount = maxTokens === Number.POSITIVE_INFINITY || (Number.isInteger(maxTokens) && maxTokens >= 1)
+  if (!isCount) throw errors.badOption('maxTokens (-n)', 'a whole number of at least 1', maxTokens)
+  if (!Number.isInteger(speculate) || speculate < 0 || speculate > MAX_DRAFT)
+    throw errors.badOption('speculate (--speculate)', `a whole number from 0 to ${MAX_DRAFT}`, speculate)
+
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw errors.badOption('signal', 'an AbortSignal', signal)
+
+  const stops = checkStops(options.stop ?? [])
+  if (stops.length > 0 && !model.tokenizer)
+    throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
+  const stopTokens = options.stopTokens ?? []
+  checkTokens(stopTokens, model.spec.vocabSize)
+  const output = new Output(model, stops)
+  const sampler = new Sampler(conversation, sampling, speculate, signal)
+  const started = performance.now()
+  const { reused, matched } = await conversation.whole(async () => {
+    const reuse = conversation.reuse(ids)
+    const report = (done: number) => options.onPrefill?.({ done: reuse.reused + done, total: ids.length })
+    await sampler.start(ids.slice(reuse.reused), report)
+    return reuse
+  })
+  const prefilled = performance.now()
+  let finish: Finish | undefined
+  try {
+    for (;;) {
+      const next = sampler.token
+      const isEos = (stopAtEos && model.eos.has(next)) || stopTokens.includes(next)
+      options.onToken?.(next)
+      const piece = isEos ? output.end(next) : output.push(next)
+      if (isEos) finish = 'eos'
+      else if (output.isStopped) finish = 'stop'
+      else if (output.tokens.length >= maxTokens) finish = 'length'
+      else if (conversation.context.policy === 'error' && sampler.position >= model.context) finish = 'context'
+      if (piece !== '') yield piece
+      if (finish) break
+      signal?.throwIfAborted()
+      await sampler.advance()
+    }
+  } finally {
+    sampler.settle()
+  }
+  const decodeSeconds = (performance.now() - prefilled) / 1000
+  const rest = output.isStopped ? '' : output.flush()
+  if (rest !== '') yield rest
+  return {
+    tokens: output.tokens,
+    text: output.text,
+    promptTokens: ids.length,
+    cachedTokens: reused,
+    matchedTokens: matched,
+    finish,
+    sampling,
+    prefillSeconds: (prefilled - started) / 1000,
+    decodeSeconds,
+    ...(speculate > 0 ? { speculation: sampler.speculation } : {}),
+    logitsHash: platform.createHash().update(asBytes(sampler.logits)).digest('hex').slice(0, 16),
+  }
+}
+
+interface Sampled {
+  token: number
+  /** (vocabSize), what the token was sampled from. */
+  logits: Float32Array
+}
+
+/** The tokens of a conversation, one after the other; with speculation, some of them are computed ahead. */
+class Sampler {
+  readonly speculation: Speculation = { steps: 0, drafted: 0, accepted: 0 }
+  /** Positions in the cache before the current token. */
+  position = 0
+  private readonly conversation: Conversation
+  private readonly sampling: Sampling
+  private readonly speculate: number
+  private readonly signal: AbortSignal | undefined
+  /** The current token, and those behind it that are known already. */
+  private ahead: Sampled[] = []
+  /** Buffers to use again: a token costs a copy, not an allocation. */
+  private spare: Float32Array[] = []
+  /** All tokens before the current one. */
+  private readonly history: number[] = []
+
+  constructor(conversation: Conversation, sampling: Sampling, speculate: number, signal: AbortSignal | undefined) {
+    this.conversation = conversation
+    this.sampling = sampling
+    this.speculate = speculate
+    this.signal = signal
+  }
+
+  private get current(): Sampled {
+    return this.ahead[0] as Sampled
+  }
+
+  get token(): number {
+    return this.current.token
+  }
+
+  get logits(): Float32Array {
+    return this.current.logits
+  }
+
+  /** Computes a prompt and samples what follows. */
+  async start(ids: readonly number[], onProgress: (done: number) => void): Promise<void> {
+    await this.compute(ids, false, onProgress)
+    this.position = this.conversation.length
+    // The token that was pending before the prompt is computed.
+    this.conversation.resume(undefined, this.sampling)
+    if (this.speculate > 0) this.history.push(...this.conversation.tokens)
+  }
+
+  /** Goes on to the next token. */
+  async advance(): Promise<void> {
+    const { token, conversation, speculation, history } = this
+    if (this.speculate > 0) history.push(token)
+    if (this.ahead.length > 1) {
+      this.spare.push((this.ahead.shift() as Sampled).logits)
+      this.position++
+      return
+    }
+    let draft = this.draft()
+    try {
+      await this.compute([token, ...draft], draft.length > 0)
+    } catch (error) {
+      // Others took the memory that was there for the guess: it can be done without.
+      if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
+      draft = []
+      conversation.cut(this.position)
+      await this.compute([token], false)
+    }
+    let accepted = 0
+    while (accepted < draft.length && this.ahead[accepted]?.token === draft[accepted]) accepted++
+    this.position = conversation.length - draft.length
+    for (const { logits } of this.ahead.splice(accepted + 1)) this.spare.push(logits)
+    conversation.cut(this.position + accepted)
+    speculation.steps++
+    speculation.drafted += draft.length
+    speculation.accepted += accepted
+  }
+
+  /** Leaves the conversation where the caller stopped: the current token is computed with what will follow it. */
+  settle(): void {
+    this.conversation.cut(this.position)
+    this.conversation.resume(this.token, this.sampling)
+  }
+
+  private draft(): number[] {
+    const { conversation, speculate, history } = this
+    if (speculate === 0) return []
+    const draft = promptLookup(history, Math.min(speculate, conversation.share - 1))
+    return conversation.hasMemory(1 + draft.length) ? draft : []
+  }
+
+  private async compute(tokens: readonly number[], isEvery: boolean, onProgress?: (done: number) => void) {
+    const { conversation, sampling, signal } = this
+    const sampled: Sampled[] = []
+    const onSampled = (token: number, view: Float32Array) => {
+      const logits = this.spare.pop() ?? new Float32Array(view.length)
+      logits.set(view)
+      sampled.push({ token, logits })
+    }
+    await conversation.feed({ tokens, sampling, isEvery, signal, onProgress, onSampled })
+    for (const { logits } of this.ahead) this.spare.push(logits)
+    this.ahead = sampled
+  }
+}
+
+/** Tokens so far and their text; a model without a tokenizer has no text. */
+class Output {
+  readonly tokens: number[] = []
+  text = ''
+  isStopped = false
+  private readonly stream: TextStream | undefined
+  private readonly stops: StopStrings
+
+  constructor(model: Model, stops: string[]) {
+    this.stream = model.tokenizer && new TextStream(model.tokenizer)
+    this.stops = new StopStrings(stops)
+  }
+
+  /** Adds a token and returns the text that can be shown now. */
+  push(token: number): string {
+    this.tokens.push(token)
+    const { text, isStopped } = this.stops.push(this.stream?.push(token) ?? '')
+    this.isStopped = isStopped
+    this.text += text
+    return text
+  }
+
+  /** Adds the token that ends the text; it is not shown. */
+  end(token: number): string {
+    this.tokens.push(token)
+    return ''
+  }
+
+  /** What was held back. */
+  flush(): string {
+    const { text } = this.stops.push(this.stream?.end() ?? '')
+    const rest = text + this.stops.end()
+    this.text += rest
+    return rest
+  }
+}
+
+/** What followed when the tokens last ended as they do now: prompt lookup (A. Saxena 2023). */
+export function promptLookup(tokens: readonly number[], most: number): number[] {
+  const end = tokens.length
+  if (most < 1) return []
+  for (const n of [3, 2])
+    for (let i = end - n - 1; i >= 0; i--) {
+      let same = 0
+      while (same < n && tokens[i + same] === tokens[end - n + same]) same++
+      if (same === n) return tokens.slice(i + n, i + n + most)
+    }
+  return []
+}
+
+function resolveSampling(model: Model, last: Sampling | undefined, options: GenerateOptions): Sampling {
+  const given = Object.fromEntries(
+    samplingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined),
+  )
+  const seed = crypto.getRandomValues(new Uint32Array(1))[0] as number
+  return checkSampling({ seed, ...defaultSampling, ...model.recommended, ...last, ...given })
+}
+
+function asBytes({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
+function checkStops(stops: string[]): string[] {
+  if (!Array.isArray(stops)) throw errors.badOption('stop', 'a list of texts', stops)
+  for (const stop of stops)
+    if (typeof stop !== 'string' || stop === '') throw errors.badOption('a stop text', 'not empty', stop)
+  return stops
+}

@@ -1,0 +1,90 @@
+/**
+ * Loading a model in Node: a packed .gta file, or a Hugging Face directory, which is converted in memory.
+ */
+import { fileURLToPath } from 'node:url'
+import { cacheTypes, type WeightType, weightTypes } from '../../models/index.ts'
+import type { EngineOptions } from '../engine/engine.ts'
+import { checkChoice, checkNames, errors } from '../errors.ts'
+import { statModel } from '../files/checkpoint.ts'
+import { openCheckpoint } from '../files/convert.ts'
+import { openPacked } from '../files/files.ts'
+import { packTensors } from '../files/pack.ts'
+import { distUrl } from '../platform/dist.ts'
+import { cacheDirectory } from '../platform/remember.ts'
+import type { Model, Source } from './model.ts'
+import { type OpenOptions, openModel, openOptions } from './open.ts'
+
+export interface LoadOptions extends OpenOptions {
+  /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
+  type?: WeightType
+  /** Keeps no more of the cache in memory than so many bytes; the rest lies in a file. */
+  offload?: number
+  /** Where that file is, which has no name and leaves nothing behind; default: $XDG_CACHE_HOME/gta-edge. */
+  offloadDirectory?: string
+}
+
+const loadOptions = [...openOptions, 'type', 'offload', 'offloadDirectory']
+
+/** The embedded stories model. */
+export const defaultModel = new URL('../models/stories/stories.gta', distUrl)
+
+/** Tasks that a clone brings along; a package does not. */
+export const sampleTasks = new URL('../bench/tasks/', distUrl)
+
+/** Path of a config of the papers, such as gta-1b. */
+export function paperConfig(name: string): string {
+  return fileURLToPath(new URL(`../models/configs/${name}.json`, distUrl))
+}
+
+/** Loads a model; throws GtaError or ModelError before anything large is read if it cannot run. */
+export async function load(path: string | URL, options: LoadOptions = {}): Promise<Model> {
+  checkNames('load()', options, loadOptions)
+  checkChoice('type', options.type, weightTypes)
+  checkChoice('cache', options.cache, cacheTypes)
+  const name = path instanceof URL ? fileURLToPath(path) : path
+  const source = await openSource(name, options)
+  try {
+    return await openModel(name, source, options, checkOffload(options))
+  } finally {
+    await source.close()
+  }
+}
+
+/** Refuses a path with nothing behind it; undefined stands for the embedded model. */
+export async function checkModelPath(path: string | undefined): Promise<void> {
+  if (path !== undefined) await statModel(path)
+}
+
+export async function openSource(path: string, options: LoadOptions): Promise<Source> {
+  const { type, signal, onProgress } = options
+  if ((await statModel(path)).isDirectory()) {
+    const { checkpoint, plan } = await openCheckpoint(path, type ?? 'q8')
+    const load = (target: Uint8Array) =>
+      packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset), { signal, onProgress })
+    const { model, files, unused } = checkpoint
+    return { model, files, plan, unused, load, close: () => checkpoint.close() }
+  }
+  if (path.endsWith('.json')) throw errors.notAModel(path, 'a .gta file or a model directory', 'a .json file')
+  const packed = await openPacked(path)
+  const { model, files, plan } = packed
+  if (type && type !== plan.type) {
+    await packed.close()
+    throw errors.badOption(
+      '--type',
+      `${plan.type}, the type of the packed file "${path}"; convert the original model again`,
+      type,
+    )
+  }
+  const load = (target: Uint8Array) => packed.readWeights(target, { signal, onProgress })
+  return { model, files, plan, unused: [], load, close: packed.close }
+}
+
+function checkOffload({ offload, offloadDirectory }: LoadOptions): EngineOptions['offload'] {
+  if (offload === undefined) {
+    if (offloadDirectory === undefined) return undefined
+    throw errors.badOption('offloadDirectory (--offload-dir)', 'absent without offload (--offload)', offloadDirectory)
+  }
+  if (!Number.isInteger(offload) || offload < 1)
+    throw errors.badOption('offload (--offload)', 'a number of bytes', offload)
+  return { bytes: offload, directory: offloadDirectory ?? cacheDirectory() }
+}

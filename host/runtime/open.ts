@@ -1,0 +1,147 @@
+/** From a source of weights to a model: options are checked, memory counted, the engine opened, threads chosen. */
+import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes } from '../../models/index.ts'
+import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
+import { checkFit } from '../engine/fit.ts'
+import { DEFAULT_CONTEXT, MAX_MEMORY } from '../engine/limits.ts'
+import { chooseBuild } from '../engine/wasm/builds.ts'
+import { MAX_THREADS, openWasmEngine } from '../engine/wasm/engine.ts'
+import { errors, GtaError } from '../errors.ts'
+import { Tokenizer } from '../text/tokenizer.ts'
+import { Model, type Source } from './model.ts'
+import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
+
+/** Options of `load()` wherever the weights come from. */
+export interface OpenOptions {
+  /** Element type of the KV cache; default f32 with f32 weights, else int8. */
+  cache?: CacheType
+  /** Positions per conversation; default: the model's own, at most 4096. */
+  context?: number
+  /** Bytes of the cache, which all conversations share; default: enough for one that fills its context. */
+  cacheMemory?: number
+  /** Rows of one step that may have logits; more make `evaluate` faster and take vocabSize · 4 bytes each. Default 32. */
+  maxLogits?: number
+  /** Rows of one step at most: prompts are read in slices of so many tokens. Default 64. */
+  batch?: number
+  /** Threads of decode; default: what was measured to be fastest when the model was first loaded on this machine. */
+  threads?: number
+  /** Threads of prefill; default: as many as `threads` if those are given, else measured too. */
+  batchThreads?: number
+  signal?: AbortSignal
+  /** Told while the weights are loaded; in bytes. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+export const openOptions = [
+  'cache',
+  'context',
+  'cacheMemory',
+  'maxLogits',
+  'batch',
+  'threads',
+  'batchThreads',
+  'signal',
+  'onProgress',
+]
+
+/** Conversations that a model can have open, and rows of a step that they decode. */
+const CONVERSATIONS = 32
+
+/** Throws GtaError before the weights are read if the model cannot run. */
+export async function openModel(
+  name: string,
+  source: Source,
+  options: OpenOptions,
+  offload?: EngineOptions['offload'],
+): Promise<Model> {
+  const { model, plan } = source
+  const engineOptions = { ...checkOptions(model.spec, plan, options), offload }
+  checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
+  // The tokenizer first, where it is there: it fails faster than the weights load.
+  const { tokenizer, tokenizerConfig } = source.files
+  const early = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
+  const engine = await openEngine(source, engineOptions)
+  try {
+    const late = early ? undefined : await source.readTokenizer?.()
+    return new Model(name, source, engineOptions, engine, early ?? (late && new Tokenizer(name, late, tokenizerConfig)))
+  } catch (error) {
+    await engine.close()
+    throw error
+  }
+}
+
+/** An engine with the threads that are asked for, remembered or measured. */
+export async function openEngine(
+  { model, plan, load }: Pick<Source, 'model' | 'plan' | 'load'>,
+  options: EngineOptions,
+): Promise<Engine> {
+  const compiled = await chooseBuild()
+  const open = (threads: Partial<ThreadCounts>) =>
+    openWasmEngine({
+      spec: model.spec,
+      plan,
+      options: { ...options, threads: threads.decode, batchThreads: threads.prefill },
+      compiled,
+      load,
+    })
+  if (!compiled.build.isShared) return open({ decode: 1, prefill: 1 })
+  if (options.threads !== undefined) return open({ decode: options.threads, prefill: options.batchThreads })
+  const key = threadsKey(plan, compiled.build.name)
+  const remembered = await rememberedThreads(key)
+  if (remembered) return open({ decode: remembered.decode, prefill: options.batchThreads ?? remembered.prefill })
+  const most = availableThreads()
+  const engine = await open({ decode: most, prefill: Math.max(most, options.batchThreads ?? 1) })
+  try {
+    const measured = await measureThreads(engine)
+    engine.threads = { decode: measured.decode, prefill: options.batchThreads ?? measured.prefill }
+    await rememberThreads(key, measured)
+    return engine
+  } catch (error) {
+    // Weights that give no finite logits say so when they are used.
+    if (error instanceof GtaError && error.code === 'NOT_FINITE') {
+      engine.threads = { decode: most, prefill: options.batchThreads ?? most }
+      engine.rewind(0, 0)
+      return engine
+    }
+    await engine.close()
+    throw error
+  }
+}
+
+function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
+  const count = (name: string, value: number, max: number) => {
+    if (!Number.isInteger(value) || value < 1 || value > max)
+      throw errors.badOption(name, `a whole number from 1 to ${max}`, value)
+    return value
+  }
+  const context = count(
+    'the context (-c)',
+    options.context ?? Math.min(spec.maxContext, DEFAULT_CONTEXT),
+    spec.maxContext,
+  )
+  const cache = options.cache ?? (plan.type === 'f32' ? 'f32' : 'int8')
+  return {
+    context,
+    cache,
+    maxRows: Math.min(count('batch', options.batch ?? 64, 4096), context),
+    maxLogits: count('maxLogits', options.maxLogits ?? CONVERSATIONS, 4096),
+    conversations: CONVERSATIONS,
+    pages: countPages(spec, cache, context, options.cacheMemory),
+    threads: options.threads === undefined ? undefined : count('threads (-t)', options.threads, MAX_THREADS),
+    batchThreads:
+      options.batchThreads === undefined ? undefined : count('batchThreads (-tb)', options.batchThreads, MAX_THREADS),
+  }
+}
+
+/** Pages for so many bytes, or for one conversation with a page to spare for what it shares. */
+function countPages(spec: ModelSpec, cache: CacheType, context: number, cacheMemory: number | undefined): number {
+  if (cacheMemory === undefined) return Math.ceil(context / PAGE_TOKENS) + 1
+  const each = pageBytes(spec, cache)
+  const most = MAX_MEMORY
+  if (!Number.isInteger(cacheMemory) || cacheMemory < each || cacheMemory > most)
+    throw errors.badOption(
+      'cacheMemory (--cache-memory)',
+      `from ${each} bytes, which ${PAGE_TOKENS} tokens take, to ${most}`,
+      cacheMemory,
+    )
+  return Math.floor(cacheMemory / each)
+}

@@ -1,0 +1,212 @@
+/**
+ * Shares the steps of an engine among conversations. Every conversation that has something to compute is in every step,
+ * as long as there are rows for it: one that decodes has its next token after each step, and a long prompt is read in
+ * slices beside it. What a conversation computes does not depend on who shares its steps, so nobody can tell.
+ */
+import { PAGE_TOKENS } from '../../models/index.ts'
+import { type Engine, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
+import { errors } from '../errors.ts'
+
+/** What happens when a conversation has filled its context. */
+export const contextPolicies = ['error', 'window', 'shift'] as const
+/**
+ * error: it ends. window: the oldest page of tokens behind the kept ones is forgotten, page by page. shift: half of the
+ * tokens behind the kept ones are forgotten at once.
+ */
+export type ContextPolicy = (typeof contextPolicies)[number]
+
+export interface ContextSettings {
+  policy: ContextPolicy
+  /** Tokens at the beginning that are never forgotten, in whole pages: the attention sinks, or a system prompt. */
+  keep: number
+}
+
+/** Tokens that a conversation is to compute. */
+export interface Feed {
+  conversation: number
+  tokens: readonly number[]
+  /** Sample a token behind the last one; with `isEvery` behind each. */
+  sampling: Sampling
+  isEvery?: boolean
+  context: ContextSettings
+  signal?: AbortSignal | undefined
+  /** Told after every step how many of the tokens are done. */
+  onProgress?: ((done: number) => void) | undefined
+  /** Told of every sampled token, with its logits: valid during the call only. */
+  onSampled?: (token: number, logits: Float32Array) => void
+}
+
+interface Job {
+  feed: Feed
+  done: number
+  /** Steps in which it had no row. */
+  waited: number
+  resolve(): void
+  reject(error: unknown): void
+}
+
+/** Turns of the event loop's shortest kind that a step waits for conversations which are about to want their next token. */
+const TURNS = 32
+
+export class Scheduler {
+  private readonly engine: Engine
+  private jobs: Job[] = []
+  private isRunning = false
+  private readonly interludes: (() => Promise<void>)[] = []
+  /** Conversations that will want a token soon: a step waits a moment for them. */
+  active = 0
+
+  constructor(engine: Engine) {
+    this.engine = engine
+  }
+
+  /** Resolves when all tokens are computed; what was computed before an error stays. */
+  feed(feed: Feed): Promise<void> {
+    const { engine } = this
+    const { conversation, tokens, context } = feed
+    if (tokens.length === 0) return Promise.resolve()
+    const capacity = engine.context - engine.lengthOf(conversation)
+    // What cannot succeed is refused before it is begun. One that forgets needs room for its context only.
+    engine.checkRoom(conversation, context.policy === 'error' ? tokens.length : Math.min(tokens.length, capacity))
+    return new Promise((resolve, reject) => {
+      this.jobs.push({ feed, done: 0, waited: 0, resolve, reject })
+      if (!this.isRunning) this.run()
+    })
+  }
+
+  /** Does something for which the engine must be idle, between two steps. */
+  between<T>(work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.interludes.push(() => work().then(resolve, reject))
+      if (!this.isRunning) this.run()
+    })
+  }
+
+  private async run(): Promise<void> {
+    this.isRunning = true
+    while (this.jobs.length > 0 || this.interludes.length > 0) {
+      for (let work = this.interludes.shift(); work; work = this.interludes.shift()) await work()
+      // A step that fails ends the jobs, not what waits for its end.
+      if (this.jobs.length > 0) await this.advance().catch((error) => this.jobs.map((job) => this.end(job, error)))
+    }
+    this.isRunning = false
+  }
+
+  /** One step, or as much of it as there is to do. */
+  private async advance(): Promise<void> {
+    for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
+    for (const job of this.jobs) if (job.feed.signal?.aborted) this.end(job, job.feed.signal.reason)
+    await this.makeRoom()
+    // From here to the engine's step nobody else runs: what is counted is still there when it is taken.
+    const slices = this.compose()
+    if (slices.length > 0) await this.step(slices)
+  }
+
+  /** Full conversations forget what their policy says. Before anything is counted: it takes pages, and time. */
+  private async makeRoom(): Promise<void> {
+    const { engine } = this
+    for (const job of this.jobs) {
+      const { conversation, context } = job.feed
+      if (engine.lengthOf(conversation) < engine.context) continue
+      try {
+        if (context.policy === 'error') throw errors.contextFull(engine.context + 1, engine.context, engine.context)
+        const { keep, drop } = planDrop(context, engine.context)
+        await engine.drop(conversation, keep, drop)
+      } catch (error) {
+        this.end(job, error)
+      }
+    }
+  }
+
+  /** How many tokens of which job the next step takes. Jobs for which there is no memory end here. */
+  private compose(): { job: Job; count: number }[] {
+    const { engine } = this
+    // The least first: what they leave of their share is for those who want more.
+    const jobs = this.jobs.toSorted((a, b) => b.waited - a.waited || remaining(a) - remaining(b))
+    const slices: { job: Job; count: number }[] = []
+    let rows = engine.maxRows
+    let logits = engine.maxLogits
+    let available = engine.pagesAvailable
+    let writable = engine.pagesWritable
+    for (const [i, job] of jobs.entries()) {
+      const { conversation, isEvery } = job.feed
+      const share = (left: number) => Math.max(Math.min(left, 1), Math.floor(left / (jobs.length - i)))
+      // Nothing for one that came, full, while others forgot: its turn to forget is before the next step.
+      let count = Math.min(remaining(job), share(rows), engine.context - engine.lengthOf(conversation))
+      if (isEvery) count = Math.min(count, share(logits))
+      else if (count === remaining(job) && logits === 0) count--
+      if (count === 0) {
+        job.waited++
+        continue
+      }
+      const needed = engine.pagesNeeded(conversation, count)
+      if (needed > available) {
+        const { pageBytes } = engine.cacheUse
+        this.end(job, errors.outOfMemory(needed * pageBytes, available * pageBytes))
+        continue
+      }
+      // With a cache on disk, a step can write what memory has room for: the others come next.
+      const written = engine.pagesWritten(conversation, count)
+      if (written > writable && slices.length > 0) {
+        job.waited++
+        continue
+      }
+      writable -= written
+      available -= needed
+      rows -= count
+      logits -= isEvery ? count : count === remaining(job) ? 1 : 0
+      slices.push({ job, count })
+    }
+    return slices
+  }
+
+  private async step(slices: { job: Job; count: number }[]): Promise<void> {
+    const { engine } = this
+    const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, engine.lengthOf(job.feed.conversation)))
+    const sampled = await engine.step(rows)
+    let k = 0
+    for (const { job, count } of slices) {
+      const { feed } = job
+      job.done += count
+      job.waited = 0
+      const tokens = feed.isEvery ? count : remaining(job) === 0 ? 1 : 0
+      const first = k
+      k += tokens
+      try {
+        if (sampled.subarray(first, k).includes(NO_TOKEN)) throw errors.notFinite()
+        for (let i = first; i < k; i++) feed.onSampled?.(sampled[i] as number, engine.logits(i))
+        feed.onProgress?.(job.done)
+        if (remaining(job) === 0) this.end(job)
+      } catch (error) {
+        this.end(job, error)
+      }
+    }
+  }
+
+  private end(job: Job, error?: unknown): void {
+    this.jobs = this.jobs.filter((other) => other !== job)
+    if (error === undefined) job.resolve()
+    else job.reject(error)
+  }
+}
+
+function remaining({ feed, done }: Job): number {
+  return feed.tokens.length - done
+}
+
+function rowsOf({ feed, done }: Job, count: number, length: number): Row[] {
+  const { conversation, tokens, sampling, isEvery } = feed
+  return Array.from({ length: count }, (_, i) => {
+    const row = { conversation, position: length + i, token: tokens[done + i] as number }
+    return isEvery || done + i === tokens.length - 1 ? { ...row, sampling } : row
+  })
+}
+
+/** Pages of a full conversation that are kept at its beginning, and that are forgotten behind them. */
+export function planDrop({ policy, keep }: ContextSettings, context: number): { keep: number; drop: number } {
+  const pages = Math.ceil(context / PAGE_TOKENS)
+  const kept = Math.ceil(keep / PAGE_TOKENS)
+  // The last page stays: there is always a token that the next one follows.
+  const most = pages - kept - 1
+  return { keep: kept, drop: policy === 'shift' ? Math.max(1, Math.floor(most / 2)) : 1 }
+}

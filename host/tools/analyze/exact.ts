@@ -1,0 +1,263 @@
+/**
+ * The exact cost convention: what has to be computed and moved, causal, for every kind of attention, none of the defects of
+ * SPEC §8 (the letters below). Two ways to say how wide numbers are:
+ *
+ *     engine formats   bytes as the plan lays them out: scales, padding of rows, f32 activations; prompts in slices of
+ *                      `rowsPerStep` tokens, weights read once per slice, the cache anew for each token. Sums equal
+ *                      cost(), and what a counting build of the engine counts (test/counted.test.ts).
+ *     plain widths     bits of weights, activations and cache, for other engines and devices; a prompt is one slice.
+ *
+ * Decode sees `seqlen` tokens in the cache and itself.
+ */
+import type { CacheType, MatrixWork, ModelSpec, Operation, SweepWork, WeightType } from '../../../models/index.ts'
+import { errors } from '../../errors.ts'
+import type { Hardware, MeasuredRates, NumberFormat } from './hardware.ts'
+import type { Widths } from './llm-viewer.ts'
+import { type Convention, noTraffic, type Pass, type Traffic } from './walk.ts'
+
+/** How wide numbers are. */
+export type Formats =
+  | { is: 'engine'; type: WeightType; cache: CacheType; rowsPerStep: number }
+  | { is: 'plain'; widths: Widths }
+
+/** Tokens of a prompt that the engine reads at once, unless it is told otherwise. */
+export const enginePrompt = 64
+
+/** Bits that a number takes, as the engine computes with it: without scales. */
+export function widthsOf(formats: Formats): Widths {
+  if (formats.is === 'plain') return formats.widths
+  const weights = { f32: 32, q8: 8, q4: 4 }[formats.type]
+  return { weights, activations: 32, cache: formats.cache === 'f32' ? 32 : 8 }
+}
+
+export interface ExactOptions {
+  bandwidth?: 'peak' | 'sustained'
+  /** Threads of a measured machine; default: the most that were measured. */
+  threads?: number
+}
+
+/** Throws BAD_OPTION where the device cannot compute with such numbers. */
+export function exactConvention(
+  spec: ModelSpec,
+  hardware: Hardware,
+  formats: Formats,
+  { bandwidth: kind = 'sustained', threads }: ExactOptions = {},
+): Convention {
+  const { peak, sustained } = hardware.bandwidth
+  const bandwidth = (kind === 'sustained' ? (sustained ?? peak) : peak).value
+  const rates = formats.is === 'engine' && kind === 'sustained' ? ratesFor(hardware, threads) : undefined
+  const peaks = rates ? undefined : peaksOf(hardware, formats)
+  return {
+    mode: 'exact',
+    order: (operations) => operations,
+    count: (operation, pass) => count(spec, formats, hardware, operation, pass),
+    limits: (operation, pass) => {
+      if (rates && formats.is === 'engine') return measuredLimits(rates, formats, operation, pass)
+      const reuse = formats.is === 'engine' ? cacheReuse(operation, pass, formats, hardware) : 1
+      return { peak: peaks?.[peakOf(operation)] ?? Number.POSITIVE_INFINITY, bandwidth: bandwidth * reuse }
+    },
+  }
+}
+
+function peakOf({ work }: Operation): 'matrix' | 'sweep' | 'rest' {
+  return work.is === 'matrix' ? 'matrix' : work.is === 'elementwise' ? 'rest' : 'sweep'
+}
+
+/**
+ * Arithmetic by the wider operand. The engine quantises activations before every product, so q8 and q4 weights meet
+ * int8. (m) A device without arithmetic so narrow takes the next wider one.
+ */
+function peaksOf(hardware: Hardware, formats: Formats): Record<'matrix' | 'sweep' | 'rest', number> {
+  const { weights, activations, cache } = widthsOf(formats)
+  const narrow = formats.is === 'engine' ? 8 : activations
+  const of = (bits: number): number => {
+    const wanted: NumberFormat[] = bits <= 8 ? ['INT8', 'FP16', 'FP32'] : bits <= 16 ? ['FP16', 'FP32'] : ['FP32']
+    const found = wanted.map((format) => hardware.peak[format]?.value).find((value) => value !== undefined)
+    if (found === undefined) throw errors.noPeak(hardware.name, wanted[0] as string, Object.keys(hardware.peak))
+    return found
+  }
+  const elementwise = hardware.peak.FP32 ?? hardware.peak.FP16 ?? hardware.peak.INT8
+  return {
+    matrix: of(Math.max(weights, narrow)),
+    sweep: of(Math.max(cache, formats.is === 'engine' && formats.cache === 'f32' ? 32 : narrow)),
+    // Bound by memory everywhere: the format hardly matters.
+    rest: elementwise?.value ?? Number.POSITIVE_INFINITY,
+  }
+}
+
+function ratesFor({ name, rates }: Hardware, threads: number | undefined): MeasuredRates | undefined {
+  if (threads === undefined) return rates?.at(-1)
+  const found = rates?.find((candidate) => candidate.threads === threads)
+  if (found) return found
+  const measured = rates?.map((candidate) => candidate.threads).join(', ')
+  throw errors.badOption(
+    '--threads',
+    rates ? `one of ${measured}, which were measured` : `left out for ${name}: its figures are for the whole device`,
+    threads,
+  )
+}
+
+/**
+ * The engine's rows of a prompt read the cache one after the other. Where a layer's part of it stays on the chip, memory
+ * gives it once per slice: so many times faster are the others.
+ */
+function cacheReuse(
+  { work }: Operation,
+  pass: Pass,
+  { cache, rowsPerStep }: Extract<Formats, { is: 'engine' }>,
+  hardware: Hardware,
+): number {
+  if (work.is !== 'fused' || pass.stage === 'decode') return 1
+  const row = cache === 'int8' ? work.rowElements + 4 * work.rowHeads : 4 * work.rowElements
+  if (pass.seqlen * row > hardware.onchipBuffer.value) return 1
+  const { pairs } = countsOf(pass, rowsPerStep)
+  return pairs / rowsRead(pass, pairs, rowsPerStep)
+}
+
+/** What the engine reached on this machine, part by part, instead of what the device could. */
+function measuredLimits(
+  rates: MeasuredRates,
+  { rowsPerStep }: Extract<Formats, { is: 'engine' }>,
+  { work, part }: Operation,
+  { stage, batch, seqlen }: Pass,
+): { peak: number; bandwidth: number } {
+  const rows = Math.min(rowsPerStep, stage === 'prefill' ? batch * seqlen : batch)
+  const isOne = rows === 1
+  if (part === 'attention')
+    return isOne
+      ? { peak: rates.sweep.one, bandwidth: rates.bandwidth }
+      : // Rows of a step share what the processor's caches hold.
+        { peak: rates.sweep.many, bandwidth: stage === 'prefill' ? Number.POSITIVE_INFINITY : rates.bandwidth }
+  if (part === 'linear' && work.is === 'matrix') {
+    const found = rates.linear[work.type]
+    if (found) return { peak: found.operations, bandwidth: found.bytes }
+    return { peak: Number.POSITIVE_INFINITY, bandwidth: rates.bandwidth }
+  }
+  const rest = isOne ? rates.rest.one : rates.rest.many
+  if (work.is !== 'matrix') return { peak: Number.POSITIVE_INFINITY, bandwidth: rest }
+  // A matrix per map.
+  const products = rates.linear[work.type]?.operations ?? Number.POSITIVE_INFINITY
+  return { peak: products, bandwidth: Math.min(rest, rates.bandwidth) }
+}
+
+/** Tokens, rows with logits, (query, key) pairs, and steps of the engine. */
+interface Counts {
+  tokens: number
+  logits: number
+  pairs: number
+  steps: number
+  headSteps: number
+}
+
+/** (c) A token attends to those before it and itself; (g) so does a generated one. */
+function countsOf({ stage, batch, seqlen }: Pass, rowsPerStep: number): Counts {
+  const tokens = stage === 'prefill' ? batch * seqlen : batch
+  const pairs = stage === 'prefill' ? (batch * seqlen * (seqlen + 1)) / 2 : batch * (seqlen + 1)
+  const steps = Math.max(1, Math.ceil(tokens / rowsPerStep))
+  return { tokens, logits: batch, pairs, steps, headSteps: Math.min(batch, steps) }
+}
+
+function count(spec: ModelSpec, formats: Formats, hardware: Hardware, { work, rows }: Operation, pass: Pass): Traffic {
+  const isEngine = formats.is === 'engine'
+  const counts = countsOf(pass, isEngine ? formats.rowsPerStep : Number.POSITIVE_INFINITY)
+  const n = rows === 'logits' ? counts.logits : counts.tokens
+  const reads = rows === 'logits' ? counts.headSteps : counts.steps
+  const widths = widthsOf(formats)
+  const activation = widths.activations / 8
+  const cached = (elements: number, heads: number) =>
+    (elements * widths.cache) / 8 + (isEngine && formats.cache === 'int8' ? 4 * heads : 0)
+  if (work.is === 'matrix') {
+    const numbers = work.outDim * work.inDim + (work.hasBias ? work.outDim : 0)
+    return {
+      ...noTraffic,
+      ...productOf(work, n),
+      weights: reads * (isEngine ? work.bytes : (numbers * widths.weights) / 8),
+      loads: work.inDim * work.blocks * n * activation,
+      stores: work.result === 'activations' ? work.outDim * n * activation : 0,
+      cacheWrites: work.result === 'activations' ? 0 : n * cached(work.outDim, work.result.heads),
+    }
+  }
+  if (work.is === 'elementwise') {
+    const weights = isEngine ? work.bytes : (work.weights * widths.weights) / 8
+    return {
+      ...noTraffic,
+      operations: work.operations * n,
+      weights: weights * (work.isLookup ? n : reads),
+      loads: work.reads * n * activation,
+      stores: work.writes * n * activation,
+    }
+  }
+  return sweep(work, pass, counts, { activation, cached, block: isEngine ? 1 : blockOf(spec, hardware, activation) })
+}
+
+/** (f) Biases are counted. */
+function productOf({ inDim, outDim, hasBias }: MatrixWork, n: number): Pick<Traffic, 'operations' | 'macs'> {
+  const macs = outDim * inDim * n
+  return { macs, operations: 2 * macs + (hasBias ? outDim * n : 0) }
+}
+
+/**
+ * (h) Queries whose numbers and running averages, in f32, stay on the chip while the keys and values pass once. The engine
+ * takes one query at a time.
+ */
+function blockOf({ attention }: ModelSpec, hardware: Hardware, activation: number): number {
+  const query =
+    attention.maps * (attention.key.reduce((sum, { dim }) => sum + dim, 0) * activation + 4 * attention.value.dim)
+  return Math.max(1, Math.floor(hardware.onchipBuffer.value / query))
+}
+
+interface SweepFormats {
+  activation: number
+  cached(elements: number, heads: number): number
+  block: number
+}
+
+function sweep(work: SweepWork, pass: Pass, counts: Counts, { activation, cached, block }: SweepFormats): Traffic {
+  const { is, maps, keyDim, valueDim, keyElements, valueElements, rowElements, rowHeads } = work
+  const { pairs, tokens } = counts
+  const scores = pairs * maps
+  const queries = maps * keyDim * tokens * activation
+  // (a) The averages are written, not the scores.
+  const averages = maps * valueDim * tokens * activation
+  const [keyMacs, valueMacs] = [scores * keyDim, scores * valueDim]
+  const seen = pass.batch * (pass.stage === 'prefill' ? pass.seqlen : pass.seqlen + 1)
+  switch (is) {
+    case 'fused':
+      return {
+        ...noTraffic,
+        macs: keyMacs + valueMacs,
+        operations: 2 * (keyMacs + valueMacs) + 5 * scores,
+        loads: queries,
+        stores: averages,
+        cacheReads: rowsRead(pass, pairs, block) * cached(rowElements, rowHeads),
+      }
+    case 'scores':
+      // (b) Queries are read, keys once.
+      return {
+        ...noTraffic,
+        macs: keyMacs,
+        operations: 2 * keyMacs,
+        loads: queries,
+        stores: scores * activation,
+        cacheReads: seen * cached(keyElements, 0),
+      }
+    case 'softmax':
+      return { ...noTraffic, operations: 5 * scores, loads: scores * activation, stores: scores * activation }
+    case 'average':
+      return {
+        ...noTraffic,
+        macs: valueMacs,
+        operations: 2 * valueMacs,
+        loads: scores * activation,
+        stores: averages,
+        cacheReads: seen * cached(valueElements, 0),
+      }
+  }
+}
+
+/** Rows of the cache that pass by while blocks of queries stay: block i of a prompt sees all up to its own end. */
+function rowsRead({ stage, batch, seqlen }: Pass, pairs: number, block: number): number {
+  if (stage === 'decode' || block === 1) return pairs
+  const whole = Math.floor(seqlen / block)
+  return batch * ((block * whole * (whole + 1)) / 2 + (seqlen % block > 0 ? seqlen : 0))
+}

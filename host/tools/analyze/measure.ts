@@ -1,0 +1,248 @@
+/**
+ * This machine as a row of the hardware table: `--hardware this`. Memory is read with one thread, with half of them and with
+ * all, and the engine runs a model of a few layers with synthetic weights, part by part, for a moment. It takes less than five
+ * seconds, once; the result is remembered.
+ */
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { cpus, totalmem } from 'node:os'
+import {
+  configs,
+  describe,
+  type ModelDescription,
+  operationsOf,
+  planModel,
+  type WeightType,
+} from '../../../models/index.ts'
+import { type Engine, type EngineOptions, type Row, type StepProfile, secondsOf } from '../../engine/engine.ts'
+import { cacheFile, readEntries, writeEntry } from '../../platform/remember.ts'
+import { version } from '../../platform/version.ts'
+import { openEngine } from '../../runtime/open.ts'
+import { availableThreads } from '../../runtime/tune.ts'
+import { fillSynthetic } from '../bench/synthetic.ts'
+import { exactConvention } from './exact.ts'
+import { withoutBarriers } from './explain.ts'
+import type { Hardware, MeasuredRates } from './hardware.ts'
+import { walk } from './walk.ts'
+
+/**
+ * Large enough not to be held by a processor's caches, small enough to be made in a moment: four layers are 70 MB. Where the
+ * last cache holds more, four were read from it, faster than memory can be (measured: 27 GB/s where 20 are read at best), and
+ * eight were not.
+ */
+const PROBE_LAYERS = { few: 4, many: 8, cacheBytes: 2 ** 26 }
+const PROBE_VOCABULARY = 2048
+/** Tokens in the cache when the sweep is timed. */
+const DEPTH = 256
+const ROWS = 64
+/** Steps of one row. */
+const SINGLES = 8
+/** Milliseconds for the repetitions of one measurement, of which the fastest counts: a neighbour may be busy. */
+const PATIENCE = 200
+/** Thread counts that are still to come after so many milliseconds are left out. */
+const BUDGET = 3500
+
+const types: readonly WeightType[] = ['q8', 'q4']
+
+/** Where the figures of machines are remembered. */
+export const machineFile = (): string => cacheFile('machine.json')
+
+/** This machine; measured if it was not before, or `isAnew`. `onMeasure` is told before. */
+export async function measureThis(isAnew = false, onMeasure?: () => void): Promise<Hardware> {
+  const key = machineKey()
+  const remembered = isAnew ? undefined : (await readEntries(machineFile()))[key]
+  if (areRates(remembered)) return asHardware(remembered)
+  onMeasure?.()
+  const rates = await measureRates()
+  await writeEntry(machineFile(), key, rates)
+  return asHardware(rates)
+}
+
+function machineKey(): string {
+  const machine = `${cpus()[0]?.model ?? ''} ${availableThreads()} ${process.version} ${version ?? ''}`
+  return createHash('sha256').update(machine).digest('hex').slice(0, 16)
+}
+
+/** What a file says may be anything. */
+function areRates(value: unknown): value is MeasuredRates[] {
+  const isRate = (n: unknown) => typeof n === 'number' && n > 0 && Number.isFinite(n)
+  return (
+    Array.isArray(value) &&
+    value.length > 0 &&
+    value.every(
+      (rates) =>
+        [rates?.threads, rates?.bandwidth, rates?.barrierSeconds].every(isRate) &&
+        [rates.sweep?.many, rates.sweep?.one, rates.rest?.many, rates.rest?.one].every(isRate) &&
+        types.every((type) => isRate(rates.linear?.[type]?.operations) && isRate(rates.linear?.[type]?.bytes)),
+    )
+  )
+}
+
+async function asHardware(rates: MeasuredRates[]): Promise<Hardware> {
+  const most = rates.reduce((best, one) => (one.bandwidth > best.bandwidth ? one : best))
+  const source = 'measured on this machine'
+  const operations = Math.max(...rates.map(({ linear }) => linear.q8?.operations ?? 0))
+  return {
+    name: 'this',
+    title: await machineTitle(),
+    bandwidth: {
+      peak: { value: most.bandwidth, source: `${source}: read with ${most.threads} threads` },
+      sustained: { value: most.bandwidth, source: `${source}: read with ${most.threads} threads` },
+    },
+    peak: { INT8: { value: operations, source: `${source}: products of many rows in q8` } },
+    onchipBuffer: await lastCache(),
+    memory: { value: totalmem(), source: 'what the system tells' },
+    rates,
+  }
+}
+
+async function machineTitle(): Promise<string> {
+  const board = await readFile('/proc/device-tree/model', 'utf8').catch(() => '')
+  return board.replace(/\0/g, '').trim() || cpus()[0]?.model.trim() || 'this machine'
+}
+
+/** The largest cache of the first core; 1 MiB where the system does not tell. */
+async function lastCache(): Promise<Hardware['onchipBuffer']> {
+  for (const index of [3, 2]) {
+    const text = await readFile(`/sys/devices/system/cpu/cpu0/cache/index${index}/size`, 'utf8').catch(() => '')
+    const kibibytes = Number.parseInt(text, 10)
+    if (kibibytes > 0) return { value: kibibytes * 1024, source: 'what the system tells of its last cache' }
+  }
+  return { value: 2 ** 20, source: 'a guess: the system does not tell of its caches' }
+}
+
+async function probeModel(): Promise<ModelDescription> {
+  const { few, many, cacheBytes } = PROBE_LAYERS
+  const config = configs['gta-1b'] as Record<string, unknown>
+  return describe({
+    ...config,
+    num_hidden_layers: (await lastCache()).value > cacheBytes ? many : few,
+    vocab_size: PROBE_VOCABULARY,
+    bos_token_id: null,
+    eos_token_id: null,
+  })
+}
+
+/** Thread counts, all of them first: that is the one that counts. */
+function threadCounts(): number[] {
+  const most = availableThreads()
+  return [...new Set([most, Math.ceil(most / 2), 1])]
+}
+
+async function measureRates(): Promise<MeasuredRates[]> {
+  const end = performance.now() + BUDGET
+  const model = await probeModel()
+  const found: MeasuredRates[] = []
+  const engines = new Map<WeightType, Engine>()
+  try {
+    for (const type of types) engines.set(type, await openProbe(model, type))
+    const q8 = engines.get('q8') as Engine
+    for (const threads of threadCounts()) {
+      if (found.length > 0 && performance.now() > end) break
+      const bandwidth = await q8.measureBandwidth(threads)
+      const barrierSeconds = (await q8.measureBarrier(threads)) || 1e-9
+      const parts = new Map<WeightType, PartRates>()
+      for (const [type, engine] of engines) parts.set(type, await measureParts(model, type, engine, threads))
+      const { sweep, rest } = parts.get('q8') as PartRates
+      const linear = Object.fromEntries([...parts].map(([type, measured]) => [type, measured.linear]))
+      found.push({ threads, bandwidth, barrierSeconds, linear, sweep, rest })
+    }
+  } finally {
+    for (const engine of engines.values()) await engine.close()
+  }
+  return found.sort((a, b) => a.threads - b.threads)
+}
+
+async function openProbe(model: ModelDescription, type: WeightType): Promise<Engine> {
+  const plan = planModel(model, type)
+  const threads = availableThreads()
+  const options: EngineOptions = {
+    context: DEPTH + ROWS,
+    cache: 'int8',
+    maxRows: ROWS,
+    maxLogits: 1,
+    conversations: 1,
+    threads,
+    batchThreads: threads,
+  }
+  const load = async (target: Uint8Array) => fillSynthetic(model, plan, target)
+  const engine = await openEngine({ model, plan, load }, options)
+  for (let position = 0; position < DEPTH; position += ROWS) await engine.step(probeRows(position, ROWS))
+  return engine
+}
+
+function probeRows(position: number, count: number): Row[] {
+  return Array.from({ length: count }, (_, i) => ({ conversation: 0, position: position + i, token: i }))
+}
+
+interface PartRates {
+  linear: { operations: number; bytes: number }
+  sweep: { many: number; one: number }
+  rest: { many: number; one: number }
+}
+
+async function measureParts(
+  model: ModelDescription,
+  type: WeightType,
+  engine: Engine,
+  threads: number,
+): Promise<PartRates> {
+  const step = (position: number, rows: number) => engine.step(probeRows(position, rows))
+  engine.threads = { decode: threads, prefill: threads }
+  const fastest = async (position: number, steps: number, rows: number): Promise<StepProfile> => {
+    const end = performance.now() + PATIENCE
+    let found: StepProfile | undefined
+    for (let i = 0; i < 3 || performance.now() < end; i++) {
+      engine.profile(true)
+      for (let row = 0; row < steps; row++) await step(position + row, rows)
+      const parts = withoutBarriers(engine.profiled().slice(0, threads))
+      // The first one wakes the threads and compiles.
+      if (i > 0 && (!found || secondsOf(parts) < secondsOf(found))) found = parts
+    }
+    engine.profile(false)
+    return found as StepProfile
+  }
+  const many = await fastest(DEPTH - ROWS, 1, ROWS)
+  const one = await fastest(DEPTH, SINGLES, 1)
+  const pairs = (ROWS * (DEPTH - ROWS + 1 + DEPTH)) / 2
+  const [workOfMany, workOfOne] = [workOf(model, type, ROWS, pairs), workOf(model, type, 1, DEPTH + 1)]
+  // Single rows, each of which sees one token more.
+  const sweepOfOne = workOf(model, type, SINGLES, SINGLES * (DEPTH + 1) + (SINGLES * (SINGLES - 1)) / 2).sweep
+  return {
+    linear: { operations: workOfMany.linear / many.linear, bytes: (SINGLES * workOfOne.weights) / one.linear },
+    sweep: { many: workOfMany.sweep / many.attention, one: sweepOfOne / one.attention },
+    rest: {
+      many: workOfMany.rest / (many.rest + many.valueDecoder),
+      one: (SINGLES * workOfOne.rest) / (one.rest + one.valueDecoder),
+    },
+  }
+}
+
+/** Operations of the linear part and the sweep, bytes of weights and of the rest: of `rows` that see `pairs` together. */
+function workOf(model: ModelDescription, type: WeightType, rows: number, pairs: number) {
+  const formats = { is: 'engine', type, cache: 'int8', rowsPerStep: rows } as const
+  const unlimited: Hardware = {
+    name: 'unlimited',
+    title: '',
+    bandwidth: { peak: { value: 1, source: '' } },
+    peak: { INT8: { value: 1, source: '' } },
+    onchipBuffer: { value: 1, source: '' },
+  }
+  const convention = exactConvention(model.spec, unlimited, formats)
+  const { operations } = walk(model.spec, operationsOf(model.spec, planModel(model, type)), convention, {
+    stage: 'decode',
+    batch: rows,
+    seqlen: 0,
+  })
+  const work = { linear: 0, sweep: 0, weights: 0, rest: 0 }
+  for (const { name, part, count, ...traffic } of operations) {
+    // No row wants logits.
+    if (name === 'lm_head' || name === 'final_norm') continue
+    if (part === 'linear') {
+      work.linear += count * traffic.operations
+      work.weights += count * traffic.weights
+    } else if (part === 'attention') work.sweep += (count * traffic.operations * pairs) / rows
+    else work.rest += count * traffic.bytes
+  }
+  return work
+}

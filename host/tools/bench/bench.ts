@@ -1,0 +1,130 @@
+/**
+ * Benchmarks in the manner of llama-bench: prompts read and text generated per second, at several depths, with several
+ * conversations and threads. Beside the speed stands what is needed to judge it: the share of the memory bandwidth,
+ * where the time went, and a hash of what was computed, which must be one and the same in all repetitions and with any
+ * number of threads: a fast wrong answer is no result.
+ */
+import { createHash } from 'node:crypto'
+import { platform } from '#platform'
+import type { Plan } from '../../../models/index.ts'
+import type { CachedPage, Engine, EngineOptions } from '../../engine/engine.ts'
+import { checkFit } from '../../engine/fit.ts'
+import { openEngine } from '../../runtime/open.ts'
+import { availableThreads } from '../../runtime/tune.ts'
+import {
+  type Bandwidth,
+  type BenchInfo,
+  type BenchReport,
+  type BenchResult,
+  describeEnvironment,
+  judge,
+} from './report.ts'
+import { runTests } from './runner.ts'
+import { readSensors } from './sensors.ts'
+import { type BenchOptions, type BenchSettings, type BenchTest, checkBench, listTests } from './settings.ts'
+import { openSubject, type Subject } from './subject.ts'
+import { workCounter } from './workload.ts'
+
+/** Runs all tests that the options name. Throws GtaError or ModelError; results that differ are told in the report. */
+export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
+  const settings = checkBench(options)
+  const context = Math.max(...settings.depth) + Math.max(...settings.prompt, ...settings.predict)
+  const sensorsBefore = await readSensors()
+  const started = performance.now()
+  const { subject, engine, engineOptions } = await open(settings, context)
+  try {
+    const loadSeconds = (performance.now() - started) / 1000
+    const { model, plan, path, isSynthetic } = subject
+    const { batch, repetitions, signal, onProgress } = settings
+    const tests = listTests(settings, engine.threads)
+    const info: BenchInfo = {
+      environment: await describeEnvironment(engine.build),
+      model: path,
+      isSynthetic,
+      kind: model.spec.kind,
+      weightType: plan.type,
+      cacheType: engineOptions.cache,
+      planHash: hashPlan(plan),
+      weightBytes: plan.bytes,
+      context,
+      batch,
+      repetitions,
+      loadSeconds,
+      bandwidth: await measureBandwidths(engine, tests),
+      sensorsBefore,
+    }
+    options.onOpen?.(info)
+    const workOf = workCounter(model, plan, engineOptions.cache, batch)
+    const results: BenchResult[] = []
+    const { vocabSize } = model.spec
+    const copy = (from: number, to: number) => copyConversation(engine, from, to)
+    for await (const timing of runTests(engine, tests, { batch, repetitions, vocabSize, copy, signal, onProgress })) {
+      const result = judge(timing, workOf(timing), info.bandwidth, await readSensors())
+      results.push(result)
+      options.onResult?.(result)
+    }
+    return {
+      schema: 'gta-bench/1',
+      ...info,
+      results,
+      sensorsAfter: await readSensors(),
+      peakRssBytes: process.resourceUsage().maxRSS * 1024,
+      isGood: results.every(({ problems }) => problems.length === 0),
+    }
+  } finally {
+    await engine.close()
+  }
+}
+
+function hashPlan({ words }: Plan): string {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+}
+
+/** The same tokens and rows, in pages of their own: conversations that shared them would be read faster. */
+async function copyConversation(engine: Engine, from: number, to: number): Promise<void> {
+  const source = engine.cached(from)
+  const target = engine.adopt(to, source.length, 0, [])
+  for (const [i, { id, tokens }] of target.pages.entries()) {
+    const page = source.pages[i] as CachedPage
+    tokens.set(page.tokens)
+    await engine.storePage(id, await engine.fetchPage(page.id))
+  }
+}
+
+async function open(settings: BenchSettings, context: number) {
+  const subject = await openSubject(settings, context)
+  try {
+    const engineOptions = engineOptionsFor(settings, subject, context)
+    const checked = { ...engineOptions, threads: engineOptions.threads ?? availableThreads() }
+    checkFit(subject.model.spec, subject.plan, checked, platform.machineMemory(), 'use smaller -p, -n, -d, -np or -b')
+    return { subject, engineOptions, engine: await openEngine(subject, engineOptions) }
+  } finally {
+    await subject.close()
+  }
+}
+
+function engineOptionsFor(settings: BenchSettings, { plan }: Subject, context: number): EngineOptions {
+  const conversations = Math.max(...settings.conversations)
+  const { threads, batchThreads = threads } = settings
+  return {
+    context,
+    cache: settings.cache ?? (plan.type === 'f32' ? 'f32' : 'int8'),
+    maxRows: Math.max(settings.batch, conversations),
+    maxLogits: conversations,
+    conversations,
+    threads: threads && Math.max(...threads),
+    batchThreads: batchThreads && Math.max(...batchThreads),
+  }
+}
+
+async function measureBandwidths(engine: Engine, tests: BenchTest[]): Promise<Bandwidth[]> {
+  const found: Bandwidth[] = []
+  for (const threads of new Set(tests.map((test) => test.threads)))
+    found.push({
+      threads,
+      bytesPerSecond: await engine.measureBandwidth(threads),
+      barrierSeconds: await engine.measureBarrier(threads),
+    })
+  return found
+}

@@ -1,0 +1,59 @@
+/** What is measured: a model with its own weights, or any config with synthetic ones. */
+import { fileURLToPath } from 'node:url'
+import { type ModelDescription, type Plan, planModel } from '../../../models/index.ts'
+import { errors } from '../../errors.ts'
+import { describeModel } from '../../files/convert.ts'
+import { defaultModel, openSource } from '../../runtime/load.ts'
+import type { BenchSettings } from './settings.ts'
+import { fillSynthetic } from './synthetic.ts'
+
+export interface Subject {
+  /** Path of the model or config. */
+  path: string
+  isSynthetic: boolean
+  model: ModelDescription
+  plan: Plan
+  load(target: Uint8Array): Promise<void>
+  close(): Promise<void>
+}
+
+/** Opens it for so many positions per conversation; nothing large is read yet. */
+export async function openSubject(settings: BenchSettings, context: number): Promise<Subject> {
+  return settings.config === undefined ? openReal(settings, context) : openSynthetic(settings.config, settings, context)
+}
+
+async function openReal({ model, type, signal, onProgress }: BenchSettings, context: number): Promise<Subject> {
+  const given = model ?? defaultModel
+  const path = given instanceof URL ? fileURLToPath(given) : given
+  const source = await openSource(path, {
+    type,
+    signal,
+    onProgress: (progress) => onProgress?.({ label: 'loading', ...progress }),
+  })
+  const { maxContext } = source.model.spec
+  if (context > maxContext) {
+    await source.close()
+    throw errors.badOption(
+      'depth and tokens of a test (-d with -p or -n)',
+      `at most ${maxContext} together, the context of "${path}" (synthetic weights, --config, have no such limit)`,
+      context,
+    )
+  }
+  return { path, isSynthetic: false, ...source }
+}
+
+/** The spec's context is the plan's: what the model was made for does not limit what can be timed. */
+async function openSynthetic(path: string, { type }: BenchSettings, context: number): Promise<Subject> {
+  const { model } = await describeModel(path)
+  const spec = { ...model.spec, maxContext: Math.max(context, model.spec.maxContext) }
+  const longer = { ...model, spec }
+  const plan = planModel(longer, type ?? 'q8')
+  return {
+    path,
+    isSynthetic: true,
+    model: longer,
+    plan,
+    load: async (target) => fillSynthetic(longer, plan, target),
+    close: async () => undefined,
+  }
+}
