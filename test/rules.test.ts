@@ -78,8 +78,8 @@ test('kernels know numbers and addresses, not the engine around them', () => {
   expectImports('assembly/kernels', (target) => /^assembly\/(kernels\/|abi$)/.test(target))
 })
 
-test('cli/ imports only host/index and models/', () => {
-  expectImports('host/cli', (target) => /^(node:|host\/cli\/|models\/|host\/index\.ts)/.test(target))
+test('cli/ imports only host/index, the table of settings and models/', () => {
+  expectImports('host/cli', (target) => /^(node:|host\/cli\/|models\/|host\/(index|settings)\.ts)/.test(target))
 })
 
 test('what browsers run reaches Node in host/platform/node.ts only', async () => {

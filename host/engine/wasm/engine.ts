@@ -46,8 +46,6 @@ const LEAST_RESIDENT = 4
 const CACHE_VERSION = 1
 /** Of a large tensor, sixteen pieces of so many bytes are looked at. */
 const SAMPLE_BYTES = 1024
-/** Threads that one engine may have. */
-export const MAX_THREADS = protocol.MAX_RANKS
 
 /** Where the fields of a row are, in words. */
 const ROW = placesOf(new abi.Row())
