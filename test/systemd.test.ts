@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { paperConfig } from '../host/index.ts'
+import { paperConfig } from '../host/load.ts'
 import { temporary } from './checkpoints.ts'
 import { runNode } from './programs.ts'
 

@@ -8,7 +8,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { load, Tokenizer } from '../host/index.ts'
+import { load } from '../host/index.ts'
+import { Tokenizer } from '../host/text/tokenizer.ts'
 import { temporary } from './checkpoints.ts'
 import { golden, kinds, readGolden, worst } from './goldens.ts'
 

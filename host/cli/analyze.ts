@@ -1,20 +1,14 @@
 /** gta analyze: what a model will do on a device, before it runs. */
+
 import { basename, dirname, resolve } from 'node:path'
-import {
-  Analysis,
-  type AnalyzeSettings,
-  analysisModes,
-  cacheTypes,
-  describeModel,
-  errors,
-  findHardware,
-  type Hardware,
-  hardwareTable,
-  measureThis,
-  stages,
-  type WeightType,
-  weightTypes,
-} from '../index.ts'
+import { cacheTypes, type WeightType, weightTypes } from '../../models/index.ts'
+import { errors } from '../errors.ts'
+import { describeModel } from '../files/describe.ts'
+import { Analysis, type AnalyzeSettings, modes as analysisModes } from '../tools/analyze/analyze.ts'
+import { findHardware, type Hardware, hardwareTable } from '../tools/analyze/hardware.ts'
+import { measureThis } from '../tools/analyze/measure.ts'
+import { stages } from '../tools/analyze/walk.ts'
+import { toolErrors } from '../tools/errors.ts'
 import { type AnalyzeInput, analyzeFormats } from './analyze-output.ts'
 import { printJson, say } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
@@ -205,7 +199,7 @@ export function modelName(path: string): string {
 /** The engine's formats are for one engine, which cannot address more than 4 GiB. */
 function refuseUnaddressable(name: string, analysis: Analysis, batch: number, seqlen: number): void {
   const needed = analysis.addressableExcess(batch, seqlen)
-  if (needed !== undefined) throw errors.unaddressable(name, needed, batch, seqlen)
+  if (needed !== undefined) throw toolErrors.unaddressable(name, needed, batch, seqlen)
 }
 
 function describeTable(): string {

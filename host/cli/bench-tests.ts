@@ -1,5 +1,8 @@
 /** What all forms of `gta bench` share: the flags that name tests, and lines of progress. */
-import { type BenchOptions, type BenchProgress, cacheTypes, megabytes, weightTypes } from '../index.ts'
+
+import { cacheTypes, weightTypes } from '../../models/index.ts'
+import { megabytes } from '../errors.ts'
+import type { BenchOptions, BenchProgress } from '../tools/bench/settings.ts'
 import { type Arguments, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 

@@ -1,21 +1,18 @@
 /** gta bench: how fast prompts are read and text is generated, with what it takes to believe the figures. */
-import {
-  Analysis,
-  type BenchInfo,
-  type BenchReport,
-  benchDefaults,
-  bench as benchModel,
-  benchOffload,
-  describeModel,
-  explainBench,
-  explanationText,
-  type Hardware,
-  measureThis,
-  paperConfig,
-  renderReport,
-  stages,
-  weightTypes,
-} from '../index.ts'
+
+import { weightTypes } from '../../models/index.ts'
+import { describeModel } from '../files/describe.ts'
+import { paperConfig } from '../load.ts'
+import { Analysis } from '../tools/analyze/analyze.ts'
+import { explainBench, explanationText } from '../tools/analyze/explain.ts'
+import type { Hardware } from '../tools/analyze/hardware.ts'
+import { measureThis } from '../tools/analyze/measure.ts'
+import { renderReport } from '../tools/analyze/report.ts'
+import { stages } from '../tools/analyze/walk.ts'
+import { bench as benchModel } from '../tools/bench/bench.ts'
+import { benchOffload } from '../tools/bench/offload.ts'
+import type { BenchInfo, BenchReport } from '../tools/bench/report.ts'
+import { benchDefaults } from '../tools/bench/settings.ts'
 import { modelName, tellOfMeasuring } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
 import { MAX_TOKENS, Phases, readTests } from './bench-tests.ts'

@@ -1,6 +1,9 @@
 /** gta bench --report and --show: results of a board in one file that can be sent, and what those who get it see. */
 import { basename } from 'node:path'
-import { type BenchInfo, measureBoard, megabytes, readBoardReport, writeBoardReport } from '../index.ts'
+import { megabytes } from '../errors.ts'
+import { readBoardReport, writeBoardReport } from '../tools/bench/board/file.ts'
+import { measureBoard } from '../tools/bench/board/measure.ts'
+import type { BenchInfo } from '../tools/bench/report.ts'
 import { beginTable, formats } from './bench-output.ts'
 import { Phases, readTests } from './bench-tests.ts'
 import { boardFormats, compareHashes, type NamedReport } from './board-output.ts'

@@ -1,14 +1,11 @@
 /** gta chat: a conversation with a model that was trained for it. */
-import {
-  builtInTemplates,
-  type ChatOptions,
-  checkModelPath,
-  contextPolicies,
-  errors,
-  type Generation,
-  GtaError,
-  type Model,
-} from '../index.ts'
+import { errors, GtaError } from '../errors.ts'
+import { checkModelPath } from '../load.ts'
+import type { ChatOptions } from '../runtime/chat.ts'
+import type { Generation } from '../runtime/generate.ts'
+import type { Model } from '../runtime/model.ts'
+import { contextPolicies } from '../runtime/scheduler.ts'
+import { builtInTemplates } from '../text/template/templates.ts'
 import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
 import { Input, Interrupts } from './chat-input.ts'
 import { openModel, printable, printJson, readText, say } from './open.ts'

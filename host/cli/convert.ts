@@ -1,6 +1,9 @@
 /** gta convert: a Hugging Face directory to one packed .gta file. */
 import { basename, resolve } from 'node:path'
-import { type Conversion, convert as convertModel, type Fit, megabytes, weightTypes } from '../index.ts'
+import { weightTypes } from '../../models/index.ts'
+import type { Fit } from '../engine/fit.ts'
+import { megabytes } from '../errors.ts'
+import { type Conversion, convert as convertModel } from '../files/convert.ts'
 import { interruptSignal, printJson, say, warnUnused } from './open.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 import { Progress } from './progress.ts'

@@ -1,5 +1,6 @@
 /** gta doctor: what this machine is, and which engine it gets. */
-import { type Diagnosis, diagnose, megabytes } from '../index.ts'
+import { megabytes } from '../errors.ts'
+import { type Diagnosis, diagnose } from '../tools/diagnose.ts'
 import { printJson } from './open.ts'
 import { type Arguments, type Command, common } from './options.ts'
 

@@ -1,6 +1,9 @@
 /** gta eval --tasks: questions of multiple choice, reported as lm-evaluation-harness does. */
 import { writeFile } from 'node:fs/promises'
-import { cacheTypes, errors, evaluateTasks, findTasks, type TaskResults, weightTypes } from '../index.ts'
+import { cacheTypes, weightTypes } from '../../models/index.ts'
+import { errors } from '../errors.ts'
+import { evaluateTasks, type TaskResults } from '../tools/evaluate/tasks/evaluate-tasks.ts'
+import { findTasks } from '../tools/evaluate/tasks/find.ts'
 import type { Output } from './eval.ts'
 import { interruptSignal, openModel, printJson, say } from './open.ts'
 import type { Arguments } from './options.ts'

@@ -1,5 +1,5 @@
 /** gta eval: how good a model is by texts and by questions, and what cheaper weights and caches change. */
-import { cacheTypes, weightTypes } from '../index.ts'
+import { cacheTypes, weightTypes } from '../../models/index.ts'
 import { evaluateQuestions } from './eval-tasks.ts'
 import { evaluateText } from './eval-text.ts'
 import { type Arguments, type Command, common, modelOptions, type Option, UsageError } from './options.ts'

@@ -1,6 +1,9 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
-import { cacheTypes, describeModel, type Fit, fit as fitModel, megabytes, weightTypes } from '../index.ts'
+import { cacheTypes, weightTypes } from '../../models/index.ts'
+import { type Fit, fit as fitModel } from '../engine/fit.ts'
+import { megabytes } from '../errors.ts'
+import { describeModel } from '../files/describe.ts'
 import { printJson } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 /** The command `gta`. Exit codes: 0 good, 1 failed, 2 wrong usage. */
-import { GtaError, ModelError, optimizeFromTheStart, version } from '../index.ts'
+import { optimizeFromTheStart } from '../engine/wasm/optimize.ts'
+import { GtaError } from '../errors.ts'
+import { version } from '../platform/version.ts'
 import { analyze } from './analyze.ts'
 import { bench } from './bench.ts'
 import { chat } from './chat.ts'
@@ -71,9 +73,9 @@ function fail(error: unknown, command: string | undefined): number {
     say(error.message)
     return exitCodes[error.signal]
   }
-  if (error instanceof GtaError || error instanceof ModelError) {
+  if (error instanceof GtaError) {
     say(error.message)
-    return error instanceof GtaError && error.code === 'BAD_OPTION' ? 2 : 1
+    return error.code === 'BAD_OPTION' ? 2 : 1
   }
   say(error instanceof Error ? (error.stack ?? error.message) : String(error))
   return 1

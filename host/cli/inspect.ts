@@ -5,6 +5,7 @@ import {
   type CacheType,
   type Cost,
   cacheBytes,
+  cacheTypes,
   cost,
   disassemble,
   type ModelSpec,
@@ -12,8 +13,12 @@ import {
   projectionWidths,
   type View,
   type WeightType,
+  weightTypes,
 } from '../../models/index.ts'
-import { cacheTypes, defaultModel, describeModel, errors, largestContext, megabytes, weightTypes } from '../index.ts'
+import { largestContext } from '../engine/fit.ts'
+import { errors, megabytes } from '../errors.ts'
+import { describeModel } from '../files/describe.ts'
+import { defaultModel } from '../load.ts'
 import { printJson } from './open.ts'
 import { type Arguments, type Command, common, modelOptions } from './options.ts'
 

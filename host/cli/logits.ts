@@ -1,5 +1,5 @@
 /** gta logits: the raw output after a prompt, for comparisons. */
-import { errors } from '../index.ts'
+import { errors } from '../errors.ts'
 import { interruptSignal, openModel, printJson, readPrompt } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, promptOptions } from './options.ts'
 

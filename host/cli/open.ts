@@ -1,15 +1,9 @@
 /** What several commands do alike: load the model that the command line names, and read the prompt. */
 import { readFile } from 'node:fs/promises'
-import {
-  cacheTypes,
-  defaultModel,
-  errors,
-  type LoadOptions,
-  load,
-  type Model,
-  megabytes,
-  weightTypes,
-} from '../index.ts'
+import { cacheTypes, weightTypes } from '../../models/index.ts'
+import { errors, megabytes } from '../errors.ts'
+import { defaultModel, type LoadOptions, load } from '../load.ts'
+import type { Model } from '../runtime/model.ts'
 import { type Arguments, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 

@@ -1,6 +1,7 @@
 /** Command lines: node:util parseArgs, with ranges checked and every unknown flag refused. */
 import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util'
-import { contextPolicies, weightTypes } from '../index.ts'
+import { weightTypes } from '../../models/index.ts'
+import { contextPolicies } from '../runtime/scheduler.ts'
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {

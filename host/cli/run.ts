@@ -1,16 +1,11 @@
 /** gta run: write on from a prompt. */
 import { cacheBytes } from '../../models/index.ts'
-import {
-  checkModelPath,
-  contextPolicies,
-  errors,
-  type GenerateOptions,
-  type Generation,
-  type Model,
-  megabytes,
-  type SavedConversation,
-  type Speculation,
-} from '../index.ts'
+import { errors, megabytes } from '../errors.ts'
+import { checkModelPath } from '../load.ts'
+import type { SavedConversation } from '../runtime/conversation.ts'
+import type { GenerateOptions, Generation, Speculation } from '../runtime/generate.ts'
+import type { Model } from '../runtime/model.ts'
+import { contextPolicies } from '../runtime/scheduler.ts'
 import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
 import { type Arguments, type Command, common, contextOptions, modelOptions, promptOptions } from './options.ts'
 import { Progress } from './progress.ts'

@@ -1,5 +1,5 @@
 /** How commands that write choose tokens, and when they end. */
-import type { GenerateOptions } from '../index.ts'
+import type { GenerateOptions } from '../runtime/generate.ts'
 import type { Arguments, Options } from './options.ts'
 
 export const samplingOptions: Options = {

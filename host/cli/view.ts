@@ -1,5 +1,8 @@
 /** gta view: the analyzer as a page in a browser on this machine. */
-import { hardwareTable, measureThis, openViewer, readConfigs, viewerModels } from '../index.ts'
+import { hardwareTable } from '../tools/analyze/hardware.ts'
+import { measureThis } from '../tools/analyze/measure.ts'
+import { readConfigs, viewerModels } from '../tools/analyze/viewer/models.ts'
+import { openViewer } from '../tools/analyze/viewer/server.ts'
 import { modelName, tellOfMeasuring } from './analyze.ts'
 import { interruptSignal } from './open.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'

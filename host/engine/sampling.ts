@@ -1,6 +1,7 @@
 /** Settings of sampling: what a caller gives over what the model's generation_config.json says over our defaults. */
-import type { Sampling } from '../engine/engine.ts'
+
 import { errors } from '../errors.ts'
+import type { Sampling } from './engine.ts'
 
 /** llama.cpp's defaults; the repetition penalty is off, as there. */
 export const defaultSampling: Omit<Sampling, 'seed'> = {
