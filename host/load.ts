@@ -71,7 +71,7 @@ export async function openSource(path: string, options: LoadOptions): Promise<So
   if ((await statModel(path)).isDirectory()) {
     const [{ openCheckpoint }, { packTensors }] = await Promise.all([
       import('./files/checkpoint.ts'),
-      import('./files/pack.ts'),
+      import('./files/tensors.ts'),
     ])
     const { checkpoint, plan } = await openCheckpoint(path, type ?? 'q8')
     const load = (target: Uint8Array) =>

@@ -9,7 +9,7 @@ import { type Comparison, compareRounds, comparisonTable } from '../bench/compar
 import { greedy, type Row, type StepProfile } from '../host/engine/engine.ts'
 import { GtaError } from '../host/errors.ts'
 import { openCheckpoint } from '../host/files/checkpoint.ts'
-import { packTensors } from '../host/files/pack.ts'
+import { packTensors } from '../host/files/tensors.ts'
 import { openEngine } from '../host/runtime/open.ts'
 import { bench } from '../host/tools/bench/bench.ts'
 import type { BenchReport } from '../host/tools/bench/report.ts'

@@ -7,7 +7,7 @@ import { Checkpoint, readModelFiles } from '../host/files/checkpoint.ts'
 import { convert } from '../host/files/convert.ts'
 import { describeModel } from '../host/files/describe.ts'
 import { openPacked } from '../host/files/files.ts'
-import { packTensors } from '../host/files/pack.ts'
+import { packTensors } from '../host/files/tensors.ts'
 import { GtaError, load } from '../host/index.ts'
 import { ModelError, PLAN_VERSION, planModel, type WeightType } from '../models/index.ts'
 import {

@@ -10,8 +10,8 @@ import { measureThis } from '../tools/analyze/measure.ts'
 import { stages } from '../tools/analyze/walk.ts'
 import { toolErrors } from '../tools/errors.ts'
 import { type AnalyzeInput, analyzeFormats } from './analyze-output.ts'
-import { printJson, say } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+import { printJson, say } from './terminal.ts'
 
 const list = (value: string, help: string) => ({ type: 'string', multiple: true, value, help }) as const
 
@@ -26,8 +26,6 @@ export const hardwareOption: Options = {
 }
 
 export const analyze: Command = {
-  name: 'analyze',
-  summary: 'operations, bytes, bound and time of every operation, on this machine or another device',
   usage: 'analyze MODEL|config.json… [--hardware NAME] [--batch 1,8] [--seqlen 128,2048] [-o md|csv|json|svg|html]',
   options: {
     ...hardwareOption,

@@ -17,9 +17,10 @@ import { modelName, tellOfMeasuring } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
 import { MAX_TOKENS, Phases, readTests } from './bench-tests.ts'
 import { showReports, writeReport } from './board.ts'
+import { interruptSignal } from './interrupt.ts'
 import { offloadFormats } from './offload-output.ts'
-import { interruptSignal, say } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+import { say } from './terminal.ts'
 
 /** The paper's two 1B models. */
 const comparedOffload = ['gta-1b', 'gqa-1b']
@@ -29,8 +30,6 @@ const list = (short: string, value: string, help: string) =>
   ({ type: 'string', multiple: true, short, value, help }) as const
 
 export const bench: Command = {
-  name: 'bench',
-  summary: 'speed of reading prompts and of generating, with any config and without its weights too',
   usage:
     'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|json|jsonl|html] [--report [FILE.json]]',
   options: {

@@ -7,8 +7,9 @@ import type { BenchInfo } from '../tools/bench/report.ts'
 import { beginTable, formats } from './bench-output.ts'
 import { Phases, readTests } from './bench-tests.ts'
 import { boardFormats, compareHashes, type NamedReport } from './board-output.ts'
-import { interruptSignal, printable, say } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
 import { type Arguments, UsageError } from './options.ts'
+import { printable, say } from './terminal.ts'
 
 /** Measures the standard set, or what the flags name, and writes the report to a new file. */
 export async function writeReport(args: Arguments): Promise<void> {

@@ -3,7 +3,7 @@ import { errors, megabytes } from '../errors.ts'
 import type { Chat } from '../runtime/chat.ts'
 import type { Generation } from '../runtime/generate.ts'
 import type { Model } from '../runtime/model.ts'
-import { printable, printJson } from './open.ts'
+import { printable, printJson } from './terminal.ts'
 
 export interface ChatState {
   model: Model

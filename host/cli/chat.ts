@@ -8,15 +8,14 @@ import { contextPolicies } from '../runtime/scheduler.ts'
 import { builtInTemplates } from '../text/template/templates.ts'
 import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
 import { Input, Interrupts } from './chat-input.ts'
-import { openModel, printable, printJson, readText, say } from './open.ts'
+import { openModel, readText } from './open.ts'
 import { type Arguments, type Command, common, contextOptions, modelOptions } from './options.ts'
 import { Progress } from './progress.ts'
 import { samplingOf, samplingOptions } from './sampling.ts'
 import { expectWritable, isThere } from './session.ts'
+import { printable, printJson, say } from './terminal.ts'
 
 export const chat: Command = {
-  name: 'chat',
-  summary: 'talk with a model that was trained for it; /help tells how',
   usage: 'chat [MODEL] [options]',
   options: {
     ...modelOptions,

@@ -5,10 +5,12 @@ import { errors } from '../errors.ts'
 import { evaluateTasks, type TaskResults } from '../tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks } from '../tools/evaluate/tasks/find.ts'
 import type { Output } from './eval.ts'
-import { interruptSignal, openModel, printJson, say } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
+import { openModel } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
 import { csvLine, headLine, tableLine } from './table.ts'
+import { printJson, say } from './terminal.ts'
 
 export async function evaluateQuestions(args: Arguments, output: Output): Promise<void> {
   const type = args.oneOf('type', weightTypes)

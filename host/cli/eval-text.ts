@@ -7,10 +7,12 @@ import { checkModelPath } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
 import { type Comparison, compare, type Difference } from '../tools/evaluate/compare.ts'
 import type { Output } from './eval.ts'
-import { interruptSignal, openModel, printJson, readText } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
+import { openModel, readText } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
 import { type Column, csvLine, headLine, tableLine } from './table.ts'
+import { printJson } from './terminal.ts'
 
 /** Rows of a step that may have logits: more are faster here. */
 const MAX_LOGITS = 64

@@ -11,8 +11,6 @@ export type Output = (typeof outputs)[number]
 const subjects = ['text', 'tokens', 'tokens-file', 'tasks']
 
 export const evaluate: Command = {
-  name: 'eval',
-  summary: 'perplexity of a text, questions of multiple choice, and what cheaper weights and caches change',
   usage:
     'eval [MODEL] --text FILE [--type f32,q8,q4] [--cache f32,int8] [--against MODEL] | --tasks piqa,arc_easy [--limit N] [-o md|csv|json]',
   options: {

@@ -4,12 +4,10 @@ import { cacheTypes, weightTypes } from '../../models/index.ts'
 import { type Fit, fit as fitModel } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
-import { printJson } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+import { printJson } from './terminal.ts'
 
 export const fit: Command = {
-  name: 'fit',
-  summary: 'does a model fit, with which context and how many conversations; exit code 1: no',
   usage: 'fit MODEL|config.json [--memory 4G] [-c 2048] [-np 1] [--type q8|q4|f32]',
   options: {
     model: modelOptions.model as Options[string],

@@ -19,12 +19,10 @@ import { largestContext } from '../engine/fit.ts'
 import { errors, megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultModel } from '../load.ts'
-import { printJson } from './open.ts'
 import { type Arguments, type Command, common, modelOptions } from './options.ts'
+import { printJson } from './terminal.ts'
 
 export const inspect: Command = {
-  name: 'inspect',
-  summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
   usage: 'inspect [MODEL|config.json] [-c N] [--cache f32|int8] [--plan] [--json]',
   options: {
     model: modelOptions.model as Command['options'][string],

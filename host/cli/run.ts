@@ -6,18 +6,18 @@ import type { SavedConversation } from '../runtime/conversation.ts'
 import type { GenerateOptions, Generation, Speculation } from '../runtime/generate.ts'
 import type { Model } from '../runtime/model.ts'
 import { contextPolicies } from '../runtime/scheduler.ts'
-import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
+import { openModel, readPrompt } from './open.ts'
 import { type Arguments, type Command, common, contextOptions, modelOptions, promptOptions } from './options.ts'
 import { Progress } from './progress.ts'
 import { samplingOf, samplingOptions } from './sampling.ts'
 import { expectWritable, isThere } from './session.ts'
+import { printable, printJson } from './terminal.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
 const DEFAULT_PROMPT = 'Once upon a time'
 
 export const run: Command = {
-  name: 'run',
-  summary: 'write on from a prompt; without MODEL and prompt, tell a story',
   usage: 'run [MODEL] [-p PROMPT] [options]',
   options: {
     ...modelOptions,

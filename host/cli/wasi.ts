@@ -9,8 +9,6 @@ import { type Arguments, type Command, common } from './options.ts'
 import { run } from './run.ts'
 
 export const wasi: Command = {
-  name: 'wasi',
-  summary: 'run gta.wasm, the command for WASI engines, on the one of Node',
   usage: 'wasi [--build strict|relaxed] [--dir DIR] -- [MODEL.gta] -p PROMPT [options of gta.wasm, see -- --help]',
   options: {
     build: {

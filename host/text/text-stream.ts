@@ -1,11 +1,13 @@
 /** Turns tokens into text as they come; half a character waits for its other half. */
-import type { Tokenizer } from './tokenizer.ts'
+
+/** Of a tokenizer: what a token is in bytes. */
+type Bytes = { bytesOf(id: number): Uint8Array }
 
 export class TextStream {
-  private readonly tokenizer: Pick<Tokenizer, 'bytesOf'>
+  private readonly tokenizer: Bytes
   private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-  constructor(tokenizer: Pick<Tokenizer, 'bytesOf'>) {
+  constructor(tokenizer: Bytes) {
     this.tokenizer = tokenizer
   }
 
