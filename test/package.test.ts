@@ -255,7 +255,9 @@ test('the package is the library and the tools of the sources', async () => {
 })
 
 /** A program that only loads a model, bundled: bytes of all of it, and of what it reads before it loads one. */
-async function bundleSizes(options: Pick<BuildOptions, 'minify' | 'splitting'>): Promise<{ all: number; atStart: number }> {
+async function bundleSizes(
+  options: Pick<BuildOptions, 'minify' | 'splitting'>,
+): Promise<{ all: number; atStart: number }> {
   const { metafile } = await build({
     absWorkingDir: consumer,
     stdin: { contents: "export { load } from 'gta-edge'", resolveDir: consumer, sourcefile: 'program.js' },

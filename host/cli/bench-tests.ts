@@ -2,7 +2,8 @@
 
 import { cacheTypes, weightTypes } from '../../models/index.ts'
 import { megabytes } from '../errors.ts'
-import type { BenchOptions, BenchProgress } from '../tools/bench/settings.ts'
+import type { BenchOptions } from '../tools/bench/settings.ts'
+import type { BenchProgress } from '../tools/bench/workload.ts'
 import { type Arguments, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 

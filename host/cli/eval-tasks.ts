@@ -4,15 +4,14 @@ import { cacheTypes, weightTypes } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { evaluateTasks, type TaskResults } from '../tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks } from '../tools/evaluate/tasks/find.ts'
-import type { Output } from './eval.ts'
 import { interruptSignal } from './interrupt.ts'
 import { openModel } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
-import { csvLine, headLine, tableLine } from './table.ts'
+import { csvLine, headLine, type TableFormat, tableLine } from './table.ts'
 import { printJson, say } from './terminal.ts'
 
-export async function evaluateQuestions(args: Arguments, output: Output): Promise<void> {
+export async function evaluateQuestions(args: Arguments, output: TableFormat): Promise<void> {
   const type = args.oneOf('type', weightTypes)
   const cache = args.oneOf('cache', cacheTypes)
   const limit = args.whole('limit', 1)

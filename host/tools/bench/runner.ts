@@ -7,8 +7,7 @@
  */
 import { createHash, type Hash } from 'node:crypto'
 import { type Engine, finite, greedy, type Row, type StepProfile, secondsOf, stepParts } from '../../engine/engine.ts'
-import type { BenchProgress, BenchTest } from './settings.ts'
-import { workloadName } from './workload.ts'
+import { type BenchProgress, type BenchTest, workloadName } from './workload.ts'
 
 export interface Spread {
   median: number
