@@ -3,6 +3,7 @@
  * text. What only one room throws is in its own errors.ts.
  */
 import { GtaError } from '../models/errors.ts'
+import { expectedOf, isAllowed, type Setting, type SettingName, settings, titleOf } from './settings.ts'
 
 export { type ErrorCode, GtaError } from '../models/errors.ts'
 
@@ -169,10 +170,14 @@ export const errors = {
     new GtaError('BAD_OPTION', 'a chat template must have a process to run in, found a browser: use it in Node'),
 }
 
-/** TypeScript's types do not reach callers in JavaScript. */
-export function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
-  if (value !== undefined && !choices.includes(value as string))
-    throw errors.badOption(name, `one of ${choices.join(', ')}`, value)
+/**
+ * Refuses what a setting of the table cannot be; undefined stands for its default. `max`: what this model allows. TypeScript's
+ * types do not reach callers in JavaScript.
+ */
+export function checkSetting(name: SettingName, value: unknown, max?: number): void {
+  const setting: Setting = max === undefined ? settings[name] : { ...settings[name], max }
+  if (value !== undefined && !isAllowed(setting, value))
+    throw errors.badOption(titleOf(name), expectedOf(setting), value)
 }
 
 /** Refuses options of other names: a misspelt one would be ignored without a word. */

@@ -45,17 +45,21 @@ function expectImports(folder: string, isAllowed: (target: string, file: string)
 
 const isCommand = (file: string) => file.startsWith('assembly/wasi')
 
-test('assembly/ and models/ import only themselves', () => {
-  expectImports('assembly', (target) => target.startsWith('assembly/'))
-  expectImports('models', (target) => target.startsWith('models/'))
+/** What the engine and all that is around it have in common; it imports nothing. */
+const abi = 'assembly/abi.ts'
+
+test('assembly/ and models/ import only themselves, and models/ the ABI', () => {
+  expectImports('assembly', (target, file) => target.startsWith('assembly/') && file !== abi)
+  expectImports('models', (target) => target.startsWith('models/') || target === abi)
 })
 
-test('host/ imports itself, models/ and packages; nothing imports bench/ or test/', () => {
-  expectImports('host', (target) => !/^(assembly|bench|test)\//.test(target))
+test('host/ imports itself, models/, the ABI and packages; nothing imports bench/ or test/', () => {
+  expectImports('host', (target) => target === abi || !/^(assembly|bench|test)\//.test(target))
 })
 
 /** From the ground up: a room imports only rooms that stand below it. Those of one floor do not know each other. */
 const floors = [
+  ['settings.ts'],
   ['errors.ts'],
   ['platform'],
   ['engine', 'text'],
@@ -116,7 +120,7 @@ function circleIn(graph: ReadonlyMap<string, readonly string[]>): string[] | und
 test('no files load each other in a circle', () => {
   assert.equal(circleIn(new Map([['a', ['b', 'c']], ['b', []], ['c', ['b', 'a']]])), ['a', 'c', 'a']) // biome-ignore format: one line
   const graph = new Map(
-    ['host', 'models', 'bench'].flatMap(sources).map((source) => {
+    ['assembly', 'host', 'models', 'bench'].flatMap(sources).map((source) => {
       const loaded = importsIn(source).filter(({ isLoaded }) => isLoaded)
       return [source.file, loaded.map(({ target }) => target)] as const
     }),
@@ -131,6 +135,10 @@ test('the root has at most 30 names, types among them', () => {
   const exports = [...text.matchAll(/^export /gm)]
   assert.is(exports.length, [...text.matchAll(/^export (?:type )?\{/gm)].length, 'names are listed one by one')
   assert.ok(names.length >= 20 && names.length <= 30, `${names.length} names`)
+})
+
+test('kernels know numbers and addresses, not the engine around them', () => {
+  expectImports('assembly/kernels', (target) => /^assembly\/(kernels\/|abi\.ts$)/.test(target))
 })
 
 test('what browsers run reaches Node in host/platform/node.ts only', async () => {
@@ -244,6 +252,13 @@ test('the command for WASI keeps its state in memory too; its texts are constant
     assert.is(mutableGlobals(bytes), 0, build)
     assert.ok(sectionIds(`dist/gta-${build}.wasm`).includes(11), 'there are texts')
   }
+})
+
+test('tests look for tools through test/tools.ts, which .ci/bare and .ci/run know too', () => {
+  const others = ['test', 'bench'].flatMap(sources).filter(({ text }) => /SKIPPED|\/usr\/bin|apt-get/.test(text))
+  // The table of identity.ts has rows that are skipped; run.test.ts is about these lines.
+  const known = ['test/identity/identity.ts', 'test/rules.test.ts', 'test/run.test.ts', 'test/tools.ts']
+  assert.equal(others.map(({ file }) => file).sort(), known)
 })
 
 test('only assembly/wasi knows files and text', () => {

@@ -1,6 +1,5 @@
 /** gta eval --tasks: questions of multiple choice, reported as lm-evaluation-harness does. */
 import { writeFile } from 'node:fs/promises'
-import { cacheTypes, weightTypes } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { evaluateTasks, type TaskResults } from '../tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks } from '../tools/evaluate/tasks/find.ts'
@@ -12,8 +11,6 @@ import { csvLine, headLine, type TableFormat, tableLine } from './table.ts'
 import { printJson, say } from './terminal.ts'
 
 export async function evaluateQuestions(args: Arguments, output: TableFormat): Promise<void> {
-  const type = args.oneOf('type', weightTypes)
-  const cache = args.oneOf('cache', cacheTypes)
   const limit = args.whole('limit', 1)
   const names = (args.text('tasks') ?? '').split(',').map((name) => name.trim())
   const tasks = await findTasks(names, args.text('task-dir'))
@@ -21,7 +18,7 @@ export async function evaluateQuestions(args: Arguments, output: TableFormat): P
   // A path that cannot be written is known before anything is computed.
   await writeSamples(path, {})
   const signal = interruptSignal()
-  const model = await openModel(args, signal, { maxLogits: 64, type, cache })
+  const model = await openModel(args, signal, { maxLogits: 64 })
   const progress = new Progress('evaluating', (n) => `${n} items`)
   try {
     const options = { limit, resume: args.text('resume'), signal, onProgress: progress.update }

@@ -1,6 +1,5 @@
 /** What several commands do alike: load the model that the command line names, and read the prompt. */
 import { readFile } from 'node:fs/promises'
-import { cacheTypes, weightTypes } from '../../models/index.ts'
 import { errors, megabytes } from '../errors.ts'
 import { defaultModel, type LoadOptions, load } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
@@ -18,14 +17,9 @@ export async function openModel(
   const progress = new Progress('loading', megabytes)
   try {
     const model = await load(path, {
-      type: 'type' in options ? options.type : args.oneOf('type', weightTypes),
-      cache: 'cache' in options ? options.cache : args.oneOf('cache', cacheTypes),
-      context: args.whole('ctx-size', 1, { none: 0 }),
-      cacheMemory: args.bytes('cache-memory'),
-      offload: args.bytes('offload'),
-      offloadDirectory: args.text('offload-dir'),
-      threads: args.whole('threads', 1),
-      batchThreads: args.whole('threads-batch', 1),
+      type: 'type' in options ? options.type : args.value('type'),
+      cache: 'cache' in options ? options.cache : args.value('cache'),
+      ...args.values('context', 'cacheMemory', 'offload', 'offloadDirectory', 'threads', 'batchThreads'),
       signal,
       onProgress: progress.update,
       ...options,
