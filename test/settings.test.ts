@@ -50,8 +50,8 @@ test('the help of a command has each of its settings with its letters, its defau
     for (const name of names) {
       const { flag, short, alias, ...setting }: Setting = settings[name]
       if (flag === undefined) continue
-      const line = linesOf(called, command).find((candidate) => candidate.includes(` --${flag} `)) as string
-      assert.ok(line?.endsWith(helpOf(setting as Setting)), `${called} --${flag}: ${line}`)
+      const line = linesOf(command).find((candidate) => candidate.includes(` --${flag} `)) as string
+      assert.ok(line?.endsWith(helpOf(setting as Setting)), `${command.usage.split(' ')[0]} --${flag}: ${line}`)
       if (short ?? alias) assert.ok(line.includes(` -${short ?? alias},`), line)
       for (const choice of setting.choices ?? []) assert.ok(line.includes(choice), line)
       if (setting.default !== undefined) assert.ok(line.includes(String(setting.default)), line)

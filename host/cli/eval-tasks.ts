@@ -3,15 +3,14 @@ import { writeFile } from 'node:fs/promises'
 import { errors } from '../errors.ts'
 import { evaluateTasks, type TaskResults } from '../tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks } from '../tools/evaluate/tasks/find.ts'
-import type { Output } from './eval.ts'
 import { interruptSignal } from './interrupt.ts'
 import { openModel } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
-import { csvLine, headLine, tableLine } from './table.ts'
+import { csvLine, headLine, type TableFormat, tableLine } from './table.ts'
 import { printJson, say } from './terminal.ts'
 
-export async function evaluateQuestions(args: Arguments, output: Output): Promise<void> {
+export async function evaluateQuestions(args: Arguments, output: TableFormat): Promise<void> {
   const limit = args.whole('limit', 1)
   const names = (args.text('tasks') ?? '').split(',').map((name) => name.trim())
   const tasks = await findTasks(names, args.text('task-dir'))
