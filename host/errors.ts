@@ -112,6 +112,21 @@ export const errors = {
       'OTHER_MODEL',
       `the results in "${path}" must be ${what}, found others: resume with what they were begun with, or begin another file`,
     ),
+  damaged: (path: string, names: readonly string[]) =>
+    new GtaError(
+      'BAD_FILE',
+      `"${path}" must be as "gta convert" wrote it, found other bytes in ${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}: the file is damaged, get it again or convert the original model again`,
+    ),
+  notVerifiable: (path: string) =>
+    new GtaError(
+      'BAD_OPTION',
+      `--verify (verify) must be left out unless the model is a .gta file, found "${path}": only "gta convert" writes hashes`,
+    ),
+  noHashes: (path: string) =>
+    new GtaError(
+      'OTHER_VERSION',
+      `"${path}" must hold hashes of its tensors to be verified, found none: convert the original model again with this version of gta`,
+    ),
   badJson: (path: string, cause: unknown) =>
     new GtaError(
       'BAD_FILE',
@@ -259,11 +274,8 @@ export const errors = {
       'OTHER_MODEL',
       `${what} of the session "${path}" must be ${expected}, found ${found}: restore it with the model that it was saved with, or begin a new one`,
     ),
-  exists: (path: string) =>
-    new GtaError(
-      'BAD_OPTION',
-      `"${path}" must be a new file, found one that is there already: give another name, or remove it first`,
-    ),
+  exists: (path: string, advice = 'give another name, or remove it first') =>
+    new GtaError('BAD_OPTION', `"${path}" must be a new file, found one that is there already: ${advice}`),
   otherReportVersion: (path: string, found: string, expected: string) =>
     new GtaError(
       'OTHER_VERSION',

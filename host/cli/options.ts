@@ -73,6 +73,7 @@ export const modelOptions = flagsOf(
   'offloadDirectory',
   'threads',
   'batchThreads',
+  'verify',
 )
 
 export const promptOptions = flagsOf('prompt', 'file', 'tokens')
