@@ -74,6 +74,6 @@ export {
   type TaskResults,
   type TaskSample,
 } from './tools/evaluate/tasks/evaluate-tasks.ts'
-export { findTasks, type Task } from './tools/evaluate/tasks/find.ts'
+export { findTasks, type Task, taskDirectory } from './tools/evaluate/tasks/find.ts'
 export type { TaskFormat } from './tools/evaluate/tasks/formats.ts'
 export { type CommandOptions, commandBuilds, runCommand } from './wasi/command.ts'

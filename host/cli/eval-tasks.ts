@@ -1,16 +1,22 @@
 /** gta eval --tasks: questions of multiple choice, reported as lm-evaluation-harness does. */
 import { writeFile } from 'node:fs/promises'
-import { errors, evaluateTasks, findTasks, type TaskResults } from '../index.ts'
+import { fileURLToPath } from 'node:url'
+import { errors, evaluateTasks, findTasks, type TaskResults, taskDirectory } from '../index.ts'
+import { distUrl } from '../platform/dist.ts'
 import type { Output } from './eval.ts'
 import { interruptSignal, openModel, printJson, say } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
 import { csvLine, headLine, tableLine } from './table.ts'
 
+/** Samples that a clone brings along, and a package does not. */
+const clonedTasks = fileURLToPath(new URL('../bench/tasks/', distUrl))
+
 export async function evaluateQuestions(args: Arguments, output: Output): Promise<void> {
   const limit = args.whole('limit', 1)
   const names = (args.text('tasks') ?? '').split(',').map((name) => name.trim())
-  const tasks = await findTasks(names, args.text('task-dir'))
+  const directory = args.text('task-dir')
+  const tasks = await findTasks(names, directory === undefined ? [taskDirectory(), clonedTasks] : [directory])
   const path = args.text('samples')
   // A path that cannot be written is known before anything is computed.
   await writeSamples(path, {})

@@ -31,9 +31,6 @@ const loadOptions = [...Object.keys(modelSettings), 'signal', 'onProgress']
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', distUrl)
 
-/** Tasks that a clone brings along; a package does not. */
-export const sampleTasks = new URL('../bench/tasks/', distUrl)
-
 /** Path of a config of the papers, such as gta-1b. */
 export function paperConfig(name: string): string {
   return fileURLToPath(new URL(`../models/configs/${name}.json`, distUrl))
