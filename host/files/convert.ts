@@ -9,7 +9,6 @@ import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { openCheckpoint } from './checkpoint.ts'
 import { statModel } from './files.ts'
 import { writePacked } from './pack.ts'
-import type { ReadOptions } from './packed.ts'
 
 export interface ConvertOptions {
   /** Default q8. */
