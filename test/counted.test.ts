@@ -5,7 +5,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { greedy, type Row } from '../host/engine/engine.ts'
-import { ROW_WORDS, writeRow } from '../host/engine/wasm/engine.ts'
+import { ROW_WORDS, writeRow } from '../host/engine/wasm/rows.ts'
 import { Analysis } from '../host/tools/analyze/analyze.ts'
 import { findHardware } from '../host/tools/analyze/hardware.ts'
 import type { Stage } from '../host/tools/analyze/walk.ts'

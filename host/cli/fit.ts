@@ -40,7 +40,8 @@ async function execute(args: Arguments): Promise<void> {
   const { maxContext } = model.spec
   const context = asked ?? maxContext
   const types = wanted ? [wanted] : plan ? [plan.type] : (['q8', 'q4'] as const)
-  const found = types.map((type) => fitModel(model, type, { memoryBytes, context, conversations, cache }))
+  const question = { memoryBytes, context, conversations, cache }
+  const found = await Promise.all(types.map((type) => fitModel(model, type, question)))
   const fits = found.some((one) => one.fits)
   if (args.flag('json')) printJson({ model: path, memoryBytes, context, conversations, maxContext, fits, types: found })
   else {

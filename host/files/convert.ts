@@ -47,7 +47,7 @@ export async function convert(directory: string, path: string, options: ConvertO
   await checkTarget(directory, path)
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
-    options.onFit?.(fitHere(checkpoint.model, type))
+    options.onFit?.(await fitHere(checkpoint.model, type))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
     const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError })
@@ -65,11 +65,11 @@ export async function convert(directory: string, path: string, options: ConvertO
 export async function openCheckpoint(directory: string, type: WeightType) {
   const files = await readModelFiles(directory)
   const early = describeOrNot(files.config)
-  if (early) refuseUnusable(early, planModel(early, type))
+  if (early) await refuseUnusable(early, planModel(early, type))
   const checkpoint = await Checkpoint.open(directory, files)
   try {
     const plan = planModel(checkpoint.model, type)
-    refuseUnusable(checkpoint.model, plan)
+    await refuseUnusable(checkpoint.model, plan)
     return { checkpoint, plan }
   } catch (error) {
     await checkpoint.close()
@@ -77,7 +77,7 @@ export async function openCheckpoint(directory: string, type: WeightType) {
   }
 }
 
-function fitHere(model: ModelDescription, type: WeightType): Fit {
+function fitHere(model: ModelDescription, type: WeightType): Promise<Fit> {
   const context = Math.min(model.spec.maxContext, DEFAULT_CONTEXT)
   const cache = type === 'f32' ? 'f32' : 'int8'
   return fit(model, type, { memoryBytes: totalmem(), context, conversations: 1, cache })

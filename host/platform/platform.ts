@@ -3,7 +3,7 @@
  * `#platform` in package.json is the one that is built for. Everything else is the same code.
  */
 
-import type { Engine } from '../engine/engine.ts'
+import type { KvCache } from '../cache/cache.ts'
 import type { Between, FoundSession, Progress, SavedPages, saveConversation } from '../sessions/conversation.ts'
 import type { TemplateRequest } from '../text/template/template.ts'
 
@@ -62,13 +62,13 @@ export interface Platform {
   /** Sessions in files: session/conversation.ts. */
   saveConversation: typeof saveConversation
   findSession(
-    engine: Engine,
+    cache: KvCache,
     path: string,
     vocabSize: number,
     maxContext: number,
     signal?: AbortSignal,
   ): Promise<FoundSession>
-  restoreConversation(engine: Engine, id: number, found: FoundSession, between: Between): Promise<SavedPages>
+  restoreConversation(cache: KvCache, id: number, found: FoundSession, between: Between): Promise<SavedPages>
 }
 
 export type { Between, FoundSession, Progress, SavedPages }

@@ -130,7 +130,7 @@ async function buildHost(commit) {
       index: 'host/index.ts',
       models: 'models/index.ts',
       worker: 'host/engine/wasm/worker.ts',
-      reader: 'host/engine/wasm/reader.ts',
+      reader: 'host/cache/reader.ts',
       template: 'host/text/template/render-process.ts',
     },
     splitting: true,
