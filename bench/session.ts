@@ -12,8 +12,8 @@ import { KvCache } from '../host/cache/cache.ts'
 import { headLine, tableLine } from '../host/cli/table.ts'
 import { greedy } from '../host/engine/engine.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
-import { paperConfig } from '../host/runtime/load.ts'
-import { findSession, restoreConversation, saveConversation } from '../host/sessions/conversation.ts'
+import { paperConfig } from '../host/load.ts'
+import { findSession, saveConversation } from '../host/sessions/conversation.ts'
 import { fill } from '../host/tools/bench/offload.ts'
 import { checkBench } from '../host/tools/bench/settings.ts'
 import { openSubject } from '../host/tools/bench/subject.ts'
@@ -72,8 +72,8 @@ async function run(cache: KvCache, tokens: number, vocabSize: number, path: stri
   const again = await timed(() => saveConversation(cache, 0, path, progress, first.result.pages, between))
   const restored = await timed(async () => {
     const found = await findSession(cache, path, vocabSize, tokens + 64)
-    await restoreConversation(cache, 1, found, between)
-    await found.reader.close()
+    await found.restore(1, between)
+    await found.close()
   })
   cache.rewind(1, 0)
   return {

@@ -5,7 +5,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvCache } from '../host/cache/cache.ts'
-import { type Engine, type EngineFacts, greedy, nameOf, type PageStore, type Row } from '../host/engine/engine.ts'
+import { type Engine, type EngineFacts, greedy, type Logits, nameOf, type PageStore, type Row } from '../host/engine/engine.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { failure, random } from './checkpoints.ts'
 
@@ -63,8 +63,8 @@ class PlainEngine implements Engine {
     return Uint32Array.from(this.sampled, (state) => state % VOCAB)
   }
 
-  logits(k: number): Float32Array {
-    return new Float32Array(VOCAB).fill(this.sampled[k] as number)
+  logits(k: number): Logits {
+    return { values: new Float32Array(VOCAB).fill(this.sampled[k] as number), hash: () => `${this.sampled[k]}` }
   }
 
   /** Adds up how far a row was turned: what it holds says how often and from where. */

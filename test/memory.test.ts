@@ -2,10 +2,11 @@
 import { readdirSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as abi from '../assembly/abi.ts'
 import type { EngineOptions } from '../host/engine/engine.ts'
 import { fit, largestContext } from '../host/engine/fit.ts'
 import { chooseBuild } from '../host/engine/wasm/builds.ts'
-import { layoutMemory, memoryCounter, WEIGHTS } from '../host/engine/wasm/memory.ts'
+import { layoutMemory, memoryCounter } from '../host/engine/wasm/memory.ts'
 import {
   cacheTypes,
   describe,
@@ -89,7 +90,7 @@ test('weights larger than an address do not change what lies behind them', async
   const behind = async (model: ModelDescription) => {
     const plan = planModel(model, 'f32')
     const bytes = memoryCounter(await chooseBuild(), model.spec, plan)({ ...common, pages: 0 })
-    return { weights: plan.bytes, rest: bytes - plan.bytes - WEIGHTS }
+    return { weights: plan.bytes, rest: bytes - plan.bytes - abi.WEIGHTS }
   }
   const [little, much] = [await behind(at(2)), await behind(at(200))]
   assert.ok(little.weights < 2 ** 32 && much.weights > 2 ** 32)

@@ -5,8 +5,9 @@
 import { setImmediate as tick } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type EngineFacts, NO_TOKEN, type Row } from '../host/engine/engine.ts'
-import { errors, type GtaError, greedy, OutOfMemoryError } from '../host/index.ts'
+import { type EngineFacts, greedy, NO_TOKEN, type Row } from '../host/engine/engine.ts'
+import { errors } from '../host/errors.ts'
+import { type GtaError, OutOfMemoryError } from '../host/index.ts'
 import { type ContextSettings, type Feed, planDrop, type ScheduledCache, Scheduler } from '../host/runtime/scheduler.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { failure, random } from './checkpoints.ts'
@@ -109,6 +110,10 @@ class FakeCache implements ScheduledCache {
 
   logits(k: number): Float32Array {
     return Float32Array.of(this.sampled[k] as number)
+  }
+
+  logitsHash(k: number): string {
+    return String(this.sampled[k])
   }
 
   async drop(conversation: number, _keep: number, count: number): Promise<void> {

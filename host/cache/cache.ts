@@ -101,7 +101,12 @@ export class KvCache {
 
   /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
   logits(k: number): Float32Array {
-    return this.engine.logits(k)
+    return this.engine.logits(k).values
+  }
+
+  /** SHA-256 of the same logits, first 16 hex digits: a change of any bit shows. */
+  logitsHash(k: number): string {
+    return this.engine.logits(k).hash()
   }
 
   /** Positions that are filled. */

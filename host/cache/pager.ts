@@ -5,13 +5,11 @@
  * there is no better choice than to leave the rest where they are.
  */
 import { platform } from '#platform'
+import * as abi from '../../assembly/abi.ts'
 import type { PageStore, PageStream } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
 import type { Thread } from '../platform/platform.ts'
 import * as protocol from './reader-protocol.ts'
-
-/** Bit of a place, as in assembly/cache.ts. */
-const IN_FILE = 2 ** 31
 
 /** What offload has cost so far. */
 export interface OffloadUse {
@@ -140,7 +138,7 @@ export class Pager {
     while (outside.length > this.stream.pages) await this.settleIn(outside.pop() as number, true)
     outside.sort((a, b) => (this.files[a] as number) - (this.files[b] as number))
     const places = outside.map((page) => this.files[page] as number)
-    for (const [i, page] of outside.entries()) this.pages.places[page] = IN_FILE + i
+    for (const [i, page] of outside.entries()) this.pages.places[page] = abi.IN_FILE + i
     if (places.length > 0 && !isSame(places, this.list)) {
       this.words.set(places, protocol.LIST)
       Atomics.store(this.words, protocol.COUNT, places.length)
@@ -240,8 +238,7 @@ export class Pager {
     const request = Atomics.add(words, protocol.REQUEST, 1) + 1
     Atomics.notify(words, protocol.REQUEST)
     // Streaming, the reader waits for the ranks instead.
-    const { SWEPT } = protocol.streamWords(this.stream.words)
-    Atomics.notify(new Int32Array(this.stream.buffer), SWEPT)
+    Atomics.notify(new Int32Array(this.stream.buffer), this.stream.swept)
     // Another command stops it: the next step lists its pages again.
     if (command !== protocol.STREAM) this.list = []
     this.reader.ref()

@@ -30,8 +30,5 @@ export interface ReaderInput {
   control: SharedArrayBuffer
   file: string
   pages: number
-  stream: Pick<PageStream, 'buffer' | 'at' | 'pages' | 'stride' | 'words' | 'nLayers' | 'layerBytes'>
+  stream: Pick<PageStream, 'buffer' | 'at' | 'pages' | 'stride' | 'ready' | 'swept' | 'nLayers' | 'layerBytes'>
 }
-
-/** Indices of the words of assembly/stream.ts, from the address of the first. */
-export const streamWords = (address: number) => ({ READY: address / 4, SWEPT: address / 4 + 16 })

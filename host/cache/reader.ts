@@ -10,11 +10,10 @@ import { workerData } from 'node:worker_threads'
 import * as protocol from './reader-protocol.ts'
 
 const { control, file, pages, stream } = workerData as protocol.ReaderInput
-const { buffer, nLayers, layerBytes, stride } = stream
+const { buffer, nLayers, layerBytes, stride, ready, swept: sweptAt } = stream
 const words = new Int32Array(control, 0, protocol.LIST + pages)
 const counters = new Float64Array(control, protocol.countersAt(pages), protocol.COUNTERS)
 const shared = new Int32Array(buffer)
-const { READY, SWEPT } = protocol.streamWords(stream.words)
 /** For layers in memory, which are not where a disk wants them: memory of the engine's kind begins at a page. */
 const bounce = new Uint8Array(new WebAssembly.Memory({ initial: Math.ceil(stride / 65536) }).buffer, 0, stride)
 /** Waits for the ranks end now and then, to see whether there is another request. */
@@ -54,7 +53,7 @@ function execute(command: number, request: number): void {
   if (command === protocol.WRITE) eachLayer((layer) => writeLayer(layer, place, address + layer * layerBytes))
   if (command === protocol.READ) eachLayer((layer) => readLayer(layer, place, address + layer * layerBytes))
   if (command === protocol.MEASURE) counters[protocol.RATE] = measure()
-  if (command === protocol.STREAM) Atomics.store(shared, READY, Atomics.load(words, protocol.START))
+  if (command === protocol.STREAM) Atomics.store(shared, ready, Atomics.load(words, protocol.START))
   Atomics.store(words, protocol.DONE, request)
   Atomics.notify(words, protocol.DONE)
   if (command === protocol.STREAM) run(request)
@@ -103,17 +102,17 @@ function run(request: number): void {
   const runs = runsOf(words.subarray(protocol.LIST, protocol.LIST + count))
   for (let n = start; ; n = (n + 1) | 0) {
     for (;;) {
-      const swept = Atomics.load(shared, SWEPT)
+      const swept = Atomics.load(shared, sweptAt)
       if (Atomics.load(words, protocol.REQUEST) !== request) return
       if (((n - swept) | 0) < 2) break
-      Atomics.wait(shared, SWEPT, swept, PATIENCE)
+      Atomics.wait(shared, sweptAt, swept, PATIENCE)
     }
     const layer = ((n % nLayers) + nLayers) % nLayers
     const half = stream.at + (n & 1) * stream.pages * stride
     for (const { slot, place, length } of runs)
       readFully(new Uint8Array(buffer, half + slot * stride, length * stride), offsetOf(layer, place))
-    Atomics.store(shared, READY, (n + 1) | 0)
-    Atomics.notify(shared, READY)
+    Atomics.store(shared, ready, (n + 1) | 0)
+    Atomics.notify(shared, ready)
   }
 }
 

@@ -3,7 +3,9 @@
  * pages by their numbers; whose they are is the business of host/cache, which is also the one that calls it.
  */
 
+import * as abi from '../../assembly/abi.ts'
 import type { CacheType } from '../../models/index.ts'
+import { fieldsOf } from '../../models/records.ts'
 import { errors } from '../errors.ts'
 
 /** How the next token is chosen; the engine's order is repetition penalty, top-k, top-p, min-p, temperature. */
@@ -51,17 +53,20 @@ export interface ThreadCounts {
   prefill: number
 }
 
-/** Parts of a step, in the order of the engine's account. */
-export const stepParts = ['rest', 'linear', 'attention', 'valueDecoder', 'barrier', 'stream'] as const
+/** A part of a step, as in Times of assembly/abi.ts. */
+export type StepPart = 'rest' | 'linear' | 'attention' | 'valueDecoder' | 'barrier' | 'stream'
 
 /** Seconds that a thread spent in each part. */
-export type StepProfile = Record<(typeof stepParts)[number], number>
+export type StepProfile = Record<StepPart, number>
+
+/** Parts of a step, in the order of the engine's account. */
+export const stepParts: readonly StepPart[] = fieldsOf(new abi.Times())
 
 /** All parts together. */
 export const secondsOf = (parts: StepProfile) => stepParts.reduce((sum, part) => sum + parts[part], 0)
 
 /** What is sampled from logits that are not finite: the weights, or what the cache holds, are broken. */
-export const NO_TOKEN = 2 ** 32 - 1
+export const NO_TOKEN: number = abi.NO_TOKEN
 
 /** Throws NOT_FINITE unless every row has a token. */
 export function finite(sampled: Uint32Array): Uint32Array {
@@ -128,8 +133,9 @@ export interface PageStream {
   readonly at: number
   readonly pages: number
   readonly stride: number
-  /** Two words, see assembly/stream.ts. */
-  readonly words: number
+  /** Indices among the i32 of `buffer`: layers that were read, and layers that nobody needs any more. */
+  readonly ready: number
+  readonly swept: number
   /** Layers of a page, and bytes of each in memory. */
   readonly nLayers: number
   readonly layerBytes: number
@@ -151,6 +157,13 @@ export interface Probe {
   profiled(): StepProfile[]
 }
 
+export interface Logits {
+  /** (vocabSize) */
+  values: Float32Array
+  /** SHA-256 of the same, first 16 hex digits: a change of any bit shows. */
+  hash(): string
+}
+
 /** One thing at a time, by rows that were checked, of pages that are there: see host/cache/cache.ts. */
 export interface Engine {
   readonly facts: EngineFacts
@@ -158,8 +171,8 @@ export interface Engine {
   readonly pages: PageStore
   /** Runs the rows; resolves to one sampled id for every row with `sampling`, in their order, or NO_TOKEN. */
   step(rows: readonly Row[]): Promise<Uint32Array>
-  /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
-  logits(k: number): Float32Array
+  /** Of the k-th row with `sampling` of the last step; valid until the next one. */
+  logits(k: number): Logits
   /** Writes page `to` with page `from`, its keys rotated on by `delta` positions. */
   turn(from: number, to: number, delta: number): Promise<void>
   readonly probe: Probe | undefined

@@ -15,7 +15,7 @@
  * what this Node's regular expressions say, so the command cuts text as the Node that converted the model does.
  */
 import { type ModelSpec, roundUp } from '../../models/index.ts'
-import { recommendedSampling } from '../runtime/sampling.ts'
+import { recommendedSampling } from '../engine/sampling.ts'
 import { byteLevelTable } from '../text/bytes.ts'
 import { bosOf, eosOf } from '../text/special-tokens.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
@@ -24,7 +24,7 @@ import type { ModelFiles } from './source.ts'
 const VERSION = 1
 const ALIGN = 64
 
-/** As in assembly/wasi/tokenizer.ts and split.ts. */
+/** As in assembly/wasi/vocabulary.ts and split.ts. */
 const kinds = { byteLevel: 1, sentencePiece: 2 }
 const splits = { none: 0, gpt2: 1, llama3: 2, qwen2: 3 }
 const prefixes = { none: 0, always: 1, missing: 2, first: 3 }

@@ -2,15 +2,15 @@
  * A conversation: tokens in the cache of a model, and what is to follow them. Conversations of one model share its
  * threads and its cache; none can tell that there are others.
  */
-import { platform } from '#platform'
 import { PAGE_TOKENS } from '../../models/index.ts'
 import type { Reuse } from '../cache/pages.ts'
 import { greedy, type Sampling } from '../engine/engine.ts'
-import { checkNames, checkTokens, errors } from '../errors.ts'
-import type { Between, FoundSession, SavedPages } from '../sessions/conversation.ts'
+import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
+import { settings as shared, titleOf } from '../settings.ts'
+import type { Between, FoundSession, SavedPages } from './extensions.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import type { Model, Prompt } from './model.ts'
-import { type ContextPolicy, type ContextSettings, contextPolicies, type Feed, planDrop } from './scheduler.ts'
+import { type ContextPolicy, type ContextSettings, type Feed, planDrop } from './scheduler.ts'
 
 export interface ConversationOptions {
   /** What happens when the context is full: it ends (error, the default), or what is old is forgotten. */
@@ -29,9 +29,6 @@ export interface SavedConversation {
   /** Was it added to what the file held? */
   isIncremental: boolean
 }
-
-/** The first page: where there is no page to lose, attention has nowhere to put what it does not want (arXiv 2309.17453). */
-const DEFAULT_KEEP = 64
 
 export class Conversation {
   /** Number of the conversation in the engine. */
@@ -164,13 +161,14 @@ export class Conversation {
     this.isBusy = true
     try {
       const { cache, scheduler } = this.model
-      const progress = { next: this.next, sampling: this.sampling, notes: options.notes }
+      const { saveConversation } = await this.model.sessions('save()')
+      const continuation = { next: this.next, sampling: this.sampling, notes: options.notes }
       const between: Between = (work) => scheduler.between(work)
-      const { saved, pages } = await platform.saveConversation(
+      const { saved, pages } = await saveConversation(
         cache,
         this.id,
         path,
-        progress,
+        continuation,
         this.saved,
         between,
         options.signal,
@@ -266,11 +264,12 @@ export class Conversation {
 
   /** Fills it, being empty, with a session. */
   async restore(found: FoundSession): Promise<void> {
-    const { cache, scheduler } = this.model
+    const { scheduler } = this.model
     const between: Between = (work) => scheduler.between(work)
-    this.saved = await platform.restoreConversation(cache, this.id, found, between)
-    this.notes = found.progress.notes
-    this.resume(found.progress.next, found.progress.sampling)
+    this.saved = await found.restore(this.id, between)
+    const { next, sampling, notes } = found.continuation
+    this.notes = notes
+    this.resume(next, sampling)
   }
 
   /** Nothing else may use the conversation until the returned function is called. */
@@ -299,16 +298,14 @@ const names = ['contextPolicy', 'keep']
 /** Options with their defaults; throws BAD_OPTION. */
 export function checkContext(options: ConversationOptions, { context, cache }: Model): ContextSettings {
   checkNames('open()', options, names)
-  const { contextPolicy: policy = 'error', keep = DEFAULT_KEEP } = options
-  if (!contextPolicies.includes(policy))
-    throw errors.badOption('contextPolicy (--context-policy)', `one of ${contextPolicies.join(', ')}`, policy)
+  const { contextPolicy: policy = shared.contextPolicy.default, keep = shared.keep.default } = options
+  checkSetting('contextPolicy', policy)
+  checkSetting('keep', keep)
   const settings = { policy, keep }
-  if (!Number.isInteger(keep) || keep < 0 || keep > 2 ** 31)
-    throw errors.badOption('keep (--keep)', 'a whole number of tokens, 0 or more', keep)
   const plan = planDrop(settings, context)
   if (policy !== 'error' && (plan.keep + plan.drop) * PAGE_TOKENS >= context)
     throw errors.badOption(
-      'the context (-c)',
+      titleOf('context'),
       `more than ${(plan.keep + plan.drop) * PAGE_TOKENS} tokens where ${plan.keep * PAGE_TOKENS} are kept (--keep): ${PAGE_TOKENS} more are forgotten at a time, and one must be left`,
       context,
     )
@@ -317,7 +314,7 @@ export function checkContext(options: ConversationOptions, { context, cache }: M
   const pages = Math.ceil(context / PAGE_TOKENS) - plan.drop + plan.keep
   if (policy !== 'error' && pages * pageBytes > totalBytes)
     throw errors.badOption(
-      'the cache (cacheMemory, --cache-memory)',
+      titleOf('cacheMemory'),
       `at least ${pages * pageBytes} bytes for a context of ${context} tokens of which ${keep} are kept`,
       totalBytes,
     )

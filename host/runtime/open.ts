@@ -4,12 +4,13 @@ import { KvCache } from '../cache/cache.ts'
 import { prepareOffload } from '../cache/pager.ts'
 import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
 import { checkFit } from '../engine/fit.ts'
-import { DEFAULT_CONTEXT, MAX_MEMORY } from '../engine/limits.ts'
+import { MAX_MEMORY } from '../engine/limits.ts'
 import { chooseBuild } from '../engine/wasm/builds.ts'
-import { MAX_THREADS, openWasmEngine } from '../engine/wasm/engine.ts'
+import { openWasmEngine } from '../engine/wasm/engine.ts'
 import { countPages } from '../engine/wasm/memory.ts'
-import { errors, GtaError } from '../errors.ts'
-import { Tokenizer } from '../text/tokenizer.ts'
+import { checkSetting, errors, GtaError } from '../errors.ts'
+import { defaultCache, defaultContext, settings, titleOf } from '../settings.ts'
+import type { Extensions } from './extensions.ts'
 import { Model, type Source } from './model.ts'
 import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
 
@@ -46,7 +47,7 @@ export const openOptions = [
   'onProgress',
 ]
 
-/** Conversations that a model can have open, and rows of a step that they decode. */
+/** Conversations that a model can have open. */
 const CONVERSATIONS = 32
 
 /** Throws GtaError before the weights are read if the model cannot run. */
@@ -55,17 +56,24 @@ export async function openModel(
   source: Source,
   options: OpenOptions,
   offload?: EngineOptions['offload'],
+  extensions: Extensions = {},
 ): Promise<Model> {
   const { model, plan } = source
   const engineOptions = { ...checkOptions(model.spec, plan, options), offload }
   await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
   // The tokenizer first, where it is there: it fails faster than the weights load.
   const { tokenizer, tokenizerConfig } = source.files
-  const early = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
+  const read = async (json: Uint8Array | undefined) => {
+    // A model that knows only ids needs no tokenizer.
+    if (!json) return undefined
+    const { Tokenizer } = await import('../text/tokenizer.ts')
+    return new Tokenizer(name, json, tokenizerConfig)
+  }
+  const early = await read(tokenizer)
   const cache = await openCache(source, engineOptions)
   try {
-    const late = early ? undefined : await source.readTokenizer?.()
-    return new Model(name, source, engineOptions, cache, early ?? (late && new Tokenizer(name, late, tokenizerConfig)))
+    const late = early ?? (await read(await source.readTokenizer?.()))
+    return new Model(name, source, engineOptions, cache, late, extensions)
   } catch (error) {
     await cache.close()
     throw error
@@ -119,27 +127,19 @@ async function attachCache(engine: Engine, directory: string | undefined): Promi
 }
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
-  const count = (name: string, value: number, max: number) => {
-    if (!Number.isInteger(value) || value < 1 || value > max)
-      throw errors.badOption(name, `a whole number from 1 to ${max}`, value)
-    return value
-  }
-  const context = count(
-    'the context (-c)',
-    options.context ?? Math.min(spec.maxContext, DEFAULT_CONTEXT),
-    spec.maxContext,
-  )
-  const cache = options.cache ?? (plan.type === 'f32' ? 'f32' : 'int8')
+  checkSetting('context', options.context, spec.maxContext)
+  for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads'] as const) checkSetting(name, options[name])
+  const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
+  const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options
   return {
     context,
     cache,
-    maxRows: Math.min(count('batch', options.batch ?? 64, 4096), context),
-    maxLogits: count('maxLogits', options.maxLogits ?? CONVERSATIONS, 4096),
+    maxRows: Math.min(batch, context),
+    maxLogits,
     conversations: CONVERSATIONS,
     pages: pagesFor(spec, cache, context, options.cacheMemory),
-    threads: options.threads === undefined ? undefined : count('threads (-t)', options.threads, MAX_THREADS),
-    batchThreads:
-      options.batchThreads === undefined ? undefined : count('batchThreads (-tb)', options.batchThreads, MAX_THREADS),
+    threads,
+    batchThreads,
   }
 }
 
@@ -150,7 +150,7 @@ function pagesFor(spec: ModelSpec, cache: CacheType, context: number, cacheMemor
   const most = MAX_MEMORY
   if (!Number.isInteger(cacheMemory) || cacheMemory < each || cacheMemory > most)
     throw errors.badOption(
-      'cacheMemory (--cache-memory)',
+      titleOf('cacheMemory'),
       `from ${each} bytes, which ${PAGE_TOKENS} tokens take, to ${most}`,
       cacheMemory,
     )

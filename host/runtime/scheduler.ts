@@ -7,10 +7,10 @@ import { PAGE_TOKENS } from '../../models/index.ts'
 import type { KvCache } from '../cache/cache.ts'
 import { NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
+import type { contextPolicies } from '../settings.ts'
 
-/** What happens when a conversation has filled its context. */
-export const contextPolicies = ['error', 'window', 'shift'] as const
 /**
+ * What happens when a conversation has filled its context.
  * error: it ends. window: the oldest page of tokens behind the kept ones is forgotten, page by page. shift: half of the
  * tokens behind the kept ones are forgotten at once.
  */
@@ -34,7 +34,7 @@ export interface Feed {
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
   /** Told of every sampled token, with its logits: valid during the call only. */
-  onSampled?: (token: number, logits: Float32Array) => void
+  onSampled?: (token: number, logits: Float32Array, hash: () => string) => void
 }
 
 /** What a scheduler needs of a cache. */
@@ -51,6 +51,7 @@ export type ScheduledCache = Pick<
   | 'drop'
   | 'step'
   | 'logits'
+  | 'logitsHash'
 >
 
 interface Job {
@@ -192,7 +193,8 @@ export class Scheduler {
       k += tokens
       try {
         if (sampled.subarray(first, k).includes(NO_TOKEN)) throw errors.notFinite()
-        for (let i = first; i < k; i++) feed.onSampled?.(sampled[i] as number, cache.logits(i))
+        for (let i = first; i < k; i++)
+          feed.onSampled?.(sampled[i] as number, cache.logits(i), () => cache.logitsHash(i))
         feed.onProgress?.(job.done)
         if (remaining(job) === 0) this.end(job)
       } catch (error) {

@@ -6,7 +6,7 @@ import { type EngineExports, instantiate } from '../../host/engine/wasm/instance
 import { layoutMemory, weightsOf } from '../../host/engine/wasm/memory.ts'
 import { ROW_WORDS, writeRow } from '../../host/engine/wasm/rows.ts'
 import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
-import { packTensors } from '../../host/files/pack.ts'
+import { packTensors } from '../../host/files/tensors.ts'
 import { distUrl } from '../../host/platform/dist.ts'
 import { planModel } from '../../models/index.ts'
 import { golden, kinds, readGolden, worst } from '../goldens.ts'

@@ -1,8 +1,9 @@
 /** The WebAssembly engine behind the Engine interface: owns its memory and a team of workers. */
 import { platform } from '#platform'
+import * as abi from '../../../assembly/abi.ts'
 import { type ModelSpec, PAGE_TOKENS, type Plan } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
-import type { Engine, EngineFacts, EngineOptions, PageStore, PageStream, Row, ThreadCounts } from '../engine.ts'
+import type { Engine, EngineFacts, EngineOptions, Logits, PageStore, PageStream, Row, ThreadCounts } from '../engine.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
 import { fingerprint } from './fingerprint.ts'
 import { type EngineMemory, layoutMemory, weightsOf } from './memory.ts'
@@ -10,9 +11,6 @@ import { type Probed, WasmProbe } from './probe.ts'
 import * as protocol from './protocol.ts'
 import { ROW_WORDS, writeRow } from './rows.ts'
 import { startRanks } from './team.ts'
-
-/** Threads that one engine may have. */
-export const MAX_THREADS = protocol.MAX_RANKS
 
 export interface WasmEngineInput {
   spec: ModelSpec
@@ -130,9 +128,12 @@ class WasmEngine implements Engine, Probed {
     return this.open.sampled.slice(0, rows.filter((row) => row.sampling).length)
   }
 
-  logits(k: number): Float32Array {
+  logits(k: number): Logits {
     const { memory, exports } = this.open
-    return new Float32Array(memory.buffer, exports.logits(k) >>> 0, this.facts.vocabSize)
+    return {
+      values: new Float32Array(memory.buffer, exports.logits(k) >>> 0, this.facts.vocabSize),
+      hash: () => BigInt.asUintN(64, this.open.exports.logitsHash(k)).toString(16).padStart(16, '0'),
+    }
   }
 
   async turn(from: number, to: number, delta: number): Promise<void> {
@@ -190,7 +191,8 @@ class WasmEngine implements Engine, Probed {
       at: exports.stream() >>> 0,
       pages: streamPages,
       stride: exports.streamBytes() >>> 0,
-      words: exports.streamWords() >>> 0,
+      ready: abi.STREAM_READY / 4,
+      swept: abi.STREAM_SWEPT / 4,
       nLayers,
       layerBytes: exports.layerBytes() >>> 0,
       begin: (isOn, layers) => exports.setStream(isOn ? 1 : 0, layers),

@@ -4,18 +4,16 @@
  *
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
+import * as abi from '../../../assembly/abi.ts'
 import { type ModelSpec, PAGE_TOKENS, type Plan, pageBytes, roundUp } from '../../../models/index.ts'
+import { wordsOf } from '../../../models/records.ts'
 import { errors } from '../../errors.ts'
 import type { EngineOptions } from '../engine.ts'
 import { MAX_MEMORY } from '../limits.ts'
 import type { CompiledBuild } from './builds.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 
-/** First address of the weights; below it the engine keeps its table and constants. */
-export const WEIGHTS = 4096
 export const WASM_PAGE = 65536
-/** As in assembly/cache.ts: what disks are read in. */
-const STREAM_ALIGNMENT = 4096
 /** Pages in memory without which a step could not write its rows. */
 const LEAST_RESIDENT = 4
 /** Pages that are laid out at most; a multiple of 16, so that the tables of so many end at 64 bytes. */
@@ -43,7 +41,7 @@ export function countPages(spec: ModelSpec, options: EngineOptions) {
   const bytes = pageBytes(spec, cache)
   if (!offload || pages * bytes <= offload.bytes) return { pages, residentPages: pages, streamPages: 0 }
   // Two layers of every page that is not in memory: residentPages · bytes + 2 · (pages − residentPages) · layer.
-  const layer = roundUp(bytes / spec.nLayers, STREAM_ALIGNMENT)
+  const layer = roundUp(bytes / spec.nLayers, abi.STREAM_ALIGNMENT)
   const residentPages = Math.floor((offload.bytes - 2 * pages * layer) / (bytes - 2 * layer))
   if (bytes <= 2 * layer || residentPages < LEAST_RESIDENT) {
     const least = LEAST_RESIDENT * bytes + 2 * (pages - LEAST_RESIDENT) * layer
@@ -65,17 +63,22 @@ export function memoryCounter(
   spec: ModelSpec,
   plan: Plan,
 ): (options: EngineOptions) => number {
-  const count = Math.ceil((WEIGHTS + plan.words.byteLength) / WASM_PAGE)
-  const exports = openPlan(module, plan, createMemory(count, build.isShared, count))
-  const end = WEIGHTS + plan.bytes
+  const count = Math.ceil((abi.WEIGHTS + plan.words.byteLength) / WASM_PAGE)
+  const memory = createMemory(count, build.isShared, count)
+  const exports = openPlan(module, plan, memory)
+  const end = abi.WEIGHTS + plan.bytes
   // Weights may be larger than an address. What follows them is as long wherever it begins, but for its alignment.
-  const start = WEIGHTS + (end % STREAM_ALIGNMENT)
+  const start = abi.WEIGHTS + (end % abi.STREAM_ALIGNMENT)
   return (options) => {
     const pages = countPages(spec, options)
     const bytes = (most: number) =>
       end -
       start +
-      layOut(exports, start, options, { ...pages, pages: most, residentPages: Math.min(pages.residentPages, most) })
+      layOut({ memory, exports }, start, options, {
+        ...pages,
+        pages: most,
+        residentPages: Math.min(pages.residentPages, most),
+      })
     if (pages.pages <= MOST_PAGES) return bytes(pages.pages)
     // Far beyond any memory: each page takes what those before it took.
     return bytes(MOST_PAGES) + ((pages.pages - MOST_PAGES) / MOST_PAGES) * (bytes(MOST_PAGES) - bytes(0))
@@ -91,11 +94,11 @@ export function layoutMemory(
   isShared = true,
 ): EngineMemory {
   const wasmPages = (bytes: number) => Math.ceil(bytes / WASM_PAGE)
-  const start = WEIGHTS + plan.bytes
+  const start = abi.WEIGHTS + plan.bytes
   const memory = createMemory(wasmPages(start), isShared)
   const exports = openPlan(module, plan, memory)
   const pages = countPages(spec, options)
-  const end = layOut(exports, start, options, pages)
+  const end = layOut({ memory, exports }, start, options, pages)
   if (end > MAX_MEMORY)
     throw errors.tooLarge('the model', end, MAX_MEMORY, 'that is the address space of one engine; use a smaller -c')
   try {
@@ -112,29 +115,29 @@ const tablePages = ({ context }: EngineOptions) => Math.ceil(context / PAGE_TOKE
 
 /** Returns the first address behind all that is laid out from `start` on. */
 function layOut(
-  exports: EngineExports,
+  { memory, exports }: Pick<EngineMemory, 'memory' | 'exports'>,
   start: number,
   options: EngineOptions,
   { pages, residentPages, streamPages }: ReturnType<typeof countPages>,
 ): number {
-  return exports.layout(
-    WEIGHTS,
+  const request = wordsOf(new abi.LayoutRequest(), {
+    plan: abi.WEIGHTS,
     start,
-    options.maxRows,
-    options.maxLogits,
-    pages,
-    residentPages,
-    streamPages,
-    options.conversations,
-    tablePages(options),
-    options.cache === 'int8' ? 1 : 0,
-    maxThreads(options),
-  )
+    maxRows: options.maxRows,
+    maxLogits: options.maxLogits,
+    ...{ pages, residentPages, streamPages },
+    conversations: options.conversations,
+    tablePages: tablePages(options),
+    isCacheInt8: options.cache === 'int8' ? 1 : 0,
+    maxRanks: maxThreads(options),
+  })
+  new Uint32Array(memory.buffer, abi.LAYOUT_REQUEST, request.length).set(request)
+  return exports.layout(abi.LAYOUT_REQUEST)
 }
 
 /** An instance over a memory with the plan at `WEIGHTS`. */
 function openPlan(module: WebAssembly.Module, plan: Plan, memory: WebAssembly.Memory): EngineExports {
-  new Uint32Array(memory.buffer, WEIGHTS, plan.words.length).set(plan.words)
+  new Uint32Array(memory.buffer, abi.WEIGHTS, plan.words.length).set(plan.words)
   const exports = instantiate(module, memory)
   if (exports.planVersion() !== plan.words[0] || exports.pageTokens() !== PAGE_TOKENS)
     throw errors.engineFailed('its build is not of this version')
@@ -151,5 +154,5 @@ export function createMemory(pages: number, isShared: boolean, maximum = 65536):
 
 /** The part of an engine's memory that takes a plan's packed tensors. */
 export function weightsOf({ memory }: Pick<EngineMemory, 'memory'>, plan: Plan): Uint8Array {
-  return new Uint8Array(memory.buffer, WEIGHTS, plan.bytes)
+  return new Uint8Array(memory.buffer, abi.WEIGHTS, plan.bytes)
 }

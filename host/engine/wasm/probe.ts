@@ -1,6 +1,7 @@
 /** Measures the memory, the meetings of the threads, and where the time of a step goes. */
+import * as abi from '../../../assembly/abi.ts'
 import { type Engine, type Probe, type StepProfile, stepParts } from '../engine.ts'
-import { createMemory, type EngineMemory, WASM_PAGE, WEIGHTS } from './memory.ts'
+import { createMemory, type EngineMemory, WASM_PAGE } from './memory.ts'
 import * as protocol from './protocol.ts'
 import { startRanks } from './team.ts'
 
@@ -29,8 +30,8 @@ export class WasmProbe implements Probe {
     const { module, isShared, team, weightBytes } = this.engine
     this.engine.checkThreads(threads)
     if (weightBytes >= PROBE_BYTES) return readSpeed(team, threads)
-    const memory = createMemory(Math.ceil((WEIGHTS + PROBE_BYTES) / WASM_PAGE), isShared)
-    new Uint8Array(memory.buffer).fill(1, WEIGHTS)
+    const memory = createMemory(Math.ceil((abi.WEIGHTS + PROBE_BYTES) / WASM_PAGE), isShared)
+    new Uint8Array(memory.buffer).fill(1, abi.WEIGHTS)
     const own = startRanks(isShared, module, memory, threads)
     try {
       return await readSpeed(own, threads)
@@ -59,5 +60,5 @@ export class WasmProbe implements Probe {
 
 /** Bytes per second. */
 async function readSpeed(team: protocol.Ranks, threads: number): Promise<number> {
-  return (await team.request(protocol.PROBE, WEIGHTS, threads, PROBE_BYTES)) * 1e6
+  return (await team.request(protocol.PROBE, abi.WEIGHTS, threads, PROBE_BYTES)) * 1e6
 }

@@ -1,25 +1,28 @@
-/** Rows as the engine reads them: assembly/rows.ts. */
+/** Rows as the engine reads them: Row of assembly/abi.ts. */
+import * as abi from '../../../assembly/abi.ts'
+import { placesOf } from '../../../models/records.ts'
 import type { Row, Sampling } from '../engine.ts'
 
-/** u32 fields of a row. */
-export const ROW_WORDS = 13
+/** Where the fields of a row are, in words. */
+const ROW = placesOf(new abi.Row())
+export const ROW_WORDS = Object.keys(ROW).length
 
-/** Writes a row; the fields are those of assembly/rows.ts, in order. */
+/** Writes a row where the engine reads it. */
 export function writeRow(words: Uint32Array, floats: Float32Array, index: number, row: Row): void {
   const at = index * ROW_WORDS
-  words[at] = row.conversation
-  words[at + 1] = row.position
-  words[at + 2] = row.token
-  words[at + 3] = row.sampling ? 1 : 0
-  words[at + 12] = row.dropped ?? 0
+  words[at + ROW.conversation] = row.conversation
+  words[at + ROW.position] = row.position
+  words[at + ROW.token] = row.token
+  words[at + ROW.wantsLogits] = row.sampling ? 1 : 0
+  words[at + ROW.dropped] = row.dropped ?? 0
   if (!row.sampling) return
   const { temperature, topK, topP, minP, repeatPenalty, repeatLastN, seed }: Sampling = row.sampling
-  floats[at + 4] = temperature
-  words[at + 5] = topK
-  floats[at + 6] = topP
-  floats[at + 7] = minP
-  floats[at + 8] = repeatPenalty
-  words[at + 9] = repeatLastN
-  words[at + 10] = seed >>> 0
-  words[at + 11] = Math.floor(seed / 2 ** 32)
+  floats[at + ROW.temperature] = temperature
+  words[at + ROW.topK] = topK
+  floats[at + ROW.topP] = topP
+  floats[at + ROW.minP] = minP
+  floats[at + ROW.repeatPenalty] = repeatPenalty
+  words[at + ROW.penaltyWindow] = repeatLastN
+  words[at + ROW.seedLow] = seed >>> 0
+  words[at + ROW.seedHigh] = Math.floor(seed / 2 ** 32)
 }

@@ -12,6 +12,7 @@ import type { EngineOptions } from '../../engine/engine.ts'
 import { checkFit } from '../../engine/fit.ts'
 import { openCache } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
+import { defaultCache } from '../../settings.ts'
 import {
   type Bandwidth,
   type BenchInfo,
@@ -22,11 +23,11 @@ import {
 } from './report.ts'
 import { runTests } from './runner.ts'
 import { readSensors } from './sensors.ts'
-import { type BenchOptions, type BenchSettings, type BenchTest, checkBench, listTests } from './settings.ts'
+import { type BenchOptions, type BenchSettings, checkBench, listTests } from './settings.ts'
 import { openSubject, type Subject } from './subject.ts'
-import { workCounter } from './workload.ts'
+import { type BenchTest, workCounter } from './workload.ts'
 
-/** Runs all tests that the options name. Throws GtaError or ModelError; results that differ are told in the report. */
+/** Runs all tests that the options name. Throws GtaError; results that differ are told in the report. */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const settings = checkBench(options)
   const context = Math.max(...settings.depth) + Math.max(...settings.prompt, ...settings.predict)
@@ -116,7 +117,7 @@ function engineOptionsFor(settings: BenchSettings, { plan }: Subject, context: n
   const { threads, batchThreads = threads } = settings
   return {
     context,
-    cache: settings.cache ?? (plan.type === 'f32' ? 'f32' : 'int8'),
+    cache: settings.cache ?? defaultCache(plan.type),
     maxRows: Math.max(settings.batch, conversations),
     maxLogits: conversations,
     conversations,

@@ -15,9 +15,11 @@ import { checkNames, errors } from '../../errors.ts'
 import { cacheDirectory } from '../../platform/remember.ts'
 import { openCache } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
+import { defaultCache } from '../../settings.ts'
 import { type Spread, spreadOf } from './runner.ts'
-import { type BenchProgress, checkBench } from './settings.ts'
+import { checkBench } from './settings.ts'
 import { openSubject, type Subject } from './subject.ts'
+import type { BenchProgress } from './workload.ts'
 
 export interface OffloadBenchOptions {
   /** config.json files, timed with synthetic weights. */
@@ -66,7 +68,7 @@ export interface OffloadResult {
 
 const names = ['configs', 'bytes', 'directory', 'depth', 'predict', 'repetitions', 'threads', 'type', 'signal']
 
-/** One result for each config, in their order. Throws GtaError or ModelError. */
+/** One result for each config, in their order. Throws GtaError. */
 export async function benchOffload(options: OffloadBenchOptions): Promise<OffloadResult[]> {
   checkNames('benchOffload()', options, [...names, 'onResult', 'onProgress'])
   const { depth = 8192, predict = 16, repetitions = 3 } = options
@@ -97,7 +99,7 @@ async function measure(config: string, options: Settings): Promise<OffloadResult
   const subject = await openSubject(bench, depth + predict)
   try {
     const { model, plan } = subject
-    const cache = plan.type === 'f32' ? 'f32' : 'int8'
+    const cache = defaultCache(plan.type)
     const offload = { bytes, directory }
     const all: EngineOptions = {
       context: depth + predict,
