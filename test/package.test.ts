@@ -3,6 +3,7 @@
  * package-nodes.test.ts installs and runs it.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { type BuildOptions, build } from 'esbuild'
 import { test } from 'uvu'

@@ -44,9 +44,9 @@ test('each default is one that is allowed, and each range is one', () => {
 })
 
 test('the help of a command has each of its settings with its letters, its default and its words', () => {
-  const linesOf = (name: string, command: Command) => help(name, '', command).split('\n')
+  const linesOf = (command: Command) => help(command).split('\n')
   const names = [...Object.keys(modelSettings), ...Object.keys(contextSettings), ...generateNames] as SettingName[]
-  for (const [called, command] of Object.entries({ run, chat }))
+  for (const command of [run, chat])
     for (const name of names) {
       const { flag, short, alias, ...setting }: Setting = settings[name]
       if (flag === undefined) continue
