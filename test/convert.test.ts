@@ -638,7 +638,7 @@ test('memory does not grow with the model', async () => {
   truncateSync(path, header.length + offset)
 
   const script = `
-    const { convert } = await import(${JSON.stringify(new URL('../host/convert/convert.ts', import.meta.url).href)})
+    const { convert } = await import(${JSON.stringify(new URL('../host/files/convert.ts', import.meta.url).href)})
     await convert(process.argv[1], process.argv[2])
     process.stdout.write(String(process.resourceUsage().maxRSS * 1024))`
   const out = join(temporary(), 'model.gta')
