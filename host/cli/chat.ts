@@ -3,7 +3,6 @@ import {
   builtInTemplates,
   type ChatOptions,
   checkModelPath,
-  errors,
   type GenerateOptions,
   type Generation,
   GtaError,
@@ -22,7 +21,7 @@ import {
   modelOptions,
 } from './options.ts'
 import { Progress } from './progress.ts'
-import { expectWritable, isThere } from './session.ts'
+import { readSession } from './session.ts'
 
 export const chat: Command = {
   name: 'chat',
@@ -52,10 +51,7 @@ export const chat: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   await checkModelPath(args.modelPath())
-  const session = args.text('session')
-  if (session === '') throw errors.badOption('--session', 'the path of a file', session)
-  const isContinued = session !== undefined && (await isThere(session))
-  if (session !== undefined && !isContinued) await expectWritable(session)
+  const { session, continued } = await readSession(args)
   const settings = args.values(...generateNames)
   const options: ChatOptions = {
     template: await readTemplate(args.text('chat-template')),
@@ -66,9 +62,10 @@ async function execute(args: Arguments): Promise<void> {
   const signal = interrupts.quitting
   const model = await openModel(args, signal)
   try {
-    const opened = isContinued
-      ? await model.restoreChat(session, { ...options, signal })
-      : await model.chat({ ...options, signal })
+    const opened =
+      continued === undefined
+        ? await model.chat({ ...options, signal })
+        : await model.restoreChat(continued, { ...options, signal })
     const state: ChatState = { model, chat: opened, session, isJson: args.flag('json'), last: undefined }
     await talk(state, settings, interrupts)
     if (session !== undefined && opened.messages.length > 0) await opened.save(session)
