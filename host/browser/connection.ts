@@ -1,6 +1,7 @@
 /** The page's end of the line to the worker: questions with numbers, and whatever ends the line is an answer to all. */
 import { errors } from '../errors.ts'
-import { type Answer, type Message, type Methods, type Progress, receiveError } from './protocol.ts'
+import type { Progress } from '../runtime/api.ts'
+import { type Answer, type Message, type Methods, receiveError } from './protocol.ts'
 
 interface Question {
   resolve(result: unknown): void
