@@ -71,6 +71,7 @@ export const modelOptions = flagsOf(
   'offloadDirectory',
   'threads',
   'batchThreads',
+  'verify',
 )
 
 export const promptOptions = flagsOf('prompt', 'file', 'tokens')
