@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { families } from '../models/index.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -86,6 +87,22 @@ test('the API reference of npm run docs has every entry of the package', () => {
     path.replace('dist/types/', '../').replace('.d.ts', '.ts'),
   )
   assert.equal(JSON.parse(read('docs/typedoc.json')).entryPoints.toSorted(), types.toSorted())
+})
+
+test('kinds.md names every kind and architecture that is recognised', () => {
+  const text = read('docs/kinds.md')
+  const table = text.slice(text.indexOf('## Families'))
+  for (const { architectures, kinds } of families)
+    for (const name of [...architectures.map((architecture) => `\`${architecture}\``), ...kinds])
+      assert.ok(table.includes(name), name)
+})
+
+test('every command is shown', () => {
+  const { stdout } = spawnSync(process.execPath, [`${root}host/cli/gta.ts`, '--help'], { encoding: 'utf8' })
+  const commands = [...stdout.matchAll(/^ {2}(\w+) {2,}/gm)].map(([, name]) => name)
+  assert.ok(commands.length >= 12, stdout)
+  const shown = read('docs/cli.md') + read('docs/wasi.md')
+  for (const name of commands) assert.match(shown, new RegExp(`^gta ${name}\\b`, 'm'), name)
 })
 
 test('documents say nothing of machines that they were written on', () => {
