@@ -6,10 +6,10 @@
 import { PAGE_TOKENS } from '../../models/index.ts'
 import { type Engine, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
+import type { contextPolicies } from '../settings.ts'
 
-/** What happens when a conversation has filled its context. */
-export const contextPolicies = ['error', 'window', 'shift'] as const
 /**
+ * What happens when a conversation has filled its context.
  * error: it ends. window: the oldest page of tokens behind the kept ones is forgotten, page by page. shift: half of the
  * tokens behind the kept ones are forgotten at once.
  */
@@ -33,7 +33,7 @@ export interface Feed {
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
   /** Told of every sampled token, with its logits: valid during the call only. */
-  onSampled?: (token: number, logits: Float32Array) => void
+  onSampled?: (token: number, logits: Float32Array, hash: () => string) => void
 }
 
 interface Job {
@@ -174,7 +174,8 @@ export class Scheduler {
       k += tokens
       try {
         if (sampled.subarray(first, k).includes(NO_TOKEN)) throw errors.notFinite()
-        for (let i = first; i < k; i++) feed.onSampled?.(sampled[i] as number, engine.logits(i))
+        for (let i = first; i < k; i++)
+          feed.onSampled?.(sampled[i] as number, engine.logits(i), () => engine.logitsHash(i))
         feed.onProgress?.(job.done)
         if (remaining(job) === 0) this.end(job)
       } catch (error) {
