@@ -67,6 +67,18 @@ test('every file that a document names in its text exists', () => {
   assert.ok(count > 50, `${count} files`)
 })
 
+test('the walks of a token and of a weight have at most eight stops, each with a file', () => {
+  const walks = read('docs/architecture.md')
+    .split(/^## The walk of /m)
+    .slice(1)
+  assert.is(walks.length, 2)
+  for (const walk of walks) {
+    const stops = walk.split('\n## ')[0]?.match(/^\d\. .*(\n {3}.*)*/gm) ?? []
+    assert.ok(stops.length > 4 && stops.length <= 8, `${stops.length} stops`)
+    for (const stop of stops) assert.match(stop, /^\d\. `[\w/.-]+\.ts`/)
+  }
+})
+
 test('every reference to SPEC is a section of docs/spec.md', () => {
   const sections = headings(read('docs/spec.md')).map((heading) => heading.split(' ')[0])
   let count = 0
