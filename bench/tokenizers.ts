@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { tokenizerTables } from '../host/files/tables.ts'
-import { Tokenizer } from '../host/index.ts'
+import { Tokenizer } from '../host/text/tokenizer.ts'
 import { CommandTokenizer } from '../test/command-tokenizer.ts'
 
 const [directory, ...files] = process.argv.slice(2)

@@ -1,11 +1,11 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
 import type { Sampling } from '../engine/engine.ts'
+import { checkSampling, defaultSampling, samplingNames } from '../engine/sampling.ts'
 import { checkNames, checkSetting, checkTokens, errors, OutOfMemoryError } from '../errors.ts'
 import { generateSettings, settings } from '../settings.ts'
-import { TextStream } from '../text/tokenizer.ts'
+import { TextStream } from '../text/text-stream.ts'
 import type { Conversation } from './conversation.ts'
 import type { Model, Prompt } from './model.ts'
-import { checkSampling, defaultSampling, samplingNames } from './sampling.ts'
 import { StopStrings } from './stop.ts'
 
 export interface GenerateOptions extends Partial<Sampling> {
