@@ -12,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -193,6 +194,8 @@ test('the commands do what they say', () => {
   const run = commands.filter((line) => !(line in notRun) && !(line in servers))
   assert.ok(run.length >= 17, run.join('\n'))
   for (const line of run) {
+    // What is converted is a new file for whoever follows the documents.
+    if (line.startsWith('gta convert')) rmSync(join(consumer, 'my-gta.gta'))
     const { status, stderr } = spawnSync('sh', ['-c', line], { cwd: consumer, env, encoding: 'utf8', timeout: 90_000 })
     assert.is(status, 0, `${line}: ${stderr}`)
   }

@@ -1,6 +1,6 @@
 /** The documents as texts: README is short, links and references lead somewhere, files that are named exist. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -65,6 +65,13 @@ test('every file that a document names in its text exists', () => {
     }
   assert.equal(missing, [])
   assert.ok(count > 50, `${count} files`)
+})
+
+test('architecture.md has a place for every room', () => {
+  const text = read('docs/architecture.md')
+  const rooms = readdirSync(`${root}host`, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+  assert.ok(rooms.length > 8)
+  for (const { name } of rooms) assert.ok(text.includes(`\`host/${name}/\``), name)
 })
 
 test('the walks of a token and of a weight have at most eight stops, each with a file', () => {
