@@ -208,6 +208,7 @@ function withoutTables(): Buffer {
   const [begin] = json['generation.table'].data_offsets
   delete json['generation.table']
   delete json['tokenizer.tables']
+  delete json.sha256
   const file = withHeader(JSON.stringify(json))
   return file.subarray(0, 8 + Number(file.readBigUInt64LE()) + begin)
 }

@@ -7,7 +7,8 @@
  *     ├ inv_freq                   f64
  *     ├ embed, embed.scale, layers.0.attn_norm, layers.0.in, …    in the order in which a step reads them
  *     ├ tokenizer.json             U8, padded with spaces; not loaded into the engine
- *     └ generation.table, tokenizer.tables    U8, for the command without JavaScript: tables.ts
+ *     ├ generation.table, tokenizer.tables    U8, for the command without JavaScript: tables.ts
+ *     └ sha256                     U8, of the header and of each tensor before it: hashes.ts
  *
  * Everything before the tokenizer is one range of bytes that is read straight into the engine's memory.
  */
@@ -17,23 +18,29 @@ import { dirname } from 'node:path'
 import { PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
 import { errors, GtaError } from '../errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import { HASH_TENSOR, hashTableBytes, TensorHashes } from './hashes.ts'
 import { FORMAT, TOKENIZER_TENSOR } from './packed.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
 import { commandTables } from './tables.ts'
 import { type PackOptions, packTensors } from './tensors.ts'
 
-/** Writes the packed file: under a temporary name, synced, then renamed. On any failure nothing is left behind. */
+/**
+ * Writes the packed file: under a temporary name, synced, then renamed. On any failure nothing is left behind. `check`
+ * has the last word before a file of that name would be replaced.
+ */
 export async function writePacked(
   path: string,
   checkpoint: Checkpoint,
   plan: Plan,
   options: PackOptions = {},
+  check = async () => {},
 ): Promise<{ bytes: number }> {
   const temporary = `${path}.tmp-${randomUUID().slice(0, 8)}`
   try {
     const bytes = await writeTo(temporary, checkpoint, plan, options)
     options.signal?.throwIfAborted()
+    await check()
     await rename(temporary, path)
     await syncDirectory(dirname(path))
     return { bytes }
@@ -51,7 +58,11 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
     ...(files.tokenizer ? [{ name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) }] : []),
     ...commandTables(checkpoint.model.spec, files),
   ]
+  // What it holds is known when all the others are written, how much that is before.
+  more.push({ name: HASH_TENSOR, bytes: new Uint8Array(hashTableBytes(plan.tensors.length + more.length)) })
+  const behind = layBehind(plan, more)
   const header = packedHeader(files, plan, more)
+  const hashes = new TensorHashes([...plan.tensors, ...behind.slice(0, -1)])
   const file = await open(path, 'wx')
   try {
     const write = async (position: number, bytes: Uint8Array) => {
@@ -59,18 +70,31 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
       while (done < bytes.length)
         done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
     }
-    await write(0, header)
-    await packTensors(checkpoint, plan, (offset, bytes) => write(header.length + offset, bytes), options)
-    let end = header.length + plan.bytes
-    for (const { bytes } of more) {
-      await write(end, bytes)
-      end += bytes.length
+    const writeTensor = (offset: number, bytes: Uint8Array) => {
+      hashes.update(offset, bytes)
+      return write(header.length + offset, bytes)
     }
+    await write(0, header)
+    await packTensors(checkpoint, plan, writeTensor, options)
+    for (const [i, { offset }] of behind.slice(0, -1).entries())
+      await writeTensor(offset, (more[i] as (typeof more)[number]).bytes)
+    const { offset, bytes } = behind.at(-1) as (typeof behind)[number]
+    await write(header.length + offset, hashes.table(header))
     await file.sync()
-    return end
+    return header.length + offset + bytes
   } finally {
     await file.close()
   }
+}
+
+/** Tensors of bytes behind those of the plan. */
+function layBehind(plan: Plan, more: readonly { name: string; bytes: Uint8Array }[]) {
+  let offset = plan.bytes
+  return more.map(({ name, bytes: { length } }) => {
+    const tensor = { name, dtype: 'U8' as Dtype, shape: [length], offset, bytes: length }
+    offset += length
+    return tensor
+  })
 }
 
 /** What stands before the packed tensors of a file; `more` tensors of bytes follow them. */
@@ -79,13 +103,7 @@ export function packedHeader(
   plan: Plan,
   more: readonly { name: string; bytes: Uint8Array }[] = [],
 ): Uint8Array {
-  const tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[] = [...plan.tensors]
-  let offset = plan.bytes
-  for (const { name, bytes } of more) {
-    tensors.push({ name, dtype: 'U8', shape: [bytes.length], offset, bytes: bytes.length })
-    offset += bytes.length
-  }
-  return encodeHeader(packedMetadata(files, plan), tensors)
+  return encodeHeader(packedMetadata(files, plan), [...plan.tensors, ...layBehind(plan, more)])
 }
 
 function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {
