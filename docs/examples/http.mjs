@@ -46,7 +46,9 @@ const server = createServer(async (request, response) => {
     if (gone.signal.aborted) return
     const isOurs = error instanceof GtaError || error instanceof BadRequest
     if (!isOurs) console.error(error)
-    const told = { error: isOurs ? { code: error.code, message: error.message } : { code: 'INTERNAL', message: 'failed' } }
+    const told = {
+      error: isOurs ? { code: error.code, message: error.message } : { code: 'INTERNAL', message: 'failed' },
+    }
     if (!response.headersSent) send(response, error instanceof BadRequest ? 400 : (statusOf[error.code] ?? 500), told)
     else response.end(`data: ${JSON.stringify(told)}\n\n`)
   } finally {
