@@ -95,6 +95,12 @@ test('every block of code is a program, commands, or of a kind that nobody runs'
     assert.ok(['ts', 'js', 'sh', ''].includes(kind), `${document}: \`\`\`${kind} ${text.slice(0, 40)}`)
 })
 
+test('what README links to in docs/ is in the package', () => {
+  const targets = [...(documents.get('README.md') ?? '').matchAll(/\]\((docs\/[^)#]*)/g)].map(([, target]) => target)
+  assert.ok(targets.length > 10)
+  for (const target of targets) assert.ok(existsSync(join(installed, target as string)), target)
+})
+
 test('the programs compile in strict mode', () => {
   const bundler = { module: 'ESNext', moduleResolution: 'bundler' }
   const files = (list: string[]) => Object.fromEntries(list.map((text, i) => [`${i}.ts`, text]))
