@@ -273,7 +273,9 @@ test('an existing file is refused; with force a good conversion replaces it, a f
   const bad = changed((tensors) => tensors.set(NORM, f32Tensor([32], Array(32).fill(Number.NaN))))
   const good = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
   for (const options of [{}, { force: false }]) {
-    const error = await failure(convert(good, path, options))
+    let steps = 0
+    const error = await failure(convert(good, path, { ...options, onProgress: () => steps++ }))
+    assert.is(steps, 0, 'it was converted before it was refused')
     assert.is(error.code, 'BAD_OPTION')
     assert.match(error.message, '--force (force)')
     assert.ok(error.message.includes(path))
