@@ -1,8 +1,13 @@
-/** What a model is, as pure data: no I/O, usable from a browser. Start with attention.ts. */
+/** What a model is, as pure data: no I/O, usable from a browser. Start with attention.ts, then layer.ts. */
 export * from './attention.ts'
+export * from './cache.ts'
 export { configs } from './configs.ts'
 export * from './cost.ts'
-export { describe, families } from './families/index.ts'
-export * from './operations.ts'
-export * from './plan.ts'
+export { disassemble } from './disassemble.ts'
+export { describe, type Family } from './family.ts'
+export * from './layer.ts'
+export * from './packed.ts'
+export { derivedBytes, PLAN_VERSION, type Plan, planModel } from './plan.ts'
+export { modelBuffers } from './plan-words.ts'
+export { families } from './registry.ts'
 export * from './spec.ts'

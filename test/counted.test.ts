@@ -12,7 +12,7 @@ import type { Stage } from '../host/tools/analyze/walk.ts'
 import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
 import { type CacheType, describe, type ModelDescription, PAGE_TOKENS, type WeightType } from '../models/index.ts'
 import { type DebugEngine, openDebug } from './debug-engine.ts'
-import { golden, kinds, readJson } from './goldens.ts'
+import { attentionOf, golden, kinds, readJson } from './goldens.ts'
 
 /** Longer than a page and than a slice of a prompt, and no multiple of either. */
 const LENGTH = 70
@@ -73,7 +73,7 @@ function predict(analysis: Analysis, stage: Stage, batch: number): Counted {
   const { total, operations } = analysis.pass(stage, batch, LENGTH)
   const attention = operations.find(({ name }) => name === 'fused_attention')
   assert.ok(attention)
-  const { maps, key, value } = analysis.model.spec.attention
+  const { maps, key, value } = attentionOf(analysis.model.spec)
   const macs = attention.macs * attention.count
   const keyDim = key.reduce((sum, { dim }) => sum + dim, 0)
   const pairs = macs / (keyDim + value.dim)

@@ -105,7 +105,7 @@ export function openDebug(
   const all: EngineOptions = { context: 64, cache: 'f32', maxRows: 1, maxLogits: 1, conversations: 1, ...options }
   const engine = layoutMemory(module, model.spec, plan, all)
   const weights = weightsOf(engine, plan)
-  for (const tensor of plan.tensors) weights.set(derivedBytes(plan, model.spec, tensor) ?? [], tensor.offset)
+  for (const tensor of plan.tensors) weights.set(derivedBytes(plan, tensor) ?? [], tensor.offset)
   const { memory } = engine
   memory.grow(Math.ceil(extraBytes / 65536))
   return {

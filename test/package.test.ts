@@ -169,7 +169,7 @@ export async function tell(): Promise<number> {
   try { await conversation.save('x.gtas') } catch (error) { if (error instanceof GtaError && error.code === 'WRITE_FAILED') return 1 }
   // @ts-expect-error an option that is not there
   await load('x.gta', { thread: 2 })
-  return generation.tokens.length + spec.nLayers
+  return generation.tokens.length + spec.order.length
 }
 `
 

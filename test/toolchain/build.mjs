@@ -8,6 +8,7 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rm
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { install, root } from './install.mjs'
+import { writeRegistry } from './registry.mjs'
 
 const stamp = `${root}dist/.built-from`
 /** What the build is made from. */
@@ -16,6 +17,7 @@ const files = ['package.json', 'asconfig.json', 'tsconfig.json']
 
 export async function build() {
   install()
+  writeRegistry()
   const fingerprint = hashSources()
   const commit = commitOfSources()
   const built = existsSync(stamp) ? readFileSync(stamp, 'utf8').split(' ') : []

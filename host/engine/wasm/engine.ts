@@ -6,13 +6,12 @@
 import { platform } from '#platform'
 import {
   type CacheType,
-  keyDim,
   type ModelSpec,
+  modelBuffers,
+  nLayers,
   PAGE_TOKENS,
   type Plan,
   pageBytes,
-  projectionWidths,
-  queryDim,
   roundUp,
 } from '../../../models/index.ts'
 import { PageCache } from '../../cache/pages.ts'
@@ -44,7 +43,6 @@ const WASM_PAGE = 65536
 export const ROW_WORDS = 13
 /** As in assembly/arena.ts: pages of a row that threads share between two barriers, and what goes before a page's sums. */
 const WAVE = 64
-const PARTIAL_BYTES = 64
 /** As in assembly/cache.ts: what disks are read in. */
 const STREAM_ALIGNMENT = 4096
 /** Pages in memory without which a step could not write its rows. */
@@ -83,7 +81,7 @@ export function countPages(spec: ModelSpec, options: EngineOptions) {
   const bytes = pageBytes(spec, cache)
   if (!offload || pages * bytes <= offload.bytes) return { pages, residentPages: pages, streamPages: 0 }
   // Two layers of every page that is not in memory: residentPages · bytes + 2 · (pages − residentPages) · layer.
-  const layer = roundUp(bytes / spec.nLayers, STREAM_ALIGNMENT)
+  const layer = roundUp(bytes / nLayers(spec), STREAM_ALIGNMENT)
   const residentPages = Math.floor((offload.bytes - 2 * pages * layer) / (bytes - 2 * layer))
   if (bytes <= 2 * layer || residentPages < LEAST_RESIDENT) {
     const least = LEAST_RESIDENT * bytes + 2 * (pages - LEAST_RESIDENT) * layer
@@ -101,23 +99,21 @@ export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptio
   const { context, cache, maxRows, maxLogits, conversations } = options
   const pagesPerConversation = Math.ceil(context / PAGE_TOKENS)
   const { pages, residentPages, streamPages } = countPages(spec, options)
-  const { attention, hiddenDim, ffnDim, vocabSize } = spec
-  const { q, row, gate } = projectionWidths(attention)
-  const { maps, value } = attention
-  const heads = maps * (queryDim(attention) + keyDim(attention) + value.dim + attention.outDim)
-  const scratchPerRow = 4 * (3 * hiddenDim + 4 * ffnDim + q + row + gate + 3 * heads)
-  const partials = Math.min(pagesPerConversation, WAVE) * maps * (PARTIAL_BYTES + 4 * value.dim)
-  const scratchPerRank = 8 * vocabSize + 4 * heads + 4 * (2 * row + 64)
+  const { hiddenDim, vocabSize } = spec
+  const scratch = { row: 8 * hiddenDim, page: 0, rank: 8 * vocabSize }
+  // A quantised number is a byte or two, by the build.
+  for (const { name, per, bytes } of modelBuffers(spec, plan.type === 'f32'))
+    scratch[per] += name === 'quantised' ? 2 * bytes : bytes
   return (
     WEIGHTS +
     plan.bytes +
     pages * (pageMemory(spec, cache) - pageBytes(spec, cache)) +
     residentPages * pageBytes(spec, cache) +
-    2 * streamPages * (pageBytes(spec, cache) / spec.nLayers + STREAM_ALIGNMENT) +
+    2 * streamPages * (pageBytes(spec, cache) / nLayers(spec) + STREAM_ALIGNMENT) +
     4 * pagesPerConversation * conversations +
-    maxRows * scratchPerRow +
-    partials +
-    maxThreads(options) * scratchPerRank +
+    maxRows * scratch.row +
+    Math.min(pagesPerConversation, WAVE) * scratch.page +
+    maxThreads(options) * scratch.rank +
     4 * maxLogits * vocabSize
   )
 }
@@ -335,7 +331,7 @@ class WasmEngine implements Engine {
     if (options.offload && engine.streamPages > 0)
       this.pager = new Pager({
         ...engine,
-        nLayers: spec.nLayers,
+        nLayers: nLayers(spec),
         directory: options.offload.directory,
         onFailure: (error) => this.team.fail(error),
       })
