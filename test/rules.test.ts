@@ -31,13 +31,51 @@ function expectImports(folder: string, isAllowed: (target: string, file: string)
 
 const isCommand = (file: string) => file.startsWith('assembly/wasi')
 
-test('assembly/ and models/ import only themselves', () => {
-  expectImports('assembly', (target) => target.startsWith('assembly/'))
-  expectImports('models', (target) => target.startsWith('models/'))
+/** What the engine and all that is around it have in common; it imports nothing. */
+const abi = 'assembly/abi.ts'
+
+test('assembly/ and models/ import only themselves, and models/ the ABI', () => {
+  expectImports('assembly', (target, file) => target.startsWith('assembly/') && file !== abi)
+  expectImports('models', (target) => target.startsWith('models/') || target === abi)
 })
 
-test('host/ imports itself, models/ and packages; nothing imports bench/ or test/', () => {
-  expectImports('host', (target) => !/^(assembly|bench|test)\//.test(target))
+test('host/ imports itself, models/, the ABI and packages; nothing imports bench/ or test/', () => {
+  expectImports('host', (target) => target === abi || !/^(assembly|bench|test)\//.test(target))
+})
+
+/** Files that import each other in a circle; none if there is no circle. */
+function findCircle(folder: string): string[] {
+  const targets = new Map(
+    sources(folder).map((source) => [
+      source.file,
+      importsOf(source).map((target) => target.replace(/(\.ts)?$/, '.ts')),
+    ]),
+  )
+  const done = new Set<string>()
+  const follow = (file: string, path: string[]): string[] => {
+    const seen = path.indexOf(file)
+    if (seen >= 0) return [...path.slice(seen), file]
+    if (done.has(file)) return []
+    for (const target of targets.get(file) ?? []) {
+      const circle = follow(target, [...path, file])
+      if (circle.length > 0) return circle
+    }
+    done.add(file)
+    return []
+  }
+  for (const file of targets.keys()) {
+    const circle = follow(file, [])
+    if (circle.length > 0) return circle
+  }
+  return []
+}
+
+test('no file of assembly/ imports itself by way of others', () => {
+  assert.is(findCircle('assembly').join(' → '), '')
+})
+
+test('kernels know numbers and addresses, not the engine around them', () => {
+  expectImports('assembly/kernels', (target) => /^assembly\/(kernels\/|abi$)/.test(target))
 })
 
 test('cli/ imports only host/index and models/', () => {

@@ -5,41 +5,10 @@
  * 3e-7 or better. Its constants are read from memory: V8 on x64 rebuilds a v128.const inside the loop.
  * sin, cos: Cephes double/sin.c after reduction modulo π/2; f64, because an angle is position × frequency.
  */
-import { CONSTANTS } from '../addresses'
-
-const LO: usize = CONSTANTS
-const HI: usize = CONSTANTS + 16
-const LOG2E: usize = CONSTANTS + 32
-const LN2_HI: usize = CONSTANTS + 48
-const LN2_LO: usize = CONSTANTS + 64
-const P0: usize = CONSTANTS + 80
-const P1: usize = CONSTANTS + 96
-const P2: usize = CONSTANTS + 112
-const P3: usize = CONSTANTS + 128
-const P4: usize = CONSTANTS + 144
-const P5: usize = CONSTANTS + 160
-const ONE: usize = CONSTANTS + 176
-const MAGIC: usize = CONSTANTS + 192
-
-/** Writes the vector constants; once per memory. */
-export function writeConstants(): void {
-  v128.store(LO, f32x4.splat(-87.33654))
-  v128.store(HI, f32x4.splat(88.02969))
-  v128.store(LOG2E, f32x4.splat(1.44269504))
-  v128.store(LN2_HI, f32x4.splat(0.693359375))
-  v128.store(LN2_LO, f32x4.splat(-2.1219444e-4))
-  v128.store(P0, f32x4.splat(1.98756915e-4))
-  v128.store(P1, f32x4.splat(1.3981999507e-3))
-  v128.store(P2, f32x4.splat(8.3334519073e-3))
-  v128.store(P3, f32x4.splat(4.1665795894e-2))
-  v128.store(P4, f32x4.splat(1.6666665459e-1))
-  v128.store(P5, f32x4.splat(5.0000001201e-1))
-  v128.store(ONE, f32x4.splat(1))
-  v128.store(MAGIC, f32x4.splat(12582912))
-}
+import { HI, LN2_HI, LN2_LO, LO, LOG2E, MAGIC, ONE, P0, P1, P2, P3, P4, P5 } from './constants'
 
 /** e^x of four numbers; x is clamped to ±87, NaN stays NaN. */
-function exp4(value: v128): v128 {
+export function exp4(value: v128): v128 {
   const x = f32x4.pmin(f32x4.pmax(value, v128.load(LO)), v128.load(HI))
   // 1.5 · 2^23 leaves the nearest integer in the low bits: rounding and conversion in two cheap instructions.
   const magic = v128.load(MAGIC)

@@ -3,7 +3,7 @@
  * merged, of equal pairs the leftmost, until none is left. A heap keeps the pairs, so a whole document may be one piece.
  */
 import { reserve } from './memory'
-import { addId, BYTE_LEVEL, findMerge, findToken, NONE, tokenizer, unitBytes } from './tokenizer'
+import { addId, BYTE_LEVEL, findMerge, findToken, NONE, tokenizer, unitBytes } from './vocabulary'
 
 /** A token of the piece so far, or one that was merged into its left neighbour. */
 @unmanaged

@@ -3,8 +3,9 @@ import { TOP } from './addresses'
 import { beginMemory, reserve } from './memory'
 import { parseNumber } from './number'
 import { sha256Prefix } from './sha256'
-import { encode, openTables, prepareEncoding, tokenizer } from './tokenizer'
+import { encode, openTables, prepareEncoding } from './tokenizer'
 import { isUtf8 } from './utf8'
+import { tokenizer } from './vocabulary'
 
 /** Reserves room for `bytes` bytes. */
 export function room(bytes: u32): usize {

@@ -3,13 +3,16 @@
  * so nothing here recurses. It makes no tree: who reads takes one thing after the other. Any deviation ends the command.
  */
 import { JSON_READER } from './addresses'
-import { failAsJson } from './model-file'
+import { beginError, count, EXIT_FAILED, endError, quoted, text } from './output'
 
 @unmanaged
 class Reader {
   begin: usize
   at: usize
   end: usize
+  /** The name of the file, for messages. */
+  path: usize
+  pathLength: usize
   /** The last string: raw bytes between its quotes. */
   text: usize
   length: usize
@@ -19,8 +22,11 @@ function reader(): Reader {
   return changetype<Reader>(JSON_READER)
 }
 
-export function beginJson(at: usize, length: usize): void {
+/** Reads the header at `at` of the file of this name. */
+export function beginJson(at: usize, length: usize, path: usize, pathLength: usize): void {
   const r = reader()
+  r.path = path
+  r.pathLength = pathLength
   r.begin = at
   r.at = at
   r.end = at + length
@@ -62,7 +68,12 @@ export function expectEnd(): void {
 
 export function failHere(): void {
   const r = reader()
-  failAsJson(r.at - r.begin)
+  beginError()
+  quoted(r.path, r.pathLength)
+  text(' must be valid JSON: its header is not at byte ')
+  count(r.at - r.begin)
+  text('. Get the file again')
+  endError(EXIT_FAILED)
 }
 
 /** A string; escapes stay as they are. */

@@ -3,7 +3,7 @@
  * its tensors lie one behind the other from the first byte to the last, in the order in which they are named.
  */
 
-import { PLAN_VERSION } from '../plan'
+import { PLAN_VERSION } from '../abi'
 import { FILE } from './addresses'
 import { isText } from './bytes'
 import { openFile, readAt, sizeOf } from './files'
@@ -80,15 +80,6 @@ export function endBadFile(): void {
   endError(EXIT_FAILED)
 }
 
-export function failAsJson(at: usize): void {
-  beginError()
-  quoted(file().path, file().pathLength)
-  text(' must be valid JSON: its header is not at byte ')
-  count(at)
-  text('. Get the file again')
-  endError(EXIT_FAILED)
-}
-
 /** Opens the file and reads its table of tensors. */
 export function openModel(path: usize, length: usize): void {
   const f = file()
@@ -107,7 +98,7 @@ export function openModel(path: usize, length: usize): void {
     endBadFile()
   }
   f.tensors = reserve(0)
-  beginJson(header, headerLength as usize)
+  beginJson(header, headerLength as usize, path, length)
   readHeader()
   checkMetadata()
 }

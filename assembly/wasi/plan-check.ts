@@ -4,21 +4,8 @@
  * name, its type and its shape, in the order in which models/plan.ts lays tensors out. What passes cannot make the
  * engine read or write outside of what it was given.
  */
-import {
-  embedding,
-  head,
-  Layer,
-  layerAt,
-  MATRICES,
-  Matrix,
-  matrixOf,
-  PLAN_VERSION,
-  Plan,
-  TYPE_F32,
-  TYPE_Q4,
-  TYPE_Q8,
-  viewHead,
-} from '../plan'
+import { Layer, Matrix, PLAN_VERSION, Plan, Q4_BYTES, Q4_COLS, Q4_ROWS, TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../abi'
+import { embedding, head, layerAt, MATRICES, matrixOf, viewHead } from '../plan'
 import { isText, startsWith } from './bytes'
 import { reserve } from './memory'
 import {
@@ -251,9 +238,9 @@ function matrix(w: Walk, m: Matrix, name: string, type: u32, rows: u64, cols: u6
     if (m.stride != padded << 2 || m.scales) failAt(name, w.next)
     expectTensor(w, name, '', F32, 2, rows, padded, m.data)
   } else if (type == TYPE_Q4) {
-    const stride = ((cols + 31) / 32) * 144
+    const stride = (roundUp(cols, Q4_COLS) / Q4_COLS) * Q4_BYTES
     if (m.stride != stride || m.scales) failAt(name, w.next)
-    expectTensor(w, name, '', U8, 2, roundUp((rows + 7) / 8, 4), stride, m.data)
+    expectTensor(w, name, '', U8, 2, roundUp(roundUp(rows, Q4_ROWS) / Q4_ROWS, 4), stride, m.data)
   } else {
     const stride = roundUp(cols, 64)
     if (m.stride != stride) failAt(name, w.next)

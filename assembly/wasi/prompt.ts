@@ -1,12 +1,13 @@
 /** The prompt of the command line: text, a file's text, or token ids; and its ids. */
-import { Plan } from '../plan'
+import { Plan } from '../abi'
 import { openFile, readAll } from './files'
 import { reserve } from './memory'
 import { options } from './options'
 import { beginError, byte, count, EXIT_FAILED, EXIT_USAGE, endError, endUsageError, fail, quoted, text } from './output'
 import { Settings } from './settings'
-import { addId, encode, failWithoutTables, prepareEncoding, readTables, tokenizer } from './tokenizer'
+import { encode, failWithoutTables, prepareEncoding, readTables } from './tokenizer'
 import { isUtf8 } from './utf8'
+import { addId, tokenizer } from './vocabulary'
 
 const NO_PROMPT: string = 'the prompt must hold at least one token, found none: give some text or --tokens'
 

@@ -9,8 +9,8 @@
  *     Qwen 2    the same, but \p{N} without {1,3}
  */
 import { TOKENIZER } from './addresses'
-import { Tokenizer } from './tokenizer'
 import { charAt, charBytes } from './utf8'
+import { Tokenizer } from './vocabulary'
 
 export const SPLIT_NONE: u32 = 0
 export const SPLIT_GPT2: u32 = 1

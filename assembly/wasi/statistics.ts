@@ -1,5 +1,6 @@
 /** The line of statistics, in the form of the host's command (host/cli/run.ts); what it does not know is left out. */
-import { embedding, head, Plan } from '../plan'
+import { Plan } from '../abi'
+import { embedding, head } from '../plan'
 import { FINISH_CONTEXT, FINISH_EOS, lastLogits } from './generate'
 import { options } from './options'
 import { byte, count, fixed, flush, megabytes, STDERR, text, writeTo } from './output'

@@ -8,82 +8,32 @@
 import { TOKENIZER } from './addresses'
 import { encodePiece } from './bpe'
 import { reserve } from './memory'
-import { beginBadFile, endBadFile, expected, file, findTensor, read, U8 } from './model-file'
+import { file, findTensor, read, U8 } from './model-file'
 import { beginError, EXIT_FAILED, endError, quoted, text } from './output'
 import { LAST_CLASS, pieceEnd, SPLIT_NONE, SPLIT_QWEN2 } from './split'
-import { charBytes, push } from './utf8'
+import { push } from './utf8'
+import {
+  addId,
+  BYTE_LEVEL,
+  findToken,
+  lengthOf,
+  NONE,
+  PREFIX_ALWAYS,
+  PREFIX_FIRST,
+  PREFIX_MISSING,
+  prepareMerges,
+  prepareVocabulary,
+  refuse,
+  SENTENCE_PIECE,
+  Tokenizer,
+  textOf,
+  tokenizer,
+} from './vocabulary'
 
 export const TABLES_VERSION: u32 = 1
-export const BYTE_LEVEL: u32 = 1
-export const SENTENCE_PIECE: u32 = 2
-
-export const PREFIX_NONE: u32 = 0
-/** A blank before every part of the text; before a part that begins with none; before the first part that … */
-export const PREFIX_ALWAYS: u32 = 1
-export const PREFIX_MISSING: u32 = 2
-export const PREFIX_FIRST: u32 = 3
-
-/** No such token. */
-export const NONE: u32 = u32.MAX_VALUE
-/** Bit of a length: the token is none of the vocabulary, text never becomes it. */
-const NOT_IN_VOCABULARY: u32 = 0x8000
-
-/** The first sixteen words are those of the tensor. */
-@unmanaged
-export class Tokenizer {
-  version: u32
-  kind: u32
-  split: u32
-  prefix: u32
-  /** A piece that is a token is taken as it is. */
-  ignoresMerges: u32
-  tokens: u32
-  textBytes: u32
-  merges: u32
-  classCount: u32
-  addedCount: u32
-  unused0: u32
-  unused1: u32
-  unused2: u32
-  unused3: u32
-  unused4: u32
-  unused5: u32
-
-  /** u32 (classCount): first character << 8 | class, rising. */
-  classes: usize
-  /** u32 (merges, 2): left and right token; earlier ones go first. */
-  pairs: usize
-  /** u32 (addedCount): id << 1 | is a control token. */
-  added: usize
-  /** u16 (tokens). */
-  lengths: usize
-  text: usize
-  /** u32 (tokens): where each token begins in `text`. */
-  offsets: usize
-  /** u32 (vocabularyMask + 1): ids by the hash of their bytes, NONE where free. */
-  vocabulary: usize
-  vocabularyMask: u32
-  /** (u32 left, u32 right, u32 rank, u32 merged) (mergeMask + 1), left NONE where free. */
-  mergeTable: usize
-  mergeMask: u32
-  /** u32[256]: the token of each byte. */
-  byteTokens: usize
-  /** Where ids go. */
-  ids: usize
-  count: u32
-  /** Added tokens that are text. */
-  addedTexts: u32
-  /** Of bpe.ts; 0 before it is needed. */
-  scratch: usize
-}
-
 const HEADER_BYTES: u64 = 64
 const MAX_TABLES: u64 = 1 << 30
 const MAX_TOKENS: u32 = 1 << 24
-
-export function tokenizer(): Tokenizer {
-  return changetype<Tokenizer>(TOKENIZER)
-}
 
 /** Reads the tables; false if the file has none. */
 export function readTables(): bool {
@@ -108,12 +58,6 @@ export function failWithoutTables(): void {
   else text(' is missing (no tokenizer.json): get the model again')
   text(', or use --tokens with ids')
   endError(EXIT_FAILED)
-}
-
-function refuse(): void {
-  beginBadFile('tensor "tokenizer.tables"')
-  expected('what gta convert writes, found other values')
-  endBadFile()
 }
 
 /** Takes tables of `bytes` bytes that lie at `at`, after a look at every number in them. */
@@ -156,15 +100,6 @@ function checkClasses(t: Tokenizer): void {
   }
 }
 
-function lengthOf(id: u32): u32 {
-  return (load<u16>(tokenizer().lengths + (id << 1)) as u32) & ~NOT_IN_VOCABULARY
-}
-
-function textOf(id: u32): usize {
-  const t = tokenizer()
-  return t.text + load<u32>(t.offsets + (id << 2))
-}
-
 /** Makes the tables that encoding searches; decoding does without. */
 export function prepareEncoding(): void {
   const t = tokenizer()
@@ -196,80 +131,6 @@ function hexDigit(value: u32): u32 {
   return value < 10 ? 48 + value : 55 + value
 }
 
-/** A power of two that leaves a third free and more. */
-function tableSize(entries: u32): u32 {
-  let size: u32 = 16
-  while (size < entries + (entries >> 1)) size <<= 1
-  return size
-}
-
-function prepareVocabulary(t: Tokenizer): void {
-  const size = tableSize(t.tokens)
-  t.vocabularyMask = size - 1
-  t.vocabulary = reserve((size as u64) << 2)
-  memory.fill(t.vocabulary, 0xff, (size as usize) << 2)
-  for (let id: u32 = 0; id < t.tokens; id++) {
-    if (load<u16>(t.lengths + (id << 1)) & NOT_IN_VOCABULARY) continue
-    let slot = hash(textOf(id), lengthOf(id)) & t.vocabularyMask
-    while (load<u32>(t.vocabulary + (slot << 2)) != NONE) slot = (slot + 1) & t.vocabularyMask
-    store<u32>(t.vocabulary + (slot << 2), id)
-  }
-}
-
-/** FNV-1a (Fowler, Noll, Vo). */
-function hash(at: usize, length: usize): u32 {
-  let h: u32 = 0x811c9dc5
-  for (let i: usize = 0; i < length; i++) h = (h ^ load<u8>(at + i)) * 0x01000193
-  return h ^ (h >> 15)
-}
-
-/** The token of these bytes; NONE if there is none. */
-export function findToken(at: usize, length: usize): u32 {
-  const t = tokenizer()
-  let slot = hash(at, length) & t.vocabularyMask
-  let id = load<u32>(t.vocabulary + (slot << 2))
-  while (id != NONE) {
-    if ((lengthOf(id) as usize) == length && memory.compare(textOf(id), at, length) == 0) break
-    slot = (slot + 1) & t.vocabularyMask
-    id = load<u32>(t.vocabulary + (slot << 2))
-  }
-  return id
-}
-
-function prepareMerges(t: Tokenizer): void {
-  const size = tableSize(t.merges)
-  t.mergeMask = size - 1
-  t.mergeTable = reserve((size as u64) << 4)
-  memory.fill(t.mergeTable, 0xff, (size as usize) << 4)
-  const joined = reserve(65536)
-  for (let rank: u32 = 0; rank < t.merges; rank++) {
-    const left = load<u32>(t.pairs + (rank << 3))
-    const right = load<u32>(t.pairs + (rank << 3), 4)
-    memory.copy(joined, textOf(left), lengthOf(left))
-    memory.copy(joined + lengthOf(left), textOf(right), lengthOf(right))
-    const merged = findToken(joined, lengthOf(left) + lengthOf(right))
-    if (merged == NONE) refuse()
-    const entry = findMerge(left, right)
-    store<u32>(entry, left)
-    store<u32>(entry, right, 4)
-    store<u32>(entry, rank, 8) // of two equal pairs the later one counts, as on the host
-    store<u32>(entry, merged, 12)
-  }
-}
-
-/** Address of the entry of a pair: its own, or the free one where it would be. */
-export function findMerge(left: u32, right: u32): usize {
-  const t = tokenizer()
-  const mixed = (((left as u64) << 32) | right) * 0x9e3779b97f4a7c15
-  let slot = ((mixed >> 32) as u32) & t.mergeMask
-  let entry = t.mergeTable + ((slot as usize) << 4)
-  while (load<u32>(entry) != NONE && (load<u32>(entry) != left || load<u32>(entry, 4) != right)) {
-    slot = (slot + 1) & t.mergeMask
-    entry = t.mergeTable + ((slot as usize) << 4)
-  }
-  return entry
-}
-
 /** Encodes text that is UTF-8: `count` ids behind what is at `ids` already, which has room for one per byte and some. */
 export function encode(at: usize, length: usize): void {
   const end = at + length
@@ -292,11 +153,6 @@ export function encode(at: usize, length: usize): void {
     from = i
   }
   if (from < end) encodePart(from, end, isFirst)
-}
-
-export function addId(id: u32): void {
-  const t = tokenizer()
-  store<u32>(t.ids + ((t.count++ as usize) << 2), id)
 }
 
 /** The longest added token that is text and begins here. */
@@ -364,11 +220,6 @@ function putMark(at: usize): usize {
   store<u8>(at + 1, 0x96)
   store<u8>(at + 2, 0x81)
   return at + 3
-}
-
-/** Bytes of the unit that tokens begin from: a byte, or a character. */
-export function unitBytes(at: usize): u32 {
-  return tokenizer().kind == BYTE_LEVEL ? 1 : charBytes(load<u8>(at))
 }
 
 /** Adds what a token says to the text on stdout; control tokens say nothing. */

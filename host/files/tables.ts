@@ -24,7 +24,7 @@ import type { ModelFiles } from './source.ts'
 const VERSION = 1
 const ALIGN = 64
 
-/** As in assembly/wasi/tokenizer.ts and split.ts. */
+/** As in assembly/wasi/vocabulary.ts and split.ts. */
 const kinds = { byteLevel: 1, sentencePiece: 2 }
 const splits = { none: 0, gpt2: 1, llama3: 2, qwen2: 3 }
 const prefixes = { none: 0, always: 1, missing: 2, first: 3 }
