@@ -2,13 +2,14 @@
  * What hosts call; the records that they share with the engine are in abi.ts. The host owns the memory and the page tables; it calls `layout()` once, loads weights, writes rows,
  * and calls `step()`. Nothing here knows files, text or JSON.
  */
-import { LayoutRequest, PAGE_TOKENS, PLAN_VERSION, Plan } from './abi'
+import { HASH, LayoutRequest, PAGE_TOKENS, PLAN_VERSION, Plan, WEIGHTS } from './abi'
 import { arena, layoutArena } from './arena'
 import { turnPage } from './cache'
 import { areWeightsNarrow } from './check'
 import { forward } from './forward'
 import { rank } from './host'
 import { writeConstants } from './kernels/constants'
+import { SHA256_SCRATCH, sha256Prefix } from './kernels/sha256'
 import { setProfile, times } from './profile'
 import { kindAt, pageKindAt } from './plan'
 import { layerStride, logitsStride, streamStride } from './sizes'
@@ -104,6 +105,13 @@ export function sampled(): usize {
 export function logits(k: u32): usize {
   const a = arena()
   return a.logits + k * logitsStride(changetype<Plan>(a.plan))
+}
+
+/** The first eight bytes of their SHA-256: a change of any bit shows. Not while a step runs. */
+export function logitsHash(k: u32): u64 {
+  assert(HASH + SHA256_SCRATCH <= WEIGHTS)
+  const plan = changetype<Plan>(arena().plan)
+  return sha256Prefix(logits(k), (plan.vocabSize as usize) << 2, HASH)
 }
 
 /** May the loaded weights be executed? By all ranks, as `step`; 1: yes. */

@@ -1,8 +1,8 @@
 /** The parts of the command that tests look at alone: tokenizer, numbers and digests, in memory instead of files. */
+import { SHA256_SCRATCH, sha256Prefix } from '../kernels/sha256'
 import { TOP } from './addresses'
 import { beginMemory, reserve } from './memory'
 import { parseNumber } from './number'
-import { sha256Prefix } from './sha256'
 import { encode, openTables, prepareEncoding } from './tokenizer'
 import { isUtf8 } from './utf8'
 import { tokenizer } from './vocabulary'
@@ -40,7 +40,7 @@ export function number(at: usize, length: u32): f64 {
 }
 
 export function digest(at: usize, length: u32): u64 {
-  return sha256Prefix(at, length)
+  return sha256Prefix(at, length, reserve(SHA256_SCRATCH))
 }
 
 export function isText(at: usize, length: u32): u32 {

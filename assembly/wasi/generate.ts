@@ -4,7 +4,7 @@
  */
 import { LAYOUT_REQUEST, LayoutRequest, PAGE_TOKENS, Plan } from '../abi'
 import { rowAt } from '../arena'
-import { check, layout, logits, places, sampled, step, tables } from '../index'
+import { check, layout, places, sampled, step, tables } from '../index'
 import { growTo, reserve, top } from './memory'
 import { fail } from './output'
 
@@ -88,9 +88,4 @@ function writeRow(index: u32, position: u32, token: u32, isLast: bool, sampling:
   row.seedLow = sampling.seedLow
   row.seedHigh = sampling.seedHigh
   row.dropped = 0
-}
-
-/** Address of the f32 (vocabSize) logits of the last step. */
-export function lastLogits(): usize {
-  return logits(0)
 }

@@ -132,6 +132,8 @@ export interface Engine {
   step(rows: Row[]): Promise<Uint32Array>
   /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
   logits(k: number): Float32Array
+  /** SHA-256 of the same logits, first 16 hex digits: a change of any bit shows. */
+  logitsHash(k: number): string
   /** Positions that are filled. */
   lengthOf(conversation: number): number
   /** Tokens that the conversation had and the cache has no more. */

@@ -390,6 +390,11 @@ class WasmEngine implements Engine {
     return new Float32Array(memory.buffer, exports.logits(k) >>> 0, this.spec.vocabSize)
   }
 
+  logitsHash(k: number): string {
+    if (!this.engine) throw errors.closed()
+    return BigInt.asUintN(64, this.engine.exports.logitsHash(k)).toString(16).padStart(16, '0')
+  }
+
   lengthOf(conversation: number): number {
     return this.pages.lengthOf(conversation)
   }
