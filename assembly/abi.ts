@@ -24,6 +24,8 @@ export const STREAM_SWEPT: usize = 960
 export const CONSTANTS: usize = 1024
 /** Where a host may put a LayoutRequest. */
 export const LAYOUT_REQUEST: usize = 2048
+/** The walk of plan-check.ts, while the layout is made. */
+export const PLAN_WALK: usize = 2176
 /** Scratch of logitsHash(): kernels/sha256.ts. */
 export const HASH: usize = 3072
 /** First address of the weights in an engine with a host: the plan, then the other tensors of the packed file. */

@@ -6,7 +6,7 @@
  *     64     Arena
  *     512    words of the team (team.ts)
  *     1024   vector constants (kernels/constants.ts)
- *     2048   a LayoutRequest, while the layout is made
+ *     2048   a LayoutRequest and the check of its plan, while the layout is made
  *     3072   scratch of logitsHash()
  *     4096   weights: the plan first, then the tensors of the packed file
  *     start  rows, page tables, scratch, KV cache, stream, in the order of the fields below

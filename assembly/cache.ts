@@ -40,7 +40,8 @@ export function layerOf(plan: Plan, layer: Layer, page: u32): usize {
   const isInt8 = a.isCacheInt8
   const place = load<u32>(a.places + (page << 2))
   if (!(place & IN_FILE)) {
-    const inPage = pageKindStart(plan, layer.pageKind, isInt8) + layer.pageLayer * layerStride(kindOf(plan, layer), isInt8)
+    const inPage =
+      pageKindStart(plan, layer.pageKind, isInt8) + layer.pageLayer * layerStride(kindOf(plan, layer), isInt8)
     return a.cache + place * a.pageBytes + inPage
   }
   assert(a.isStreaming && (place & ~IN_FILE) < a.streamPages)

@@ -48,7 +48,16 @@ function runLayer(plan: Plan, layer: Layer, index: u32, count: u32): void {
   const mixed = kind.mixerOutKind ? a.branch : a.x
   attend(plan, layer, index, count, input, mixed, kind.mixerOutKind == 0)
   if (kind.mixerOutKind) {
-    normalise(plan, kind.mixerOutKind, kind.mixerOutEps, layer.mixerOutNorm, layer.mixerOutNormBias, count, mixed, mixed)
+    normalise(
+      plan,
+      kind.mixerOutKind,
+      kind.mixerOutEps,
+      layer.mixerOutNorm,
+      layer.mixerOutNormBias,
+      count,
+      mixed,
+      mixed,
+    )
     addBranch(plan, count)
   }
   input = kind.isParallel ? a.ffnInput : kind.ffnInKind ? a.normed : a.x
@@ -125,16 +134,7 @@ function addPosition(plan: Plan, position: u32, i: u32, x: usize): void {
 }
 
 /** Norms `count` rows of the hidden width; `from` and `to` may be the same. */
-function normalise(
-  plan: Plan,
-  kind: u32,
-  eps: f32,
-  weight: u32,
-  bias: u32,
-  count: u32,
-  from: usize,
-  to: usize,
-): void {
+function normalise(plan: Plan, kind: u32, eps: f32, weight: u32, bias: u32, count: u32, from: usize, to: usize): void {
   const stride = hiddenStride(plan)
   countNorm(plan, kind)
   for (let i: u32 = 0; i < count; i++)
@@ -156,7 +156,15 @@ function finish(plan: Plan, count: u32): u32 {
     if (!rowAt(i).wantsLogits) continue
     if (isMine(wanted)) {
       const target = a.normed + wanted * stride
-      normaliseRow(plan, plan.headNormKind, plan.headNormEps, plan.headNorm, plan.headNormBias, a.x + i * stride, target)
+      normaliseRow(
+        plan,
+        plan.headNormKind,
+        plan.headNormEps,
+        plan.headNorm,
+        plan.headNormBias,
+        a.x + i * stride,
+        target,
+      )
     }
     wanted++
   }

@@ -51,10 +51,10 @@ const MAX_LAYERS: u32 = 1024
 const MAX_WIDTH: u32 = 131072
 
 /**
- * Checks the plan at `p`, behind which `limit` bytes are its own and its weights'. Returns 0, with the end of all tensors in
- * the walk, or what is wrong: PLAN_BAD_… of abi.ts. `w.list` and `w.room` are the caller's.
+ * Checks the plan at `p`, of which `limit` bytes may be read, and with its weights no more than `bytes` are there. Returns 0,
+ * with the end of all tensors in the walk, or what is wrong: PLAN_BAD_… of abi.ts. `w.list` and `w.room` are the caller's.
  */
-export function checkPlan(p: Plan, limit: u64, w: Walk): u32 {
+export function checkPlan(p: Plan, limit: u64, bytes: u64, w: Walk): u32 {
   if (limit < HEAD_BYTES) return PLAN_BAD_LENGTH
   const found = checkHead(p)
   if (found) return found
@@ -79,7 +79,7 @@ export function checkPlan(p: Plan, limit: u64, w: Walk): u32 {
   if (layers) return layers
   if (!areBuffersRight(p)) return PLAN_BAD_BUFFER
   walkTensors(w, p, end)
-  return w.isGood && w.end <= limit ? 0 : PLAN_BAD_TENSOR
+  return w.isGood && w.end <= bytes ? 0 : PLAN_BAD_TENSOR
 }
 
 function isCount(value: u32, max: u32): bool {

@@ -63,8 +63,7 @@ function placeQueries(plan: Plan, layer: Layer, kind: LayerKind, i: u32, angles:
   const spread1 = kind.key1Dim && isSpread(kind, kind.key1Slot)
   const dim = queryDim(kind)
   let q = queryAt(plan, kind, i)
-  if (kind.queryNorm)
-    normHeads(q, vectorAt(plan, layer.queryNorm), kind.maps, dim, kind.queryNorm, kind.queryEps, i)
+  if (kind.queryNorm) normHeads(q, vectorAt(plan, layer.queryNorm), kind.maps, dim, kind.queryNorm, kind.queryEps, i)
   for (let j: u32 = 0; j < kind.maps; j++) {
     if (rope0) rotate(q, angles, rope0 >> 1)
     if (rope1) rotate(q + (plain << 2), angles, rope1 >> 1)

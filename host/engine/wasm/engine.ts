@@ -107,7 +107,7 @@ export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptio
     plan.bytes +
     pages * (pageMemory(spec, cache) - pageBytes(spec, cache)) +
     residentPages * pageBytes(spec, cache) +
-    2 * streamPages * (pageBytes(spec, cache) / nLayers(spec) + STREAM_ALIGNMENT) +
+    2 * streamPages * (pageBytes(spec, cache) / nLayers(spec) + abi.STREAM_ALIGNMENT) +
     4 * pagesPerConversation * conversations +
     maxRows * scratch.row +
     Math.min(pagesPerConversation, abi.WAVE) * scratch.page +
@@ -149,6 +149,7 @@ export function layoutMemory(
   })
   new Uint32Array(memory.buffer, abi.LAYOUT_REQUEST, request.length).set(request)
   const end = exports.layout(abi.LAYOUT_REQUEST)
+  if (end < 0) throw errors.engineFailed(`it refuses the plan of the model, for reason ${-end}`)
   if (end > MAX_MEMORY)
     throw errors.tooLarge('the model', end, MAX_MEMORY, 'that is the address space of one engine; use a smaller -c')
   try {
