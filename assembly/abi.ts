@@ -54,6 +54,8 @@ export const TYPE_Q4: u32 = 3
 export const Q4_ROWS: u32 = 8
 export const Q4_COLS: u32 = 32
 export const Q4_BYTES: u32 = 144
+/** Widest input of a matrix: keeps int32 sums of 7 bit × 8 bit products exact. */
+export const MAX_WIDTH: u32 = 131072
 
 /** What is sampled from logits that are not finite. */
 export const NO_TOKEN: u32 = 0xffff_ffff

@@ -7,6 +7,7 @@
 import {
   Buffers,
   LayerKind,
+  MAX_WIDTH,
   MIXER_ATTENTION,
   NORM_LAYER,
   PLAN_BAD_BUFFER,
@@ -47,8 +48,6 @@ import { bufferBytes } from './sizes'
 
 const MAX_COUNT: u32 = 1 << 24
 const MAX_LAYERS: u32 = 1024
-/** As MAX_WIDTH of models/decoder.ts: integer sums over so many numbers fit in 32 bits. */
-const MAX_WIDTH: u32 = 131072
 
 /**
  * Checks the plan at `p`, of which `limit` bytes may be read, and with its weights no more than `bytes` are there. Returns 0,

@@ -2,6 +2,7 @@
  * What families share: reading the fields that every config has, the Llama layer around an attention (SPEC §1), and the
  * tensor names of Hugging Face's decoders.
  */
+import { MAX_WIDTH } from '../assembly/abi.ts'
 import type { AttentionSpec } from './attention.ts'
 import type { Config } from './config.ts'
 import { type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
@@ -16,9 +17,6 @@ import {
   type Source,
   show,
 } from './spec.ts'
-
-/** Widest input of a matrix: keeps the engine's int32 sums of 7 bit × 8 bit products exact. */
-const MAX_WIDTH = 131072
 
 /** What a family says of its models, beyond the fields that every config has. */
 export interface Decoder {

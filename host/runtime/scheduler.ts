@@ -32,7 +32,7 @@ export interface Feed {
   signal?: AbortSignal | undefined
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
-  /** Told of every sampled token, with its logits: valid during the call only. */
+  /** Told of every sampled token, with its logits and their hash: valid during the call only. */
   onSampled?: (token: number, logits: Float32Array, hash: () => string) => void
 }
 
