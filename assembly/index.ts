@@ -2,7 +2,7 @@
  * What hosts call; the records that they share with the engine are in abi.ts. The host owns the memory and the page tables; it calls `layout()` once, loads weights, writes rows,
  * and calls `step()`. Nothing here knows files, text or JSON.
  */
-import { HASH, LayoutRequest, PAGE_TOKENS, Plan, PLAN_BAD_LENGTH, PLAN_VERSION, PLAN_WALK, WEIGHTS } from './abi'
+import { HASH, LayoutRequest, PAGE_TOKENS, PLAN_BAD_LENGTH, PLAN_VERSION, PLAN_WALK, Plan, WEIGHTS } from './abi'
 import { arena, layoutArena } from './arena'
 import { turnPage } from './cache'
 import { areWeightsNarrow } from './check'

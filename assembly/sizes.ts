@@ -88,7 +88,8 @@ export function bufferBytes(plan: Plan, k: LayerKind, field: usize): u64 {
 function quantisedBytes(plan: Plan, k: LayerKind, field: usize): u64 {
   const perMap = max(k.hasDecoder ? k.valueDim : 0, k.encoderDim)
   const widest = max(max(plan.hiddenDim, k.ffnDim), max(k.maps * k.outDim, k.queryRank))
-  if (field == offsetof<Buffers>('quantised')) return max(((widest + 63) & ~63) as u64, (k.maps as u64) * ((perMap + 63) & ~63))
+  if (field == offsetof<Buffers>('quantised'))
+    return max(((widest + 63) & ~63) as u64, (k.maps as u64) * ((perMap + 63) & ~63))
   if (field == offsetof<Buffers>('quantPairs')) return (perMap ? (k.maps as u64) : 1) << 3
   return ((widest + 31) >> 5) << 2
 }
