@@ -39,6 +39,9 @@ export interface DebugExports extends EngineExports {
   rope(head: number, position: number, invFreq: number, pairs: number, angles: number): void
   gatedProduct(gate: number, up: number, n: number, y: number): void
   gate(gates: number, n: number, y: number): void
+  activate(code: number, x: number, n: number, y: number): void
+  cap(x: number, n: number, at: number): void
+  normLayer(x: number, w: number, b: number, n: number, eps: number, y: number): void
   spread(x: number, n: number): void
   quantizeRow(x: number, dim: number, target: number): number
   prepareQuery(x: number, dim: number, target: number): number

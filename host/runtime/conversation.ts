@@ -296,11 +296,14 @@ export class Conversation {
 const names = ['contextPolicy', 'keep']
 
 /** Options with their defaults; throws BAD_OPTION. */
-export function checkContext(options: ConversationOptions, { context, engine }: Model): ContextSettings {
+export function checkContext(options: ConversationOptions, { context, engine, spec }: Model): ContextSettings {
   checkNames('open()', options, names)
   const { contextPolicy: policy = 'error', keep = DEFAULT_KEEP } = options
   if (!contextPolicies.includes(policy))
     throw errors.badOption('contextPolicy (--context-policy)', `one of ${contextPolicies.join(', ')}`, policy)
+  // What is cached knows its position, and no rotation can change it.
+  if (policy !== 'error' && spec.embedding.positions !== undefined)
+    throw errors.badOption('contextPolicy (--context-policy)', 'error for a model that learned its positions', policy)
   const settings = { policy, keep }
   if (!Number.isInteger(keep) || keep < 0 || keep > 2 ** 31)
     throw errors.badOption('keep (--keep)', 'a whole number of tokens, 0 or more', keep)

@@ -11,7 +11,6 @@ import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import type { Checkpoint } from '../../host/files/checkpoint.ts'
 import { packTensors } from '../../host/files/pack.ts'
 import {
-  type AttentionSpec,
   arrange,
   type FeedForward,
   type LayerSpec,

@@ -13,6 +13,7 @@ import {
   PAGE_TOKENS,
   type Plan,
   pageBytes,
+  pageKinds,
   roundUp,
 } from '../../../models/index.ts'
 import { placesOf, wordsOf } from '../../../models/records.ts'
@@ -78,6 +79,13 @@ export function countPages(spec: ModelSpec, options: EngineOptions) {
   const pages = options.pages ?? Math.ceil(context / PAGE_TOKENS) * conversations
   const bytes = pageBytes(spec, cache)
   if (!offload || pages * bytes <= offload.bytes) return { pages, residentPages: pages, streamPages: 0 }
+  // Layers are streamed one after the other, each as long as the others.
+  if (pageKinds(spec).kinds.length > 1)
+    throw errors.badOption(
+      'offload (--offload)',
+      'left out for a model whose layers keep different things',
+      offload.bytes,
+    )
   // Two layers of every page that is not in memory: residentPages · bytes + 2 · (pages − residentPages) · layer.
   const layer = roundUp(bytes / nLayers(spec), abi.STREAM_ALIGNMENT)
   const residentPages = Math.floor((offload.bytes - 2 * pages * layer) / (bytes - 2 * layer))
