@@ -278,8 +278,11 @@ export class LayerMatrices {
 
 /** What layout() is asked for. */
 export class LayoutRequest {
-  /** Address of the plan, and the first address that is free: behind the weights. */
+  /** Address of the plan. */
   plan: u32 = 0
+  /** Bytes of the plan and of the tensors that follow it; 0: there are none, the layout is only counted. */
+  weights: u32 = 0
+  /** The first address that is free: behind the weights. */
   start: u32 = 0
   /** Rows of a step at most, and those of them that may want logits. */
   maxRows: u32 = 0

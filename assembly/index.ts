@@ -2,7 +2,7 @@
  * What hosts call; the records that they share with the engine are in abi.ts. The host owns the memory and the page tables; it calls `layout()` once, loads weights, writes rows,
  * and calls `step()`. Nothing here knows files, text or JSON.
  */
-import { HASH, LayoutRequest, PAGE_TOKENS, PLAN_BAD_LENGTH, PLAN_VERSION, PLAN_WALK, Plan, WEIGHTS } from './abi'
+import { HASH, LayoutRequest, PAGE_TOKENS, PLAN_VERSION, PLAN_WALK, Plan, WEIGHTS } from './abi'
 import { arena, layoutArena } from './arena'
 import { turnPage } from './cache'
 import { areWeightsNarrow } from './check'
@@ -36,8 +36,8 @@ export function layout(request: usize): f64 {
   const r = changetype<LayoutRequest>(request)
   const walk = changetype<Walk>(PLAN_WALK)
   walk.list = 0
-  const bytes = (r.start - r.plan) as u64
-  const bad = r.start < r.plan ? PLAN_BAD_LENGTH : checkPlan(changetype<Plan>(r.plan as usize), bytes, bytes, walk)
+  const here = ((memory.size() as u64) << 16) - r.plan
+  const bad = checkPlan(changetype<Plan>(r.plan as usize), here, r.weights, walk)
   if (bad) return -(bad as f64)
   writeConstants()
   setRanks(1)

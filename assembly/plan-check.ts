@@ -50,7 +50,8 @@ const MAX_COUNT: u32 = 1 << 24
 const MAX_LAYERS: u32 = 1024
 
 /**
- * Checks the plan at `p`, of which `limit` bytes may be read, and with its weights no more than `bytes` are there. Returns 0,
+ * Checks the plan at `p`, of which `limit` bytes may be read, and with its weights `bytes` are there; 0: none, so that it does
+ * not matter where they would be. Returns 0,
  * with the end of all tensors in the walk, or what is wrong: PLAN_BAD_… of abi.ts. `w.list` and `w.room` are the caller's.
  */
 export function checkPlan(p: Plan, limit: u64, bytes: u64, w: Walk): u32 {
@@ -77,6 +78,7 @@ export function checkPlan(p: Plan, limit: u64, bytes: u64, w: Walk): u32 {
   const layers = checkLayers(p)
   if (layers) return layers
   if (!areBuffersRight(p)) return PLAN_BAD_BUFFER
+  if (!bytes) return 0
   walkTensors(w, p, end)
   return w.isGood && w.end <= bytes ? 0 : PLAN_BAD_TENSOR
 }

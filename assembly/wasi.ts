@@ -56,7 +56,7 @@ function run(): void {
   const stats = changetype<Run>(reserve(offsetof<Run>()))
   stats.weightBytes = size
   stats.isCacheInt8 = isCacheInt8 ? 1 : 0
-  openEngine(plan, context, isCacheInt8)
+  openEngine(plan, size, context, isCacheInt8)
   checkWeights()
   write(settings, prompt, context, stats)
   printStatistics(plan, stats)

@@ -6,13 +6,18 @@
  */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { KvCache } from '../host/cache/cache.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
 import { OutOfMemoryError } from '../host/errors.ts'
 import { cacheBytes, describe, pageBytes, planModel } from '../models/index.ts'
+import { readArguments, wholeOf } from './arguments.ts'
 
-const megabytes = Number(process.argv[2] ?? 512)
-if (!(megabytes >= 1 && megabytes <= 3000))
-  throw new RangeError(`megabytes must be from 1 to 3000, found ${process.argv[2]}`)
+const { positionals } = readArguments({
+  command: 'npm run bench:capacity --',
+  about: 'How many conversations fit in so many megabytes (default 512), by filling them.',
+  operands: { value: '[MEGABYTES]', least: 0, most: 1 },
+})
+const megabytes = wholeOf('MEGABYTES', positionals[0] ?? '512', 1, 3000)
 const names = ['gta-1b', 'gqa-1b', '500m-gta3', '500m-gqa', '500m-mla', '500m-mha']
 const lengths = [2048, 8192, 32768]
 const MOST = 4096
@@ -40,17 +45,17 @@ async function measure(name: string): Promise<string[]> {
       pages,
     } as const
     // Weights are of no concern here: their memory is never touched.
-    const engine = await openWasmEngine({ spec, plan, options, load: async () => undefined })
+    const cache = new KvCache(await openWasmEngine({ spec, plan, options, load: async () => undefined }))
     const before = process.memoryUsage().rss
     let count = 0
     try {
-      for (; count < MOST; count++) engine.adopt(count, length, 0, [])
+      for (; count < MOST; count++) cache.adopt(count, length, 0, [])
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error
     }
     if (count > 0) resident = (process.memoryUsage().rss - before) / (count * length)
     counts.push(count)
-    await engine.close()
+    await cache.close()
   }
   return [name, String(elements + scales), resident.toFixed(0), ...counts.map(String)]
 }

@@ -2,7 +2,10 @@
  * ModelSpec: what a decoder-only language model is, in numbers. Made from a Hugging Face config.json by a kind (`kinds/`) or
  * a family (`families/`), read by everybody else: `planModel()` turns it into the engine's plan, `cost()` counts it.
  */
+import { ModelError } from './errors.ts'
 import type { LayerSpec, Norm, TensorName } from './layer.ts'
+
+export { ModelError } from './errors.ts'
 
 export interface ModelSpec {
   /** Name of the attention kind, for people: 'gta', 'gqa', … No code branches on it. */
@@ -121,12 +124,6 @@ export function checkpointTensors({ spec, sources }: ModelDescription): { tensor
   const { embed, positions, norm, normBias, head, headBias } = sources
   const layers = spec.order.flatMap((_, index) => Object.values<Source[] | undefined>(sources.layer(index)))
   return tensorsOf([embed, positions, ...layers, norm, normBias, head, headBias])
-}
-
-/** A config.json that cannot be run, or a combination of sizes that cannot exist. */
-export class ModelError extends Error {
-  override name = 'ModelError'
-  readonly code = 'BAD_MODEL'
 }
 
 /** The message formula of this project: what, expected, found, what to do. */

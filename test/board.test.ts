@@ -9,9 +9,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type BoardReport, defaultModel, fit, GtaError, readBoardReport, standardSet } from '../host/index.ts'
+import { fit } from '../host/engine/fit.ts'
+import { defaultModel, GtaError } from '../host/index.ts'
 import { publicKernel } from '../host/tools/bench/board/facts.ts'
-import { publicName } from '../host/tools/bench/board/measure.ts'
+import { readBoardReport } from '../host/tools/bench/board/file.ts'
+import { publicName, standardSet } from '../host/tools/bench/board/measure.ts'
+import type { BoardReport } from '../host/tools/bench/board/report.ts'
 import { describe } from '../models/index.ts'
 import { temporary } from './checkpoints.ts'
 
@@ -143,7 +146,10 @@ test('the standard set fits a board of 4 GB, and leaves out what memory has no r
   for (const { config, type, conversations = [1], depth = [0], predict = [0] } of standardSet()) {
     if (!config) continue
     const question = { memoryBytes: 4e9, context: Math.max(...depth) + Math.max(...predict), cache: 'int8' as const }
-    const found = fit(describe(read(config)), type ?? 'q8', { ...question, conversations: Math.max(...conversations) })
+    const found = await fit(describe(read(config)), type ?? 'q8', {
+      ...question,
+      conversations: Math.max(...conversations),
+    })
     assert.ok(found.fits, config)
   }
   const full = join(folder, 'full.mjs')

@@ -1,15 +1,20 @@
 /** Questions of multiple choice: what is asked, what it is worth, and files that are refused. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { evaluateTasks, findTasks, type GtaError, load, type Model, type Task } from '../host/index.ts'
+import { type GtaError, load, type Model } from '../host/index.ts'
+import { evaluateTasks } from '../host/tools/evaluate/tasks/evaluate-tasks.ts'
+import { findTasks, type Task } from '../host/tools/evaluate/tasks/find.ts'
 import { type TaskFormat, taskFormats } from '../host/tools/evaluate/tasks/formats.ts'
 import { failure, temporary } from './checkpoints.ts'
 import { golden } from './goldens.ts'
 import { writeUnigram } from './unigram.ts'
 
 const folder = temporary()
+/** Samples that a clone brings along. */
+const cloned = fileURLToPath(new URL('../bench/tasks/', import.meta.url))
 const unigram = await load(writeUnigram(), { type: 'f32' })
 const stories = await load(golden('stories'))
 
@@ -19,7 +24,7 @@ const close = (found: unknown, expected: number, tolerance = 1e-12) =>
 /** Writes documents as lines of a task's file and reads them as a task. */
 async function task(name: string, documents: unknown[], file = name): Promise<Task> {
   writeFileSync(join(folder, `${file}.jsonl`), documents.map((document) => `${JSON.stringify(document)}\n`).join(''))
-  const [found] = await findTasks([name], folder)
+  const [found] = await findTasks([name], [folder])
   return found as Task
 }
 
@@ -130,7 +135,7 @@ test('who shares a step changes no bit: small steps, little memory, other items'
   assert.equal(all.samples.fox?.at(-1)?.resps, samples.fox?.[1]?.resps)
   for (const model of [stories, small]) {
     // As many as there can be: none was left open.
-    const open = Array.from({ length: model.engine.conversations }, () => model.open())
+    const open = Array.from({ length: model.cache.facts.conversations }, () => model.open())
     for (const conversation of open) conversation.close()
   }
   await small.close()
@@ -315,7 +320,7 @@ test('formats want what they are about', async () => {
   await wrong('boolq', {}, 'line 1', 'passage')
   await wrong('truthfulqa_mc2', {}, 'line 1', 'mc2_true')
   writeFileSync(join(folder, 'winogrande.jsonl'), JSON.stringify({ ...ten[0], ctx: 'so it was _' }))
-  assert.match((await failure(findTasks(['winogrande'], folder))).message, 'more behind it')
+  assert.match((await failure(findTasks(['winogrande'], [folder]))).message, 'more behind it')
 })
 
 test('what is no file of tasks is refused', async () => {
@@ -325,17 +330,17 @@ test('what is no file of tasks is refused', async () => {
   assert.is((await failure(findTasks([join(folder, 'missing.jsonl')]))).code, 'NOT_FOUND')
   mkdirSync(join(folder, 'directory.jsonl'))
   assert.match((await failure(findTasks([join(folder, 'directory.jsonl')]))).message, 'that of a file')
-  const unknown = await failure(findTasks(['piqaa'], folder))
+  const unknown = await failure(findTasks(['piqaa'], [folder]))
   for (const word of ['piqaa.jsonl', folder, '--task-dir', 'winogrande']) assert.match(unknown.message, word)
-  for (const name of ['', '.']) assert.is((await failure(findTasks([name], folder))).code, 'NOT_FOUND', name)
+  for (const name of ['', '.']) assert.is((await failure(findTasks([name], [folder]))).code, 'NOT_FOUND', name)
   for (const name of ['mbpp', 'ifeval', 'bbh', 'bbh_navigate'])
-    assert.match((await failure(findTasks([name], folder))).message, `"${name}", whose answers are texts`)
-  assert.match((await failure(findTasks(['piqa', 'piqa'], folder))).message, 'different, found "piqa"')
+    assert.match((await failure(findTasks([name], [folder]))).message, `"${name}", whose answers are texts`)
+  assert.match((await failure(findTasks(['piqa', 'piqa'], [folder]))).message, 'different, found "piqa"')
 })
 
 test('the tasks of a clone are found by name, and are whole', async () => {
   const names = ['piqa', 'arc_easy', 'arc_challenge', 'hellaswag', 'winogrande', 'mathqa', 'boolq_nopassage']
-  const tasks = await findTasks([...names, 'truthfulqa_mc'])
+  const tasks = await findTasks([...names, 'truthfulqa_mc'], [cloned])
   assert.equal(
     tasks.map(({ format }) => format.name),
     [...names, 'truthfulqa_mc1', 'truthfulqa_mc2'],

@@ -1,23 +1,18 @@
 /** gta analyze: what a model will do on a device, before it runs. */
+
 import { basename, dirname, resolve } from 'node:path'
-import {
-  Analysis,
-  type AnalyzeSettings,
-  analysisModes,
-  cacheTypes,
-  describeModel,
-  errors,
-  findHardware,
-  type Hardware,
-  hardwareTable,
-  measureThis,
-  stages,
-  type WeightType,
-  weightTypes,
-} from '../index.ts'
+import type { WeightType } from '../../models/index.ts'
+import { errors } from '../errors.ts'
+import { describeModel } from '../files/describe.ts'
+import { helpOf, settings } from '../settings.ts'
+import { Analysis, type AnalyzeSettings, modes as analysisModes } from '../tools/analyze/analyze.ts'
+import { findHardware, type Hardware, hardwareTable } from '../tools/analyze/hardware.ts'
+import { measureThis } from '../tools/analyze/measure.ts'
+import { stages } from '../tools/analyze/walk.ts'
+import { toolErrors } from '../tools/errors.ts'
 import { type AnalyzeInput, analyzeFormats } from './analyze-output.ts'
-import { printJson, say } from './open.ts'
-import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+import { type Arguments, type Command, common, flagAs, type Options, UsageError } from './options.ts'
+import { printJson, say } from './terminal.ts'
 
 const list = (value: string, help: string) => ({ type: 'string', multiple: true, value, help }) as const
 
@@ -32,19 +27,14 @@ export const hardwareOption: Options = {
 }
 
 export const analyze: Command = {
-  name: 'analyze',
-  summary: 'operations, bytes, bound and time of every operation, on this machine or another device',
   usage: 'analyze MODEL|config.json… [--hardware NAME] [--batch 1,8] [--seqlen 128,2048] [-o md|csv|json|svg|html]',
   options: {
     ...hardwareOption,
     batch: list('1,8', 'prompts, or conversations that generate together (default 1)'),
     seqlen: list('128,2048', 'tokens of a prompt, or in the cache of each conversation (default 2048)'),
     stage: { type: 'string', value: 'prefill|decode|both', help: 'default both' },
-    type: { ...modelOptions.type, help: "the engine's weights (default q8, or that of the file)" } as Options[string],
-    cache: {
-      ...modelOptions.cache,
-      help: "the engine's cache (default int8; f32 with f32 weights)",
-    } as Options[string],
+    ...flagAs('type', { help: `the engine's weights (default ${settings.type.default}, or that of the file)` }),
+    ...flagAs('cache', { help: helpOf({ ...settings.cache, help: "the engine's cache" }) }),
     'w-bit': { type: 'string', value: 'BITS', help: 'instead: bits of a weight, for another engine' },
     'a-bit': { type: 'string', value: 'BITS', help: 'bits of an activation (default 16)' },
     'kv-bit': { type: 'string', value: 'BITS', help: 'bits of a cached number (default: those of an activation)' },
@@ -62,12 +52,7 @@ export const analyze: Command = {
       value: 'peak|sustained',
       help: 'of the memory (default sustained, where it is known)',
     },
-    threads: {
-      type: 'string',
-      short: 't',
-      value: 'N',
-      help: 'threads on this machine (default: all that were measured)',
-    },
+    ...flagAs('threads', { help: 'threads on this machine (default: all that were measured)' }),
     prompt: { type: 'string', value: 'N', help: 'time of a generation too: tokens of its prompt (default 128)' },
     gen: { type: 'string', value: 'M', help: '… and tokens that it generates (default 128)' },
     'per-op': { type: 'boolean', help: 'a row for every operation, of one layer' },
@@ -140,7 +125,7 @@ function outputOf(args: Arguments): keyof typeof analyzeFormats {
 
 function readSettings(args: Arguments): AnalyzeSettings {
   const mode = args.oneOf('mode', analysisModes) ?? 'exact'
-  const bits = (name: string) => args.whole(name, 1, { max: 32 })
+  const bits = (name: string) => args.whole(name, 1, 32)
   const [weights, activations, cache] = [bits('w-bit'), bits('a-bit'), bits('kv-bit')]
   const hasWidths = [weights, activations, cache].some((value) => value !== undefined)
   if (args.flag('flash') && !hasWidths && mode === 'exact')
@@ -148,17 +133,15 @@ function readSettings(args: Arguments): AnalyzeSettings {
   const width = activations ?? 16
   return {
     mode,
-    type: args.oneOf('type', weightTypes),
-    cache: args.oneOf('cache', cacheTypes),
+    ...args.values('type', 'cache', 'threads'),
     ...(hasWidths ? { widths: { weights: weights ?? 16, activations: width, cache: cache ?? width } } : {}),
     ...(hasWidths || mode === 'llm-viewer' ? { flash: args.flag('flash') } : {}),
     bandwidth: args.oneOf('bandwidth', ['peak', 'sustained'] as const),
-    threads: args.whole('threads', 1, { max: 64 }),
   }
 }
 
 function readGeneration(args: Arguments): AnalyzeInput['generation'] {
-  const [prompt, gen] = [args.whole('prompt', 1, { max: MAX_TOKENS }), args.whole('gen', 1, { max: MAX_GENERATED })]
+  const [prompt, gen] = [args.whole('prompt', 1, MAX_TOKENS), args.whole('gen', 1, MAX_GENERATED)]
   return prompt === undefined && gen === undefined ? undefined : { prompt: prompt ?? 128, gen: gen ?? 128 }
 }
 
@@ -205,7 +188,7 @@ export function modelName(path: string): string {
 /** The engine's formats are for one engine, which cannot address more than 4 GiB. */
 function refuseUnaddressable(name: string, analysis: Analysis, batch: number, seqlen: number): void {
   const needed = analysis.addressableExcess(batch, seqlen)
-  if (needed !== undefined) throw errors.unaddressable(name, needed, batch, seqlen)
+  if (needed !== undefined) throw toolErrors.unaddressable(name, needed, batch, seqlen)
 }
 
 function describeTable(): string {

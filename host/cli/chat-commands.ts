@@ -1,6 +1,9 @@
 /** What can be typed in a chat besides messages. */
-import { type Chat, errors, type Generation, type Model, megabytes } from '../index.ts'
-import { printable, printJson } from './open.ts'
+import { errors, megabytes } from '../errors.ts'
+import type { Chat } from '../runtime/chat.ts'
+import type { Generation } from '../runtime/generate.ts'
+import type { Model } from '../runtime/model.ts'
+import { printable, printJson } from './terminal.ts'
 
 export interface ChatState {
   model: Model
@@ -89,7 +92,7 @@ function helpText(): string {
 
 function stats({ model, chat, last }: ChatState) {
   const { conversation } = chat
-  const { usedBytes, totalBytes } = model.engine.cacheUse
+  const { usedBytes, totalBytes } = model.cache.use
   return {
     messages: chat.messages.length,
     tokens: conversation.tokens.length,

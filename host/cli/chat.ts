@@ -1,25 +1,27 @@
 /** gta chat: a conversation with a model that was trained for it. */
-import {
-  builtInTemplates,
-  type ChatOptions,
-  checkModelPath,
-  contextPolicies,
-  errors,
-  type Generation,
-  GtaError,
-  type Model,
-} from '../index.ts'
+import { GtaError } from '../errors.ts'
+import { checkModelPath } from '../load.ts'
+import type { ChatOptions } from '../runtime/chat.ts'
+import type { GenerateOptions, Generation } from '../runtime/generate.ts'
+import type { Model } from '../runtime/model.ts'
+import { builtInTemplates } from '../text/template/templates.ts'
 import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
 import { Input, Interrupts } from './chat-input.ts'
-import { openModel, printable, printJson, readText, say } from './open.ts'
-import { type Arguments, type Command, common, contextOptions, modelOptions } from './options.ts'
+import { openModel, readText } from './open.ts'
+import {
+  type Arguments,
+  type Command,
+  common,
+  contextOptions,
+  generateNames,
+  generateOptions,
+  modelOptions,
+} from './options.ts'
 import { Progress } from './progress.ts'
-import { samplingOf, samplingOptions } from './sampling.ts'
-import { expectWritable, isThere } from './session.ts'
+import { readSession } from './session.ts'
+import { printable, printJson, say } from './terminal.ts'
 
 export const chat: Command = {
-  name: 'chat',
-  summary: 'talk with a model that was trained for it; /help tells how',
   usage: 'chat [MODEL] [options]',
   options: {
     ...modelOptions,
@@ -29,7 +31,7 @@ export const chat: Command = {
       value: 'NAME|FILE',
       help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
     },
-    ...samplingOptions,
+    ...generateOptions,
     ...contextOptions,
     session: {
       type: 'string',
@@ -45,24 +47,21 @@ export const chat: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   await checkModelPath(args.modelPath())
-  const session = args.text('session')
-  if (session === '') throw errors.badOption('--session', 'the path of a file', session)
-  const isContinued = session !== undefined && (await isThere(session))
-  if (session !== undefined && !isContinued) await expectWritable(session)
-  const settings = samplingOf(args)
+  const { session, continued } = await readSession(args)
+  const settings = args.values(...generateNames)
   const options: ChatOptions = {
     template: await readTemplate(args.text('chat-template')),
     system: args.text('system'),
-    contextPolicy: args.oneOf('context-policy', contextPolicies),
-    keep: args.whole('keep', 0),
+    ...args.values('contextPolicy', 'keep'),
   }
   const interrupts = new Interrupts(session !== undefined, () => say('Ctrl-C again, Ctrl-D or /quit ends the chat'))
   const signal = interrupts.quitting
   const model = await openModel(args, signal)
   try {
-    const opened = isContinued
-      ? await model.restoreChat(session, { ...options, signal })
-      : await model.chat({ ...options, signal })
+    const opened =
+      continued === undefined
+        ? await model.chat({ ...options, signal })
+        : await model.restoreChat(continued, { ...options, signal })
     const state: ChatState = { model, chat: opened, session, isJson: args.flag('json'), last: undefined }
     await talk(state, settings, interrupts)
     if (session !== undefined && opened.messages.length > 0) await opened.save(session)
@@ -77,7 +76,7 @@ async function readTemplate(given: string | undefined): Promise<string | undefin
 }
 
 /** Until there is nothing more to read. From another program, the first failure is the last. */
-async function talk(state: ChatState, settings: ReturnType<typeof samplingOf>, interrupts: Interrupts): Promise<void> {
+async function talk(state: ChatState, settings: GenerateOptions, interrupts: Interrupts): Promise<void> {
   const input = new Input(interrupts, state.isJson)
   if (process.stdin.isTTY && !state.isJson)
     say('/help tells the commands, Ctrl-C stops an answer, Ctrl-D ends the chat')
@@ -114,7 +113,7 @@ function tell({ isJson }: ChatState, error: unknown): void {
 async function answer(
   state: ChatState,
   message: string,
-  settings: ReturnType<typeof samplingOf>,
+  settings: GenerateOptions,
   interrupts: Interrupts,
 ): Promise<void> {
   const { chat: opened, isJson } = state

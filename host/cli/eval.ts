@@ -1,34 +1,29 @@
 /** gta eval: how good a model is by texts and by questions, and what cheaper weights and caches change. */
-import { cacheTypes, weightTypes } from '../index.ts'
+import { cacheTypes, weightTypes } from '../../models/index.ts'
+import { helpOf, settings } from '../settings.ts'
 import { evaluateQuestions } from './eval-tasks.ts'
 import { evaluateText } from './eval-text.ts'
-import { type Arguments, type Command, common, modelOptions, type Option, UsageError } from './options.ts'
-
-const outputs = ['md', 'csv', 'json'] as const
-export type Output = (typeof outputs)[number]
+import { type Arguments, type Command, common, flagAs, modelOptions, UsageError } from './options.ts'
+import { tableFormats } from './table.ts'
 
 /** What is evaluated: one of these must be given. */
 const subjects = ['text', 'tokens', 'tokens-file', 'tasks']
 
 export const evaluate: Command = {
-  name: 'eval',
-  summary: 'perplexity of a text, questions of multiple choice, and what cheaper weights and caches change',
   usage:
     'eval [MODEL] --text FILE [--type f32,q8,q4] [--cache f32,int8] [--against MODEL] | --tasks piqa,arc_easy [--limit N] [-o md|csv|json]',
   options: {
     ...modelOptions,
-    type: {
-      ...(modelOptions.type as Option),
+    ...flagAs('type', {
       value: weightTypes.join(','),
-      help: 'weight type of a directory (default q8); several with commas: compare them with the most exact one',
-    },
-    cache: {
-      ...(modelOptions.cache as Option),
+      help: `weight type of a directory (default ${settings.type.default}); several with commas: compare them with the most exact one`,
+    }),
+    ...flagAs('cache', {
       value: cacheTypes.join(','),
-      help: 'element type of the KV cache; several with commas, as with --type',
-    },
+      help: `${helpOf(settings.cache)}; several with commas, as with --type`,
+    }),
     text: { type: 'string', value: 'FILE', help: 'UTF-8 text; control tokens written out in it are themselves' },
-    tokens: { type: 'string', value: '1,5,9', help: 'token ids instead of a text' },
+    ...flagAs('tokens', { help: 'token ids instead of a text' }),
     'tokens-file': { type: 'string', value: 'FILE', help: 'token ids in a file, with commas or white space between' },
     against: {
       type: 'string',
@@ -52,7 +47,7 @@ export const evaluate: Command = {
       help: 'keep the result of every item in this file, and compute none that is in it',
     },
     samples: { type: 'string', value: 'FILE', help: 'write every item and what came of it, one JSON object a line' },
-    output: { type: 'string', short: 'o', value: outputs.join('|'), help: 'what to print (default md)' },
+    output: { type: 'string', short: 'o', value: tableFormats.join('|'), help: 'what to print (default md)' },
     ...common,
     json: { type: 'boolean', help: 'as -o json: one JSON document on stdout' },
   },
@@ -64,7 +59,7 @@ async function execute(args: Arguments): Promise<void> {
   const given = subjects.filter((name) => args.text(name) !== undefined)
   if (given.length !== 1)
     throw new UsageError(`one of --text FILE, --tokens, --tokens-file and --tasks must be given, found ${given.length}`)
-  const output = args.oneOf('output', outputs) ?? (args.flag('json') ? 'json' : 'md')
+  const output = args.oneOf('output', tableFormats) ?? (args.flag('json') ? 'json' : 'md')
   if (args.flag('json') && output !== 'json')
     throw new UsageError(`one output must be given, found --json and -o ${output}`)
   const isTasks = given[0] === 'tasks'

@@ -19,29 +19,24 @@ import {
   type View,
   type WeightType,
 } from '../../models/index.ts'
-import { cacheTypes, defaultModel, describeModel, errors, largestContext, megabytes, weightTypes } from '../index.ts'
-import { printJson } from './open.ts'
-import { type Arguments, type Command, common, modelOptions } from './options.ts'
+import { largestContext } from '../engine/fit.ts'
+import { errors, megabytes } from '../errors.ts'
+import { describeModel } from '../files/describe.ts'
+import { defaultModel } from '../load.ts'
+import { defaultCache, settings } from '../settings.ts'
+import { interruptSignal } from './interrupt.ts'
+import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
+import { Progress } from './progress.ts'
+import { printJson } from './terminal.ts'
 
 export const inspect: Command = {
-  name: 'inspect',
-  summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
   usage: 'inspect [MODEL|config.json] [-c N] [--cache f32|int8] [--plan] [--json]',
   options: {
-    model: modelOptions.model as Command['options'][string],
-    cache: { type: 'string', value: 'f32|int8', help: 'element type of the KV cache (default int8)' },
-    'ctx-size': {
-      type: 'string',
-      short: 'c',
-      value: 'N',
-      help: "context to count the cache for (default: the model's)",
-    },
-    type: {
-      type: 'string',
-      value: weightTypes.join('|'),
-      help: 'weight type of the plan (default q8, or that of the file)',
-    },
+    ...flagsOf('model', 'cache'),
+    ...flagAs('context', { help: "context to count the cache for (default: the model's)" }),
+    ...flagAs('type', { help: `weight type of the plan (default ${settings.type.default}, or that of the file)` }),
     plan: { type: 'boolean', help: 'print the plan that the engine executes' },
+    ...flagAs('verify', { help: 'read a .gta file to its end and check that every tensor is as it was written' }),
     ...common,
   },
   run: execute,
@@ -50,9 +45,15 @@ export const inspect: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   const path = args.modelPath() ?? fileURLToPath(defaultModel)
-  const facts = await describeModel(path)
+  const progress = new Progress('verifying', megabytes)
+  const verify = args.value('verify')
+  const facts = await describeModel(path, {
+    verify,
+    signal: interruptSignal(),
+    onProgress: progress.update,
+  }).finally(() => progress.end())
   const { spec } = facts.model
-  const type = args.oneOf('type', weightTypes) ?? facts.plan?.type ?? 'q8'
+  const type = args.value('type') ?? facts.plan?.type ?? settings.type.default
   if (facts.plan && facts.plan.type !== type)
     throw errors.badOption('--type', `${facts.plan.type}, the type of the file`, type)
   if (args.flag('plan')) {
@@ -61,8 +62,8 @@ async function execute(args: Arguments): Promise<void> {
     else process.stdout.write(`${lines.join('\n')}\n`)
     return
   }
-  const cache = args.oneOf('cache', cacheTypes) ?? 'int8'
-  const context = args.whole('ctx-size', 1, { none: 0, max: 2 ** 31 }) ?? spec.maxContext
+  const cache = args.value('cache') ?? defaultCache(type)
+  const context = args.value('context') ?? spec.maxContext
   const counted = cost(facts.model)
   const kv = cacheBytes(spec, cache, context)
   const document = {
@@ -75,12 +76,15 @@ async function execute(args: Arguments): Promise<void> {
     cacheBytes: kv.elements,
     cacheScaleBytes: kv.scales,
     cacheAt: CONTEXTS.map((tokens) => ({ context: tokens, ...cacheBytes(spec, cache, tokens) })),
-    fits: MEMORIES.map((memoryBytes) => ({
-      memoryBytes,
-      type,
-      context: largestContext(facts.model, type, cache, memoryBytes),
-    })),
+    fits: await Promise.all(
+      MEMORIES.map(async (memoryBytes) => ({
+        memoryBytes,
+        type,
+        context: await largestContext(facts.model, type, cache, memoryBytes),
+      })),
+    ),
     packedType: facts.plan?.type ?? null,
+    hashes: facts.hashes === undefined ? null : { tensors: facts.hashes, verified: verify === true },
     spec,
   }
   if (args.flag('json')) printJson(document)
@@ -98,6 +102,7 @@ interface Counted extends Cost {
   cacheScaleBytes: number
   cacheAt: { context: number; elements: number; scales: number }[]
   fits: { memoryBytes: number; type: WeightType; context: number }[]
+  hashes: { tensors: number; verified: boolean } | null
 }
 
 function describeForPeople(path: string, spec: ModelSpec, counted: Counted): string[] {
@@ -137,6 +142,7 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
     ],
     ['', counted.cacheAt.map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales)}`).join('   ')],
     ['room for', `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(spec.maxContext)})`],
+    ...(counted.hashes ? [['hashes', describeHashes(counted.hashes)] as [string, string]] : []),
   ]
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}`)
 }
@@ -151,6 +157,11 @@ function describeLayer(spec: ModelSpec, { mixer }: LayerSpec, count: number): [s
     ['', `${cacheElements(mixer)} numbers per token and layer`],
     ['projection', `${mixer.query ? 'low-rank ' : ''}q ${q} | row ${row}${gate ? ` | gate ${gate}` : ''}`],
   ]
+}
+
+function describeHashes({ tensors, verified }: NonNullable<Counted['hashes']>): string {
+  if (tensors === 0) return 'none: converted by an older version'
+  return `of ${tensors} tensors, ${verified ? 'verified: all are as they were written' : 'checked with --verify'}`
 }
 
 function describeFit({ memoryBytes, type, context }: Counted['fits'][number]): string {

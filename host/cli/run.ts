@@ -1,41 +1,43 @@
 /** gta run: write on from a prompt. */
 import { cacheBytes } from '../../models/index.ts'
+import { errors, megabytes } from '../errors.ts'
+import { checkModelPath } from '../load.ts'
+import type { SavedConversation } from '../runtime/conversation.ts'
+import type { GenerateOptions, Generation, Speculation } from '../runtime/generate.ts'
+import type { Model } from '../runtime/model.ts'
+import { interruptSignal } from './interrupt.ts'
+import { openModel, readPrompt } from './open.ts'
 import {
-  checkModelPath,
-  contextPolicies,
-  errors,
-  type GenerateOptions,
-  type Generation,
-  type Model,
-  megabytes,
-  type SavedConversation,
-  type Speculation,
-} from '../index.ts'
-import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
-import { type Arguments, type Command, common, contextOptions, modelOptions, promptOptions } from './options.ts'
+  type Arguments,
+  type Command,
+  common,
+  contextOptions,
+  flagsOf,
+  generateNames,
+  generateOptions,
+  modelOptions,
+  promptOptions,
+} from './options.ts'
 import { Progress } from './progress.ts'
-import { samplingOf, samplingOptions } from './sampling.ts'
-import { expectWritable, isThere } from './session.ts'
+import { readSession } from './session.ts'
+import { printable, printJson } from './terminal.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
 const DEFAULT_PROMPT = 'Once upon a time'
 
 export const run: Command = {
-  name: 'run',
-  summary: 'write on from a prompt; without MODEL and prompt, tell a story',
   usage: 'run [MODEL] [-p PROMPT] [options]',
   options: {
     ...modelOptions,
     ...promptOptions,
-    ...samplingOptions,
+    ...generateOptions,
     ...contextOptions,
     session: {
       type: 'string',
       value: 'FILE',
       help: 'go on with the conversation in this file, if there is one, and save it there at the end',
     },
-    'stop-eos': { type: 'boolean', help: 'with --tokens: end at a token that ends a text' },
-    'ignore-eos': { type: 'boolean', help: 'with a text prompt: go on after it' },
+    ...flagsOf('stopEos', 'ignoreEos'),
     ...common,
   },
   run: execute,
@@ -44,25 +46,23 @@ export const run: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   await checkModelPath(args.modelPath())
-  const session = args.text('session')
-  if (session === '') throw errors.badOption('--session', 'the path of a file', session)
-  const isContinued = session !== undefined && (await isThere(session))
-  if (session !== undefined && !isContinued) await expectWritable(session)
-  const isStory = args.modelPath() === undefined && !isContinued
+  const { session, continued } = await readSession(args)
+  const isStory = args.modelPath() === undefined && continued === undefined
   const prompt = (await readPrompt(args)) ?? (isStory ? DEFAULT_PROMPT : undefined)
-  if (prompt?.length === 0 || (prompt === undefined && !isContinued)) throw errors.emptyPrompt()
+  if (prompt?.length === 0 || (prompt === undefined && continued === undefined)) throw errors.emptyPrompt()
   // A conversation of an hour is saved to the end, however slow the disk is.
   const signal = interruptSignal(session === undefined ? undefined : Number.POSITIVE_INFINITY)
   const settings: GenerateOptions = {
-    ...samplingOf(args),
-    stopAtEos: args.flag('ignore-eos') ? false : args.flag('stop-eos') ? true : undefined,
+    ...args.values(...generateNames),
+    stopAtEos: args.value('ignoreEos') ? false : args.value('stopEos') ? true : undefined,
     signal,
   }
-  const context = { contextPolicy: args.oneOf('context-policy', contextPolicies), keep: args.whole('keep', 0) }
+  const context = args.values('contextPolicy', 'keep')
   const isJson = args.flag('json')
   const model = await openModel(args, signal)
   try {
-    const conversation = isContinued ? await model.restore(session, { ...context, signal }) : model.open(context)
+    const conversation =
+      continued === undefined ? model.open(context) : await model.restore(continued, { ...context, signal })
     const restored = conversation.tokens.length
     const progress = new Progress('reading the prompt', (n) => `${n} tokens`)
     const show = (text: string) => !isJson && process.stdout.write(process.stdout.isTTY ? printable(text) : text)
@@ -83,7 +83,7 @@ async function execute(args: Arguments): Promise<void> {
         show('\n')
         const saved = session === undefined ? undefined : await conversation.save(session)
         // Behind the text, which somebody waits for.
-        const bandwidth = await model.engine.measureBandwidth()
+        const bandwidth = await model.cache.measure((probe) => probe.measureBandwidth())
         report(model, value, bandwidth, isJson, saved && { ...saved, restoredTokens: restored })
         return
       }
@@ -131,7 +131,7 @@ function report(
       memoryBandwidth: bandwidth,
       peakMemoryBytes: peak,
       logitsHash,
-      engine: model.engine.name,
+      engine: model.engineName,
       weightType: model.weightType,
       cacheType: model.cacheType,
       context: model.context,

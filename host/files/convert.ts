@@ -1,26 +1,20 @@
-/** Converting a Hugging Face directory to a packed file, and telling what a model is without loading it. */
+/** Converting a Hugging Face directory to a packed file. */
 import { readdir, stat } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import {
-  cost,
-  describe,
-  type ModelDescription,
-  type Plan,
-  planModel,
-  type WeightType,
-  weightTypes,
-} from '../../models/index.ts'
-import { type Fit, fit, refuseUnusable } from '../engine/fit.ts'
-import { DEFAULT_CONTEXT } from '../engine/limits.ts'
-import { checkChoice, errors } from '../errors.ts'
-import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel, tensorNames } from './checkpoint.ts'
-import { openPacked } from './files.ts'
+import { cost, type ModelDescription, type WeightType } from '../../models/index.ts'
+import { type Fit, fit } from '../engine/fit.ts'
+import { checkSetting, errors } from '../errors.ts'
+import { defaultCache, defaultContext, settings } from '../settings.ts'
+import { openCheckpoint } from './checkpoint.ts'
+import { statModel } from './files.ts'
 import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {
   /** Default q8. */
   type?: WeightType
+  /** Replaces a file that is there already; without it, it is refused. */
+  force?: boolean
   signal?: AbortSignal
   onProgress?: (progress: { done: number; total: number }) => void
   /** Told before any weights are read: can this machine run the result, with the context that it will get? */
@@ -38,19 +32,27 @@ export interface Conversion {
   errors: { tensor: string; type: WeightType; relative: number }[]
 }
 
-/** Converts `directory` to the packed file `path`, complete or not at all. */
+/**
+ * Converts `directory` to the packed file `path`, complete or not at all. Throws BAD_OPTION if there is a file of that name,
+ * unless `force`.
+ */
 export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
   if (!(await statModel(directory)).isDirectory())
     throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
-  checkChoice('type', options.type, weightTypes)
-  const type = options.type ?? 'q8'
+  checkSetting('type', options.type)
+  const type = options.type ?? settings.type.default
   await checkTarget(directory, path)
+  const expectFree = async () => {
+    if (!options.force && (await stat(path).catch(() => undefined)))
+      throw errors.exists(path, 'give another name, or replace it with --force (force)')
+  }
+  await expectFree()
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
-    options.onFit?.(fitHere(checkpoint.model, type))
+    options.onFit?.(await fitHere(checkpoint.model, type))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
-    const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError })
+    const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, expectFree)
     const { parameters } = cost(checkpoint.model)
     return { path, type, bytes, parameters, unused: checkpoint.unused, errors: found }
   } finally {
@@ -58,28 +60,9 @@ export async function convert(directory: string, path: string, options: ConvertO
   }
 }
 
-/**
- * A directory's weights and the plan for them. Weights that no engine can hold are refused before they are looked at, if
- * the config alone says what they are, else as soon as the tensor names have.
- */
-export async function openCheckpoint(directory: string, type: WeightType) {
-  const files = await readModelFiles(directory)
-  const early = describeOrNot(files.config)
-  if (early) refuseUnusable(early, planModel(early, type))
-  const checkpoint = await Checkpoint.open(directory, files)
-  try {
-    const plan = planModel(checkpoint.model, type)
-    refuseUnusable(checkpoint.model, plan)
-    return { checkpoint, plan }
-  } catch (error) {
-    await checkpoint.close()
-    throw error
-  }
-}
-
-function fitHere(model: ModelDescription, type: WeightType): Fit {
-  const context = Math.min(model.spec.maxContext, DEFAULT_CONTEXT)
-  const cache = type === 'f32' ? 'f32' : 'int8'
+function fitHere(model: ModelDescription, type: WeightType): Promise<Fit> {
+  const context = defaultContext(model.spec.maxContext)
+  const cache = defaultCache(type)
   return fit(model, type, { memoryBytes: totalmem(), context, conversations: 1, cache })
 }
 
@@ -95,23 +78,4 @@ async function checkTarget(directory: string, path: string): Promise<void> {
     if (source?.ino === target.ino && source.dev === target.dev)
       throw errors.writeFailed(path, 'it must not be a file of the model that is converted, found the same file')
   }
-}
-
-export interface ModelFacts {
-  path: string
-  model: ModelDescription
-  /** Set for a packed file: the plan that it holds. */
-  plan?: Plan
-}
-
-/** What a model is, from a config.json, a directory or a packed file; reads no weights. */
-export async function describeModel(path: string): Promise<ModelFacts> {
-  if ((await statModel(path)).isDirectory()) {
-    const { config } = await readModelFiles(path)
-    return { path, model: describe(config, await tensorNames(path)) }
-  }
-  if (path.endsWith('.json')) return { path, model: describe(await readJson(path)) }
-  const { model, plan, close } = await openPacked(path)
-  await close()
-  return { path, model, plan }
 }

@@ -15,7 +15,7 @@
  * what this Node's regular expressions say, so the command cuts text as the Node that converted the model does.
  */
 import { type ModelSpec, roundUp } from '../../models/index.ts'
-import { recommendedSampling } from '../runtime/sampling.ts'
+import { recommendedSampling } from '../engine/sampling.ts'
 import { byteLevelTable } from '../text/bytes.ts'
 import { bosOf, eosOf } from '../text/special-tokens.ts'
 import { Tokenizer } from '../text/tokenizer.ts'

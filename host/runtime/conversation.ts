@@ -2,14 +2,15 @@
  * A conversation: tokens in the cache of a model, and what is to follow them. Conversations of one model share its
  * threads and its cache; none can tell that there are others.
  */
-import { platform } from '#platform'
 import { PAGE_TOKENS } from '../../models/index.ts'
-import { greedy, type Reuse, type Sampling } from '../engine/engine.ts'
-import { checkNames, checkTokens, errors } from '../errors.ts'
-import type { Between, FoundSession, SavedPages } from '../sessions/conversation.ts'
+import type { Reuse } from '../cache/pages.ts'
+import { greedy, type Sampling } from '../engine/engine.ts'
+import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
+import { settings as shared, titleOf } from '../settings.ts'
+import type { Between, FoundSession, SavedPages } from './extensions.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import type { Model, Prompt } from './model.ts'
-import { type ContextPolicy, type ContextSettings, contextPolicies, type Feed, planDrop } from './scheduler.ts'
+import { type ContextPolicy, type ContextSettings, type Feed, planDrop } from './scheduler.ts'
 
 export interface ConversationOptions {
   /** What happens when the context is full: it ends (error, the default), or what is old is forgotten. */
@@ -28,9 +29,6 @@ export interface SavedConversation {
   /** Was it added to what the file held? */
   isIncremental: boolean
 }
-
-/** The first page: where there is no page to lose, attention has nowhere to put what it does not want (arXiv 2309.17453). */
-const DEFAULT_KEEP = 64
 
 export class Conversation {
   /** Number of the conversation in the engine. */
@@ -58,18 +56,18 @@ export class Conversation {
 
   /** Tokens in the cache. The last generated token is one of them once another one follows. */
   get length(): number {
-    return this.model.engine.lengthOf(this.id)
+    return this.model.cache.lengthOf(this.id)
   }
 
   /** Tokens that were forgotten. */
   get dropped(): number {
-    return this.model.engine.droppedOf(this.id)
+    return this.model.cache.droppedOf(this.id)
   }
 
   /** All tokens that are not forgotten, the last generated one too. */
   get tokens(): number[] {
     this.checkOpen()
-    return [...this.model.engine.tokensOf(this.id), ...this.pending]
+    return [...this.model.cache.tokensOf(this.id), ...this.pending]
   }
 
   /** Is there a token that the next one follows? */
@@ -132,7 +130,7 @@ export class Conversation {
     this.checkIdle()
     const { policy: contextPolicy, keep } = this.context
     const fork = this.model.open({ contextPolicy, keep })
-    this.model.engine.fork(this.id, fork.id)
+    this.model.cache.fork(this.id, fork.id)
     fork.resume(this.next, this.sampling)
     return fork
   }
@@ -162,14 +160,15 @@ export class Conversation {
       throw errors.badOption('a conversation that is saved', 'of at least one token', 0)
     this.isBusy = true
     try {
-      const { engine, scheduler } = this.model
-      const progress = { next: this.next, sampling: this.sampling, notes: options.notes }
+      const { cache, scheduler } = this.model
+      const { saveConversation } = await this.model.sessions('save()')
+      const continuation = { next: this.next, sampling: this.sampling, notes: options.notes }
       const between: Between = (work) => scheduler.between(work)
-      const { saved, pages } = await platform.saveConversation(
-        engine,
+      const { saved, pages } = await saveConversation(
+        cache,
         this.id,
         path,
-        progress,
+        continuation,
         this.saved,
         between,
         options.signal,
@@ -203,7 +202,7 @@ export class Conversation {
 
   /** Finds what the cache has of a prompt: nothing, unless the conversation is empty. */
   reuse(ids: readonly number[]): Reuse {
-    return this.length > 0 ? { reused: 0, matched: 0 } : this.model.engine.reuse(this.id, ids)
+    return this.length > 0 ? { reused: 0, matched: 0 } : this.model.cache.reuse(this.id, ids)
   }
 
   /** Throws unless ids can follow; under a policy that forgets, any number can. */
@@ -217,20 +216,20 @@ export class Conversation {
 
   /** Tokens that the next step can compute and sample behind: its share of a step, as long as nothing is to be forgotten. */
   get share(): number {
-    const { engine, scheduler, context } = this.model
-    const most = Math.min(engine.maxRows, engine.maxLogits)
+    const { cache, scheduler, context } = this.model
+    const most = Math.min(cache.facts.maxRows, cache.facts.maxLogits)
     return Math.min(context - this.length, Math.floor(most / scheduler.active))
   }
 
   /** Is there memory for so many more tokens? */
   hasMemory(count: number): boolean {
-    const { engine } = this.model
-    return engine.pagesNeeded(this.id, count) <= engine.pagesAvailable
+    const { cache } = this.model
+    return cache.pagesNeeded(this.id, count) <= cache.pagesAvailable
   }
 
   /** Cuts off what was computed behind `length`. */
   cut(length: number): void {
-    if (length < this.length) this.model.engine.rewind(this.id, length)
+    if (length < this.length) this.model.cache.rewind(this.id, length)
   }
 
   /** What is to be computed next, and with which settings. */
@@ -258,18 +257,19 @@ export class Conversation {
 
   /** Takes the last token back, to be computed again: where there are no logits to go on from. */
   stepBack(sampling: Sampling | undefined): void {
-    const last = this.model.engine.tokensOf(this.id).at(-1)
+    const last = this.model.cache.tokensOf(this.id).at(-1)
     this.cut(this.length - 1)
     this.resume(last, sampling)
   }
 
   /** Fills it, being empty, with a session. */
   async restore(found: FoundSession): Promise<void> {
-    const { engine, scheduler } = this.model
+    const { scheduler } = this.model
     const between: Between = (work) => scheduler.between(work)
-    this.saved = await platform.restoreConversation(engine, this.id, found, between)
-    this.notes = found.progress.notes
-    this.resume(found.progress.next, found.progress.sampling)
+    this.saved = await found.restore(this.id, between)
+    const { next, sampling, notes } = found.continuation
+    this.notes = notes
+    this.resume(next, sampling)
   }
 
   /** Nothing else may use the conversation until the returned function is called. */
@@ -296,30 +296,28 @@ export class Conversation {
 const names = ['contextPolicy', 'keep']
 
 /** Options with their defaults; throws BAD_OPTION. */
-export function checkContext(options: ConversationOptions, { context, engine, spec }: Model): ContextSettings {
+export function checkContext(options: ConversationOptions, { context, cache, spec }: Model): ContextSettings {
   checkNames('open()', options, names)
-  const { contextPolicy: policy = 'error', keep = DEFAULT_KEEP } = options
-  if (!contextPolicies.includes(policy))
-    throw errors.badOption('contextPolicy (--context-policy)', `one of ${contextPolicies.join(', ')}`, policy)
+  const { contextPolicy: policy = shared.contextPolicy.default, keep = shared.keep.default } = options
+  checkSetting('contextPolicy', policy)
+  checkSetting('keep', keep)
   // What is cached knows its position, and no rotation can change it.
   if (policy !== 'error' && spec.embedding.positions !== undefined)
     throw errors.badOption('contextPolicy (--context-policy)', 'error for a model that learned its positions', policy)
   const settings = { policy, keep }
-  if (!Number.isInteger(keep) || keep < 0 || keep > 2 ** 31)
-    throw errors.badOption('keep (--keep)', 'a whole number of tokens, 0 or more', keep)
   const plan = planDrop(settings, context)
   if (policy !== 'error' && (plan.keep + plan.drop) * PAGE_TOKENS >= context)
     throw errors.badOption(
-      'the context (-c)',
+      titleOf('context'),
       `more than ${(plan.keep + plan.drop) * PAGE_TOKENS} tokens where ${plan.keep * PAGE_TOKENS} are kept (--keep): ${PAGE_TOKENS} more are forgotten at a time, and one must be left`,
       context,
     )
   // Kept pages are turned when others are forgotten: they lie in the cache twice then.
-  const { pageBytes, totalBytes } = engine.cacheUse
+  const { pageBytes, totalBytes } = cache.use
   const pages = Math.ceil(context / PAGE_TOKENS) - plan.drop + plan.keep
   if (policy !== 'error' && pages * pageBytes > totalBytes)
     throw errors.badOption(
-      'the cache (cacheMemory, --cache-memory)',
+      titleOf('cacheMemory'),
       `at least ${pages * pageBytes} bytes for a context of ${context} tokens of which ${keep} are kept`,
       totalBytes,
     )

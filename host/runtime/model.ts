@@ -1,7 +1,6 @@
 /**
  * A loaded model: the public face of the runtime. `generate()` streams text; `open()` gives a conversation that goes on.
  */
-import { platform } from '#platform'
 import {
   type CacheType,
   type ModelDescription,
@@ -10,17 +9,19 @@ import {
   type WeightType,
   weightBytesPerToken,
 } from '../../models/index.ts'
-import type { Engine, EngineOptions, Sampling } from '../engine/engine.ts'
+import type { KvCache } from '../cache/cache.ts'
+import { type Engine, type EngineOptions, nameOf, type Sampling } from '../engine/engine.ts'
+import { recommendedSampling } from '../engine/sampling.ts'
 import { checkNames, errors } from '../errors.ts'
 import type { ModelFiles } from '../files/source.ts'
 import { bosOf, eosOf } from '../text/special-tokens.ts'
-import { type ChatMessage, ChatTemplate, checkMessages } from '../text/template/template.ts'
+import type { ChatMessage, ChatTemplate } from '../text/template/template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
-import { Chat, type ChatOptions, type TemplateOptions } from './chat.ts'
+import type { Chat, ChatOptions, TemplateOptions } from './chat.ts'
 import { Conversation, type ConversationOptions, checkContext } from './conversation.ts'
 import { type Evaluation, evaluate, type Predictions, type PredictOptions, predict } from './evaluate.ts'
+import type { Extensions, Sessions } from './extensions.ts'
 import type { GenerateOptions, Generation } from './generate.ts'
-import { recommendedSampling } from './sampling.ts'
 import { Scheduler } from './scheduler.ts'
 
 /** A text, or token ids that are taken as they are. */
@@ -59,12 +60,14 @@ export class Model {
   readonly weightBytes: number
   /** Weight bytes that one decoded token reads. */
   readonly bytesPerToken: number
-  readonly engine: Engine
+  /** Everything that is computed goes through it. */
+  readonly cache: KvCache
   /** Tokens that end a text: those of config.json and of generation_config.json. */
   readonly eos: ReadonlySet<number>
   private readonly bos: number | undefined
   private readonly tokenizerConfig: unknown
   readonly scheduler: Scheduler
+  private readonly extensions: Extensions
   /** Numbers of conversations that are not open. */
   private readonly free: number[]
 
@@ -73,9 +76,11 @@ export class Model {
     path: string,
     { model, files, plan, unused }: Pick<Source, 'model' | 'files' | 'plan' | 'unused'>,
     options: EngineOptions,
-    engine: Engine,
+    cache: KvCache,
     tokenizer: Tokenizer | undefined,
+    extensions: Extensions,
   ) {
+    this.extensions = extensions
     this.path = path
     this.unusedTensors = unused
     this.spec = model.spec
@@ -86,12 +91,21 @@ export class Model {
     this.tokenizer = tokenizer
     this.weightBytes = plan.bytes
     this.bytesPerToken = weightBytesPerToken(plan, model.spec)
-    this.engine = engine
-    this.scheduler = new Scheduler(engine)
-    this.free = Array.from({ length: engine.conversations }, (_, id) => id)
+    this.cache = cache
+    this.scheduler = new Scheduler(cache)
+    this.free = Array.from({ length: cache.facts.conversations }, (_, id) => id)
     this.eos = eosOf(model.spec, files.generation)
     this.bos = bosOf(model.spec, files.tokenizerConfig)
     this.tokenizerConfig = files.tokenizerConfig
+  }
+
+  get engine(): Engine {
+    return this.cache.engine
+  }
+
+  /** The engine for people: 'wasm relaxed-simd, 2 threads'. */
+  get engineName(): string {
+    return nameOf(this.engine)
   }
 
   /**
@@ -119,9 +133,9 @@ export class Model {
   /** A new conversation; close it, or it keeps its part of the cache. Throws BUSY if all are taken. */
   open(options: ConversationOptions = {}): Conversation {
     const id = this.free[0]
-    if (id === undefined) throw errors.tooManyConversations(this.engine.conversations)
+    if (id === undefined) throw errors.tooManyConversations(this.cache.facts.conversations)
     const conversation = new Conversation(this, id, options, () => {
-      this.engine.rewind(id, 0)
+      this.cache.rewind(id, 0)
       this.free.push(id)
     })
     this.free.shift()
@@ -135,9 +149,10 @@ export class Model {
   async restore(path: string, options: ConversationOptions & { signal?: AbortSignal } = {}): Promise<Conversation> {
     if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
     const { signal, ...rest } = options
-    const { engine, spec } = this
+    const { cache, spec } = this
     checkContext(rest, this)
-    const found = await platform.findSession(engine, path, spec.vocabSize, spec.maxContext, signal)
+    const { findSession } = await this.sessions('restore()')
+    const found = await findSession(cache, path, spec.vocabSize, spec.maxContext, signal)
     try {
       const conversation = this.open(rest)
       try {
@@ -148,7 +163,7 @@ export class Model {
         throw error
       }
     } finally {
-      await found.reader.close()
+      await found.close()
     }
   }
 
@@ -177,12 +192,14 @@ export class Model {
    * (a template runs in a process of its own, with limits), or as `open()`.
    */
   async chat(options: ChatOptions = {}): Promise<Chat> {
-    return await Chat.open(this, this.requireTokenizer(), this.chatTemplate(options?.template), options)
+    const { Chat } = await import('./chat.ts')
+    return await Chat.open(this, this.requireTokenizer(), await this.chatTemplate(options?.template), options)
   }
 
   /** Brings back a chat that was saved. Throws as `chat()` and `restore()`. */
   async restoreChat(path: string, options: ChatOptions = {}): Promise<Chat> {
-    return await Chat.open(this, this.requireTokenizer(), this.chatTemplate(options?.template), options, path)
+    const { Chat } = await import('./chat.ts')
+    return await Chat.open(this, this.requireTokenizer(), await this.chatTemplate(options?.template), options, path)
   }
 
   /**
@@ -196,11 +213,9 @@ export class Model {
     checkNames('applyChatTemplate()', options, ['template', 'addGenerationPrompt', 'signal'])
     const { template, addGenerationPrompt = true, signal } = options
     const tokenizer = this.requireTokenizer()
-    const { text, mark } = await this.chatTemplate(template).render(
-      checkMessages(messages),
-      addGenerationPrompt,
-      signal,
-    )
+    const { checkMessages } = await import('../text/template/template.ts')
+    const chatTemplate = await this.chatTemplate(template)
+    const { text, mark } = await chatTemplate.render(checkMessages(messages), addGenerationPrompt, signal)
     return { text: text.replaceAll(mark, ''), tokens: tokenizer.encodeChat(text, mark) }
   }
 
@@ -224,15 +239,24 @@ export class Model {
   }
 
   async close(): Promise<void> {
-    await this.engine.close()
+    await this.cache.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
 
-  private chatTemplate(given: string | undefined): ChatTemplate {
-    return new ChatTemplate(this.path, this.tokenizerConfig, this.requireTokenizer(), given)
+  /** Conversations in files, for `what`. Throws BAD_OPTION where there are none. */
+  async sessions(what: string): Promise<Sessions> {
+    if (!this.extensions.sessions) throw errors.needsFiles(what)
+    return await this.extensions.sessions()
+  }
+
+  private async chatTemplate(given: string | undefined): Promise<ChatTemplate> {
+    const { renderTemplate } = this.extensions
+    if (!renderTemplate) throw errors.needsProcesses()
+    const { ChatTemplate } = await import('../text/template/template.ts')
+    return new ChatTemplate(this.path, this.tokenizerConfig, this.requireTokenizer(), given, renderTemplate)
   }
 
   private requireTokenizer(): Tokenizer {

@@ -1,12 +1,16 @@
 /** From a source of weights to a model: options are checked, memory counted, the engine opened, threads chosen. */
 import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes } from '../../models/index.ts'
+import { KvCache } from '../cache/cache.ts'
+import { prepareOffload } from '../cache/pager.ts'
 import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
 import { checkFit } from '../engine/fit.ts'
-import { DEFAULT_CONTEXT, MAX_MEMORY } from '../engine/limits.ts'
+import { MAX_MEMORY } from '../engine/limits.ts'
 import { chooseBuild } from '../engine/wasm/builds.ts'
-import { MAX_THREADS, openWasmEngine } from '../engine/wasm/engine.ts'
-import { errors, GtaError } from '../errors.ts'
-import { Tokenizer } from '../text/tokenizer.ts'
+import { openWasmEngine } from '../engine/wasm/engine.ts'
+import { countPages } from '../engine/wasm/memory.ts'
+import { checkSetting, errors, GtaError } from '../errors.ts'
+import { defaultCache, defaultContext, settings, titleOf } from '../settings.ts'
+import type { Extensions } from './extensions.ts'
 import { Model, type Source } from './model.ts'
 import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
 
@@ -43,7 +47,7 @@ export const openOptions = [
   'onProgress',
 ]
 
-/** Conversations that a model can have open, and rows of a step that they decode. */
+/** Conversations that a model can have open. */
 const CONVERSATIONS = 32
 
 /** Throws GtaError before the weights are read if the model cannot run. */
@@ -52,94 +56,101 @@ export async function openModel(
   source: Source,
   options: OpenOptions,
   offload?: EngineOptions['offload'],
+  extensions: Extensions = {},
 ): Promise<Model> {
   const { model, plan } = source
   const engineOptions = { ...checkOptions(model.spec, plan, options), offload }
-  checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
+  await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
   // The tokenizer first, where it is there: it fails faster than the weights load.
   const { tokenizer, tokenizerConfig } = source.files
-  const early = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
-  const engine = await openEngine(source, engineOptions)
+  const read = async (json: Uint8Array | undefined) => {
+    // A model that knows only ids needs no tokenizer.
+    if (!json) return undefined
+    const { Tokenizer } = await import('../text/tokenizer.ts')
+    return new Tokenizer(name, json, tokenizerConfig)
+  }
+  const early = await read(tokenizer)
+  const cache = await openCache(source, engineOptions)
   try {
-    const late = early ? undefined : await source.readTokenizer?.()
-    return new Model(name, source, engineOptions, engine, early ?? (late && new Tokenizer(name, late, tokenizerConfig)))
+    const late = early ?? (await read(await source.readTokenizer?.()))
+    return new Model(name, source, engineOptions, cache, late, extensions)
   } catch (error) {
-    await engine.close()
+    await cache.close()
     throw error
   }
 }
 
-/** An engine with the threads that are asked for, remembered or measured. */
-export async function openEngine(
+/** An engine and its cache, with the threads that are asked for, remembered or measured. */
+export async function openCache(
   { model, plan, load }: Pick<Source, 'model' | 'plan' | 'load'>,
   options: EngineOptions,
-): Promise<Engine> {
+): Promise<KvCache> {
   const compiled = await chooseBuild()
-  const open = (threads: Partial<ThreadCounts>) =>
-    openWasmEngine({
-      spec: model.spec,
-      plan,
-      options: { ...options, threads: threads.decode, batchThreads: threads.prefill },
-      compiled,
-      load,
-    })
+  // Fails faster than the weights load.
+  if (options.offload && countPages(model.spec, options).streamPages > 0) prepareOffload(options.offload.directory)
+  const open = async ({ decode, prefill }: Partial<ThreadCounts>) => {
+    const own = { ...options, threads: decode, batchThreads: prefill }
+    const engine = await openWasmEngine({ spec: model.spec, plan, options: own, compiled, load })
+    return attachCache(engine, options.offload?.directory)
+  }
   if (!compiled.build.isShared) return open({ decode: 1, prefill: 1 })
   if (options.threads !== undefined) return open({ decode: options.threads, prefill: options.batchThreads })
   const key = threadsKey(plan, compiled.build.name)
   const remembered = await rememberedThreads(key)
   if (remembered) return open({ decode: remembered.decode, prefill: options.batchThreads ?? remembered.prefill })
   const most = availableThreads()
-  const engine = await open({ decode: most, prefill: Math.max(most, options.batchThreads ?? 1) })
+  const cache = await open({ decode: most, prefill: Math.max(most, options.batchThreads ?? 1) })
   try {
-    const measured = await measureThreads(engine)
-    engine.threads = { decode: measured.decode, prefill: options.batchThreads ?? measured.prefill }
+    const measured = await measureThreads(cache)
+    cache.threads = { decode: measured.decode, prefill: options.batchThreads ?? measured.prefill }
     await rememberThreads(key, measured)
-    return engine
+    return cache
   } catch (error) {
     // Weights that give no finite logits say so when they are used.
     if (error instanceof GtaError && error.code === 'NOT_FINITE') {
-      engine.threads = { decode: most, prefill: options.batchThreads ?? most }
-      engine.rewind(0, 0)
-      return engine
+      cache.threads = { decode: most, prefill: options.batchThreads ?? most }
+      cache.rewind(0, 0)
+      return cache
     }
+    await cache.close()
+    throw error
+  }
+}
+
+async function attachCache(engine: Engine, directory: string | undefined): Promise<KvCache> {
+  try {
+    return new KvCache(engine, directory)
+  } catch (error) {
     await engine.close()
     throw error
   }
 }
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
-  const count = (name: string, value: number, max: number) => {
-    if (!Number.isInteger(value) || value < 1 || value > max)
-      throw errors.badOption(name, `a whole number from 1 to ${max}`, value)
-    return value
-  }
-  const context = count(
-    'the context (-c)',
-    options.context ?? Math.min(spec.maxContext, DEFAULT_CONTEXT),
-    spec.maxContext,
-  )
-  const cache = options.cache ?? (plan.type === 'f32' ? 'f32' : 'int8')
+  checkSetting('context', options.context, spec.maxContext)
+  for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads'] as const) checkSetting(name, options[name])
+  const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
+  const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options
   return {
     context,
     cache,
-    maxRows: Math.min(count('batch', options.batch ?? 64, 4096), context),
-    maxLogits: count('maxLogits', options.maxLogits ?? CONVERSATIONS, 4096),
+    maxRows: Math.min(batch, context),
+    maxLogits,
     conversations: CONVERSATIONS,
-    pages: countPages(spec, cache, context, options.cacheMemory),
-    threads: options.threads === undefined ? undefined : count('threads (-t)', options.threads, MAX_THREADS),
-    batchThreads:
-      options.batchThreads === undefined ? undefined : count('batchThreads (-tb)', options.batchThreads, MAX_THREADS),
+    pages: pagesFor(spec, cache, context, options.cacheMemory),
+    threads,
+    batchThreads,
   }
 }
 
 /** Pages for so many bytes, or for one conversation with a page to spare for what it shares. */
-function countPages(spec: ModelSpec, cache: CacheType, context: number, cacheMemory: number | undefined): number {
+function pagesFor(spec: ModelSpec, cache: CacheType, context: number, cacheMemory: number | undefined): number {
   if (cacheMemory === undefined) return Math.ceil(context / PAGE_TOKENS) + 1
   const each = pageBytes(spec, cache)
   const most = MAX_MEMORY
   if (!Number.isInteger(cacheMemory) || cacheMemory < each || cacheMemory > most)
     throw errors.badOption(
-      'cacheMemory (--cache-memory)',
+      titleOf('cacheMemory'),
       `from ${each} bytes, which ${PAGE_TOKENS} tokens take, to ${most}`,
       cacheMemory,
     )

@@ -6,69 +6,66 @@
  *     page of the file   64 × u32 tokens ┃ the page of the cache        pages of the conversation, then kept originals
  */
 import { PAGE_TOKENS, show } from '../../models/index.ts'
-import type { CachedPage, Engine, Sampling } from '../engine/engine.ts'
+import type { CachedPage, KvCache } from '../cache/cache.ts'
+import type { Sampling } from '../engine/engine.ts'
+import { checkSampling, samplingNames } from '../engine/sampling.ts'
 import { errors } from '../errors.ts'
-import { checkSampling, samplingNames } from '../runtime/sampling.ts'
+import type { Between, Continuation, FoundSession, SavedPages } from '../runtime/extensions.ts'
 import type { SavedSession } from './body.ts'
+import { sessionErrors } from './errors.ts'
 import type { SessionRecord } from './format.ts'
 import { openSession, type SessionImage, type SessionReader } from './read.ts'
 import { saveSession } from './save.ts'
 
 const TOKEN_BYTES = 4 * PAGE_TOKENS
 
-/** What the next token depends on besides the cache. */
-export interface Progress {
-  /** The last generated token, which is not in the cache yet. */
-  next: number | undefined
-  sampling: Sampling | undefined
-  /** What the caller keeps with it, as JSON. */
-  notes?: unknown
-}
-
 /** Where the pages of a conversation lie in a file, by their stamps: the next save writes only what is new. */
-export interface SavedPages {
-  image: SessionImage
-  records: Map<number, SessionRecord>
-}
+class PagesInFile implements SavedPages {
+  readonly image: SessionImage
+  readonly records: ReadonlyMap<number, SessionRecord>
 
-/** Runs something between two steps of the engine. */
-export type Between = <T>(work: () => Promise<T>) => Promise<T>
+  constructor(pages: CachedPage[], image: SessionImage) {
+    this.image = image
+    this.records = new Map(pages.map(({ stamp }, i) => [stamp, image.records[i] as SessionRecord]))
+  }
+}
 
 const FORMAT = 'gta-edge conversation'
 const VERSION = 1
 
 /** Saves a conversation that nobody changes meanwhile. Throws WRITE_FAILED. */
 export async function saveConversation(
-  engine: Engine,
+  cache: KvCache,
   id: number,
   path: string,
-  progress: Progress,
+  continuation: Continuation,
   before: SavedPages | undefined,
   between: Between,
   signal?: AbortSignal,
 ): Promise<{ saved: SavedSession; pages: SavedPages }> {
-  const { length, dropped, pages, originals } = engine.cached(id)
+  const known = before instanceof PagesInFile ? before : undefined
+  const { length, dropped, pages, originals } = cache.cached(id)
   const state = {
     format: FORMAT,
     version: VERSION,
-    fingerprint: await engine.fingerprint(),
+    fingerprint: await cache.fingerprint(),
     length,
     dropped,
     originals: originals.map((original) => original.dropped),
-    ...progress,
+    ...continuation,
   }
   const all = [...pages, ...originals]
-  const size = TOKEN_BYTES + engine.cacheUse.pageBytes
+  const size = TOKEN_BYTES + cache.use.pageBytes
   const toSave = all.map((page) => ({
-    bytes: { length: size, read: () => readPage(engine, page, size, between) },
-    record: before?.records.get(page.stamp),
+    bytes: { length: size, read: () => readPage(cache, page, size, between) },
+    record: known?.records.get(page.stamp),
   }))
-  const saved = await saveSession(path, state, toSave, before?.image, { signal })
-  return { saved, pages: { image: saved, records: recordsOf(all, saved) } }
+  const saved = await saveSession(path, state, toSave, known?.image, { signal })
+  return { saved, pages: new PagesInFile(all, saved) }
 }
 
 async function readPage(
-  engine: Engine,
+  cache: KvCache,
   { id, tokens }: CachedPage,
   size: number,
   between: Between,
@@ -76,22 +73,17 @@ async function readPage(
   const bytes = new Uint8Array(size)
   bytes.set(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength))
   // Copied before the next step: what lies in memory now may then lie in the file.
-  const copy = async () => bytes.set(await engine.fetchPage(id), TOKEN_BYTES)
-  await (engine.offloadUse ? between(copy) : copy())
+  const copy = async () => bytes.set(await cache.fetchPage(id), TOKEN_BYTES)
+  await (cache.offloadUse ? between(copy) : copy())
   return bytes
 }
 
-function recordsOf(pages: CachedPage[], image: SessionImage): Map<number, SessionRecord> {
-  return new Map(pages.map(({ stamp }, i) => [stamp, image.records[i] as SessionRecord]))
-}
-
-/** A session that was looked at and found to be one of this engine's, to be restored as long as it is open. */
-export interface FoundSession {
-  reader: SessionReader
+/** A session that was looked at and found to be one of this engine's. */
+interface FoundState {
   length: number
   dropped: number
   originals: number[]
-  progress: Progress
+  continuation: Continuation
 }
 
 /**
@@ -99,7 +91,7 @@ export interface FoundSession {
  * NOT_FOUND or CONTEXT_FULL. The caller closes the reader.
  */
 export async function findSession(
-  engine: Engine,
+  cache: KvCache,
   path: string,
   vocabSize: number,
   maxContext: number,
@@ -107,14 +99,18 @@ export async function findSession(
 ): Promise<FoundSession> {
   const reader = await openSession(path)
   try {
-    const found = await checkState(engine, reader, vocabSize, maxContext)
+    const found = await checkState(cache, reader, vocabSize, maxContext)
     const page = new Uint8Array(reader.pageBytes)
     for (let i = 0; i < reader.pageCount; i++) {
       signal?.throwIfAborted()
       await reader.readPage(i, page)
       checkTokens(path, i, page, vocabSize)
     }
-    return found
+    return {
+      continuation: found.continuation,
+      restore: (id, between) => restoreConversation(cache, id, reader, found, between),
+      close: () => reader.close(),
+    }
   } catch (error) {
     await reader.close()
     throw error
@@ -122,11 +118,11 @@ export async function findSession(
 }
 
 async function checkState(
-  engine: Engine,
+  cache: KvCache,
   reader: SessionReader,
   vocabSize: number,
   maxContext: number,
-): Promise<FoundSession> {
+): Promise<FoundState> {
   const { path, state, pageCount, pageBytes } = reader
   const { format, version, fingerprint, length, dropped, originals, next, sampling, notes } = state
   const expect = (isGood: boolean, what: string, expected: string, found: unknown) => {
@@ -135,17 +131,18 @@ async function checkState(
   const isWhole = (value: unknown, most: number): value is number =>
     Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most
   expect(format === FORMAT, 'the format', `"${FORMAT}"`, format)
-  if (version !== VERSION) throw errors.otherSessionVersion(path, show(version), VERSION)
-  const expected = await engine.fingerprint()
+  if (version !== VERSION) throw sessionErrors.otherSessionVersion(path, show(version), VERSION)
+  const expected = await cache.fingerprint()
   if (fingerprint !== expected)
-    throw errors.otherModel(
+    throw sessionErrors.otherModel(
       path,
       'the model (its weights, their type, RoPE and the type of the cache)',
       show(expected.slice(0, 16)),
       typeof fingerprint === 'string' ? show(fingerprint.slice(0, 16)) : show(fingerprint),
     )
   expect(isWhole(length, 2 ** 31), 'the length', 'a whole number of tokens', length)
-  if ((length as number) > engine.context) throw errors.contextFull(length as number, engine.context, maxContext)
+  if ((length as number) > cache.facts.context)
+    throw errors.contextFull(length as number, cache.facts.context, maxContext)
   const isPages = (value: unknown, most: number) => isWhole(value, most) && value % PAGE_TOKENS === 0
   expect(isPages(dropped, 2 ** 31), 'the number of forgotten tokens', 'that of whole pages', dropped)
   const pages = Math.ceil((length as number) / PAGE_TOKENS)
@@ -157,16 +154,15 @@ async function checkState(
   expect(isOriginals, 'the kept pages', 'a list of numbers of tokens forgotten before', originals)
   const count = pages + (originals as number[]).length
   expect(pageCount === count, 'the number of pages', `${count} for ${length} tokens`, pageCount)
-  const size = TOKEN_BYTES + engine.cacheUse.pageBytes
+  const size = TOKEN_BYTES + cache.use.pageBytes
   expect(count === 0 || pageBytes === size, 'the size of a page', `${size} bytes`, pageBytes)
   expect(next === undefined || isWhole(next, vocabSize - 1), 'the next token', `from 0 to ${vocabSize - 1}`, next)
   expect((length as number) > 0 || next !== undefined, 'the session', 'of at least one token', length)
   return {
-    reader,
     length: length as number,
     dropped: dropped as number,
     originals: originals as number[],
-    progress: { next: next as number | undefined, sampling: checkSaved(path, sampling), notes },
+    continuation: { next: next as number | undefined, sampling: checkSaved(path, sampling), notes },
   }
 }
 
@@ -187,25 +183,25 @@ function checkTokens(path: string, index: number, page: Uint8Array, vocabSize: n
   if (wrong !== undefined) throw errors.badSession(path, `a token of page ${index}`, `below ${vocabSize}`, wrong)
 }
 
-/** Fills an empty conversation. Throws OutOfMemoryError, or BAD_SESSION if the file changed meanwhile; then it is empty. */
-export async function restoreConversation(
-  engine: Engine,
+async function restoreConversation(
+  cache: KvCache,
   id: number,
-  { reader, length, dropped, originals }: FoundSession,
+  reader: SessionReader,
+  { length, dropped, originals }: FoundState,
   between: Between,
 ): Promise<SavedPages> {
-  const adopted = await between(async () => engine.adopt(id, length, dropped, originals))
+  const adopted = await between(async () => cache.adopt(id, length, dropped, originals))
   const all = [...adopted.pages, ...adopted.originals]
   try {
     const bytes = new Uint8Array(reader.pageBytes)
     for (const [i, page] of all.entries()) {
       await reader.readPage(i, bytes)
       page.tokens.set(new Uint32Array(bytes.buffer, 0, PAGE_TOKENS))
-      await between(() => engine.storePage(page.id, bytes.subarray(TOKEN_BYTES)))
+      await between(() => cache.storePage(page.id, bytes.subarray(TOKEN_BYTES)))
     }
-    return { image: reader.image, records: recordsOf(all, reader.image) }
+    return new PagesInFile(all, reader.image)
   } catch (error) {
-    engine.rewind(id, 0)
+    cache.rewind(id, 0)
     throw error
   }
 }

@@ -6,7 +6,8 @@
 import { readdirSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, greedy } from '../../host/engine/engine.ts'
+import type { KvCache } from '../../host/cache/cache.ts'
+import { greedy } from '../../host/engine/engine.ts'
 import { type Build, builds, debugBuild } from '../../host/engine/wasm/builds.ts'
 import { describe, families, type WeightType } from '../../models/index.ts'
 import { openEngine } from '../engines.ts'
@@ -30,7 +31,7 @@ const open = (name: string, build: Build, type: WeightType, threads = 1) =>
   openEngine(folder(name), { build, type, threads, context: 64, maxLogits: 64 })
 
 /** Logits of every position of a prompt that is fed in slices. */
-async function positions(engine: Engine, ids: number[], slice: number): Promise<Float32Array[]> {
+async function positions(engine: KvCache, ids: number[], slice: number): Promise<Float32Array[]> {
   engine.rewind(0, 0)
   const logits: Float32Array[] = []
   for (let from = 0; from < ids.length; from += slice) {
@@ -43,7 +44,7 @@ async function positions(engine: Engine, ids: number[], slice: number): Promise<
 
 const best = (logits: Float32Array) => logits.indexOf(Math.max(...logits))
 
-async function checkCase(engine: Engine, what: string, { prompt, logits, argmax, greedy: expected }: FamilyCase) {
+async function checkCase(engine: KvCache, what: string, { prompt, logits, argmax, greedy: expected }: FamilyCase) {
   const found = await positions(engine, prompt, prompt.length)
   const difference = worst(found.at(-1) as Float32Array, logits)
   assert.ok(difference <= 1e-4, `${what}: logits differ by ${difference}`)

@@ -5,11 +5,12 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, greedy } from '../../host/engine/engine.ts'
+import { KvCache } from '../../host/cache/cache.ts'
+import { greedy } from '../../host/engine/engine.ts'
 import { type Build, builds, debugBuild } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import type { Checkpoint } from '../../host/files/checkpoint.ts'
-import { packTensors } from '../../host/files/pack.ts'
+import { packTensors } from '../../host/files/tensors.ts'
 import {
   arrange,
   type FeedForward,
@@ -183,18 +184,18 @@ async function open(
   { model, weights }: ReturnType<typeof describeSpec>,
   build: Build,
   threads: number,
-): Promise<Engine> {
+): Promise<KvCache> {
   const plan = planModel(model, 'f32')
   const read = async (name: string, from: number, count: number) =>
     (weights.get(name)?.data ?? new Float32Array()).slice(from, from + count)
   const checkpoint = { model, read } as unknown as Checkpoint
   const options = { context: 192, cache: 'f32' as const, maxRows: 64, maxLogits: 64, conversations: 1, threads }
   const load = (target: Uint8Array) => packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset))
-  return openWasmEngine({ spec: model.spec, plan, options, build, load })
+  return new KvCache(await openWasmEngine({ spec: model.spec, plan, options, build, load }))
 }
 
 /** Logits of every position. */
-async function run(engine: Engine, ids: number[], slice: number): Promise<Float32Array[]> {
+async function run(engine: KvCache, ids: number[], slice: number): Promise<Float32Array[]> {
   engine.rewind(0, 0)
   const logits: Float32Array[] = []
   for (let from = 0; from < ids.length; from += slice) {

@@ -5,8 +5,9 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { brotliCompressSync } from 'node:zlib'
 import { install, root } from './install.mjs'
 import { writeRegistry } from './registry.mjs'
 
@@ -58,7 +59,7 @@ function hashSources() {
   const hash = createHash('sha256')
   const inside = folders.flatMap((folder) =>
     readdirSync(`${root}${folder}`, { recursive: true })
-      .filter((name) => /\.(ts|mjs|json)$/.test(name))
+      .filter((name) => /\.(ts|mjs|json|html|css)$/.test(name))
       .map((name) => `${folder}/${name}`),
   )
   for (const name of [...inside, ...files].sort()) hash.update(name).update(readFileSync(root + name))
@@ -92,72 +93,118 @@ function readSource(name, base, target) {
 }
 
 /** What all bundles have in common. Nothing is left outside: an installed package needs no other. */
-const bundled = (commit, kernels) => ({
+const bundled = (commit, kernels, platform) => ({
+  platform,
   absWorkingDir: root,
   outdir: 'dist',
   outExtension: { '.js': '.mjs' },
   bundle: true,
   format: 'esm',
   define: { GTA_VERSION: JSON.stringify(manifest().version), GTA_COMMIT: JSON.stringify(commit) },
-  plugins: [embedKernels(kernels)],
-  loader: { '.wasm': 'binary' },
+  plugins: [embedKernels(kernels, platform === 'node'), embedTexts],
+  loader: { '.html': 'text', '.css': 'text' },
   legalComments: 'inline',
   logLevel: 'warning',
 })
 
 const manifest = () => JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
 
-/** The engine's modules inside the bundle, where sources read files: each is decoded when it is asked for. */
-function embedKernels(names) {
+/**
+ * The engine's modules inside the bundle, where sources read files: each is decoded when it is asked for. In Node they are
+ * compressed to a third, which takes half a millisecond to undo; browsers have no brotli for programs.
+ */
+function embedKernels(names, isNode) {
   const load = names.map((name) => `${JSON.stringify(name)}: () => import(${JSON.stringify(`./dist/${name}`)})`)
-  const contents = `const kernels = { ${load.join(', ')} }
-export const readKernel = async (file) => (await kernels[file]()).default`
+  const contents = `${isNode ? "import { brotliDecompressSync } from 'node:zlib'" : ''}
+const kernels = { ${load.join(', ')} }
+export const readKernel = async (file) => {
+  const { default: kernel } = await kernels[file]()
+  return ${isNode ? 'new Uint8Array(brotliDecompressSync(kernel))' : 'kernel'}
+}`
   return {
     name: 'kernels',
     setup({ onLoad }) {
       onLoad({ filter: /platform.kernels\.ts$/ }, () => ({ contents, resolveDir: root }))
+      onLoad({ filter: /\.wasm$/ }, ({ path }) => {
+        const kernel = readFileSync(path)
+        return { contents: isNode ? brotliCompressSync(kernel) : kernel, loader: 'binary' }
+      })
     },
   }
 }
 
-/** The command, the library, the models and the threads as modules that share their chunks; the library for require(). */
+/** What programs import: `gta-edge`, `gta-edge/analyze`, … */
+const entries = {
+  index: 'host/index.ts',
+  analyze: 'host/tools/analyze/index.ts',
+  bench: 'host/tools/bench/index.ts',
+  evaluate: 'host/tools/evaluate/index.ts',
+  models: 'models/index.ts',
+}
+
+/** The texts of pages inside the bundle, where sources read files: each texts.ts says which ones it has. */
+const embedTexts = {
+  name: 'texts',
+  setup({ onLoad }) {
+    onLoad({ filter: /[/\\]texts\.ts$/ }, ({ path }) => {
+      const source = readFileSync(path, 'utf8')
+      const texts = [...source.matchAll(/^export const (\w+) = readText\(import\.meta\.url, '([^']+)'\)$/gm)]
+      if (texts.length !== source.match(/^export /gm)?.length) throw new Error(`${path} must have nothing but texts`)
+      const contents = texts.map(([, name, file]) => `export { default as ${name} } from '${file}'`).join('\n')
+      return { contents, resolveDir: dirname(path) }
+    })
+  },
+}
+
+/** The command, the library, its tools and the threads as modules that share their chunks; the library for require(). */
 async function buildHost(commit) {
   const { build } = await import('esbuild')
   const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm']
-  const node = { ...bundled(commit, kernels), platform: 'node', target: 'node20', sourcemap: true }
+  const node = { ...bundled(commit, kernels, 'node'), target: 'node20', sourcemap: true }
   await build({
     ...node,
     entryPoints: {
       gta: 'host/cli/gta.ts',
-      index: 'host/index.ts',
-      models: 'models/index.ts',
+      ...entries,
       worker: 'host/engine/wasm/worker.ts',
-      reader: 'host/engine/wasm/reader.ts',
+      reader: 'host/cache/reader.ts',
       template: 'host/text/template/render-process.ts',
     },
     splitting: true,
   })
   chmodSync(`${root}dist/gta.mjs`, 0o755)
-  await build({
-    ...node,
-    entryPoints: { index: 'host/index.ts', models: 'models/index.ts' },
-    format: 'cjs',
-    outExtension: { '.js': '.cjs' },
-    // What the sources know as import.meta.url.
-    define: { ...node.define, 'import.meta.url': 'moduleUrl' },
-    banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href" },
-  })
+  await buildRequired(build, node)
   // The server of `npm run web` is for a clone, and stays out of the package.
   await build({ ...node, entryPoints: { web: 'host/web/main.ts' }, sourcemap: false })
   await buildBrowser(build, commit)
   writeLicenses()
 }
 
+/**
+ * All entries for require() in one file, as esbuild splits only modules: an error of one is an error of the others. Each
+ * entry runs when it is asked for.
+ */
+async function buildRequired(build, node) {
+  const asked = Object.entries(entries).map(([name, file]) => `exports.${name} = () => require('./${file}')`)
+  await build({
+    ...node,
+    stdin: { contents: asked.join('\n'), sourcefile: 'library.js', resolveDir: root },
+    entryNames: 'library',
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    // What the sources know as import.meta.url.
+    define: { ...node.define, 'import.meta.url': 'moduleUrl' },
+    banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href" },
+  })
+  for (const name of Object.keys(entries))
+    writeFileSync(`${root}dist/${name}.cjs`, `module.exports = require('./library.cjs').${name}()\n`)
+}
+
 /** The library for browsers, its worker, and the pages of `gta view` and `npm run web`: one file each. */
 async function buildBrowser(build, commit) {
   const kernels = ['relaxed', 'strict', 'relaxed-single', 'strict-single'].map((name) => `engine-${name}.wasm`)
   await build({
-    ...bundled(commit, kernels),
+    ...bundled(commit, kernels, 'browser'),
     entryPoints: {
       browser: 'host/browser/index.ts',
       'browser-worker': 'host/browser/worker.ts',
@@ -165,7 +212,6 @@ async function buildBrowser(build, commit) {
       'web/page': 'host/web/page.ts',
     },
     minify: true,
-    platform: 'browser',
     target: 'es2023',
   })
 }

@@ -1,0 +1,109 @@
+/**
+ * Loading a model in Node: a packed .gta file, or a Hugging Face directory, which is converted in memory. Here all rooms
+ * come together that a model in Node has; those that not every model needs are read when one does.
+ */
+import { fileURLToPath } from 'node:url'
+import type { WeightType } from '../models/index.ts'
+import type { EngineOptions } from './engine/engine.ts'
+import { checkNames, checkSetting, errors } from './errors.ts'
+import type { Conversion, ConvertOptions } from './files/convert.ts'
+import { openPacked, statModel } from './files/files.ts'
+import { distUrl } from './platform/dist.ts'
+import { cacheDirectory } from './platform/remember.ts'
+import type { Extensions } from './runtime/extensions.ts'
+import type { Model, Source } from './runtime/model.ts'
+import { type OpenOptions, openModel } from './runtime/open.ts'
+import { modelSettings, settings, titleOf } from './settings.ts'
+
+export interface LoadOptions extends OpenOptions {
+  /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
+  type?: WeightType
+  /** Keeps no more of the cache in memory than so many bytes; the rest lies in a file. */
+  offload?: number
+  /** Where that file is, which has no name and leaves nothing behind; default: $XDG_CACHE_HOME/gta-edge. */
+  offloadDirectory?: string
+  /** Checks first that every tensor of a packed file is as it was written, which reads it once more; default false. */
+  verify?: boolean
+}
+
+const loadOptions = [...Object.keys(modelSettings), 'signal', 'onProgress']
+
+const extensions: Extensions = {
+  renderTemplate: async (path, request) => (await import('./text/template/render.ts')).renderTemplate(path, request),
+  sessions: () => import('./sessions/conversation.ts'),
+}
+
+/** The embedded stories model. */
+export const defaultModel = new URL('../models/stories/stories.gta', distUrl)
+
+/** Path of a config of the papers, such as gta-1b. */
+export function paperConfig(name: string): string {
+  return fileURLToPath(new URL(`../models/configs/${name}.json`, distUrl))
+}
+
+/** Loads a model; throws GtaError before anything large is read if it cannot run. */
+export async function load(path: string | URL, options: LoadOptions = {}): Promise<Model> {
+  checkNames('load()', options, loadOptions)
+  checkSetting('type', options.type)
+  checkSetting('cache', options.cache)
+  const name = path instanceof URL ? fileURLToPath(path) : path
+  const source = await openSource(name, options)
+  try {
+    return await openModel(name, source, options, checkOffload(options), extensions)
+  } finally {
+    await source.close()
+  }
+}
+
+/** Converts the Hugging Face directory to a packed file, complete or not at all. */
+export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+  const rooms = await import('./files/convert.ts')
+  return await rooms.convert(directory, path, options)
+}
+
+/** Refuses a path with nothing behind it; undefined stands for the embedded model. */
+export async function checkModelPath(path: string | undefined): Promise<void> {
+  if (path !== undefined) await statModel(path)
+}
+
+export async function openSource(path: string, options: LoadOptions): Promise<Source> {
+  const { type, signal, onProgress, verify } = options
+  if ((await statModel(path)).isDirectory()) {
+    if (verify) throw errors.notVerifiable(path)
+    const [{ openCheckpoint }, { packTensors }] = await Promise.all([
+      import('./files/checkpoint.ts'),
+      import('./files/tensors.ts'),
+    ])
+    const { checkpoint, plan } = await openCheckpoint(path, type ?? settings.type.default)
+    const load = (target: Uint8Array) =>
+      packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset), { signal, onProgress })
+    const { model, files, unused } = checkpoint
+    return { model, files, plan, unused, load, close: () => checkpoint.close() }
+  }
+  if (path.endsWith('.json')) throw errors.notAModel(path, 'a .gta file or a model directory', 'a .json file')
+  const packed = await openPacked(path)
+  const { model, files, plan } = packed
+  try {
+    if (type && type !== plan.type)
+      throw errors.badOption(
+        '--type',
+        `${plan.type}, the type of the packed file "${path}"; convert the original model again`,
+        type,
+      )
+    if (verify) await packed.verify({ signal })
+  } catch (error) {
+    await packed.close()
+    throw error
+  }
+  const load = (target: Uint8Array) => packed.readWeights(target, { signal, onProgress })
+  return { model, files, plan, unused: [], load, close: packed.close }
+}
+
+function checkOffload({ offload, offloadDirectory }: LoadOptions): EngineOptions['offload'] {
+  if (offload === undefined) {
+    if (offloadDirectory === undefined) return undefined
+    throw errors.badOption(titleOf('offloadDirectory'), `absent without ${titleOf('offload')}`, offloadDirectory)
+  }
+  checkSetting('offload', offload)
+  return { bytes: offload, directory: offloadDirectory ?? cacheDirectory() }
+}
