@@ -13,10 +13,10 @@ import { type Conversation, type Generation, load, type WeightType } from '../ho
 import type { ContextPolicy } from '../host/runtime/api.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { planDrop } from '../host/runtime/scheduler.ts'
-import { describe, PAGE_TOKENS } from '../models/index.ts'
+import { describe, PAGE_TOKENS, ropeDim } from '../models/index.ts'
 import { temporary } from './checkpoints.ts'
 import { feed, openEngine, strict } from './engines.ts'
-import { golden, kinds, readJson, worst } from './goldens.ts'
+import { attentionOf, golden, kinds, readJson, worst } from './goldens.ts'
 
 const CONTEXT = 384
 const TOLERANCE = 1e-4
@@ -128,7 +128,10 @@ for (const kind of ['gta', 'gqa', 'mla', 'gla', 'tied'])
 /** Where each slot lies in a layer of a page, and how much of each head is rotated. */
 function slotsOf(kind: string, isInt8: boolean) {
   let at = 0
-  return Object.entries(describe(configOf(kind)).spec.attention.slots).map(([name, { heads, dim, rope = 0 }]) => {
+  const attention = attentionOf(describe(configOf(kind)).spec)
+  return Object.entries(attention.slots).map(([name, slot]) => {
+    const { heads, dim } = slot
+    const rope = ropeDim(attention, slot)
     const padded = (dim + 3) & ~3
     const bytes = heads * PAGE_TOKENS * (isInt8 ? 4 + padded : 4 * padded)
     at += bytes
@@ -256,7 +259,7 @@ test('a thousand tokens in a context of 192, where it may forget; else it ends',
     assert.is(conversation.dropped, dropped)
     assert.equal(conversation.tokens.slice(-100), result.tokens.slice(-100))
     if (keep > 0) assert.equal(conversation.tokens.slice(0, 64), prompt.slice(0, 64))
-    // Guessing, and company, change nothing.
+    // Neither guessing nor other conversations change a token.
     const guessed = await run(
       { speculate: 8 },
       run({ seed: 4, maxTokens: 300 }),

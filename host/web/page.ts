@@ -97,7 +97,7 @@ function showModel({ engine, spec, weightType, bytesPerToken }: Model): void {
   why.classList.toggle('single', engine.singleBecause !== undefined)
   why.textContent = engine.singleBecause
     ? `One thread, because ${engine.singleBecause}.`
-    : `The page is isolated: a team of web workers may share memory, and how many of them are fastest was measured. ${spec.nLayers} layers, ${spec.kind.toUpperCase()} attention.`
+    : `The page is isolated: a team of web workers may share memory, and how many of them are fastest was measured. ${spec.order.length} layers, ${spec.kind.toUpperCase()} attention.`
 }
 
 /** Forgets the story. */
@@ -183,7 +183,7 @@ function complain(error: unknown, isLost: boolean): void {
     running?.signal.aborted && isLost
       ? 'Loading was stopped.'
       : `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
-  // Another attempt does not give a browser what it lacks.
+  // Trying again does not help a browser that lacks a feature.
   place('again').hidden = !isLost || (error instanceof GtaError && error.code === 'NO_BUILD')
   problem.hidden = false
 }
