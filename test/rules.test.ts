@@ -40,6 +40,10 @@ test('host/ imports itself, models/ and packages; nothing imports bench/ or test
   expectImports('host', (target) => !/^(assembly|bench|test)\//.test(target))
 })
 
+test('nothing of host/ imports a server as it starts: it takes as long as all the rest', () => {
+  for (const { file, text } of sources('host')) assert.not.match(text, /^import (?!type ).*'node:https?'/m, file)
+})
+
 test('cli/ imports only host/index and models/', () => {
   expectImports('host/cli', (target) => /^(node:|host\/cli\/|models\/|host\/index\.ts)/.test(target))
 })
