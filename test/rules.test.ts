@@ -188,6 +188,10 @@ test('users see of models, conversations and chats what is theirs', () => {
   )
 })
 
+test('nothing of host/ imports a server as it starts: it takes as long as all the rest', () => {
+  for (const { file, text } of sources('host')) assert.not.match(text, /^import (?!type ).*'node:https?'/m, file)
+})
+
 test('kernels know numbers and addresses, not the engine around them', () => {
   expectImports('assembly/kernels', (target) => /^assembly\/(kernels\/|abi\.ts$)/.test(target))
 })
