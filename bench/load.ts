@@ -63,7 +63,7 @@ async function writeModel(path: string): Promise<number> {
   const config = JSON.parse(await readFile(values.config, 'utf8'))
   const model = describe(config)
   const plan = planModel(model, values.type as WeightType)
-  const header = packedHeader({ config }, plan)
+  const header = packedHeader(model.spec, { config }, plan)
   const weights = new Uint8Array(plan.bytes)
   fillSynthetic(model, plan, weights)
   const target = await open(path, 'wx')

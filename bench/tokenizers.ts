@@ -5,7 +5,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { tokenizerTables } from '../host/files/tables.ts'
+import { tokenizerTables } from '../host/files/tokenizer-tables.ts'
 import { Tokenizer } from '../host/index.ts'
 import { CommandTokenizer } from '../test/command-tokenizer.ts'
 

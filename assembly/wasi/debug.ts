@@ -1,9 +1,11 @@
 /** The parts of the command that tests look at alone: tokenizer, numbers and digests, in memory instead of files. */
 import { TOP } from './addresses'
+import { encode } from './encode'
 import { beginMemory, reserve } from './memory'
+import { normalise, Text } from './nfc'
 import { parseNumber } from './number'
 import { sha256Prefix } from './sha256'
-import { encode, openTables, prepareEncoding, tokenizer } from './tokenizer'
+import { openTables, prepareEncoding, tokenizer } from './tables'
 import { isUtf8 } from './utf8'
 
 /** Reserves room for `bytes` bytes. */
@@ -32,6 +34,15 @@ export function encodeText(at: usize, length: u32, ids: usize): u32 {
   t.scratch = 0
   encode(at, length)
   return t.count
+}
+
+/** The text in normal form C, where the tables have it: its address in the low half, its length in the high one. */
+export function normaliseText(at: usize, length: u32): u64 {
+  const text = changetype<Text>(reserve(offsetof<Text>()))
+  text.at = at
+  text.end = at + length
+  normalise(text)
+  return (((text.end - text.at) as u64) << 32) | text.at
 }
 
 export function number(at: usize, length: u32): f64 {

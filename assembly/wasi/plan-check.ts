@@ -1,7 +1,7 @@
 /**
  * The plan of a file is a program with addresses. The hosts build it again from the config; this command cannot, so it
- * looks at every word: sizes must be possible and fit each other, and each offset must be that of the tensor that has its
- * name, its type and its shape, in the order in which models/plan.ts lays tensors out. What passes cannot make the
+ * looks at every word: sizes must be possible and fit each other, and each offset must be where the tensor begins in the
+ * order in which models/plan.ts lays tensors out, one right behind the other, up to the end of the weights. What passes cannot make the
  * engine read or write outside of what it was given.
  */
 import {
@@ -19,22 +19,9 @@ import {
   TYPE_Q8,
   viewHead,
 } from '../plan'
-import { isText, startsWith } from './bytes'
+import { WEIGHTS_F32, WEIGHTS_Q4 } from './abi'
 import { reserve } from './memory'
-import {
-  beginBadFile,
-  endBadFile,
-  expected,
-  F32,
-  F64,
-  file,
-  namePlace,
-  tensorAt,
-  U8,
-  U32,
-  WEIGHTS_F32,
-  WEIGHTS_Q4,
-} from './model-file'
+import { beginBadFile, endBadFile, expected, header, unitBytes } from './model-file'
 import { count, text } from './output'
 
 const MAX_COUNT: u32 = 1 << 24
@@ -46,21 +33,18 @@ const HEADER_WORDS: u64 = offsetof<Plan>() >> 2
 const LAYER_WORDS: u64 = (offsetof<Layer>() + MATRICES * offsetof<Matrix>()) >> 2
 const MATRIX_WORDS: u64 = offsetof<Matrix>() >> 2
 
-/** Words of the plan of the first tensor, without padding; ends the command if the tensor cannot be one. */
-export function checkPlanTensor(): void {
-  const t = file().count ? tensorAt(0) : null
-  if (t && isName(0, -1, 'plan', '') && t.dtype == U32 && t.dims == 1 && t.bytes >= HEADER_WORDS << 2) return
-  beginBadFile('the first tensor')
-  expected('the plan, found ')
-  namePlace(0)
-  endBadFile()
+/** Bytes of the plan; ends the command if they cannot be one. */
+export function planBytes(): u64 {
+  const bytes = unitBytes(header().planEnd - header().planBegin)
+  if (bytes < HEADER_WORDS << 2) refuse('too few words')
+  return bytes
 }
 
 /** Checks the plan at `plan`, and returns the bytes of all tensors that it names: those that are to be loaded. */
 export function checkPlan(plan: Plan): u64 {
   checkSizes(plan)
   const words = HEADER_WORDS + 3 * (plan.maps as u64) + 2 * MATRIX_WORDS + plan.nLayers * LAYER_WORDS
-  if (tensorAt(0).bytes != ((words + 15) & ~15) << 2) failAt('its length', 0)
+  if (planBytes() != ((words + 15) & ~15) << 2) failAt('its length')
   checkHeads(plan)
   return checkTensors(plan)
 }
@@ -73,12 +57,10 @@ function refuse(what: string): void {
   endBadFile()
 }
 
-function failAt(what: string, index: u32): void {
+function failAt(what: string): void {
   beginBadFile('the plan')
   expected('that of its tensors, found another one in ')
   text(what)
-  text(', ')
-  namePlace(index)
   endBadFile()
 }
 
@@ -145,35 +127,28 @@ function checkHeads(p: Plan): void {
   }
 }
 
-/** A walk through the tensors beside one through the words of the plan. */
+/** A walk through the words of the plan. */
 @unmanaged
 class Walk {
-  /** Index of the next tensor. */
-  next: u32
-  /** The layer that is looked at; −1 outside of layers. */
-  layer: i32
+  /** Where the next tensor begins. */
+  next: u64
 }
 
 function checkTensors(p: Plan): u64 {
   const w = changetype<Walk>(reserve(offsetof<Walk>()))
-  const isF32 = file().weights == WEIGHTS_F32
-  const inner = isF32 ? TYPE_F32 : file().weights == WEIGHTS_Q4 ? TYPE_Q4 : TYPE_Q8
+  const isF32 = header().weights == WEIGHTS_F32
+  const inner = isF32 ? TYPE_F32 : header().weights == WEIGHTS_Q4 ? TYPE_Q4 : TYPE_Q8
   // What every token passes, its row is gathered from, or every head's value goes through keeps eight bits.
   const outer = isF32 ? TYPE_F32 : TYPE_Q8
-  w.next = 1
-  w.layer = -1
-  expectTensor(w, 'inv_freq', '', F64, 1, roundUp(p.ropeDim >> 1, 8), 1, p.invFreq)
+  w.next = planBytes()
+  expectTensor(w, 'inv_freq', roundUp(p.ropeDim >> 1, 8) << 3, p.invFreq)
   matrix(w, embedding(p), 'embed', outer, p.vocabSize, p.hiddenDim)
   const isTied = sameMatrix(embedding(p), head(p))
-  for (let i: u32 = 0; i < p.nLayers; i++) {
-    w.layer = i
-    checkLayer(w, p, layerAt(p, i), inner, outer)
-  }
-  w.layer = -1
+  for (let i: u32 = 0; i < p.nLayers; i++) checkLayer(w, p, layerAt(p, i), inner, outer)
   vector(w, 'norm', p.hiddenDim, p.norm)
   if (!isTied) matrix(w, head(p), 'head', outer, p.vocabSize, p.hiddenDim)
-  const last = tensorAt(w.next - 1)
-  return last.begin + last.bytes
+  if (w.next != unitBytes(header().weightsEnd - header().planBegin)) failAt('where they end')
+  return w.next
 }
 
 function sameMatrix(a: Matrix, b: Matrix): bool {
@@ -202,19 +177,19 @@ function checkLayer(w: Walk, p: Plan, layer: Layer, inner: u32, outer: u32): voi
     matrix(w, matrixOf(layer, 1), 'query', around, queryWidth, p.queryRank)
     optional(w, 'query_bias', queryWidth, layer.queryBias)
   } else {
-    absent(w, layer.queryNorm | layer.queryBias)
-    absentMatrix(w, matrixOf(layer, 1))
+    absent(layer.queryNorm | layer.queryBias)
+    absentMatrix(matrixOf(layer, 1))
   }
   if (normed) vector(w, 'slot_norm', normed, layer.slotNorm)
-  else absent(w, layer.slotNorm)
+  else absent(layer.slotNorm)
   if (p.encoderDim) matrix(w, matrixOf(layer, 2), 'encoder', outer, (p.maps as u64) * p.key0Dim, p.encoderDim)
-  else absentMatrix(w, matrixOf(layer, 2))
+  else absentMatrix(matrixOf(layer, 2))
   if (p.hasDecoder) {
     matrix(w, matrixOf(layer, 3), 'decoder', outer, outWidth, p.valueDim)
     optional(w, 'decoder_bias', outWidth, layer.decoderBias)
   } else {
-    absentMatrix(w, matrixOf(layer, 3))
-    absent(w, layer.decoderBias)
+    absentMatrix(matrixOf(layer, 3))
+    absent(layer.decoderBias)
   }
   matrix(w, matrixOf(layer, 4), 'out', around, p.hiddenDim, outWidth)
   optional(w, 'out_bias', p.hiddenDim, layer.outBias)
@@ -228,7 +203,7 @@ function roundUp(n: u64, multiple: u64): u64 {
 }
 
 function vector(w: Walk, name: string, length: u64, offset: u32): void {
-  expectTensor(w, name, '', F32, 1, roundUp(length, 16), 1, offset)
+  expectTensor(w, name, roundUp(length, 16) << 2, offset)
 }
 
 /** Present exactly if the plan names it. */
@@ -236,59 +211,27 @@ function optional(w: Walk, name: string, length: u64, offset: u32): void {
   if (offset) vector(w, name, length, offset)
 }
 
-function absent(w: Walk, offset: u32): void {
-  if (offset) failAt('a vector that has no use', w.next)
+function absent(offset: u32): void {
+  if (offset) failAt('a vector that has no use')
 }
 
-function absentMatrix(w: Walk, m: Matrix): void {
-  if (m.type | m.rows | m.cols | m.stride | m.data | m.scales) failAt('a matrix that has no use', w.next)
+function absentMatrix(m: Matrix): void {
+  if (m.type | m.rows | m.cols | m.stride | m.data | m.scales) failAt('a matrix that has no use')
 }
 
 function matrix(w: Walk, m: Matrix, name: string, type: u32, rows: u64, cols: u64): void {
-  if (m.type != type || m.rows != rows || m.cols != cols) failAt(name, w.next)
-  if (type == TYPE_F32) {
-    const padded = roundUp(cols, 16)
-    if (m.stride != padded << 2 || m.scales) failAt(name, w.next)
-    expectTensor(w, name, '', F32, 2, rows, padded, m.data)
-  } else if (type == TYPE_Q4) {
-    const stride = ((cols + 31) / 32) * 144
-    if (m.stride != stride || m.scales) failAt(name, w.next)
-    expectTensor(w, name, '', U8, 2, roundUp((rows + 7) / 8, 4), stride, m.data)
-  } else {
-    const stride = roundUp(cols, 64)
-    if (m.stride != stride) failAt(name, w.next)
-    expectTensor(w, name, '', U8, 2, rows, stride, m.data)
-    expectTensor(w, name, '.scale', F32, 1, roundUp(rows, 16), 1, m.scales)
-  }
+  if (m.type != type || m.rows != rows || m.cols != cols) failAt(name)
+  const isQ4 = type == TYPE_Q4
+  const stride = type == TYPE_F32 ? roundUp(cols, 16) << 2 : isQ4 ? ((cols + 31) / 32) * 144 : roundUp(cols, 64)
+  if (m.stride != stride || (type != TYPE_Q8 && m.scales)) failAt(name)
+  expectTensor(w, name, (isQ4 ? roundUp((rows + 7) / 8, 4) : rows) * stride, m.data)
+  if (type == TYPE_Q8) expectTensor(w, name, roundUp(rows, 16) << 2, m.scales)
 }
 
-/** The next tensor has this name, type and shape, and lies where the plan says. */
-function expectTensor(w: Walk, name: string, end: string, dtype: u32, dims: u32, rows: u64, cols: u64, at: u32): void {
-  const index = w.next++
-  if (index >= file().count) failAt(name, index)
-  const t = tensorAt(index)
-  const isSame = t.dtype == dtype && t.dims == dims && t.rows == rows && t.cols == cols && t.begin == (at as u64)
-  if (!isSame || !isName(index, w.layer, name, end)) failAt(name, index)
-}
-
-/** Is a tensor called `layers.LAYER.name` and `end`, or outside of layers `name` and `end`? */
-function isName(index: u32, layer: i32, name: string, end: string): bool {
-  const t = tensorAt(index)
-  let at = t.name
-  let left: usize = t.nameLength
-  if (layer >= 0) {
-    if (!startsWith(at, left, 'layers.')) return false
-    at += 7
-    left -= 7
-    let unit = 1
-    while (unit * 10 <= layer) unit *= 10
-    for (; unit > 0; unit /= 10, at++, left--) if (left == 0 || load<u8>(at) != 48 + ((layer / unit) % 10)) return false
-    if (left == 0 || load<u8>(at) != 46) return false
-    at++
-    left--
-  }
-  if (!startsWith(at, left, name)) return false
-  return isText(at + name.length, left - name.length, end)
+/** The next tensor has so many bytes, a multiple of 64, and lies where the plan says. */
+function expectTensor(w: Walk, name: string, bytes: u64, at: u32): void {
+  if (w.next != at) failAt(name)
+  w.next += bytes
 }
 
 /** Frequencies whose angles an engine can reduce: a number that is none would trap there. */

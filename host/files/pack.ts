@@ -3,13 +3,14 @@
  *
  *     ┌ safetensors header, padded so that data starts at a multiple of 64
  *     │   __metadata__: format "gta-edge", version, type q8|q4|f32, config, generation, tokenizer_config (JSON texts)
+ *     ├ command                    U8, where everything is for gta.wasm: tables.ts; not loaded into the engine
  *     ├ plan                       u32 words, models/plan.ts
  *     ├ inv_freq                   f64
  *     ├ embed, embed.scale, layers.0.attn_norm, layers.0.in, …    in the order in which a step reads them
  *     ├ tokenizer.json             U8, padded with spaces; not loaded into the engine
- *     └ generation.table, tokenizer.tables    U8, for the command without JavaScript: tables.ts
+ *     └ tokenizer.tables           U8, the same for gta.wasm: tokenizer-tables.ts
  *
- * Everything before the tokenizer is one range of bytes that is read straight into the engine's memory. A checkpoint is
+ * From the plan to the tokenizer it is one range of bytes that is read straight into the engine's memory. A checkpoint is
  * converted in slices of a few MB, so memory does not grow with the model.
  */
 import { randomUUID } from 'node:crypto'
@@ -17,6 +18,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import {
   derivedBytes,
+  type ModelSpec,
   type PackedTensor,
   PLAN_VERSION,
   type Plan,
@@ -31,7 +33,8 @@ import { FORMAT, TOKENIZER_TENSOR } from './packed.ts'
 import { QuantizationError, quantizeBlocks, quantizeRows } from './quantize.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
-import { commandTables } from './tables.ts'
+import { commandHeader, type Part, TABLES_TENSOR } from './tables.ts'
+import { tokenizerTables } from './tokenizer-tables.ts'
 
 /** Numbers converted at a time. */
 const SLICE = 2 ** 21
@@ -239,9 +242,11 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
   const { files } = checkpoint
   const more = [
     ...(files.tokenizer ? [{ name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) }] : []),
-    ...commandTables(checkpoint.model.spec, files),
+    ...(files.tokenizer
+      ? [{ name: TABLES_TENSOR, bytes: tokenizerTables(files.tokenizer, files.tokenizerConfig) }]
+      : []),
   ]
-  const header = packedHeader(files, plan, more)
+  const header = packedHeader(checkpoint.model.spec, files, plan, more)
   const file = await open(path, 'wx')
   try {
     const write = async (position: number, bytes: Uint8Array) => {
@@ -263,19 +268,27 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
   }
 }
 
-/** What stands before the packed tensors of a file; `more` tensors of bytes follow them. */
-export function packedHeader(
-  files: ModelFiles,
-  plan: Plan,
-  more: readonly { name: string; bytes: Uint8Array }[] = [],
-): Uint8Array {
-  const tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[] = [...plan.tensors]
-  let offset = plan.bytes
-  for (const { name, bytes } of more) {
-    tensors.push({ name, dtype: 'U8', shape: [bytes.length], offset, bytes: bytes.length })
-    offset += bytes.length
+/** What stands before the packed tensors of a file, the one for the command included; `more` follow behind them. */
+export function packedHeader(spec: ModelSpec, files: ModelFiles, plan: Plan, more: readonly Part[] = []): Uint8Array {
+  const command = commandHeader(spec, files, plan, more)
+  const tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[] = []
+  let offset = 0
+  const add = (tensor: Omit<(typeof tensors)[number], 'offset'>) => {
+    tensors.push({ ...tensor, offset })
+    offset += tensor.bytes
   }
-  return encodeHeader(packedMetadata(files, plan), tensors)
+  const addBytes = ({ name, bytes }: Part) => add({ name, dtype: 'U8', shape: [bytes.length], bytes: bytes.length })
+  addBytes(command)
+  plan.tensors.forEach(add)
+  more.forEach(addBytes)
+  return concatBytes(encodeHeader(packedMetadata(files, plan), tensors), command.bytes)
+}
+
+function concatBytes(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const both = new Uint8Array(a.length + b.length)
+  both.set(a)
+  both.set(b, a.length)
+  return both
 }
 
 function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {

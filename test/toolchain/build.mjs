@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { optionTableSource } from '../../host/wasi/option-table.ts'
 import { install, root } from './install.mjs'
 
 const stamp = `${root}dist/.built-from`
@@ -76,7 +77,7 @@ async function buildEngine(entry, target) {
 
 /**
  * A source for asc; null if there is none. In the command for WASI, which has no host, what the host gives to the engine
- * comes from another file, and the version stands where it is printed.
+ * comes from another file, and its options are those of host/settings.ts.
  */
 function readSource(name, base, target) {
   const path = resolve(base, name)
@@ -84,8 +85,7 @@ function readSource(name, base, target) {
   const text = readFileSync(path, 'utf8')
   if (!target.startsWith('wasi-')) return text
   if (name === 'assembly/host.ts') return "export * from './wasi/host'\n"
-  if (name === 'assembly/wasi/version.ts')
-    return text.replace('from source', JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version)
+  if (name === 'assembly/wasi/option-table.ts') return optionTableSource(manifest().version)
   return text
 }
 
