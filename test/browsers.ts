@@ -1,18 +1,13 @@
 /** The browser of the tests: Debian's chromium. Where there is none, they are skipped with a loud line. */
-import { existsSync } from 'node:fs'
 import { type Browser, chromium } from 'playwright-core'
-import { test } from 'uvu'
+import { findTool, toolTest } from './tools.ts'
 
-const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync)
-export const hasBrowser = executablePath !== undefined
 /** Where pictures are kept, if anywhere: GTA_SCREENSHOTS=DIR. */
 export const screenshots = process.env.GTA_SCREENSHOTS
 
 export async function launchBrowser(): Promise<Browser | undefined> {
+  const executablePath = findTool('chromium')
   return executablePath ? chromium.launch({ executablePath, args: ['--no-sandbox'], timeout: 120_000 }) : undefined
 }
 
-export function browserTest(name: string, run: () => Promise<void>): void {
-  if (executablePath) test(name, run)
-  else console.error(`SKIPPED, NO BROWSER (apt-get install chromium): ${name}`)
-}
+export const browserTest = (name: string, run: () => Promise<void>): void => toolTest('chromium', name, run)

@@ -22,6 +22,7 @@ import { defaultModel, load } from '../host/index.ts'
 import { temporary } from './checkpoints.ts'
 import { browserTypes, compile, nodeTypes } from './consumer.ts'
 import { nodeBinary, nodeVersions } from './node-versions.ts'
+import { skipLoudly } from './tools.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = temporary()
@@ -111,9 +112,7 @@ const expected = () => {
 for (const [major, version] of Object.entries(nodeVersions)) {
   const node = nodeBinary(version)
   if (!node) {
-    console.error(
-      `SKIPPED, NO NODE ${major} (npm pack node-linux-${process.arch} failed): installing the package on it`,
-    )
+    skipLoudly(`the package on Node ${major}`, `npm pack node-linux-${process.arch} failed`)
     continue
   }
   test(`Node ${major}: npm i -g of the tarball works offline; command, import and require say the same`, () => {

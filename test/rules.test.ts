@@ -157,6 +157,13 @@ test('the command for WASI keeps its state in memory too; its texts are constant
   }
 })
 
+test('tests look for tools through test/tools.ts, which .ci/bare and .ci/run know too', () => {
+  const others = ['test', 'bench'].flatMap(sources).filter(({ text }) => /SKIPPED|\/usr\/bin|apt-get/.test(text))
+  // The table of identity.ts has rows that are skipped; run.test.ts is about these lines.
+  const known = ['test/identity/identity.ts', 'test/rules.test.ts', 'test/run.test.ts', 'test/tools.ts']
+  assert.equal(others.map(({ file }) => file).sort(), known)
+})
+
 test('only assembly/wasi knows files and text', () => {
   for (const { file, text } of sources('assembly')) {
     if (isCommand(file)) continue

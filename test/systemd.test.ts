@@ -9,34 +9,34 @@ import * as assert from 'uvu/assert'
 import { paperConfig } from '../host/index.ts'
 import { temporary } from './checkpoints.ts'
 import { runNode } from './programs.ts'
+import { findTool, toolTest } from './tools.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const unit = `${root}host/systemd/gta-edge@.service`
 const readme = readFileSync(`${root}host/systemd/README.md`, 'utf8')
 
-/** What systemd-analyze says; undefined where there is none. */
-function analyze(...args: string[]): { status: number | null; output: string } | undefined {
-  const { status, stdout, stderr, error } = spawnSync('systemd-analyze', args, { encoding: 'utf8', timeout: 60_000 })
-  return error ? undefined : { status, output: stdout + stderr }
+/** What systemd-analyze says. */
+function analyze(...args: string[]): { status: number | null; output: string } {
+  const program = findTool('systemd') as string
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 60_000 })
+  return { status, output: stdout + stderr }
 }
 
-if (analyze('--version')) {
-  test('systemd finds nothing to complain about, and little that the program could do', () => {
-    assert.equal(analyze('verify', '--man=no', unit), { status: 0, output: '' })
-    // Exposure in tenths, of 100; without a sandbox it is 96.
-    const { status, output } = analyze('security', '--offline=yes', '--no-pager', '--threshold=15', unit) ?? {}
-    assert.is(status, 0, output)
-  })
+toolTest('systemd', 'systemd finds nothing to complain about, and little that the program could do', () => {
+  assert.equal(analyze('verify', '--man=no', unit), { status: 0, output: '' })
+  // Exposure in tenths, of 100; without a sandbox it is 96.
+  const { status, output } = analyze('security', '--offline=yes', '--no-pager', '--threshold=15', unit)
+  assert.is(status, 0, output)
+})
 
-  test('additions that its README shows are understood', () => {
-    const folder = temporary()
-    const extra = readme.match(/```ini\n(.*?)```/s)?.[1]?.replaceAll(/^ +/gm, '') ?? ''
-    assert.match(extra, 'DeviceAllow')
-    const path = join(folder, 'gta-edge@more.service')
-    writeFileSync(path, `${readFileSync(unit, 'utf8')}\n${extra}`)
-    assert.equal(analyze('verify', '--man=no', path), { status: 0, output: '' })
-  })
-} else console.error('SKIPPED: NO SYSTEMD (apt-get install systemd): the unit of host/systemd was not checked')
+toolTest('systemd', 'additions that its README shows are understood', () => {
+  const folder = temporary()
+  const extra = readme.match(/```ini\n(.*?)```/s)?.[1]?.replaceAll(/^ +/gm, '') ?? ''
+  assert.match(extra, 'DeviceAllow')
+  const path = join(folder, 'gta-edge@more.service')
+  writeFileSync(path, `${readFileSync(unit, 'utf8')}\n${extra}`)
+  assert.equal(analyze('verify', '--man=no', path), { status: 0, output: '' })
+})
 
 test('limits, restarts, places to write to, and the permission to compile', () => {
   const lines = readFileSync(unit, 'utf8').split('\n')

@@ -11,18 +11,13 @@ import * as assert from 'uvu/assert'
 import { load, Tokenizer } from '../host/index.ts'
 import { temporary } from './checkpoints.ts'
 import { golden, kinds, readGolden, worst } from './goldens.ts'
+import { findTool, toolTest } from './tools.ts'
 
 const recipe = fileURLToPath(new URL('../models/train/', import.meta.url))
-const python = [process.env.PYTHON, '/usr/bin/python3'].find(
-  (path) => path && spawnSync(path, ['-c', 'import torch, numpy, regex']).status === 0,
-)
+const python = findTool('python')
 const slice = golden('stories/valid_slice.txt')
 
-function pythonTest(name: string, run: () => Promise<void>): void {
-  if (python) test(name, run)
-  else
-    console.error(`SKIPPED: NO PYTHON WITH TORCH (apt-get install python3-torch python3-numpy python3-regex): ${name}`)
-}
+const pythonTest = (name: string, run: () => Promise<void>): void => toolTest('python', name, run)
 
 /** One thread: the files of the tests share the cores, and the curve is the same to the last digit. */
 const environment = { ...process.env, OMP_NUM_THREADS: '1', PYTHONDONTWRITEBYTECODE: '1' }

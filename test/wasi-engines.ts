@@ -12,6 +12,7 @@ import { WASI as NodeWasi } from 'node:wasi'
 import { ConsoleStdout, File, OpenFile, PreopenDirectory, WASI as ShimWasi } from '@bjorn3/browser_wasi_shim'
 import { temporary } from './checkpoints.ts'
 import { packageFile } from './packages.ts'
+import { findTool } from './tools.ts'
 import { IMPORT, moduleOf, sectionsOf } from './wasm-sections.ts'
 
 // As host/wasi/command.ts does.
@@ -76,19 +77,15 @@ export function runOnShim(
 }
 
 const wasmEdgeRoot = fileURLToPath(new URL('toolchain/.wasmedge', import.meta.url))
-export const hasWasmEdge = existsSync(join(wasmEdgeRoot, 'usr/bin/wasmedge'))
-
-/** What test/run.mjs shows in any case: a test that did not run is no test that passed. */
-export function skipLoudly(what: string): void {
-  console.log(`SKIPPED: ${what}`)
-}
 
 /** Under WasmEdge through its own loader; it takes the directory's name and place from `--dir`. */
 export function runOnWasmEdge(args: readonly string[], flags: readonly string[], build: CommandBuild): Outcome {
+  const program = findTool('wasmedge')
+  if (!program) throw new Error('there is no WasmEdge')
   const library = join(wasmEdgeRoot, 'usr/lib/x86_64-linux-gnu')
   const { status, stdout, stderr } = spawnSync(
     join(wasmEdgeRoot, 'usr/lib64/ld-linux-x86-64.so.2'),
-    ['--library-path', library, join(wasmEdgeRoot, 'usr/bin/wasmedge'), ...flags, path(build), ...args],
+    ['--library-path', library, program, ...flags, path(build), ...args],
     { encoding: 'utf8', timeout: 600_000 },
   )
   // Its own log goes to stdout: [2026-11-22 11:57:57.292] [info] compile start

@@ -1,67 +1,20 @@
 /**
- * gta.wasm, the command without JavaScript: the same tokens and the same logits as the library, in both builds, under every
- * engine that is here; and what it says when something is wrong.
+ * gta.wasm, the command without JavaScript: the same tokens and the same logits as the library, in both builds, under
+ * Node's WASI and one in JavaScript; and what it says when something is wrong.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { convert, defaultModel, type GenerateOptions, type Generation, load, type Model } from '../host/index.ts'
+import { convert, defaultModel, type GenerateOptions, load } from '../host/index.ts'
 import { temporary } from './checkpoints.ts'
 import { golden, kinds, readGolden } from './goldens.ts'
 import { runNode } from './programs.ts'
 import { prompts } from './prompts.ts'
-import {
-  type CommandBuild,
-  commandModule,
-  hasWasmEdge,
-  type Outcome,
-  runOnNode,
-  runOnShim,
-  runOnWasmEdge,
-  skipLoudly,
-} from './wasi-engines.ts'
+import { type CommandBuild, commandModule, runOnNode, runOnShim } from './wasi-engines.ts'
+import { args, expectSame, generate, stories, storiesFolder, storiesPath } from './wasi-stories.ts'
 
 const builds = ['strict', 'relaxed'] as const
-const storiesPath = fileURLToPath(defaultModel)
-const storiesFolder = dirname(storiesPath)
-const stories = await load(defaultModel, { threads: 1 })
-
-async function generate(model: Model, prompt: string | number[], options: GenerateOptions): Promise<Generation> {
-  const pieces = model.generate(prompt, options)
-  for (;;) {
-    const { done, value } = await pieces.next()
-    if (done) return value
-  }
-}
-
-/** What the command prints for a text prompt, statistics but for those of this machine. */
-function expectSame(found: Outcome, prompt: string, expected: Generation, name: string): void {
-  assert.is(found.status, 0, `${name}: ${found.stderr}`)
-  assert.is(found.stdout, `${prompt}${expected.text}\n`, name)
-  const { promptTokens, tokens, finish, sampling, logitsHash } = expected
-  const decode = tokens.length > 1 ? `decode ${tokens.length - 1} tokens \\d+ tok/s, \\d+\\.\\d GB/s` : 'decode none'
-  assert.match(
-    found.stderr,
-    new RegExp(
-      `^\\[prefill ${promptTokens} tokens \\d+ tok/s · ${decode} · memory \\d+\\.\\d MB · logits ${logitsHash} · seed ${sampling.seed} · ended by ${finish}\\]\\n$`,
-    ),
-    name,
-  )
-}
-
-const args = (prompt: string, { maxTokens, temperature, seed }: GenerateOptions) => [
-  'stories.gta',
-  '-p',
-  prompt,
-  '-n',
-  `${maxTokens}`,
-  '-s',
-  `${seed}`,
-  ...(temperature === undefined ? [] : ['--temp', `${temperature}`]),
-]
-
 for (const [name, options] of [
   ['temperature 0', { maxTokens: 64, temperature: 0, seed: 1 }],
   ['a seed', { maxTokens: 64, seed: 2 ** 40 + 7 }],
@@ -89,38 +42,6 @@ test('a WASI in JavaScript, with files in memory', async () => {
       expectSame(runOnShim(given, files, build), prompt, expected, prompt)
     }
 })
-
-if (hasWasmEdge) {
-  const directory = ['--dir', `.:${storiesFolder}`]
-  test('WasmEdge, interpreter: strict and relaxed', async () => {
-    for (const [prompt, build] of [
-      [prompts[0], 'strict'],
-      [prompts[11], 'strict'],
-      [prompts[1], 'relaxed'],
-    ] as [string, CommandBuild][]) {
-      const options = { maxTokens: 16, seed: 4 }
-      const flags = ['--force-interpreter', '--enable-relaxed-simd', ...directory]
-      const found = runOnWasmEdge(args(prompt, options), flags, build)
-      expectSame(found, prompt, await generate(stories, prompt, options), prompt)
-    }
-  })
-
-  test('WasmEdge, JIT: strict and relaxed', async () => {
-    for (const [i, prompt] of prompts.slice(0, 6).entries()) {
-      const options = i % 2 ? { maxTokens: 64, seed: 5 } : { maxTokens: 64, temperature: 0, seed: 5 }
-      const flags = ['--enable-jit', '--enable-relaxed-simd', ...directory]
-      const found = runOnWasmEdge(args(prompt, options), flags, i < 3 ? 'strict' : 'relaxed')
-      expectSame(found, prompt, await generate(stories, prompt, options), prompt)
-    }
-  })
-
-  test('WasmEdge: too little memory, and no SIMD, are errors', () => {
-    const few = runOnWasmEdge(['stories.gta', '-p', 'a'], ['--memory-page-limit', '80', ...directory], 'strict')
-    assert.is(few.status, 1)
-    assert.match(few.stderr, /^gta: the engine must give the command \d+\.\d MB of memory, it refused: .*\n$/)
-    assert.is.not(runOnWasmEdge(['--version'], ['--disable-simd'], 'strict').status, 0)
-  })
-} else skipLoudly('WasmEdge is not installed (test/toolchain/wasmedge.sh): gta.wasm was not run under it')
 
 test('every attention kind and weight type, against the library', async () => {
   const folder = temporary()

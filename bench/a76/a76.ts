@@ -11,9 +11,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { findRuntime } from '../../test/runtimes.ts'
+import { findTool, lacking, skipLoudly } from '../../test/tools.ts'
 import { compile, withNames } from './emulate.ts'
 import { type Build, type Found, faultsOf, findLoops, hotLoops } from './loops.ts'
-import { hasLlvm, predictCycles } from './mca.ts'
+import { predictCycles } from './mca.ts'
 import { compareRow, cyclesPerMac, formatTable, percentOfBound, type Row, readTable } from './table.ts'
 
 const TABLE = new URL('table.md', import.meta.url)
@@ -82,10 +83,10 @@ function checkOthers(found: Found[]): void {
 }
 
 const runtime = findRuntime('a76')
-const lacking = typeof runtime === 'string' ? runtime : hasLlvm() ? undefined : 'apt-get install llvm-22'
-if (lacking !== undefined) {
-  console.log(`SKIPPED: V8's code for the Cortex-A76: ${lacking}`)
-  console.log('0 passed, 0 failed')
+const missing = typeof runtime === 'string' ? runtime : findTool('llvm') ? undefined : lacking('llvm')
+if (missing !== undefined) {
+  skipLoudly("V8's code for the Cortex-A76", missing)
+  console.log('0 passed, 0 failed, 1 skipped')
   process.exit(values.check ? 0 : 1)
 }
 const modules = { relaxed: withNames('relaxed'), strict: withNames('strict') }

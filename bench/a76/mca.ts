@@ -19,8 +19,6 @@ function run(command: string, args: string[], input: string): string {
   return stdout
 }
 
-export const hasLlvm = () => !spawnSync('llvm-mca-22', ['--version']).error
-
 /** Four bytes of each word, lowest first, to one line of assembly each. */
 function disassemble(bodies: Instruction[][]): string[][] {
   const bytes = ({ word }: Instruction) =>

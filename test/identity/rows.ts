@@ -1,7 +1,7 @@
 /** The platforms of the identity table. The first row is what all others are compared with. */
-import { hasBrowser } from '../browsers.ts'
 import { findRuntime, nameOf, type Runtime } from '../runtimes.ts'
-import { findWasmtime, hasWasmEdge } from '../wasi-engines.ts'
+import { findTool, lacking } from '../tools.ts'
+import { findWasmtime } from '../wasi-engines.ts'
 import type { Engine, Job } from './job.ts'
 
 export interface Row {
@@ -76,9 +76,9 @@ export const rows: Row[] = [
 
 /** How the row's Node is started, or why it cannot be run here. */
 export function prepare({ engine, runtime }: Row): Runtime | string {
-  if (engine.startsWith('WasmEdge') && !hasWasmEdge) return 'no WasmEdge: test/toolchain/wasmedge.sh installs it'
+  if (engine.startsWith('WasmEdge') && !findTool('wasmedge')) return lacking('wasmedge')
   if (engine.startsWith('Wasmtime') && !findWasmtime()) return 'no Wasmtime: it comes from npm, for x64'
-  if (engine.startsWith('chromium') && !hasBrowser) return 'no browser: apt-get install chromium'
+  if (engine.startsWith('chromium') && !findTool('chromium')) return lacking('chromium')
   return findRuntime(runtime)
 }
 

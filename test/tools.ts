@@ -1,0 +1,70 @@
+/**
+ * Programs that some tests need and a bare machine lacks: the one place that looks for them. tools.json names each with
+ * the command that installs it; .ci/bare hides them all, and .ci/run installs them. With GTA_TOOLS=none none is found.
+ *
+ * A test that lacks its tool says SKIPPED, why, and in parentheses at the end what to install: test/run.mjs sums that.
+ */
+import { spawnSync } from 'node:child_process'
+import { accessSync, constants } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import tools from './tools.json' with { type: 'json' }
+
+export type Tool = keyof typeof tools
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const none = process.env.GTA_TOOLS === 'none'
+if (process.env.GTA_TOOLS !== undefined && !none)
+  throw new Error(`GTA_TOOLS must be "none" or unset, found "${process.env.GTA_TOOLS}"`)
+
+/** Debian's own first: a python3 of somebody's home is rarely the one with torch. */
+const folders = ['/usr/bin', ...(process.env.PATH ?? '').split(':').filter((folder) => folder !== '')]
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** What must be true of a program besides being there. */
+const works: Partial<Record<Tool, (path: string) => boolean>> = {
+  python: (path) => spawnSync(path, ['-c', 'import torch, numpy, regex'], { stdio: 'ignore' }).status === 0,
+}
+/** Environment variables that name a program. */
+const chosen: Partial<Record<Tool, string | undefined>> = { python: process.env.PYTHON }
+
+const found = new Map<Tool, string | undefined>()
+
+/** The path of a tool's program; undefined where there is none. */
+export function findTool(tool: Tool): string | undefined {
+  if (none) return undefined
+  if (!found.has(tool)) {
+    const named = tools[tool].programs.flatMap((program) =>
+      program.includes('/') ? [resolve(root, program)] : folders.map((folder) => join(folder, program)),
+    )
+    const candidates = new Set([chosen[tool] ?? [], named].flat())
+    found.set(
+      tool,
+      [...candidates].find((path) => isExecutable(path) && (works[tool]?.(path) ?? true)),
+    )
+  }
+  return found.get(tool)
+}
+
+/** Why a test that needs the tool is skipped. */
+export const lacking = (tool: Tool): string => `no ${tool} here (${tools[tool].install})`
+
+/** What test/run.mjs shows in any case: a test that did not run is no test that passed. */
+export function skipLoudly(what: string, why: string): void {
+  console.log(`SKIPPED: ${what}: ${why}`)
+}
+
+/** A test that needs a tool. */
+export function toolTest(tool: Tool, name: string, run: () => Promise<void> | void): void {
+  if (findTool(tool)) test(name, run)
+  else skipLoudly(name, lacking(tool))
+}
