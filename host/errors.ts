@@ -2,6 +2,7 @@
  * Every error of the host, in one table: what, expected, found, what to do. Programs look at `code`, people at the text.
  * A model that cannot exist or is not supported is a ModelError of models/spec.ts.
  */
+import { expectedOf, isAllowed, type Setting, type SettingName, settings, titleOf } from './settings.ts'
 
 export type ErrorCode =
   | 'NOT_FOUND'
@@ -330,10 +331,14 @@ function adviceFor(cause: unknown): string {
   return 'save again, or choose another path'
 }
 
-/** TypeScript's types do not reach callers in JavaScript. */
-export function checkChoice(name: string, value: unknown, choices: readonly string[]): void {
-  if (value !== undefined && !choices.includes(value as string))
-    throw errors.badOption(name, `one of ${choices.join(', ')}`, value)
+/**
+ * Refuses what a setting of the table cannot be; undefined stands for its default. `max`: what this model allows. TypeScript's
+ * types do not reach callers in JavaScript.
+ */
+export function checkSetting(name: SettingName, value: unknown, max?: number): void {
+  const setting: Setting = max === undefined ? settings[name] : { ...settings[name], max }
+  if (value !== undefined && !isAllowed(setting, value))
+    throw errors.badOption(titleOf(name), expectedOf(setting), value)
 }
 
 /** Refuses options of other names: a misspelt one would be ignored without a word. */

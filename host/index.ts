@@ -21,7 +21,7 @@ export type { Finish, GenerateOptions, Generation, Speculation } from './runtime
 export { checkModelPath, defaultModel, type LoadOptions, load, paperConfig } from './runtime/load.ts'
 export type { Model, Prompt } from './runtime/model.ts'
 export { defaultSampling } from './runtime/sampling.ts'
-export { type ContextPolicy, contextPolicies } from './runtime/scheduler.ts'
+export type { ContextPolicy } from './runtime/scheduler.ts'
 export { isLoopback } from './server/local-server.ts'
 export { SessionStore } from './sessions/store.ts'
 export { type ChatMessage, roles } from './text/template/template.ts'

@@ -40,8 +40,8 @@ test('host/ imports itself, models/ and packages; nothing imports bench/ or test
   expectImports('host', (target) => !/^(assembly|bench|test)\//.test(target))
 })
 
-test('cli/ imports only host/index and models/', () => {
-  expectImports('host/cli', (target) => /^(node:|host\/cli\/|models\/|host\/index\.ts)/.test(target))
+test('cli/ imports only host/index, the table of settings and models/', () => {
+  expectImports('host/cli', (target) => /^(node:|host\/cli\/|models\/|host\/(index|settings)\.ts)/.test(target))
 })
 
 test('what browsers run reaches Node in host/platform/node.ts only', async () => {

@@ -352,7 +352,7 @@ test('settings are checked, and the error names the setting and its range', () =
     for (const value of values)
       assert.throws(
         () => checkSampling({ ...good, [name]: value } as Sampling),
-        (error: GtaError) => error.code === 'BAD_OPTION' && error.message.startsWith(`${name} (--`),
+        (error: GtaError) => error.code === 'BAD_OPTION' && error.message.startsWith(`${name} (-`),
         `${name} ${value}`,
       )
   const ends: Partial<Sampling>[] = [

@@ -1,6 +1,5 @@
 /** Loading a packed model from a web server, in a worker: as in Node, but for where the bytes come from. */
-import { cacheTypes } from '../../models/index.ts'
-import { checkChoice, checkNames } from '../errors.ts'
+import { checkNames, checkSetting } from '../errors.ts'
 import { checkPacked } from '../files/packed.ts'
 import { readSafetensors } from '../files/safetensors.ts'
 import type { Model } from '../runtime/model.ts'
@@ -10,7 +9,7 @@ import { RemoteFile } from './remote-file.ts'
 /** Weights go straight into the engine's memory as they arrive. Throws GtaError or ModelError. */
 export async function loadRemote(url: string, options: OpenOptions): Promise<Model> {
   checkNames('load()', options, openOptions)
-  checkChoice('cache', options.cache, cacheTypes)
+  checkSetting('cache', options.cache)
   const file = await RemoteFile.open(url)
   try {
     const opened = await readSafetensors(url, file)

@@ -4,7 +4,6 @@ import {
   Analysis,
   type AnalyzeSettings,
   analysisModes,
-  cacheTypes,
   describeModel,
   errors,
   findHardware,
@@ -13,11 +12,11 @@ import {
   measureThis,
   stages,
   type WeightType,
-  weightTypes,
 } from '../index.ts'
+import { helpOf, settings } from '../settings.ts'
 import { type AnalyzeInput, analyzeFormats } from './analyze-output.ts'
 import { printJson, say } from './open.ts'
-import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+import { type Arguments, type Command, common, flagAs, type Options, UsageError } from './options.ts'
 
 const list = (value: string, help: string) => ({ type: 'string', multiple: true, value, help }) as const
 
@@ -40,11 +39,8 @@ export const analyze: Command = {
     batch: list('1,8', 'prompts, or conversations that generate together (default 1)'),
     seqlen: list('128,2048', 'tokens of a prompt, or in the cache of each conversation (default 2048)'),
     stage: { type: 'string', value: 'prefill|decode|both', help: 'default both' },
-    type: { ...modelOptions.type, help: "the engine's weights (default q8, or that of the file)" } as Options[string],
-    cache: {
-      ...modelOptions.cache,
-      help: "the engine's cache (default int8; f32 with f32 weights)",
-    } as Options[string],
+    ...flagAs('type', { help: `the engine's weights (default ${settings.type.default}, or that of the file)` }),
+    ...flagAs('cache', { help: helpOf({ ...settings.cache, help: "the engine's cache" }) }),
     'w-bit': { type: 'string', value: 'BITS', help: 'instead: bits of a weight, for another engine' },
     'a-bit': { type: 'string', value: 'BITS', help: 'bits of an activation (default 16)' },
     'kv-bit': { type: 'string', value: 'BITS', help: 'bits of a cached number (default: those of an activation)' },
@@ -62,12 +58,7 @@ export const analyze: Command = {
       value: 'peak|sustained',
       help: 'of the memory (default sustained, where it is known)',
     },
-    threads: {
-      type: 'string',
-      short: 't',
-      value: 'N',
-      help: 'threads on this machine (default: all that were measured)',
-    },
+    ...flagAs('threads', { help: 'threads on this machine (default: all that were measured)' }),
     prompt: { type: 'string', value: 'N', help: 'time of a generation too: tokens of its prompt (default 128)' },
     gen: { type: 'string', value: 'M', help: '… and tokens that it generates (default 128)' },
     'per-op': { type: 'boolean', help: 'a row for every operation, of one layer' },
@@ -140,7 +131,7 @@ function outputOf(args: Arguments): keyof typeof analyzeFormats {
 
 function readSettings(args: Arguments): AnalyzeSettings {
   const mode = args.oneOf('mode', analysisModes) ?? 'exact'
-  const bits = (name: string) => args.whole(name, 1, { max: 32 })
+  const bits = (name: string) => args.whole(name, 1, 32)
   const [weights, activations, cache] = [bits('w-bit'), bits('a-bit'), bits('kv-bit')]
   const hasWidths = [weights, activations, cache].some((value) => value !== undefined)
   if (args.flag('flash') && !hasWidths && mode === 'exact')
@@ -148,17 +139,15 @@ function readSettings(args: Arguments): AnalyzeSettings {
   const width = activations ?? 16
   return {
     mode,
-    type: args.oneOf('type', weightTypes),
-    cache: args.oneOf('cache', cacheTypes),
+    ...args.values('type', 'cache', 'threads'),
     ...(hasWidths ? { widths: { weights: weights ?? 16, activations: width, cache: cache ?? width } } : {}),
     ...(hasWidths || mode === 'llm-viewer' ? { flash: args.flag('flash') } : {}),
     bandwidth: args.oneOf('bandwidth', ['peak', 'sustained'] as const),
-    threads: args.whole('threads', 1, { max: 64 }),
   }
 }
 
 function readGeneration(args: Arguments): AnalyzeInput['generation'] {
-  const [prompt, gen] = [args.whole('prompt', 1, { max: MAX_TOKENS }), args.whole('gen', 1, { max: MAX_GENERATED })]
+  const [prompt, gen] = [args.whole('prompt', 1, MAX_TOKENS), args.whole('gen', 1, MAX_GENERATED)]
   return prompt === undefined && gen === undefined ? undefined : { prompt: prompt ?? 128, gen: gen ?? 128 }
 }
 

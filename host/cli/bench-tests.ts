@@ -1,9 +1,8 @@
 /** What all forms of `gta bench` share: the flags that name tests, and lines of progress. */
-import { type BenchOptions, type BenchProgress, cacheTypes, megabytes, weightTypes } from '../index.ts'
+import { type BenchOptions, type BenchProgress, megabytes } from '../index.ts'
+import { settings } from '../settings.ts'
 import { type Arguments, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
-
-export const MAX_TOKENS = 2 ** 28
 
 /** What the flags name: a model and its tests. */
 export function readTests(args: Arguments): BenchOptions {
@@ -13,19 +12,19 @@ export function readTests(args: Arguments): BenchOptions {
   if (args.text('offload-dir') !== undefined) throw new UsageError('--offload-dir must come with --offload')
   if (path !== undefined && config !== undefined)
     throw new UsageError(`one of a model and --config must be given, found "${path}" and "${config}"`)
+  const { max } = settings.context
   return {
     model: path,
     config,
-    type: args.oneOf('type', weightTypes),
-    cache: args.oneOf('cache', cacheTypes),
-    prompt: args.list('n-prompt', 0, MAX_TOKENS),
-    predict: args.list('n-gen', 0, MAX_TOKENS),
-    depth: args.list('n-depth', 0, MAX_TOKENS),
+    ...args.values('type', 'cache'),
+    prompt: args.list('n-prompt', 0, max),
+    predict: args.list('n-gen', 0, max),
+    depth: args.list('n-depth', 0, max),
     conversations: args.list('parallel', 1, 1024),
-    threads: args.list('threads', 1, 64),
-    batchThreads: args.list('threads-batch', 1, 64),
-    batch: args.whole('batch-size', 1, { max: 4096 }),
-    repetitions: args.whole('repetitions', 1, { max: 1000 }),
+    threads: args.list('threads', 1, settings.threads.max),
+    batchThreads: args.list('threads-batch', 1, settings.batchThreads.max),
+    batch: args.whole('batch-size', 1, settings.batch.max),
+    repetitions: args.whole('repetitions', 1, 1000),
   }
 }
 

@@ -14,20 +14,19 @@ import {
   paperConfig,
   renderReport,
   stages,
-  weightTypes,
 } from '../index.ts'
+import { settings } from '../settings.ts'
 import { modelName, tellOfMeasuring } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
-import { MAX_TOKENS, Phases, readTests } from './bench-tests.ts'
+import { Phases, readTests } from './bench-tests.ts'
 import { showReports, writeReport } from './board.ts'
 import { offloadFormats } from './offload-output.ts'
 import { interruptSignal, say } from './open.ts'
-import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+import { type Arguments, type Command, common, flagAs, flagsOf, UsageError } from './options.ts'
 
 /** The paper's two 1B models. */
 const comparedOffload = ['gta-1b', 'gqa-1b']
 
-const { model, type, cache } = modelOptions as Required<Options>
 const list = (short: string, value: string, help: string) =>
   ({ type: 'string', multiple: true, short, value, help }) as const
 
@@ -37,21 +36,21 @@ export const bench: Command = {
   usage:
     'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|json|jsonl|html] [--report [FILE.json]]',
   options: {
-    model: model as Options[string],
+    ...flagsOf('model'),
     config: {
       type: 'string',
       multiple: true,
       value: 'FILE',
       help: 'time this config.json (or the config of a model) with synthetic weights; several with --offload',
     },
-    offload: {
-      type: 'string',
-      value: 'SIZE',
+    ...flagAs('offload', {
       help: `keep no more of the cache in memory, the rest in a file; compares ${comparedOffload.join(' and ')} unless --config is given`,
-    },
-    'offload-dir': modelOptions['offload-dir'] as Options[string],
-    type: { ...type, help: 'weight type of synthetic weights, or of a directory (default q8)' } as Options[string],
-    cache: cache as Options[string],
+    }),
+    ...flagsOf('offloadDirectory'),
+    ...flagAs('type', {
+      help: `weight type of synthetic weights, or of a directory (default ${settings.type.default})`,
+    }),
+    ...flagsOf('cache'),
     'n-prompt': list('p', '128,512', `tokens of the prompts to read; 0: none (default ${benchDefaults.prompt})`),
     'n-gen': list('n', '64', `tokens to generate; 0: none (default ${benchDefaults.predict})`),
     'n-depth': list('d', '0,1536', `positions in the cache before them (default ${benchDefaults.depth})`),
@@ -159,13 +158,13 @@ async function offload(args: Arguments, path: string | undefined, configs: strin
   const progress = new Phases()
   const results = await benchOffload({
     configs: configs.length > 0 ? configs : comparedOffload.map(paperConfig),
-    bytes: args.bytes('offload') as number,
-    directory: args.text('offload-dir'),
-    depth: one('n-depth', MAX_TOKENS),
-    predict: one('n-gen', MAX_TOKENS),
-    repetitions: args.whole('repetitions', 1, { max: 1000 }),
-    threads: one('threads', 64),
-    type: args.oneOf('type', weightTypes),
+    bytes: args.value('offload') as number,
+    directory: args.value('offloadDirectory'),
+    depth: one('n-depth', settings.context.max),
+    predict: one('n-gen', settings.context.max),
+    repetitions: args.whole('repetitions', 1, 1000),
+    threads: one('threads', settings.threads.max),
+    type: args.value('type'),
     signal: interruptSignal(),
     onProgress: progress.update,
   }).finally(() => progress.end())

@@ -3,8 +3,8 @@ import {
   builtInTemplates,
   type ChatOptions,
   checkModelPath,
-  contextPolicies,
   errors,
+  type GenerateOptions,
   type Generation,
   GtaError,
   type Model,
@@ -12,9 +12,16 @@ import {
 import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
 import { Input, Interrupts } from './chat-input.ts'
 import { openModel, printable, printJson, readText, say } from './open.ts'
-import { type Arguments, type Command, common, contextOptions, modelOptions } from './options.ts'
+import {
+  type Arguments,
+  type Command,
+  common,
+  contextOptions,
+  generateNames,
+  generateOptions,
+  modelOptions,
+} from './options.ts'
 import { Progress } from './progress.ts'
-import { samplingOf, samplingOptions } from './sampling.ts'
 import { expectWritable, isThere } from './session.ts'
 
 export const chat: Command = {
@@ -29,7 +36,7 @@ export const chat: Command = {
       value: 'NAME|FILE',
       help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
     },
-    ...samplingOptions,
+    ...generateOptions,
     ...contextOptions,
     session: {
       type: 'string',
@@ -49,12 +56,11 @@ async function execute(args: Arguments): Promise<void> {
   if (session === '') throw errors.badOption('--session', 'the path of a file', session)
   const isContinued = session !== undefined && (await isThere(session))
   if (session !== undefined && !isContinued) await expectWritable(session)
-  const settings = samplingOf(args)
+  const settings = args.values(...generateNames)
   const options: ChatOptions = {
     template: await readTemplate(args.text('chat-template')),
     system: args.text('system'),
-    contextPolicy: args.oneOf('context-policy', contextPolicies),
-    keep: args.whole('keep', 0),
+    ...args.values('contextPolicy', 'keep'),
   }
   const interrupts = new Interrupts(session !== undefined, () => say('Ctrl-C again, Ctrl-D or /quit ends the chat'))
   const signal = interrupts.quitting
@@ -77,7 +83,7 @@ async function readTemplate(given: string | undefined): Promise<string | undefin
 }
 
 /** Until there is nothing more to read. From another program, the first failure is the last. */
-async function talk(state: ChatState, settings: ReturnType<typeof samplingOf>, interrupts: Interrupts): Promise<void> {
+async function talk(state: ChatState, settings: GenerateOptions, interrupts: Interrupts): Promise<void> {
   const input = new Input(interrupts, state.isJson)
   if (process.stdin.isTTY && !state.isJson)
     say('/help tells the commands, Ctrl-C stops an answer, Ctrl-D ends the chat')
@@ -114,7 +120,7 @@ function tell({ isJson }: ChatState, error: unknown): void {
 async function answer(
   state: ChatState,
   message: string,
-  settings: ReturnType<typeof samplingOf>,
+  settings: GenerateOptions,
   interrupts: Interrupts,
 ): Promise<void> {
   const { chat: opened, isJson } = state

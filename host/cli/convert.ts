@@ -1,8 +1,9 @@
 /** gta convert: a Hugging Face directory to one packed .gta file. */
 import { basename, resolve } from 'node:path'
-import { type Conversion, convert as convertModel, type Fit, megabytes, weightTypes } from '../index.ts'
+import { type Conversion, convert as convertModel, type Fit, megabytes } from '../index.ts'
+import { settings } from '../settings.ts'
 import { interruptSignal, printJson, say, warnUnused } from './open.ts'
-import { type Arguments, type Command, common, UsageError } from './options.ts'
+import { type Arguments, type Command, common, flagAs, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 
 export const convert: Command = {
@@ -10,9 +11,9 @@ export const convert: Command = {
   summary: 'pack a Hugging Face directory into one .gta file',
   usage: 'convert DIR [FILE.gta] [--type q8|q4|f32]',
   options: {
-    model: { type: 'string', short: 'm', value: 'DIR', help: 'the Hugging Face directory' },
+    ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory' }),
     out: { type: 'string', value: 'FILE', help: 'the file to write (default: NAME-TYPE.gta here)' },
-    type: { type: 'string', value: weightTypes.join('|'), help: 'weight type (default q8)' },
+    ...flagAs('type', { help: `weight type (default ${settings.type.default})` }),
     ...common,
   },
   run: execute,
@@ -26,7 +27,7 @@ async function execute(args: Arguments): Promise<void> {
   const out = args.text('out')
   if (out !== undefined && second !== undefined)
     throw new UsageError(`one output must be given, found "${second}" and --out "${out}"`)
-  const type = args.oneOf('type', weightTypes) ?? 'q8'
+  const type = args.value('type') ?? settings.type.default
   const path = out ?? second ?? `${basename(resolve(directory))}-${type}.gta`
   const progress = new Progress('converting', megabytes)
   const result = await convertModel(directory, path, {

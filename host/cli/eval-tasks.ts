@@ -1,6 +1,6 @@
 /** gta eval --tasks: questions of multiple choice, reported as lm-evaluation-harness does. */
 import { writeFile } from 'node:fs/promises'
-import { cacheTypes, errors, evaluateTasks, findTasks, type TaskResults, weightTypes } from '../index.ts'
+import { errors, evaluateTasks, findTasks, type TaskResults } from '../index.ts'
 import type { Output } from './eval.ts'
 import { interruptSignal, openModel, printJson, say } from './open.ts'
 import type { Arguments } from './options.ts'
@@ -8,8 +8,6 @@ import { Progress } from './progress.ts'
 import { csvLine, headLine, tableLine } from './table.ts'
 
 export async function evaluateQuestions(args: Arguments, output: Output): Promise<void> {
-  const type = args.oneOf('type', weightTypes)
-  const cache = args.oneOf('cache', cacheTypes)
   const limit = args.whole('limit', 1)
   const names = (args.text('tasks') ?? '').split(',').map((name) => name.trim())
   const tasks = await findTasks(names, args.text('task-dir'))
@@ -17,7 +15,7 @@ export async function evaluateQuestions(args: Arguments, output: Output): Promis
   // A path that cannot be written is known before anything is computed.
   await writeSamples(path, {})
   const signal = interruptSignal()
-  const model = await openModel(args, signal, { maxLogits: 64, type, cache })
+  const model = await openModel(args, signal, { maxLogits: 64 })
   const progress = new Progress('evaluating', (n) => `${n} items`)
   try {
     const options = { limit, resume: args.text('resume'), signal, onProgress: progress.update }

@@ -1,8 +1,9 @@
 /** gta eval: how good a model is by texts and by questions, and what cheaper weights and caches change. */
 import { cacheTypes, weightTypes } from '../index.ts'
+import { helpOf, settings } from '../settings.ts'
 import { evaluateQuestions } from './eval-tasks.ts'
 import { evaluateText } from './eval-text.ts'
-import { type Arguments, type Command, common, modelOptions, type Option, UsageError } from './options.ts'
+import { type Arguments, type Command, common, flagAs, modelOptions, UsageError } from './options.ts'
 
 const outputs = ['md', 'csv', 'json'] as const
 export type Output = (typeof outputs)[number]
@@ -17,18 +18,16 @@ export const evaluate: Command = {
     'eval [MODEL] --text FILE [--type f32,q8,q4] [--cache f32,int8] [--against MODEL] | --tasks piqa,arc_easy [--limit N] [-o md|csv|json]',
   options: {
     ...modelOptions,
-    type: {
-      ...(modelOptions.type as Option),
+    ...flagAs('type', {
       value: weightTypes.join(','),
-      help: 'weight type of a directory (default q8); several with commas: compare them with the most exact one',
-    },
-    cache: {
-      ...(modelOptions.cache as Option),
+      help: `weight type of a directory (default ${settings.type.default}); several with commas: compare them with the most exact one`,
+    }),
+    ...flagAs('cache', {
       value: cacheTypes.join(','),
-      help: 'element type of the KV cache; several with commas, as with --type',
-    },
+      help: `${helpOf(settings.cache)}; several with commas, as with --type`,
+    }),
     text: { type: 'string', value: 'FILE', help: 'UTF-8 text; control tokens written out in it are themselves' },
-    tokens: { type: 'string', value: '1,5,9', help: 'token ids instead of a text' },
+    ...flagAs('tokens', { help: 'token ids instead of a text' }),
     'tokens-file': { type: 'string', value: 'FILE', help: 'token ids in a file, with commas or white space between' },
     against: {
       type: 'string',

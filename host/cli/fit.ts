@@ -1,24 +1,21 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
-import { cacheTypes, describeModel, type Fit, fit as fitModel, megabytes, weightTypes } from '../index.ts'
+import { describeModel, type Fit, fit as fitModel, megabytes } from '../index.ts'
+import { defaultCache } from '../settings.ts'
 import { printJson } from './open.ts'
-import { type Arguments, type Command, common, modelOptions, type Options, UsageError } from './options.ts'
+import { type Arguments, type Command, common, flagAs, flagsOf, UsageError } from './options.ts'
 
 export const fit: Command = {
   name: 'fit',
   summary: 'does a model fit, with which context and how many conversations; exit code 1: no',
   usage: 'fit MODEL|config.json [--memory 4G] [-c 2048] [-np 1] [--type q8|q4|f32]',
   options: {
-    model: modelOptions.model as Options[string],
+    ...flagsOf('model'),
     memory: { type: 'string', value: 'SIZE', help: "all of the machine's memory: 4G, 512M (default: this machine's)" },
-    'ctx-size': { type: 'string', short: 'c', value: 'N', help: "context in tokens (default: the model's)" },
+    ...flagAs('context', { help: "context in tokens (default: the model's)" }),
     parallel: { type: 'string', alias: 'np', value: 'N', help: 'conversations of that context (default 1)' },
-    type: {
-      type: 'string',
-      value: weightTypes.join('|'),
-      help: 'weight type (default: q8 and q4, or that of the file; any that fits is a yes)',
-    },
-    cache: { ...modelOptions.cache, help: 'element type of the KV cache (default int8)' } as Options[string],
+    ...flagAs('type', { help: 'weight type (default: q8 and q4, or that of the file; any that fits is a yes)' }),
+    ...flagsOf('cache'),
     ...common,
   },
   run: execute,
@@ -30,17 +27,17 @@ async function execute(args: Arguments): Promise<void> {
   if (path === undefined)
     throw new UsageError('a model or a config.json must be given: gta fit models/configs/gta-1b.json')
   const memoryBytes = readMemory(args.text('memory')) ?? totalmem()
-  const wanted = args.oneOf('type', weightTypes)
-  const cache = args.oneOf('cache', cacheTypes) ?? (wanted === 'f32' ? 'f32' : 'int8')
-  const conversations = args.whole('parallel', 1, { max: 65536 }) ?? 1
-  const asked = args.whole('ctx-size', 1, { max: 2 ** 28 })
+  const { type: wanted, cache, context: asked } = args.values('type', 'cache', 'context')
+  const conversations = args.whole('parallel', 1, 65536) ?? 1
   const { model, plan } = await describeModel(path)
   if (plan && wanted && wanted !== plan.type)
     throw new UsageError(`--type must be ${plan.type}, the type of the file, found "${wanted}"`)
   const { maxContext } = model.spec
   const context = asked ?? maxContext
   const types = wanted ? [wanted] : plan ? [plan.type] : (['q8', 'q4'] as const)
-  const found = types.map((type) => fitModel(model, type, { memoryBytes, context, conversations, cache }))
+  const found = types.map((type) =>
+    fitModel(model, type, { memoryBytes, context, conversations, cache: cache ?? defaultCache(type) }),
+  )
   const fits = found.some((one) => one.fits)
   if (args.flag('json')) printJson({ model: path, memoryBytes, context, conversations, maxContext, fits, types: found })
   else {

@@ -13,28 +13,19 @@ import {
   type View,
   type WeightType,
 } from '../../models/index.ts'
-import { cacheTypes, defaultModel, describeModel, errors, largestContext, megabytes, weightTypes } from '../index.ts'
+import { defaultModel, describeModel, errors, largestContext, megabytes } from '../index.ts'
+import { defaultCache, settings } from '../settings.ts'
 import { printJson } from './open.ts'
-import { type Arguments, type Command, common, modelOptions } from './options.ts'
+import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
 
 export const inspect: Command = {
   name: 'inspect',
   summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
   usage: 'inspect [MODEL|config.json] [-c N] [--cache f32|int8] [--plan] [--json]',
   options: {
-    model: modelOptions.model as Command['options'][string],
-    cache: { type: 'string', value: 'f32|int8', help: 'element type of the KV cache (default int8)' },
-    'ctx-size': {
-      type: 'string',
-      short: 'c',
-      value: 'N',
-      help: "context to count the cache for (default: the model's)",
-    },
-    type: {
-      type: 'string',
-      value: weightTypes.join('|'),
-      help: 'weight type of the plan (default q8, or that of the file)',
-    },
+    ...flagsOf('model', 'cache'),
+    ...flagAs('context', { help: "context to count the cache for (default: the model's)" }),
+    ...flagAs('type', { help: `weight type of the plan (default ${settings.type.default}, or that of the file)` }),
     plan: { type: 'boolean', help: 'print the plan that the engine executes' },
     ...common,
   },
@@ -46,7 +37,7 @@ async function execute(args: Arguments): Promise<void> {
   const path = args.modelPath() ?? fileURLToPath(defaultModel)
   const facts = await describeModel(path)
   const { spec } = facts.model
-  const type = args.oneOf('type', weightTypes) ?? facts.plan?.type ?? 'q8'
+  const type = args.value('type') ?? facts.plan?.type ?? settings.type.default
   if (facts.plan && facts.plan.type !== type)
     throw errors.badOption('--type', `${facts.plan.type}, the type of the file`, type)
   if (args.flag('plan')) {
@@ -55,8 +46,8 @@ async function execute(args: Arguments): Promise<void> {
     else process.stdout.write(`${lines.join('\n')}\n`)
     return
   }
-  const cache = args.oneOf('cache', cacheTypes) ?? 'int8'
-  const context = args.whole('ctx-size', 1, { none: 0, max: 2 ** 31 }) ?? spec.maxContext
+  const cache = args.value('cache') ?? defaultCache(type)
+  const context = args.value('context') ?? spec.maxContext
   const counted = cost(facts.model)
   const kv = cacheBytes(spec, cache, context)
   const document = {

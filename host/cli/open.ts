@@ -1,15 +1,6 @@
 /** What several commands do alike: load the model that the command line names, and read the prompt. */
 import { readFile } from 'node:fs/promises'
-import {
-  cacheTypes,
-  defaultModel,
-  errors,
-  type LoadOptions,
-  load,
-  type Model,
-  megabytes,
-  weightTypes,
-} from '../index.ts'
+import { defaultModel, errors, type LoadOptions, load, type Model, megabytes } from '../index.ts'
 import { type Arguments, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 
@@ -23,14 +14,9 @@ export async function openModel(
   const progress = new Progress('loading', megabytes)
   try {
     const model = await load(path, {
-      type: 'type' in options ? options.type : args.oneOf('type', weightTypes),
-      cache: 'cache' in options ? options.cache : args.oneOf('cache', cacheTypes),
-      context: args.whole('ctx-size', 1, { none: 0 }),
-      cacheMemory: args.bytes('cache-memory'),
-      offload: args.bytes('offload'),
-      offloadDirectory: args.text('offload-dir'),
-      threads: args.whole('threads', 1),
-      batchThreads: args.whole('threads-batch', 1),
+      type: 'type' in options ? options.type : args.value('type'),
+      cache: 'cache' in options ? options.cache : args.value('cache'),
+      ...args.values('context', 'cacheMemory', 'offload', 'offloadDirectory', 'threads', 'batchThreads'),
       signal,
       onProgress: progress.update,
       ...options,

@@ -1,6 +1,15 @@
 /** Command lines: node:util parseArgs, with ranges checked and every unknown flag refused. */
 import { type ParseArgsOptionDescriptor, parseArgs } from 'node:util'
-import { contextPolicies, weightTypes } from '../index.ts'
+import {
+  expectedOf,
+  generateSettings,
+  helpOf,
+  isAllowed,
+  type Setting,
+  type SettingName,
+  settings,
+  type ValueOf,
+} from '../settings.ts'
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {
@@ -26,81 +35,58 @@ export interface Command {
   run(args: Arguments): Promise<void>
 }
 
-export const common: Options = {
-  json: { type: 'boolean', help: 'one JSON document on stdout' },
-  help: { type: 'boolean', short: 'h', help: 'this text' },
+/** Flags of the table by the names that they have in the library. */
+export function flagsOf(...names: SettingName[]): Options {
+  return Object.fromEntries(
+    names.map((name) => {
+      const setting: Setting = settings[name]
+      const { kind, short, alias, choices, value = choices?.join('|') } = setting
+      const option: Option = {
+        type: kind === 'boolean' ? 'boolean' : 'string',
+        help: helpOf(setting),
+        ...(short === undefined ? {} : { short }),
+        ...(alias === undefined ? {} : { alias }),
+        ...(value === undefined ? {} : { value }),
+        ...(kind === 'texts' ? { multiple: true } : {}),
+      }
+      return [setting.flag as string, option]
+    }),
+  )
 }
 
-export const modelOptions: Options = {
-  model: { type: 'string', short: 'm', value: 'MODEL', help: 'a .gta file or a Hugging Face directory' },
-  type: {
-    type: 'string',
-    value: weightTypes.join('|'),
-    help: 'weight type when a directory is converted in memory (default q8)',
-  },
-  cache: {
-    type: 'string',
-    value: 'f32|int8',
-    help: 'element type of the KV cache (default f32 with f32 weights, else int8)',
-  },
-  'ctx-size': {
-    type: 'string',
-    short: 'c',
-    value: 'N',
-    help: "context in tokens (default: the model's, at most 4096)",
-  },
-  'cache-memory': {
-    type: 'string',
-    value: 'SIZE',
-    help: 'memory of the cache, such as 512M or 1.5G (default: enough to fill one context)',
-  },
-  offload: {
-    type: 'string',
-    value: 'SIZE',
-    help: 'keep no more of the cache in memory than this, the rest in a file',
-  },
-  'offload-dir': {
-    type: 'string',
-    value: 'DIR',
-    help: 'where that file is (default: $XDG_CACHE_HOME/gta-edge, else ~/.cache/gta-edge)',
-  },
-  threads: {
-    type: 'string',
-    short: 't',
-    value: 'N',
-    help: 'threads of decode (default: measured once and remembered)',
-  },
-  'threads-batch': {
-    type: 'string',
-    alias: 'tb',
-    value: 'N',
-    help: 'threads of prefill (default: as -t, else measured)',
-  },
+/** A flag of the table with other words: what it is for in this command. */
+export function flagAs(name: SettingName, words: Partial<Option>): Options {
+  const [[flag, option]] = Object.entries(flagsOf(name)) as [[string, Option]]
+  return { [flag]: { ...option, ...words } }
 }
 
-export const promptOptions: Options = {
-  prompt: { type: 'string', short: 'p', value: 'TEXT', help: 'the prompt' },
-  file: { type: 'string', short: 'f', value: 'FILE', help: 'read the prompt from a file' },
-  tokens: { type: 'string', value: '1,5,9', help: 'token ids, taken as they are: nothing is added' },
-}
+export const common = flagsOf('json', 'help')
 
-export const contextOptions: Options = {
-  'context-policy': {
-    type: 'string',
-    value: contextPolicies.join('|'),
-    help: 'when the context is full: end (error), forget the oldest page after page (window), or half at once (shift)',
-  },
-  keep: {
-    type: 'string',
-    value: 'N',
-    help: 'tokens at the beginning that are never forgotten, in pages of 64 (default 64)',
-  },
-}
+/** What commands that load a model have. */
+export const modelOptions = flagsOf(
+  'model',
+  'type',
+  'cache',
+  'context',
+  'cacheMemory',
+  'offload',
+  'offloadDirectory',
+  'threads',
+  'batchThreads',
+)
+
+export const promptOptions = flagsOf('prompt', 'file', 'tokens')
+
+export const contextOptions = flagsOf('contextPolicy', 'keep')
+
+/** How commands that write choose tokens, and when they end. */
+export const generateNames = Object.keys(generateSettings) as (keyof typeof generateSettings)[]
+export const generateOptions = flagsOf(...generateNames)
 
 /** Parsed arguments with typed access; a bad value is a UsageError that names the flag. */
 export class Arguments {
   readonly positionals: string[]
-  private readonly values: Record<string, unknown>
+  private readonly parsed: Record<string, unknown>
   private readonly options: Options
 
   constructor(args: string[], options: Options) {
@@ -112,7 +98,7 @@ export class Arguments {
         allowPositionals: true,
         strict: true,
       })
-      this.values = parsed.values
+      this.parsed = parsed.values
       this.positionals = parsed.positionals
     } catch (error) {
       throw new UsageError((error as Error).message.split('. ')[0]?.split('\n')[0] ?? '')
@@ -121,19 +107,42 @@ export class Arguments {
 
   /** Names of the flags that the command line has. */
   given(): string[] {
-    return Object.keys(this.values)
+    return Object.keys(this.parsed)
   }
 
   flag(name: string): boolean {
-    return this.values[name] === true
+    return this.parsed[name] === true
   }
 
   text(name: string): string | undefined {
-    return this.values[name] as string | undefined
+    return this.parsed[name] as string | undefined
   }
 
   texts(name: string): string[] {
-    return (this.values[name] as string[] | undefined) ?? []
+    return (this.parsed[name] as string[] | undefined) ?? []
+  }
+
+  /** What the command line says of settings of the table, for the library; what it does not say is undefined. */
+  values<N extends SettingName>(...names: N[]): { [name in N]: ValueOf<name> | undefined } {
+    return Object.fromEntries(names.map((name) => [name, this.value(name)])) as never
+  }
+
+  value<N extends SettingName>(name: N): ValueOf<N> | undefined {
+    return this.read(settings[name]) as ValueOf<N> | undefined
+  }
+
+  private read(setting: Setting): unknown {
+    const { flag = '', kind, none, choices = [] } = setting
+    if (kind === 'boolean') return this.flag(flag)
+    if (kind === 'texts') return this.texts(flag)
+    if (kind === 'bytes') return this.bytes(flag)
+    if (kind === 'choice') return this.oneOf(flag, choices)
+    if (kind === 'text') return this.text(flag)
+    const value = this.number(flag)
+    if (value === undefined || value === none) return undefined
+    if (!isAllowed(setting, value))
+      throw new UsageError(`--${flag} must be ${expectedOf(setting)}, found "${this.text(flag)}"`)
+    return value
   }
 
   number(name: string): number | undefined {
@@ -158,17 +167,9 @@ export class Arguments {
     return value
   }
 
-  /** A whole number; `none` is llama.cpp's way to say that there is no limit, or no choice. */
-  whole(
-    name: string,
-    min: number,
-    { none, max = Number.MAX_SAFE_INTEGER }: { none?: number; max?: number } = {},
-  ): number | undefined {
-    const value = this.number(name)
-    if (value !== undefined && value === none) return undefined
-    if (value !== undefined && (!Number.isInteger(value) || value < min || value > max))
-      throw new UsageError(`--${name} must be a whole number from ${min} to ${max}, found "${this.text(name)}"`)
-    return value
+  /** A whole number that only this command knows. */
+  whole(name: string, min: number, max = Number.MAX_SAFE_INTEGER): number | undefined {
+    return this.read({ flag: name, kind: 'whole', min, max, help: '' }) as number | undefined
   }
 
   /** Whole numbers with commas between, from all times that the flag is given; each may come once. */

@@ -2,7 +2,6 @@
 import { cacheBytes } from '../../models/index.ts'
 import {
   checkModelPath,
-  contextPolicies,
   errors,
   type GenerateOptions,
   type Generation,
@@ -12,9 +11,18 @@ import {
   type Speculation,
 } from '../index.ts'
 import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
-import { type Arguments, type Command, common, contextOptions, modelOptions, promptOptions } from './options.ts'
+import {
+  type Arguments,
+  type Command,
+  common,
+  contextOptions,
+  flagsOf,
+  generateNames,
+  generateOptions,
+  modelOptions,
+  promptOptions,
+} from './options.ts'
 import { Progress } from './progress.ts'
-import { samplingOf, samplingOptions } from './sampling.ts'
 import { expectWritable, isThere } from './session.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
@@ -27,15 +35,14 @@ export const run: Command = {
   options: {
     ...modelOptions,
     ...promptOptions,
-    ...samplingOptions,
+    ...generateOptions,
     ...contextOptions,
     session: {
       type: 'string',
       value: 'FILE',
       help: 'go on with the conversation in this file, if there is one, and save it there at the end',
     },
-    'stop-eos': { type: 'boolean', help: 'with --tokens: end at a token that ends a text' },
-    'ignore-eos': { type: 'boolean', help: 'with a text prompt: go on after it' },
+    ...flagsOf('stopEos', 'ignoreEos'),
     ...common,
   },
   run: execute,
@@ -54,11 +61,11 @@ async function execute(args: Arguments): Promise<void> {
   // A conversation of an hour is saved to the end, however slow the disk is.
   const signal = interruptSignal(session === undefined ? undefined : Number.POSITIVE_INFINITY)
   const settings: GenerateOptions = {
-    ...samplingOf(args),
-    stopAtEos: args.flag('ignore-eos') ? false : args.flag('stop-eos') ? true : undefined,
+    ...args.values(...generateNames),
+    stopAtEos: args.value('ignoreEos') ? false : args.value('stopEos') ? true : undefined,
     signal,
   }
-  const context = { contextPolicy: args.oneOf('context-policy', contextPolicies), keep: args.whole('keep', 0) }
+  const context = args.values('contextPolicy', 'keep')
   const isJson = args.flag('json')
   const model = await openModel(args, signal)
   try {

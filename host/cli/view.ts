@@ -21,7 +21,7 @@ export const view: Command = {
 }
 
 async function execute(args: Arguments): Promise<void> {
-  const port = args.whole('port', 0, { max: 65535 })
+  const port = args.whole('port', 0, 65535)
   const names = args.positionals.map(modelName)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
   if (twice !== undefined) throw new UsageError(`models must have different names, found "${twice}" twice`)

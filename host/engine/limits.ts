@@ -4,8 +4,5 @@ const WASM_PAGE = 65536
 /** A 32-bit engine cannot address more; the last page is left alone, so that an end address never wraps to 0. */
 export const MAX_MEMORY = 2 ** 32 - WASM_PAGE
 
-/** The context that is reserved when nobody asks for one: a model may allow far more than a board can hold. */
-export const DEFAULT_CONTEXT = 4096
-
 /** What the system, Node and its heap take of a board's memory; an estimate, on the careful side. */
 export const SYSTEM_BYTES = 400e6

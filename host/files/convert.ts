@@ -2,18 +2,10 @@
 import { readdir, stat } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import {
-  cost,
-  describe,
-  type ModelDescription,
-  type Plan,
-  planModel,
-  type WeightType,
-  weightTypes,
-} from '../../models/index.ts'
+import { cost, describe, type ModelDescription, type Plan, planModel, type WeightType } from '../../models/index.ts'
 import { type Fit, fit, refuseUnusable } from '../engine/fit.ts'
-import { DEFAULT_CONTEXT } from '../engine/limits.ts'
-import { checkChoice, errors } from '../errors.ts'
+import { checkSetting, errors } from '../errors.ts'
+import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel, tensorNames } from './checkpoint.ts'
 import { openPacked } from './files.ts'
 import { writePacked } from './pack.ts'
@@ -42,8 +34,8 @@ export interface Conversion {
 export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
   if (!(await statModel(directory)).isDirectory())
     throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
-  checkChoice('type', options.type, weightTypes)
-  const type = options.type ?? 'q8'
+  checkSetting('type', options.type)
+  const type = options.type ?? settings.type.default
   await checkTarget(directory, path)
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
@@ -78,8 +70,8 @@ export async function openCheckpoint(directory: string, type: WeightType) {
 }
 
 function fitHere(model: ModelDescription, type: WeightType): Fit {
-  const context = Math.min(model.spec.maxContext, DEFAULT_CONTEXT)
-  const cache = type === 'f32' ? 'f32' : 'int8'
+  const context = defaultContext(model.spec.maxContext)
+  const cache = defaultCache(type)
   return fit(model, type, { memoryBytes: totalmem(), context, conversations: 1, cache })
 }
 

@@ -5,11 +5,12 @@
 import { platform } from '#platform'
 import { PAGE_TOKENS } from '../../models/index.ts'
 import { greedy, type Reuse, type Sampling } from '../engine/engine.ts'
-import { checkNames, checkTokens, errors } from '../errors.ts'
+import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
 import type { Between, FoundSession, SavedPages } from '../sessions/conversation.ts'
+import { settings as shared, titleOf } from '../settings.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import type { Model, Prompt } from './model.ts'
-import { type ContextPolicy, type ContextSettings, contextPolicies, type Feed, planDrop } from './scheduler.ts'
+import { type ContextPolicy, type ContextSettings, type Feed, planDrop } from './scheduler.ts'
 
 export interface ConversationOptions {
   /** What happens when the context is full: it ends (error, the default), or what is old is forgotten. */
@@ -28,9 +29,6 @@ export interface SavedConversation {
   /** Was it added to what the file held? */
   isIncremental: boolean
 }
-
-/** The first page: where there is no page to lose, attention has nowhere to put what it does not want (arXiv 2309.17453). */
-const DEFAULT_KEEP = 64
 
 export class Conversation {
   /** Number of the conversation in the engine. */
@@ -298,16 +296,14 @@ const names = ['contextPolicy', 'keep']
 /** Options with their defaults; throws BAD_OPTION. */
 export function checkContext(options: ConversationOptions, { context, engine }: Model): ContextSettings {
   checkNames('open()', options, names)
-  const { contextPolicy: policy = 'error', keep = DEFAULT_KEEP } = options
-  if (!contextPolicies.includes(policy))
-    throw errors.badOption('contextPolicy (--context-policy)', `one of ${contextPolicies.join(', ')}`, policy)
+  const { contextPolicy: policy = shared.contextPolicy.default, keep = shared.keep.default } = options
+  checkSetting('contextPolicy', policy)
+  checkSetting('keep', keep)
   const settings = { policy, keep }
-  if (!Number.isInteger(keep) || keep < 0 || keep > 2 ** 31)
-    throw errors.badOption('keep (--keep)', 'a whole number of tokens, 0 or more', keep)
   const plan = planDrop(settings, context)
   if (policy !== 'error' && (plan.keep + plan.drop) * PAGE_TOKENS >= context)
     throw errors.badOption(
-      'the context (-c)',
+      titleOf('context'),
       `more than ${(plan.keep + plan.drop) * PAGE_TOKENS} tokens where ${plan.keep * PAGE_TOKENS} are kept (--keep): ${PAGE_TOKENS} more are forgotten at a time, and one must be left`,
       context,
     )
@@ -316,7 +312,7 @@ export function checkContext(options: ConversationOptions, { context, engine }: 
   const pages = Math.ceil(context / PAGE_TOKENS) - plan.drop + plan.keep
   if (policy !== 'error' && pages * pageBytes > totalBytes)
     throw errors.badOption(
-      'the cache (cacheMemory, --cache-memory)',
+      titleOf('cacheMemory'),
       `at least ${pages * pageBytes} bytes for a context of ${context} tokens of which ${keep} are kept`,
       totalBytes,
     )

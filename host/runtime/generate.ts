@@ -1,7 +1,8 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
 import { platform } from '#platform'
 import type { Sampling } from '../engine/engine.ts'
-import { checkNames, checkTokens, errors, OutOfMemoryError } from '../errors.ts'
+import { checkNames, checkSetting, checkTokens, errors, OutOfMemoryError } from '../errors.ts'
+import { generateSettings, settings } from '../settings.ts'
 import { TextStream } from '../text/tokenizer.ts'
 import type { Conversation } from './conversation.ts'
 import type { Model, Prompt } from './model.ts'
@@ -29,20 +30,7 @@ export interface GenerateOptions extends Partial<Sampling> {
   onPrefill?: (progress: { done: number; total: number }) => void
 }
 
-const generateOptions = [
-  ...samplingNames,
-  'maxTokens',
-  'stopAtEos',
-  'stop',
-  'stopTokens',
-  'speculate',
-  'signal',
-  'onToken',
-  'onPrefill',
-]
-
-/** More than this is never guessed right. */
-const MAX_DRAFT = 31
+const generateOptions = [...Object.keys(generateSettings), 'stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill']
 
 /** How well guessing went. */
 export interface Speculation {
@@ -94,13 +82,10 @@ export async function* generate(
     // What goes on without a prompt is a text where there are texts.
     stopAtEos = typeof prompt === 'string' || (prompt === undefined && model.tokenizer !== undefined),
     signal,
-    speculate = 0,
+    speculate = settings.speculate.default,
   } = options
-  const isCount = maxTokens === Number.POSITIVE_INFINITY || (Number.isInteger(maxTokens) && maxTokens >= 1)
-  if (!isCount) throw errors.badOption('maxTokens (-n)', 'a whole number of at least 1', maxTokens)
-  if (!Number.isInteger(speculate) || speculate < 0 || speculate > MAX_DRAFT)
-    throw errors.badOption('speculate (--speculate)', `a whole number from 0 to ${MAX_DRAFT}`, speculate)
-
+  if (maxTokens !== Number.POSITIVE_INFINITY) checkSetting('maxTokens', maxTokens)
+  checkSetting('speculate', speculate)
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw errors.badOption('signal', 'an AbortSignal', signal)
 

@@ -2,17 +2,18 @@
  * Loading a model in Node: a packed .gta file, or a Hugging Face directory, which is converted in memory.
  */
 import { fileURLToPath } from 'node:url'
-import { cacheTypes, type WeightType, weightTypes } from '../../models/index.ts'
+import type { WeightType } from '../../models/index.ts'
 import type { EngineOptions } from '../engine/engine.ts'
-import { checkChoice, checkNames, errors } from '../errors.ts'
+import { checkNames, checkSetting, errors } from '../errors.ts'
 import { statModel } from '../files/checkpoint.ts'
 import { openCheckpoint } from '../files/convert.ts'
 import { openPacked } from '../files/files.ts'
 import { packTensors } from '../files/pack.ts'
 import { distUrl } from '../platform/dist.ts'
 import { cacheDirectory } from '../platform/remember.ts'
+import { modelSettings, settings, titleOf } from '../settings.ts'
 import type { Model, Source } from './model.ts'
-import { type OpenOptions, openModel, openOptions } from './open.ts'
+import { type OpenOptions, openModel } from './open.ts'
 
 export interface LoadOptions extends OpenOptions {
   /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
@@ -23,7 +24,7 @@ export interface LoadOptions extends OpenOptions {
   offloadDirectory?: string
 }
 
-const loadOptions = [...openOptions, 'type', 'offload', 'offloadDirectory']
+const loadOptions = [...Object.keys(modelSettings), 'signal', 'onProgress']
 
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', distUrl)
@@ -39,8 +40,8 @@ export function paperConfig(name: string): string {
 /** Loads a model; throws GtaError or ModelError before anything large is read if it cannot run. */
 export async function load(path: string | URL, options: LoadOptions = {}): Promise<Model> {
   checkNames('load()', options, loadOptions)
-  checkChoice('type', options.type, weightTypes)
-  checkChoice('cache', options.cache, cacheTypes)
+  checkSetting('type', options.type)
+  checkSetting('cache', options.cache)
   const name = path instanceof URL ? fileURLToPath(path) : path
   const source = await openSource(name, options)
   try {
@@ -58,7 +59,7 @@ export async function checkModelPath(path: string | undefined): Promise<void> {
 export async function openSource(path: string, options: LoadOptions): Promise<Source> {
   const { type, signal, onProgress } = options
   if ((await statModel(path)).isDirectory()) {
-    const { checkpoint, plan } = await openCheckpoint(path, type ?? 'q8')
+    const { checkpoint, plan } = await openCheckpoint(path, type ?? settings.type.default)
     const load = (target: Uint8Array) =>
       packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset), { signal, onProgress })
     const { model, files, unused } = checkpoint
@@ -82,9 +83,8 @@ export async function openSource(path: string, options: LoadOptions): Promise<So
 function checkOffload({ offload, offloadDirectory }: LoadOptions): EngineOptions['offload'] {
   if (offload === undefined) {
     if (offloadDirectory === undefined) return undefined
-    throw errors.badOption('offloadDirectory (--offload-dir)', 'absent without offload (--offload)', offloadDirectory)
+    throw errors.badOption(titleOf('offloadDirectory'), `absent without ${titleOf('offload')}`, offloadDirectory)
   }
-  if (!Number.isInteger(offload) || offload < 1)
-    throw errors.badOption('offload (--offload)', 'a number of bytes', offload)
+  checkSetting('offload', offload)
   return { bytes: offload, directory: offloadDirectory ?? cacheDirectory() }
 }

@@ -2,10 +2,11 @@
 import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes } from '../../models/index.ts'
 import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
 import { checkFit } from '../engine/fit.ts'
-import { DEFAULT_CONTEXT, MAX_MEMORY } from '../engine/limits.ts'
+import { MAX_MEMORY } from '../engine/limits.ts'
 import { chooseBuild } from '../engine/wasm/builds.ts'
-import { MAX_THREADS, openWasmEngine } from '../engine/wasm/engine.ts'
-import { errors, GtaError } from '../errors.ts'
+import { openWasmEngine } from '../engine/wasm/engine.ts'
+import { checkSetting, errors, GtaError } from '../errors.ts'
+import { defaultCache, defaultContext, settings, titleOf } from '../settings.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
 import { Model, type Source } from './model.ts'
 import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
@@ -43,7 +44,7 @@ export const openOptions = [
   'onProgress',
 ]
 
-/** Conversations that a model can have open, and rows of a step that they decode. */
+/** Conversations that a model can have open. */
 const CONVERSATIONS = 32
 
 /** Throws GtaError before the weights are read if the model cannot run. */
@@ -108,27 +109,19 @@ export async function openEngine(
 }
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
-  const count = (name: string, value: number, max: number) => {
-    if (!Number.isInteger(value) || value < 1 || value > max)
-      throw errors.badOption(name, `a whole number from 1 to ${max}`, value)
-    return value
-  }
-  const context = count(
-    'the context (-c)',
-    options.context ?? Math.min(spec.maxContext, DEFAULT_CONTEXT),
-    spec.maxContext,
-  )
-  const cache = options.cache ?? (plan.type === 'f32' ? 'f32' : 'int8')
+  checkSetting('context', options.context, spec.maxContext)
+  for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads'] as const) checkSetting(name, options[name])
+  const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
+  const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options
   return {
     context,
     cache,
-    maxRows: Math.min(count('batch', options.batch ?? 64, 4096), context),
-    maxLogits: count('maxLogits', options.maxLogits ?? CONVERSATIONS, 4096),
+    maxRows: Math.min(batch, context),
+    maxLogits,
     conversations: CONVERSATIONS,
     pages: countPages(spec, cache, context, options.cacheMemory),
-    threads: options.threads === undefined ? undefined : count('threads (-t)', options.threads, MAX_THREADS),
-    batchThreads:
-      options.batchThreads === undefined ? undefined : count('batchThreads (-tb)', options.batchThreads, MAX_THREADS),
+    threads,
+    batchThreads,
   }
 }
 
@@ -139,7 +132,7 @@ function countPages(spec: ModelSpec, cache: CacheType, context: number, cacheMem
   const most = MAX_MEMORY
   if (!Number.isInteger(cacheMemory) || cacheMemory < each || cacheMemory > most)
     throw errors.badOption(
-      'cacheMemory (--cache-memory)',
+      titleOf('cacheMemory'),
       `from ${each} bytes, which ${PAGE_TOKENS} tokens take, to ${most}`,
       cacheMemory,
     )

@@ -6,10 +6,10 @@
 import { PAGE_TOKENS } from '../../models/index.ts'
 import { type Engine, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
+import type { contextPolicies } from '../settings.ts'
 
-/** What happens when a conversation has filled its context. */
-export const contextPolicies = ['error', 'window', 'shift'] as const
 /**
+ * What happens when a conversation has filled its context.
  * error: it ends. window: the oldest page of tokens behind the kept ones is forgotten, page by page. shift: half of the
  * tokens behind the kept ones are forgotten at once.
  */

@@ -5,7 +5,7 @@
 import { platform } from '#platform'
 import type { Plan } from '../../models/index.ts'
 import { type Engine, finite, greedy, type ThreadCounts } from '../engine/engine.ts'
-import { MAX_THREADS } from '../engine/wasm/engine.ts'
+import { settings } from '../settings.ts'
 
 /** Milliseconds that the search for one count may take; on a slow board a single step of a large model takes longer. */
 const BUDGET = 300
@@ -16,7 +16,7 @@ const PREFILL_ROWS = 16
 
 /** Threads that a load may start where nobody says how many. */
 export function availableThreads(): number {
-  return platform.unshared === undefined ? Math.min(platform.availableParallelism(), MAX_THREADS) : 1
+  return platform.unshared === undefined ? Math.min(platform.availableParallelism(), settings.threads.max) : 1
 }
 
 /** Where counts are remembered; deleting the file makes the engine measure again. */

@@ -53,8 +53,6 @@ const LEAST_RESIDENT = 4
 const CACHE_VERSION = 1
 /** Of a large tensor, sixteen pieces of so many bytes are looked at. */
 const SAMPLE_BYTES = 1024
-/** Threads that one engine may have. */
-export const MAX_THREADS = protocol.MAX_RANKS
 
 /** Workers that an engine starts: enough for either kind of step. */
 function maxThreads({ threads = 1, batchThreads = threads }: EngineOptions): number {

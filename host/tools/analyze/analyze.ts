@@ -18,6 +18,7 @@ import {
 } from '../../../models/index.ts'
 import { MAX_MEMORY } from '../../engine/limits.ts'
 import { errors } from '../../errors.ts'
+import { defaultCache, settings } from '../../settings.ts'
 import { type ExactOptions, enginePrompt, exactConvention, type Formats, widthsOf } from './exact.ts'
 import type { Hardware } from './hardware.ts'
 import { llmViewerConvention, type Widths } from './llm-viewer.ts'
@@ -195,8 +196,8 @@ function formatsOf({
     throw errors.badOption('flash', "left out with the engine's formats: it never keeps scores", flash)
   return {
     is: 'engine',
-    type: type ?? 'q8',
-    cache: cache ?? (type === 'f32' ? 'f32' : 'int8'),
+    type: type ?? settings.type.default,
+    cache: cache ?? defaultCache(type ?? settings.type.default),
     rowsPerStep,
   }
 }

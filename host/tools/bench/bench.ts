@@ -11,6 +11,7 @@ import type { CachedPage, Engine, EngineOptions } from '../../engine/engine.ts'
 import { checkFit } from '../../engine/fit.ts'
 import { openEngine } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
+import { defaultCache } from '../../settings.ts'
 import {
   type Bandwidth,
   type BenchInfo,
@@ -109,7 +110,7 @@ function engineOptionsFor(settings: BenchSettings, { plan }: Subject, context: n
   const { threads, batchThreads = threads } = settings
   return {
     context,
-    cache: settings.cache ?? (plan.type === 'f32' ? 'f32' : 'int8'),
+    cache: settings.cache ?? defaultCache(plan.type),
     maxRows: Math.max(settings.batch, conversations),
     maxLogits: conversations,
     conversations,

@@ -14,6 +14,7 @@ import { checkNames, errors } from '../../errors.ts'
 import { cacheDirectory } from '../../platform/remember.ts'
 import { openEngine } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
+import { defaultCache } from '../../settings.ts'
 import { type Spread, spreadOf } from './runner.ts'
 import { type BenchProgress, checkBench } from './settings.ts'
 import { openSubject, type Subject } from './subject.ts'
@@ -96,7 +97,7 @@ async function measure(config: string, options: Settings): Promise<OffloadResult
   const subject = await openSubject(bench, depth + predict)
   try {
     const { model, plan } = subject
-    const cache = plan.type === 'f32' ? 'f32' : 'int8'
+    const cache = defaultCache(plan.type)
     const offload = { bytes, directory }
     const all: EngineOptions = {
       context: depth + predict,

@@ -1,8 +1,8 @@
 /** What a benchmark is asked to do: options with their defaults, checked, and the tests that they name. */
-import { type CacheType, cacheTypes, type WeightType, weightTypes } from '../../../models/index.ts'
+import type { CacheType, WeightType } from '../../../models/index.ts'
 import type { ThreadCounts } from '../../engine/engine.ts'
-import { MAX_THREADS } from '../../engine/wasm/engine.ts'
-import { checkChoice, checkNames, errors } from '../../errors.ts'
+import { checkNames, checkSetting, errors } from '../../errors.ts'
+import { settings as shared } from '../../settings.ts'
 import type { BenchInfo, BenchResult } from './report.ts'
 import type { Workload } from './workload.ts'
 
@@ -13,7 +13,7 @@ export interface BenchOptions {
   config?: string
   /** Weight type of synthetic weights, or of a directory that is converted; default q8. */
   type?: WeightType
-  /** Default f32 with f32 weights, else int8. */
+  /** Default: as for `load()`. */
   cache?: CacheType
   /** Tokens of the prompts to read; 0: none. Default 512. */
   prompt?: number[]
@@ -52,7 +52,7 @@ export const benchDefaults = {
   depth: [0],
   conversations: [1],
   repetitions: 5,
-  batch: 64,
+  batch: shared.batch.default,
 }
 
 export type BenchSettings = BenchOptions &
@@ -64,27 +64,25 @@ const names = [...Object.keys(benchDefaults), 'model', 'config', 'type', 'cache'
 /** Options and defaults; throws BAD_OPTION. */
 export function checkBench(options: BenchOptions): BenchSettings {
   checkNames('bench()', options, [...names, ...functions])
-  checkChoice('type', options.type, weightTypes)
-  checkChoice('cache', options.cache, cacheTypes)
+  checkSetting('type', options.type)
+  checkSetting('cache', options.cache)
   if (options.model !== undefined && options.config !== undefined)
     throw errors.badOption('config', 'absent where a model is given', options.config)
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const settings: BenchSettings = { ...benchDefaults, ...given }
-  checkList('prompt (-p)', settings.prompt, 0, MAX_POSITIONS)
-  checkList('predict (-n)', settings.predict, 0, MAX_POSITIONS)
-  checkList('depth (-d)', settings.depth, 0, MAX_POSITIONS)
+  const { max: positions } = shared.context
+  checkList('prompt (-p)', settings.prompt, 0, positions)
+  checkList('predict (-n)', settings.predict, 0, positions)
+  checkList('depth (-d)', settings.depth, 0, positions)
   checkList('conversations (-np)', settings.conversations, 1, 1024)
-  if (settings.threads) checkList('threads (-t)', settings.threads, 1, MAX_THREADS)
-  if (settings.batchThreads) checkList('batchThreads (-tb)', settings.batchThreads, 1, MAX_THREADS)
+  if (settings.threads) checkList('threads (-t)', settings.threads, 1, shared.threads.max)
+  if (settings.batchThreads) checkList('batchThreads (-tb)', settings.batchThreads, 1, shared.batchThreads.max)
   checkList('repetitions (-r)', [settings.repetitions], 1, 1000)
-  checkList('batch (-b)', [settings.batch], 1, 4096)
+  checkList('batch (-b)', [settings.batch], 1, shared.batch.max)
   if (Math.max(...settings.prompt, ...settings.predict) === 0)
     throw errors.badOption('prompt (-p) or predict (-n)', 'more than 0: there is nothing to measure', 0)
   return settings
 }
-
-/** More positions than any engine can address. */
-const MAX_POSITIONS = 2 ** 28
 
 function checkList(name: string, list: unknown, min: number, max: number): void {
   if (!Array.isArray(list) || list.length === 0) throw errors.badOption(name, 'a list of numbers', list)
