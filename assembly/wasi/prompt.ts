@@ -211,7 +211,7 @@ export function contextOf(plan: Plan): u32 {
   if (!isGiven(wanted)) return min(plan.maxContext, fallbackOf(offsetof<Options>('context')) as u32)
   if (wanted <= (plan.maxContext as f64)) return wanted as u32
   beginError()
-  text('the context (-c) must be a whole number from 1 to ')
+  text('context (-c) must be a whole number from 1 to ')
   count(plan.maxContext)
   text(', found ')
   count(wanted as u64)
