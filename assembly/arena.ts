@@ -5,21 +5,37 @@
  *     0      unused, so that address 0 means "absent"
  *     64     Arena
  *     512    words of the team (team.ts)
- *     1024   vector constants (kernels/exp.ts)
+ *     1024   vector constants (kernels/constants.ts)
+ *     2048   a LayoutRequest, while the layout is made
+ *     3072   scratch of logitsHash()
  *     4096   weights: the plan first, then the tensors of the packed file
  *     start  rows, page tables, scratch, KV cache, stream, in the order of the fields below
  */
-import { ARENA } from './addresses'
-import { PAGE_TOKENS, pageStride, STREAM_ALIGNMENT, streamStride } from './cache'
+import { ARENA, LayoutRequest, PAGE_TOKENS, Plan, Row, STREAM_ALIGNMENT, TEAM, TYPE_F32, WAVE } from './abi'
 import { rank } from './host'
-import { ACTIVATION_SHIFT } from './kernels/dot'
+import { Product, TILE_BYTES } from './kernels/product'
 import { PAGE_SCRATCH } from './kernels/sweep'
-import { embedding, Plan, TYPE_F32 } from './plan'
-import { ACCOUNT_BYTES } from './profile'
-import { ROW_BYTES } from './rows'
-
-/** Four vectors with eight f32 each. */
-const TILE_BYTES: u64 = 128
+import { embedding } from './plan'
+import {
+  ACCOUNT_BYTES,
+  averagesStride,
+  decodedStride,
+  encodedStride,
+  ffnStride,
+  gateUpStride,
+  hiddenStride,
+  logitsStride,
+  pageStride,
+  partialStride,
+  plainStride,
+  projectionStride,
+  quantisedBytes,
+  queryLatentStride,
+  queryStride,
+  streamStride,
+  sweepQueryStride,
+  widestInput,
+} from './sizes'
 
 @unmanaged
 export class Arena {
@@ -73,7 +89,8 @@ export class Arena {
   softmax: usize // (f32 maximum, f32 sum of exponentials)[maps], running
   scores: usize // f32[PAGE_TOKENS] and more, see kernels/sweep.ts
   partial: usize // (f32 maximum, f32 sum), then f32 (valueDim padded): one page, one map
-  tile: usize // results of one tile of a product
+  product: usize // Product: the one that this rank has a part in
+  tile: usize // results of one tile of it
   turned: usize // f32[ropeDim] angles, then a slot head: see turnPage
   candidates: usize // (f32 logit, u32 id)[vocabSize]
 
@@ -81,79 +98,6 @@ export class Arena {
   cache: usize // pages in memory
   stream: usize // (2, streamPages) layers of pages that lie in a file
 }
-
-/** Strides in bytes of the buffers above; rows of f32 are padded to 64 bytes, the padding stays zero. */
-function floatStride(n: u32): usize {
-  return ((n + 15) & ~15) << 2
-}
-export function hiddenStride(plan: Plan): usize {
-  return floatStride(plan.hiddenDim)
-}
-/** Width of one map's q as it is projected: its un-rotated part, and what meets the second key view. */
-export function queryDim(plan: Plan): u32 {
-  return (plan.encoderDim ? plan.encoderDim : plan.key0Dim) + plan.key1Dim
-}
-export function queryWidth(plan: Plan): u32 {
-  return plan.queryRank ? plan.queryRank : plan.maps * queryDim(plan)
-}
-export function rowWidth(plan: Plan): u32 {
-  return plan.slot0Heads * plan.slot0Dim + plan.slot1Heads * plan.slot1Dim
-}
-export function projectionStride(plan: Plan): usize {
-  return floatStride(queryWidth(plan) + rowWidth(plan) + (plan.hasGate ? plan.maps * plan.outDim : 0))
-}
-export function queryLatentStride(plan: Plan): usize {
-  return floatStride(plan.queryRank)
-}
-/** Bytes from one row's q to the next, and where the first one is. */
-export function queryStride(plan: Plan): usize {
-  return plan.queryRank ? floatStride(plan.maps * queryDim(plan)) : projectionStride(plan)
-}
-export function queryAt(plan: Plan, i: u32): usize {
-  const a = arena()
-  return (plan.queryRank ? a.query : a.projection) + i * queryStride(plan)
-}
-export function plainStride(plan: Plan): usize {
-  return floatStride(plan.encoderDim)
-}
-export function encodedStride(plan: Plan): usize {
-  return floatStride(plan.maps * plan.key0Dim)
-}
-/** From one map's average to the next: padded only where each is the input of a matrix of its own. */
-export function averageStride(plan: Plan): usize {
-  return plan.hasDecoder ? floatStride(plan.valueDim) : plan.valueDim << 2
-}
-export function averagesStride(plan: Plan): usize {
-  return floatStride(((plan.maps * averageStride(plan)) as u32) >> 2)
-}
-export function decodedStride(plan: Plan): usize {
-  return floatStride(plan.maps * plan.outDim)
-}
-export function gateUpStride(plan: Plan): usize {
-  return floatStride(2 * plan.ffnDim)
-}
-export function ffnStride(plan: Plan): usize {
-  return floatStride(plan.ffnDim)
-}
-export function logitsStride(plan: Plan): usize {
-  return floatStride(plan.vocabSize)
-}
-/** Bytes of one query in `sweepQueries`: 4 dims take 16 bytes in either cache type, the second view follows the first. */
-export function sweepQueryStride(plan: Plan): usize {
-  return sweepQueryBytes(plan.key0Dim) + sweepQueryBytes(plan.key1Dim)
-}
-export function sweepQueryBytes(dim: u32): usize {
-  return ((dim + 3) & ~3) << 2
-}
-
-/** What one page leaves for one map: (maximum, sum), padded, then the weighted sum of values. */
-export const PARTIAL_SUMS: usize = 16
-export function partialStride(plan: Plan): usize {
-  return PARTIAL_SUMS + floatStride(plan.valueDim)
-}
-
-/** Pages of one row that ranks may share between two barriers. */
-export const WAVE: u32 = 64
 
 /** This rank's copy of something that lies in the scratch of rank 0 at `at`. */
 export function mine(at: usize): usize {
@@ -164,11 +108,6 @@ export function arena(): Arena {
   return changetype<Arena>(ARENA)
 }
 
-/** Quantised activations of one row, in bytes: padded to 64 numbers as q8 weights are. */
-function quantisedStride(n: u32): u64 {
-  return ((n + 63) & ~63) << (ACTIVATION_SHIFT as u32)
-}
-
 /** Reserves the next `bytes`, 64 byte aligned. */
 function take(bytes: u64): usize {
   const a = arena()
@@ -177,46 +116,57 @@ function take(bytes: u64): usize {
   return at as usize
 }
 
-/**
- * Lays the arena out from `start` for a model whose plan lies at `planAt`, and returns its end. The end may exceed
- * the memory, or 4 GiB: the host then grows the memory or refuses the model.
- */
-export function layoutArena(
-  planAt: usize,
-  start: usize,
-  maxRows: u32,
-  maxLogits: u32,
-  pages: u32,
-  residentPages: u32,
-  streamPages: u32,
-  conversations: u32,
-  tablePages: u32,
-  isCacheInt8: u32,
-  maxRanks: u32,
-): f64 {
-  const plan = changetype<Plan>(planAt)
+export function rowAt(index: u32): Row {
+  return changetype<Row>(arena().rows + index * offsetof<Row>())
+}
+
+/** Address of the query of row i: that of its first map. */
+export function queryAt(plan: Plan, i: u32): usize {
   const a = arena()
-  a.plan = planAt
-  a.maxRows = maxRows
-  a.maxLogits = maxLogits
-  a.pages = pages
-  a.conversations = conversations
-  a.tablePages = tablePages
-  a.isCacheInt8 = isCacheInt8
+  return (plan.queryRank ? a.query : a.projection) + i * queryStride(plan)
+}
+
+/**
+ * Lays the arena out as it is asked for, and returns its end. The end may exceed the memory, or 4 GiB: the host then grows
+ * the memory or refuses the model.
+ */
+export function layoutArena(request: LayoutRequest): f64 {
+  assert(offsetof<Arena>() <= TEAM - ARENA)
+  const plan = changetype<Plan>(request.plan as usize)
+  const a = arena()
+  a.plan = request.plan
+  a.maxRows = request.maxRows
+  a.maxLogits = request.maxLogits
+  a.pages = request.pages
+  a.conversations = request.conversations
+  a.tablePages = request.tablePages
+  a.isCacheInt8 = request.isCacheInt8
   a.isProfiling = 0
   a.streamed = 0
   a.isStreaming = 0
-  a.streamPages = streamPages
-  a.maxRanks = maxRanks
+  a.streamPages = request.streamPages
+  a.maxRanks = request.maxRanks
+  a.end = request.start as u64
+  takeStep(plan)
+  takeRanks(plan)
+  a.logits = take((a.maxLogits as u64) * logitsStride(plan))
+  a.cache = take((request.residentPages as u64) * pageStride(plan, a.isCacheInt8))
+  if (a.streamPages) {
+    a.end = (a.end + STREAM_ALIGNMENT - 1) & ~((STREAM_ALIGNMENT as u64) - 1)
+    a.stream = take((a.streamPages as u64) * 2 * streamStride(plan, a.isCacheInt8))
+  }
+  return a.end as f64
+}
 
-  const rows = maxRows as u64
-  const entries = (conversations as u64) * tablePages
-  a.end = start as u64
-  a.rows = take(rows * ROW_BYTES)
-  a.tables = take(entries * 4)
-  a.places = take((pages as u64) * 4)
-  a.history = take((pages as u64) * PAGE_TOKENS * 4)
-  a.sampled = take((maxLogits as u64) * 4)
+/** What the ranks share: rows, tables, and the buffers of a step. */
+function takeStep(plan: Plan): void {
+  const a = arena()
+  const rows = a.maxRows as u64
+  a.rows = take(rows * offsetof<Row>())
+  a.tables = take((a.conversations as u64) * a.tablePages * 4)
+  a.places = take((a.pages as u64) * 4)
+  a.history = take((a.pages as u64) * PAGE_TOKENS * 4)
+  a.sampled = take((a.maxLogits as u64) * 4)
   a.angles = take(rows * plan.ropeDim * 4)
   a.x = take(rows * hiddenStride(plan))
   a.normed = take(rows * hiddenStride(plan))
@@ -234,32 +184,26 @@ export function layoutArena(
   a.gateUp = take(rows * gateUpStride(plan))
   a.activation = take(rows * ffnStride(plan))
   if (embedding(plan).type != TYPE_F32) {
-    const widest = max(max(plan.hiddenDim, plan.ffnDim), max(plan.maps * plan.outDim, plan.queryRank))
-    // A matrix per map is applied to a vector of its own: as many vectors as rows times maps.
-    const perMap = max(plan.hasDecoder ? quantisedStride(plan.valueDim) : 0, quantisedStride(plan.encoderDim))
-    a.quantised = take(max(rows * quantisedStride(widest), rows * plan.maps * perMap))
+    a.quantised = take(quantisedBytes(plan, rows))
     a.quantPairs = take(rows * plan.maps * 8)
-    a.groupOffsets = take(rows * ((widest + 31) >> 5) * 4)
+    a.groupOffsets = take(rows * ((widestInput(plan) + 31) >> 5) * 4)
   }
-  a.pagePartials = take((min(tablePages, WAVE) as u64) * plan.maps * partialStride(plan))
-  a.accounts = take(maxRanks * ACCOUNT_BYTES)
+  a.pagePartials = take((min(a.tablePages, WAVE) as u64) * plan.maps * partialStride(plan))
+  a.accounts = take(a.maxRanks * ACCOUNT_BYTES)
+}
 
+/** The scratch of each rank. */
+function takeRanks(plan: Plan): void {
+  const a = arena()
   a.sweepQueries = take((plan.maps as u64) * sweepQueryStride(plan))
   a.queryScales = take((plan.maps as u64) * 8)
   a.softmax = take((plan.maps as u64) * 8)
   a.scores = take(PAGE_SCRATCH)
   a.partial = take(partialStride(plan))
+  a.product = take(offsetof<Product>())
   a.tile = take(TILE_BYTES)
   a.turned = take((plan.ropeDim + max(plan.slot0Dim, plan.slot1Dim)) * 4)
   a.candidates = take((plan.vocabSize as u64) * 8)
   a.rankStride = (a.end - a.sweepQueries) as usize
-  a.end += ((maxRanks - 1) as u64) * a.rankStride
-
-  a.logits = take((maxLogits as u64) * logitsStride(plan))
-  a.cache = take((residentPages as u64) * pageStride(plan, isCacheInt8))
-  if (streamPages) {
-    a.end = (a.end + STREAM_ALIGNMENT - 1) & ~(STREAM_ALIGNMENT - 1)
-    a.stream = take((streamPages as u64) * 2 * streamStride(plan, isCacheInt8))
-  }
-  return a.end as f64
+  a.end += ((a.maxRanks - 1) as u64) * a.rankStride
 }

@@ -15,42 +15,14 @@
  * One block serves both products, so a slot can be key and value at once. Keys: four bytes of a token meet four of q, no
  * sum across tokens. Values: transposed by one shuffle, four tokens of a dim meet four weights.
  */
+import { IN_FILE, PAGE_TOKENS, Plan } from './abi'
 import { arena, mine } from './arena'
-import { CACHE_WRITTEN, count, IS_COUNTING } from './count'
+import { countWritten } from './count'
 import { hadamard } from './kernels/hadamard'
 import { quantizeHead } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
-import { Plan } from './plan'
+import { headBytes, layerStride, pageStride, slotBytes, streamStride } from './sizes'
 import { isMine } from './team'
-
-/** models/cost.ts has the same number. A page is also the unit of the sweep: see attention.ts. */
-export const PAGE_TOKENS: u32 = 64
-
-export function headBytes(dim: u32, isInt8: u32): usize {
-  const padded = (dim + 3) & ~3
-  return isInt8 ? PAGE_TOKENS * (4 + padded) : PAGE_TOKENS * padded * 4
-}
-
-/** Bytes of a whole slot: 0 or 1. */
-export function slotBytes(plan: Plan, slot: u32, isInt8: u32): usize {
-  return slot ? plan.slot1Heads * headBytes(plan.slot1Dim, isInt8) : plan.slot0Heads * headBytes(plan.slot0Dim, isInt8)
-}
-
-export function layerStride(plan: Plan, isInt8: u32): usize {
-  return (slotBytes(plan, 0, isInt8) + slotBytes(plan, 1, isInt8) + 63) & ~63
-}
-
-export function pageStride(plan: Plan, isInt8: u32): usize {
-  return plan.nLayers * layerStride(plan, isInt8)
-}
-
-/** Disks are read in blocks of so many bytes, to addresses that are multiples of it. */
-export const STREAM_ALIGNMENT: u64 = 4096
-
-/** Bytes from one streamed page to the next: one layer. */
-export function streamStride(plan: Plan, isInt8: u32): usize {
-  return (((layerStride(plan, isInt8) as u64) + STREAM_ALIGNMENT - 1) & ~(STREAM_ALIGNMENT - 1)) as usize
-}
 
 /** The page that holds `position` of a conversation. */
 function pageOf(conversation: u32, position: u32): u32 {
@@ -60,9 +32,6 @@ function pageOf(conversation: u32, position: u32): u32 {
   assert(page < a.pages)
   return page
 }
-
-/** Bit of a place: the page lies in a file. */
-const IN_FILE: u32 = 1 << 31
 
 /** Address of a layer's part of a page. */
 export function layerOf(plan: Plan, layer: u32, page: u32): usize {
@@ -111,7 +80,7 @@ export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u3
     const dim = h < plan.slot0Heads ? plan.slot0Dim : plan.slot1Dim
     if (isInt8) writeInt8(target, token, source, dim)
     else writeF32(target, token, source, dim)
-    if (IS_COUNTING) count(CACHE_WRITTEN, isInt8 ? dim + 4 : dim << 2)
+    countWritten(dim)
     source += dim << 2
     target += headBytes(dim, isInt8)
   }

@@ -1,7 +1,8 @@
 /** Weights come from a file that may be anybody's: what the kernels take for granted is looked at once. */
+import { Matrix, Plan, TYPE_Q8 } from './abi'
 import { arena, mine } from './arena'
 import { rank } from './host'
-import { embedding, head, layerAt, MATRICES, Matrix, matrixOf, Plan, TYPE_Q8 } from './plan'
+import { embedding, head, layerAt, MATRICES, matrixOf } from './plan'
 import { barrier, ranks, spanStart } from './team'
 
 /**

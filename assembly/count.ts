@@ -1,48 +1,118 @@
 /**
- * What a debug build counts while it runs: multiply-adds and bytes, where they happen, to hold the analyzer against. In the
- * other builds every call lies behind a constant that is false, and nothing is left of it.
+ * What a debug build counts while it runs: multiply-adds and bytes, where they happen, to hold the analyzer against. All of
+ * it is here: whoever does something says so in one call, and what it costs is looked up in this file. In the other builds
+ * the calls do nothing and take nothing that would have to be loaded first, so nothing is left of them.
  *
  * Counters lie behind a rank's account (profile.ts), and begin at zero with it.
  */
+import { Counts, Matrix, Plan, TYPE_Q4, TYPE_Q8 } from './abi'
 import { arena } from './arena'
 import { rank } from './host'
-import { ACCOUNT_BYTES, COUNTERS } from './profile'
+import { Product } from './kernels/product'
+import { ACCOUNT_BYTES, ACCOUNT_COUNTS } from './sizes'
 
-export const IS_COUNTING: bool = !ASC_NO_ASSERT
+const IS_COUNTING: bool = !ASC_NO_ASSERT
 
-/** Counters, in the order in which tests read them. Multiply-adds: */
-export const PRODUCTS: u32 = 0
-export const SCORES: u32 = 1
-export const VALUES: u32 = 2
-/** Bytes: */
-export const WEIGHTS: u32 = 3
-export const CACHE_READ: u32 = 4
-export const CACHE_WRITTEN: u32 = 5
-/** Two sets of slot heads of the page that is swept: those of slot 0 and of slot 1 that were read. */
-const SEEN: usize = 48
+const PRODUCTS: usize = offsetof<Counts>('products')
+const SCORES: usize = offsetof<Counts>('scores')
+const VALUES: usize = offsetof<Counts>('values')
+const WEIGHTS: usize = offsetof<Counts>('weights')
+const CACHE_READ: usize = offsetof<Counts>('cacheRead')
+const CACHE_WRITTEN: usize = offsetof<Counts>('cacheWritten')
+/** u64[2]: heads of slot 0 and of slot 1 that were read of the page that is swept. */
+const SEEN: usize = offsetof<Counts>()
 
-/** Address of f64[6] of a rank. */
+/** Address of the Counts of a rank. */
 export function counters(which: u32): usize {
-  return arena().accounts + which * ACCOUNT_BYTES + COUNTERS
+  return arena().accounts + which * ACCOUNT_BYTES + ACCOUNT_COUNTS
 }
 
-export function count(which: u32, amount: u64): void {
-  const at = counters(rank) + (which << 3)
+function count(counter: usize, amount: u64): void {
+  const at = counters(rank) + counter
   store<f64>(at, load<f64>(at) + (amount as f64))
 }
 
-/** Another page, or the same one for another row. */
+/** Rows of W are read once and multiplied with all vectors. */
+export function countProduct(p: Product, rows: u32): void {
+  if (!IS_COUNTING) return
+  const w = p.matrix
+  count(PRODUCTS, (rows as u64) * w.cols * p.count)
+  if (w.type == TYPE_Q4) count(WEIGHTS, (((rows + 7) >> 3) as u64) * w.stride)
+  else count(WEIGHTS, (rows as u64) * (w.stride + (w.type == TYPE_Q8 ? 4 : 0)))
+}
+
+/** The bias of a product, which the ranks read together. */
+export function countBias(p: Product): void {
+  if (!IS_COUNTING) return
+  if (p.bias && rank == 0) count(WEIGHTS, p.matrix.rows << 2)
+}
+
+/** One row of the embedding. */
+export function countGathered(m: Matrix): void {
+  if (!IS_COUNTING) return
+  count(WEIGHTS, m.stride + (m.type == TYPE_Q8 ? 4 : 0))
+}
+
+/** The weight of a norm of the hidden width, once for all rows. */
+export function countNorm(plan: Plan): void {
+  if (!IS_COUNTING) return
+  if (rank == 0) count(WEIGHTS, plan.hiddenDim << 2)
+}
+
+/** That of the norm of a low-rank query, once for all rows: with row 0. */
+export function countQueryNorm(plan: Plan, i: u32): void {
+  if (!IS_COUNTING) return
+  if (i == 0) count(WEIGHTS, plan.queryRank << 2)
+}
+
+/** That of the norm of a slot head. */
+export function countSlotNorm(dim: u32, i: u32): void {
+  if (!IS_COUNTING) return
+  if (i == 0) count(WEIGHTS, dim << 2)
+}
+
+export function countDecoderBias(plan: Plan, bias: usize): void {
+  if (!IS_COUNTING) return
+  if (bias && rank == 0) count(WEIGHTS, (plan.maps * plan.outDim) << 2)
+}
+
+/** Products of one query with `tokens` keys, and of its weights with their values. */
+export function countScores(dim: u32, tokens: u32): void {
+  if (!IS_COUNTING) return
+  count(SCORES, (dim as u64) * tokens)
+}
+export function countValues(dim: u32, tokens: u32): void {
+  if (!IS_COUNTING) return
+  count(VALUES, (dim as u64) * tokens)
+}
+
+/** A head of a cache row is written. */
+export function countWritten(dim: u32): void {
+  if (!IS_COUNTING) return
+  count(CACHE_WRITTEN, headRowBytes(dim))
+}
+
+/** Another page is swept, or the same one for another row. */
 export function forgetHeads(): void {
+  if (!IS_COUNTING) return
   memory.fill(counters(rank) + SEEN, 0, 16)
 }
 
-/** A head of a page is read; maps that share it find it in the processor's cache, so it counts once. */
-export function countHead(slot: u32, head: u32, bytes: u64): void {
+/**
+ * The rows of `tokens` tokens in a head of that page, with their scales. A key that is also a value is read whole; maps that
+ * share a head find it in the processor's cache, so it counts once.
+ */
+export function countHead(plan: Plan, slot: u32, head: u32, tokens: u32): void {
+  if (!IS_COUNTING) return
   assert(head < 64)
   const at = counters(rank) + SEEN + (slot << 3)
   const seen = load<u64>(at)
   const bit = (1 as u64) << head
   if (seen & bit) return
   store<u64>(at, seen | bit)
-  count(CACHE_READ, bytes)
+  count(CACHE_READ, tokens * headRowBytes(slot ? plan.slot1Dim : plan.slot0Dim))
+}
+
+function headRowBytes(dim: u32): u64 {
+  return arena().isCacheInt8 ? (dim as u64) + 4 : (dim as u64) << 2
 }

@@ -1,19 +1,20 @@
 /** The debug build: the whole ABI with its asserts, and single parts for tests. */
-import { arena, hiddenStride } from './arena'
-import { attend } from './attention'
+import { Matrix, Plan } from './abi'
+import { arena, rowAt } from './arena'
 import { counters } from './count'
 import { begin } from './forward'
 import { sigmoidGate, swiglu } from './kernels/activation'
 import { cos1, exp1, sin1 } from './kernels/exp'
 import { hadamard } from './kernels/hadamard'
-import { linear, linearBlocks } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
 import { quantizeHead, quantizeQuery } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
 import { exponentials, prepareKeys_int8, scores_f32, scores_int8, values_f32, values_int8 } from './kernels/sweep'
-import { layerAt, Matrix, Plan } from './plan'
-import { rowAt } from './rows'
+import { linear, linearBlocks, productOf } from './linear'
+import { attend } from './mixers/attention'
+import { layerAt } from './plan'
 import { sample } from './sample'
+import { hiddenStride } from './sizes'
 
 export * from './index'
 
@@ -60,7 +61,12 @@ export function matmul(
   yStride: usize,
   adds: u32,
 ): void {
-  linear(changetype<Matrix>(matrix), bias, x, xStride, count, y, yStride, adds != 0)
+  const p = productOf(changetype<Matrix>(matrix), count)
+  p.bias = bias
+  p.from(x, xStride)
+  p.into(y, yStride)
+  p.adds = adds
+  linear(p)
 }
 
 /** `blocks` matrices stored one below the other, each applied to a vector of its own. */
@@ -74,7 +80,10 @@ export function matmulBlocks(
   y: usize,
   yStride: usize,
 ): void {
-  linearBlocks(changetype<Matrix>(matrix), blocks, x, blockStride, xStride, count, y, yStride)
+  const p = productOf(changetype<Matrix>(matrix), count)
+  p.from(x, xStride)
+  p.into(y, yStride)
+  linearBlocks(p, blocks, blockStride)
 }
 
 export function norm(x: usize, w: usize, n: u32, eps: f32, y: usize): void {
@@ -147,7 +156,7 @@ export function sampleRow(index: u32, logits: usize): u32 {
   return sample(changetype<Plan>(arena().plan), rowAt(index), logits)
 }
 
-/** Address of what a rank has counted since profile() was called: f64[6] in the order of count.ts. */
+/** Address of the Counts of a rank since profile() was called. */
 export function counted(which: u32): usize {
   return counters(which)
 }

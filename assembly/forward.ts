@@ -2,18 +2,19 @@
  * One step, as every rank runs it: rows of tokens in, sampled tokens out. A row is any token of any conversation; prompt
  * rows and generated rows are the same call. Only rows that want logits pay for the output head.
  */
-import { arena, hiddenStride, logitsStride } from './arena'
-import { attend } from './attention'
-import { PAGE_TOKENS, tokenAt } from './cache'
-import { count as countUp, IS_COUNTING, WEIGHTS } from './count'
+import { Matrix, NO_TOKEN, PAGE_TOKENS, Plan, TYPE_Q8 } from './abi'
+import { arena, rowAt } from './arena'
+import { tokenAt } from './cache'
+import { countGathered, countNorm } from './count'
 import { feedForward } from './ffn'
-import { linear } from './kernels/matmul'
 import { rmsNorm } from './kernels/norm'
 import { writeAngles } from './kernels/rope'
-import { embedding, head, layerAt, Matrix, Plan, TYPE_Q8 } from './plan'
+import { linear, productOf } from './linear'
+import { attend } from './mixers/attention'
+import { embedding, head, layerAt } from './plan'
 import { begin as beginProfile, enter, REST } from './profile'
-import { rowAt } from './rows'
-import { NOT_FINITE, sample } from './sample'
+import { sample } from './sample'
+import { hiddenStride, logitsStride } from './sizes'
 import { barrier, isMine } from './team'
 
 export const STEP_OK: u32 = 0
@@ -61,7 +62,7 @@ export function begin(plan: Plan, count: u32): void {
 function gather(m: Matrix, row: u32, target: usize): void {
   const base = arena().plan
   const source = base + m.data + (row as usize) * m.stride
-  if (IS_COUNTING) countUp(WEIGHTS, m.stride + (m.type == TYPE_Q8 ? 4 : 0))
+  countGathered(m)
   if (m.type != TYPE_Q8) {
     memory.copy(target, source, m.cols << 2)
     return
@@ -74,7 +75,7 @@ function gather(m: Matrix, row: u32, target: usize): void {
 function normalise(plan: Plan, weight: u32, count: u32): void {
   const a = arena()
   const stride = hiddenStride(plan)
-  if (IS_COUNTING && isMine(0)) countUp(WEIGHTS, plan.hiddenDim << 2)
+  countNorm(plan)
   for (let i: u32 = 0; i < count; i++)
     if (isMine(i)) rmsNorm(a.x + i * stride, a.plan + weight, plan.hiddenDim, plan.normEps, a.normed + i * stride)
 }
@@ -91,9 +92,14 @@ function finish(plan: Plan, count: u32): u32 {
     wanted++
   }
   assert(wanted <= a.maxLogits)
-  if (IS_COUNTING && wanted && isMine(0)) countUp(WEIGHTS, plan.hiddenDim << 2)
   // A slice of a prompt that is not its last has no use for the head.
-  if (wanted) linear(head(plan), 0, a.normed, stride, wanted, a.logits, logitsStride(plan), false)
+  if (wanted) {
+    countNorm(plan)
+    const p = productOf(head(plan), wanted)
+    p.from(a.normed, stride)
+    p.into(a.logits, logitsStride(plan))
+    linear(p)
+  }
   let k: u32 = 0
   for (let i: u32 = 0; i < count; i++) {
     if (!rowAt(i).wantsLogits) continue
@@ -101,6 +107,6 @@ function finish(plan: Plan, count: u32): u32 {
     k++
   }
   barrier()
-  for (k = 0; k < wanted; k++) if (load<u32>(a.sampled + (k << 2)) == NOT_FINITE) return STEP_NOT_FINITE
+  for (k = 0; k < wanted; k++) if (load<u32>(a.sampled + (k << 2)) == NO_TOKEN) return STEP_NOT_FINITE
   return STEP_OK
 }

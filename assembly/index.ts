@@ -1,16 +1,17 @@
 /**
- * The whole ABI. The host owns the memory and the page tables; it calls `layout()` once, loads weights, writes rows,
+ * What hosts call; the records that they share with the engine are in abi.ts. The host owns the memory and the page tables; it calls `layout()` once, loads weights, writes rows,
  * and calls `step()`. Nothing here knows files, text or JSON.
  */
-import { arena, layoutArena, logitsStride } from './arena'
-import { layerStride, PAGE_TOKENS, pageStride, streamStride, turnPage } from './cache'
+import { HASH, LayoutRequest, PAGE_TOKENS, PLAN_VERSION, Plan, WEIGHTS } from './abi'
+import { arena, layoutArena } from './arena'
+import { turnPage } from './cache'
 import { areWeightsNarrow } from './check'
 import { forward } from './forward'
 import { rank } from './host'
-import { writePatterns } from './kernels/dot'
-import { writeConstants } from './kernels/exp'
-import { PLAN_VERSION, Plan } from './plan'
-import { ACCOUNT_BYTES, sums } from './profile'
+import { writeConstants } from './kernels/constants'
+import { SHA256_SCRATCH, sha256Prefix } from './kernels/sha256'
+import { setProfile, times } from './profile'
+import { layerStride, logitsStride, pageStride, streamStride } from './sizes'
 import { barrier, poison, setRanks, spanStart } from './team'
 
 /** Version of the plan words that this engine executes. */
@@ -24,42 +25,16 @@ export function pageTokens(): u32 {
 }
 
 /**
- * Lays out everything but the weights, from `start` on, for the model whose plan lies at `plan`. Returns the first
- * address behind it as a number that does not wrap: when it exceeds the memory, grow the memory before `step()`.
- * Touches addresses below 4096 only.
+ * Lays out everything but the weights, as the LayoutRequest at `request` asks for. Returns the first address behind it as a
+ * number that does not wrap: when it exceeds the memory, grow the memory before `step()`. Touches addresses below 4096 only.
  */
-export function layout(
-  plan: usize,
-  start: usize,
-  maxRows: u32,
-  maxLogits: u32,
-  pages: u32,
-  residentPages: u32,
-  streamPages: u32,
-  conversations: u32,
-  tablePages: u32,
-  isCacheInt8: u32,
-  maxRanks: u32,
-): f64 {
+export function layout(request: usize): f64 {
   writeConstants()
-  writePatterns()
   setRanks(1)
-  return layoutArena(
-    plan,
-    start,
-    maxRows,
-    maxLogits,
-    pages,
-    residentPages,
-    streamPages,
-    conversations,
-    tablePages,
-    isCacheInt8,
-    maxRanks,
-  )
+  return layoutArena(changetype<LayoutRequest>(request))
 }
 
-/** Address of Row[maxRows], 52 bytes each: see rows.ts. */
+/** Address of Row[maxRows]. */
 export function rows(): usize {
   return arena().rows
 }
@@ -120,8 +95,6 @@ export function setStream(isOn: u32, layers: u32): void {
   a.streamed = layers
 }
 
-export { streamWords } from './stream'
-
 /** Address of u32[maxLogits]: what the last step sampled. */
 export function sampled(): usize {
   return arena().sampled
@@ -131,6 +104,13 @@ export function sampled(): usize {
 export function logits(k: u32): usize {
   const a = arena()
   return a.logits + k * logitsStride(changetype<Plan>(a.plan))
+}
+
+/** The first eight bytes of their SHA-256: a change of any bit shows. Not while a step runs. */
+export function logitsHash(k: u32): u64 {
+  assert(HASH + SHA256_SCRATCH <= WEIGHTS)
+  const plan = changetype<Plan>(arena().plan)
+  return sha256Prefix(logits(k), (plan.vocabSize as usize) << 2, HASH)
 }
 
 /** May the loaded weights be executed? By all ranks, as `step`; 1: yes. */
@@ -163,14 +143,12 @@ export function meet(count: u32): void {
 
 /** Starts an account of where time goes, from zero, or ends it. Not while a step runs. */
 export function profile(isOn: u32): void {
-  const a = arena()
-  memory.fill(a.accounts, 0, a.maxRanks * ACCOUNT_BYTES)
-  a.isProfiling = isOn
+  setProfile(isOn)
 }
 
-/** Address of the milliseconds that a rank spent in each part: f64[6], in the order of profile.ts. */
+/** Address of the Times of a rank. */
 export function profiled(which: u32): usize {
-  return sums(which)
+  return times(which)
 }
 
 /**

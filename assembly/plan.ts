@@ -1,85 +1,11 @@
-/**
- * The plan as the engine sees it: views straight over the words that models/plan.ts lays out, same fields, same order
- * (a test compares them). Offsets count from the first byte of the weights, which is the plan's own address.
- *
- *     header ┃ slot head of each map: key 0, key 1, value ┃ embed ┃ head ┃ layer: vectors, matrices ┃ …
- */
-
-export const PLAN_VERSION: u32 = 2
-
-@unmanaged
-export class Plan {
-  version: u32
-  nLayers: u32
-  hiddenDim: u32
-  ffnDim: u32
-  vocabSize: u32
-  maxContext: u32
-  normEps: f32
-  maps: u32
-  slot0Heads: u32
-  slot0Dim: u32
-  slot0Rope: u32
-  slot0HasNorm: u32
-  slot1Heads: u32
-  slot1Dim: u32
-  slot1Rope: u32
-  slot1HasNorm: u32
-  slotEps: f32
-  key0Slot: u32
-  key0Dim: u32
-  key1Slot: u32
-  key1Dim: u32
-  valueSlot: u32
-  valueDim: u32
-  queryRank: u32
-  queryEps: f32
-  encoderDim: u32
-  hasDecoder: u32
-  repeat: u32
-  hasGate: u32
-  outDim: u32
-  scale: f32
-  ropeDim: u32
-  ropeMagnitude: f32
-  invFreq: u32
-  norm: u32
-}
-
-/** Weights (rows × cols); a row, or a block of eight rows of q4, takes `stride` bytes, padded. */
-@unmanaged
-export class Matrix {
-  type: u32
-  rows: u32
-  cols: u32
-  stride: u32
-  data: u32
-  scales: u32
-}
-
-/** Offsets of a layer's vectors, 0 if absent; its matrices follow. */
-@unmanaged
-export class Layer {
-  attnNorm: u32
-  inBias: u32
-  queryNorm: u32
-  queryBias: u32
-  slotNorm: u32
-  decoderBias: u32
-  outBias: u32
-  ffnNorm: u32
-}
-
-/** Matrix.type; 0: absent. */
-export const TYPE_F32: u32 = 1
-export const TYPE_Q8: u32 = 2
-export const TYPE_Q4: u32 = 3
+/** The plan as the engine sees it: views straight over the words that models/plan.ts lays out. The records are in abi.ts. */
+import { Layer, LayerMatrices, Matrix, Plan } from './abi'
 
 const HEADER: usize = offsetof<Plan>()
 const MATRIX: usize = offsetof<Matrix>()
 const VECTORS: usize = offsetof<Layer>()
 /** Matrices of a layer. */
-export const MATRICES: usize = 7
+export const MATRICES: usize = offsetof<LayerMatrices>() >> 2
 
 /** Slot head that map `j` reads through view 0 (key), 1 (second key) or 2 (value). */
 export function viewHead(plan: Plan, view: u32, j: u32): u32 {
@@ -106,25 +32,25 @@ export function matrixOf(layer: Layer, index: usize): Matrix {
   return changetype<Matrix>(changetype<usize>(layer) + VECTORS + index * MATRIX)
 }
 export function inMatrix(layer: Layer): Matrix {
-  return matrixOf(layer, 0)
+  return matrixOf(layer, offsetof<LayerMatrices>('in') >> 2)
 }
 export function queryMatrix(layer: Layer): Matrix {
-  return matrixOf(layer, 1)
+  return matrixOf(layer, offsetof<LayerMatrices>('query') >> 2)
 }
 export function encoderMatrix(layer: Layer): Matrix {
-  return matrixOf(layer, 2)
+  return matrixOf(layer, offsetof<LayerMatrices>('encoder') >> 2)
 }
 export function decoderMatrix(layer: Layer): Matrix {
-  return matrixOf(layer, 3)
+  return matrixOf(layer, offsetof<LayerMatrices>('decoder') >> 2)
 }
 export function outMatrix(layer: Layer): Matrix {
-  return matrixOf(layer, 4)
+  return matrixOf(layer, offsetof<LayerMatrices>('out') >> 2)
 }
 export function gateUpMatrix(layer: Layer): Matrix {
-  return matrixOf(layer, 5)
+  return matrixOf(layer, offsetof<LayerMatrices>('gateUp') >> 2)
 }
 export function downMatrix(layer: Layer): Matrix {
-  return matrixOf(layer, 6)
+  return matrixOf(layer, offsetof<LayerMatrices>('down') >> 2)
 }
 
 /** Address of a vector; 0 if absent. */

@@ -5,19 +5,16 @@
  *
  * Candidates are (f32 logit, u32 id), ordered by logit, the lower id first among equals.
  */
+import { NO_TOKEN, Plan, Row } from './abi'
 import { arena, mine } from './arena'
 import { tokenAt } from './cache'
-import { maxLanes } from './kernels/dot'
 import { exp1 } from './kernels/exp'
-import { Plan } from './plan'
-import { Row } from './rows'
+import { maxLanes } from './kernels/lanes'
 
-export const NOT_FINITE: u32 = u32.MAX_VALUE
-
-/** The sampled token; NOT_FINITE if a logit is not finite. `logits` stays as it is. */
+/** The sampled token; NO_TOKEN if a logit is not finite. `logits` stays as it is. */
 export function sample(plan: Plan, row: Row, logits: usize): u32 {
   const n = plan.vocabSize
-  if (!isFinite4(logits, n)) return NOT_FINITE
+  if (!isFinite4(logits, n)) return NO_TOKEN
   // The limit of small temperatures, where 1 / temperature would overflow, is the most likely token.
   const isGreedy = row.temperature < 1e-30
   if (isGreedy && row.repeatPenalty == 1) return best4(logits, n)

@@ -14,7 +14,7 @@
  * other without a barrier. Rows of weights, blocks and pages go in pieces to whoever is free: a neighbour that takes a
  * core away from one rank slows that rank down, not all.
  */
-import { TEAM } from './addresses'
+import { TEAM } from './abi'
 import { rank } from './host'
 import { BARRIER, enter } from './profile'
 

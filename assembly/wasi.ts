@@ -7,7 +7,8 @@
  *
  * Exit codes: 0 good, 1 failed, 2 wrong usage.
  */
-import { embedding, Plan, TYPE_F32 } from './plan'
+import { Plan, TYPE_F32 } from './abi'
+import { embedding } from './plan'
 import { lengthOf } from './wasi/bytes'
 import { pushToken } from './wasi/decode'
 import { checkWeights, FINISH_CONTEXT, FINISH_EOS, FINISH_LENGTH, feed, openEngine } from './wasi/generate'

@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import type { BenchReport } from '../host/index.ts'
+import type { BenchReport } from '../host/tools/bench/report.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 

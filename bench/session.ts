@@ -11,8 +11,8 @@ import { join } from 'node:path'
 import { headLine, tableLine } from '../host/cli/table.ts'
 import { type Engine, greedy } from '../host/engine/engine.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
-import { paperConfig } from '../host/runtime/load.ts'
-import { findSession, restoreConversation, saveConversation } from '../host/sessions/conversation.ts'
+import { paperConfig } from '../host/load.ts'
+import { findSession, saveConversation } from '../host/sessions/conversation.ts'
 import { fill } from '../host/tools/bench/offload.ts'
 import { checkBench } from '../host/tools/bench/settings.ts'
 import { openSubject } from '../host/tools/bench/subject.ts'
@@ -71,8 +71,8 @@ async function run(engine: Engine, tokens: number, vocabSize: number, path: stri
   const again = await timed(() => saveConversation(engine, 0, path, progress, first.result.pages, between))
   const restored = await timed(async () => {
     const found = await findSession(engine, path, vocabSize, tokens + 64)
-    await restoreConversation(engine, 1, found, between)
-    await found.reader.close()
+    await found.restore(1, between)
+    await found.close()
   })
   engine.rewind(1, 0)
   return {

@@ -1,44 +1,11 @@
 /**
- * Every error of the host, in one table: what, expected, found, what to do. Programs look at `code`, people at the text.
- * A model that cannot exist or is not supported is a ModelError of models/spec.ts.
+ * Errors that several rooms throw, in one table: what, expected, found, what to do. Programs look at `code`, people at the
+ * text. What only one room throws is in its own errors.ts.
  */
+import { GtaError } from '../models/errors.ts'
 import { expectedOf, isAllowed, type Setting, type SettingName, settings, titleOf } from './settings.ts'
 
-export type ErrorCode =
-  | 'NOT_FOUND'
-  | 'NOT_A_MODEL'
-  | 'BAD_FILE'
-  | 'BAD_TENSOR'
-  | 'BAD_WEIGHTS'
-  | 'BAD_TOKENIZER'
-  | 'NO_TEMPLATE'
-  | 'BAD_TEMPLATE'
-  | 'OTHER_VERSION'
-  | 'TOO_LARGE'
-  | 'BAD_OPTION'
-  | 'BAD_PROMPT'
-  | 'CONTEXT_FULL'
-  | 'OUT_OF_MEMORY'
-  | 'NOT_FINITE'
-  | 'ENGINE_FAILED'
-  | 'OFFLOAD_FAILED'
-  | 'CLOSED'
-  | 'BUSY'
-  | 'WRITE_FAILED'
-  | 'BAD_SESSION'
-  | 'OTHER_MODEL'
-  | 'NO_BUILD'
-  | 'FETCH_FAILED'
-
-export class GtaError extends Error {
-  override name = 'GtaError'
-  readonly code: ErrorCode
-
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.code = code
-  }
-}
+export { type ErrorCode, GtaError } from '../models/errors.ts'
 
 /** The cache has no room: other conversations go on, and this one can once there is. */
 export class OutOfMemoryError extends GtaError {
@@ -81,36 +48,6 @@ export const errors = {
     new GtaError(
       'BAD_FILE',
       `${what} of "${path}" must be ${expected}, found ${found}: the file is damaged or not what its name says, get it again`,
-    ),
-  badTaskLine: (path: string, line: number, what: string, expected: string, found: unknown) =>
-    new GtaError(
-      'BAD_FILE',
-      `line ${line} of "${path}" must be a question: ${what} must be ${expected}, found ${found}. Mend the file, or get it again`,
-    ),
-  noTask: (name: string, places: readonly string[], known: readonly string[]) =>
-    new GtaError(
-      'NOT_FOUND',
-      `the task "${name}" must be a file ${name}.jsonl in ${places.join(' or ')}, found none there: give --task-dir DIR or the path of a .jsonl file. Tasks with a format of their own: ${known.join(', ')}`,
-    ),
-  generativeTask: (name: string) =>
-    new GtaError(
-      'BAD_OPTION',
-      `a task must be one of multiple choice, found "${name}", whose answers are texts that a model writes: this version cannot rate them, choose another task`,
-    ),
-  badContinuation: (text: string, tokens: number, context: number) =>
-    new GtaError(
-      'BAD_PROMPT',
-      `a choice must have from 1 to ${context} tokens of its own, and one before them, found ${tokens} in "${text.slice(0, 80)}": leave the item out or raise -c`,
-    ),
-  badResults: (path: string, line: number, what: string) =>
-    new GtaError(
-      'BAD_FILE',
-      `line ${line} of "${path}" must be what "gta eval --resume" wrote, found ${what}: use another file, or cut it off before this line`,
-    ),
-  otherResults: (path: string, what: string) =>
-    new GtaError(
-      'OTHER_MODEL',
-      `the results in "${path}" must be ${what}, found others: resume with what they were begun with, or begin another file`,
     ),
   badJson: (path: string, cause: unknown) =>
     new GtaError(
@@ -162,30 +99,6 @@ export const errors = {
       'BAD_OPTION',
       `${name} must be ${expected}, found ${typeof found === 'string' ? `"${found}"` : found}`,
     ),
-  unknownHardware: (name: string, near: string[]) =>
-    new GtaError(
-      'BAD_OPTION',
-      `--hardware must be a known device, found "${name}": did you mean ${near.join(', ')}? All: gta analyze --list`,
-    ),
-  noPeak: (device: string, format: string, known: string[]) =>
-    new GtaError(
-      'BAD_OPTION',
-      `widths must be ones that ${device} computes with (${known.join(', ')}), found ${format}: choose other widths or another device`,
-    ),
-  unaddressable: (model: string, bytes: number, batch: number, seqlen: number) =>
-    new GtaError(
-      'BAD_OPTION',
-      `${model} with ${batch} × ${seqlen} tokens must fit in the 4.3 GB that one engine addresses, it takes ${megabytes(bytes)}: use smaller --seqlen or --batch, --type q4, or --w-bit, --a-bit and --kv-bit for another engine`,
-    ),
-  notLoopback: (host: string) =>
-    new GtaError(
-      'BAD_OPTION',
-      `--host must be a loopback address such as 127.0.0.1, found "${host}": add --public to let other machines read the page`,
-    ),
-  cannotListen: (host: string, port: number, cause: Error) =>
-    new GtaError('BAD_OPTION', `--host and --port must be free to listen on, found ${host}:${port}: ${cause.message}`, {
-      cause,
-    }),
   emptyPrompt: () =>
     new GtaError('BAD_PROMPT', 'the prompt must hold at least one token, found none: give some text or --tokens'),
   shortText: (tokens: number) =>
@@ -249,86 +162,12 @@ export const errors = {
       `${what} of "${path}" must be ${expected}, found ${found}: it is damaged or no session, restore a copy of it or begin a new one`,
       { cause },
     ),
-  otherSessionVersion: (path: string, found: unknown, expected: number) =>
-    new GtaError(
-      'OTHER_VERSION',
-      `"${path}" must be a session of format version ${expected}, found version ${found}: use the version of gta that wrote it, or begin a new one`,
-    ),
-  otherModel: (path: string, what: string, expected: unknown, found: unknown) =>
-    new GtaError(
-      'OTHER_MODEL',
-      `${what} of the session "${path}" must be ${expected}, found ${found}: restore it with the model that it was saved with, or begin a new one`,
-    ),
-  exists: (path: string) =>
-    new GtaError(
-      'BAD_OPTION',
-      `"${path}" must be a new file, found one that is there already: give another name, or remove it first`,
-    ),
-  otherReportVersion: (path: string, found: string, expected: string) =>
-    new GtaError(
-      'OTHER_VERSION',
-      `"${path}" must be a report of form ${expected}, found ${found}: read it with the version of gta that wrote it`,
-    ),
-  saveFailed: (path: string, cause: unknown) =>
-    new GtaError(
-      'WRITE_FAILED',
-      `"${path}" cannot be saved: ${cause instanceof Error ? cause.message : cause}. What was there before is unchanged: ${adviceFor(cause)}`,
-      { cause },
-    ),
-  saveUnconfirmed: (path: string, cause: unknown) =>
-    new GtaError(
-      'WRITE_FAILED',
-      `"${path}" was saved, but the disk must confirm its directory, found ${cause instanceof Error ? cause.message : cause}: save it again, best on another disk`,
-      { cause },
-    ),
-  notRemoved: (path: string, cause: unknown) =>
-    new GtaError(
-      'WRITE_FAILED',
-      `"${path}" cannot be removed: ${cause instanceof Error ? cause.message : cause}. Check who may write to its directory`,
-      { cause },
-    ),
-  badSessionName: (rule: string, found: string) =>
-    new GtaError('BAD_OPTION', `the name of a session must ${rule}, found ${found}: choose another name`),
   noBuild: (reason: string, advice: string) =>
     new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: ${advice}`),
   needsFiles: (what: string) =>
     new GtaError('BAD_OPTION', `${what} must have files to write to, found a browser: use it in Node`),
   needsProcesses: () =>
     new GtaError('BAD_OPTION', 'a chat template must have a process to run in, found a browser: use it in Node'),
-  unreachable: (url: string, cause: unknown) =>
-    new GtaError(
-      'FETCH_FAILED',
-      `"${url}" must be reachable, found ${because(cause)}: check the address, the network and, for another origin, that its server allows this page (CORS)`,
-      { cause },
-    ),
-  badStatus: (url: string, status: number) =>
-    new GtaError(
-      status === 404 || status === 410 ? 'NOT_FOUND' : 'FETCH_FAILED',
-      `"${url}" must be answered with a file, found status ${status}: check the address`,
-    ),
-  interrupted: (url: string, received: number, size: number, cause: unknown) =>
-    new GtaError(
-      'FETCH_FAILED',
-      `"${url}" must arrive whole, found ${megabytes(received)}${Number.isFinite(size) ? ` of ${megabytes(size)}` : ''} and then, again and again, ${because(cause)}: check the network and load again`,
-      { cause },
-    ),
-  changed: (url: string, what: string, expected: unknown, found: unknown) =>
-    new GtaError(
-      'FETCH_FAILED',
-      `${what} of "${url}" must stay ${expected} while it is fetched, found ${found}: the file was replaced meanwhile, load it again`,
-    ),
-}
-
-function because(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
-}
-
-/** What to do where a session cannot be written. */
-function adviceFor(cause: unknown): string {
-  const code = (cause as NodeJS.ErrnoException)?.code ?? ''
-  if (['ENOSPC', 'EDQUOT', 'EFBIG'].includes(code)) return 'free some space and save again'
-  if (['EACCES', 'EPERM', 'EROFS'].includes(code)) return 'choose a path that may be written to'
-  return 'save again, or choose another path'
 }
 
 /**

@@ -2,6 +2,7 @@
  * What a model costs, counted from its spec and its plan: parameters, bytes, multiply-adds. Nothing is typed in by hand;
  * the paper's Table 5 is reproduced in test/cost.test.ts.
  */
+import * as abi from '../assembly/abi.ts'
 import { cacheElements, cacheHeads, keyDim } from './attention.ts'
 import { type Plan, planModel, roundUp, type WeightType, weightTypes } from './plan.ts'
 import { checkpointTensors, type ModelDescription, type ModelSpec, tensorsOf } from './spec.ts'
@@ -9,8 +10,8 @@ import { checkpointTensors, type ModelDescription, type ModelSpec, tensorsOf } f
 export const cacheTypes = ['f32', 'int8'] as const
 export type CacheType = (typeof cacheTypes)[number]
 
-/** Tokens per page of the KV cache; assembly/cache.ts has the same number, and a test compares them. */
-export const PAGE_TOKENS = 64
+/** Tokens per page of the KV cache. */
+export const PAGE_TOKENS: number = abi.PAGE_TOKENS
 
 export interface Cost {
   /** Trained numbers, counted from the tensors of a checkpoint. */

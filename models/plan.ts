@@ -8,8 +8,7 @@
  *     layer   = offsets of vectors, then matrices
  *     offset  = from the first byte of the packed tensors, the plan itself being the first; 0 = absent
  *
- * The field lists below are the layout: assembly/plan.ts declares the same fields in the same order, and a test
- * compares the two. A change of either is a new PLAN_VERSION.
+ * The records are those of assembly/abi.ts, which the engine reads them with. A change of one is a new PLAN_VERSION.
  *
  * Number formats (decision 002). f32: rows padded with zeros to 16 numbers. q8: one byte per weight, w + 64 with w in
  * −63..63, rows padded to 64 bytes, one f32 scale per row. q4: w + 8 with w in −8..7, in blocks of 8 rows × 32 columns,
@@ -19,72 +18,23 @@
  *     q4 block   ┃ columns 0..3 of 8 rows ┃ columns 4..7 ┃ … ┃ columns 28..31 ┃ scales of rows 0..7 ┃     144 bytes
  *     16 bytes     byte 4·r + c: row r in the low nibble, row r + 4 in the high one; r, c in 0..3
  */
+import * as abi from '../assembly/abi.ts'
 import { type AttentionSpec, projectionWidths, queryDim, ropeDim, type View, viewHeads } from './attention.ts'
+import { fieldsOf, isFloat, placesOf, wordsOf } from './records.ts'
 import { invFreq } from './rope.ts'
 import type { LayerSources, ModelDescription, ModelSpec, Source } from './spec.ts'
 
 /** Version of plan words, number formats and packed file together. A file of another version is refused. */
-export const PLAN_VERSION = 2
+export const PLAN_VERSION: number = abi.PLAN_VERSION
 
 export const weightTypes = ['f32', 'q8', 'q4'] as const
 export type WeightType = (typeof weightTypes)[number]
 
-export const planHeader = [
-  'version',
-  'nLayers',
-  'hiddenDim',
-  'ffnDim',
-  'vocabSize',
-  'maxContext',
-  'normEps', // f32
-  'maps',
-  'slot0Heads',
-  'slot0Dim',
-  'slot0Rope',
-  'slot0HasNorm',
-  'slot1Heads',
-  'slot1Dim',
-  'slot1Rope',
-  'slot1HasNorm',
-  'slotEps', // f32
-  'key0Slot',
-  'key0Dim',
-  'key1Slot',
-  'key1Dim', // 0: the key is one view
-  'valueSlot',
-  'valueDim',
-  'queryRank', // 0: the query is projected at once
-  'queryEps', // f32
-  'encoderDim', // 0: no encoder
-  'hasDecoder',
-  'repeat', // copies that the value decoder adds
-  'hasGate',
-  'outDim',
-  'scale', // f32
-  'ropeDim',
-  'ropeMagnitude', // f32
-  'invFreq', // offset of f64 (ropeDim / 2)
-  'norm', // offset of f32 (hiddenDim)
-] as const
-
-const floatFields = new Set<string>(['normEps', 'slotEps', 'queryEps', 'scale', 'ropeMagnitude'])
-
-export const planMatrix = ['type', 'rows', 'cols', 'stride', 'data', 'scales'] as const
-
-/** Vectors of a layer: offsets, 0 if absent. */
-export const planVectors = [
-  'attnNorm',
-  'inBias',
-  'queryNorm',
-  'queryBias',
-  'slotNorm',
-  'decoderBias',
-  'outBias',
-  'ffnNorm',
-] as const
-
-/** Matrices of a layer, type 0 if absent. */
-export const planMatrices = ['in', 'query', 'encoder', 'decoder', 'out', 'gateUp', 'down'] as const
+/** Fields of the plan's records, in order: its head, a matrix, a layer's vectors (offsets, 0 if absent) and matrices. */
+export const planHeader: readonly string[] = fieldsOf(new abi.Plan())
+const planMatrix = fieldsOf(new abi.Matrix())
+const planVectors = fieldsOf(new abi.Layer())
+const planMatrices = fieldsOf(new abi.LayerMatrices())
 
 /** One tensor of the packed file. Its bytes are a multiple of 64, padding being part of the shape. */
 export interface PackedTensor {
@@ -111,12 +61,12 @@ export interface Plan {
 }
 
 const ALIGN = 64
-const matrixType: Record<WeightType, number> = { f32: 1, q8: 2, q4: 3 }
+const matrixType: Record<WeightType, number> = { f32: abi.TYPE_F32, q8: abi.TYPE_Q8, q4: abi.TYPE_Q4 }
 
 /** A block of q4 weights. */
-export const Q4_ROWS = 8
-export const Q4_COLS = 32
-export const Q4_BYTES = (Q4_ROWS * Q4_COLS) / 2 + Q4_ROWS * 2
+export const Q4_ROWS: number = abi.Q4_ROWS
+export const Q4_COLS: number = abi.Q4_COLS
+export const Q4_BYTES: number = abi.Q4_BYTES
 
 /**
  * Widest model whose attention stays q8 when the rest is q4: a weight of `in` or `out` costs small models two to four
@@ -147,7 +97,7 @@ export function planModel(model: ModelDescription, type: WeightType): Plan {
   return { type, words, tensors: file.tensors, bytes: file.bytes }
 }
 
-function headerWords(spec: ModelSpec, invFreqOffset: number, norm: number): number[] {
+function headerWords(spec: ModelSpec, invFreqOffset: number, norm: number): Uint32Array {
   const { attention } = spec
   const names = Object.keys(attention.slots)
   const [slot0, slot1] = Object.values(attention.slots)
@@ -155,7 +105,7 @@ function headerWords(spec: ModelSpec, invFreqOffset: number, norm: number): numb
   if (!slot0 || !slot1 || names.length !== 2 || !key0)
     throw new RangeError('a row has two slots and a key of one or two views')
   const indexOf = (view: View | undefined) => (view ? names.indexOf(view.slot) : 0)
-  const fields: Record<(typeof planHeader)[number], number> = {
+  return wordsOf(new abi.Plan(), {
     version: PLAN_VERSION,
     nLayers: spec.nLayers,
     hiddenDim: spec.hiddenDim,
@@ -191,8 +141,7 @@ function headerWords(spec: ModelSpec, invFreqOffset: number, norm: number): numb
     ropeMagnitude: spec.rope.magnitude ?? 1,
     invFreq: invFreqOffset,
     norm,
-  }
-  return planHeader.map((name) => (floatFields.has(name) ? floatBits(fields[name]) : fields[name]))
+  })
 }
 
 /** Slot head of every map, for each view. */
@@ -311,8 +260,8 @@ export function disassemble(plan: Plan): string[] {
     at += count
     return words.subarray(at - count, at)
   }
-  const field = (name: string) => {
-    const value = floatFields.has(name) ? floats[at] : words[at]
+  const field = <T extends object>(record: T, name: keyof T & string) => {
+    const value = isFloat(record, name) ? floats[at] : words[at]
     at++
     return `${name} ${value}`
   }
@@ -322,14 +271,16 @@ export function disassemble(plan: Plan): string[] {
     const typeName = weightTypes.find((candidate) => matrixType[candidate] === type)
     return `${name} ${typeName} (${rows}, ${cols}) stride ${stride} at ${data} scales ${scales || '–'}`
   }
-  const lines = planHeader.map((name) => field(name))
+  const header = new abi.Plan()
+  const lines = fieldsOf(header).map((name) => field(header, name))
   if (plan.bytes > 2 ** 32)
     lines.unshift('beyond 4 GiB: no engine can execute this plan, and its offsets are cut to 32 bits')
-  const maps = words[planHeader.indexOf('maps')] ?? 0
+  const { maps: mapsAt, nLayers: layersAt } = placesOf(header)
+  const maps = words[mapsAt] ?? 0
   for (const view of ['key 0', 'key 1', 'value']) lines.push(`${view} heads ${take(maps).join(' ')}`)
   lines.push(matrix('embed'), matrix('head'))
-  for (let layer = 0; layer < (words[1] ?? 0); layer++) {
-    for (const name of planVectors) lines.push(`layer ${layer} ${field(name)}`)
+  for (let layer = 0; layer < (words[layersAt] ?? 0); layer++) {
+    for (const name of planVectors) lines.push(`layer ${layer} ${field(new abi.Layer(), name)}`)
     for (const name of planMatrices) lines.push(`layer ${layer} ${matrix(name)}`)
   }
   return lines
@@ -337,8 +288,4 @@ export function disassemble(plan: Plan): string[] {
 
 export function roundUp(n: number, multiple: number): number {
   return Math.ceil(n / multiple) * multiple
-}
-
-function floatBits(value: number): number {
-  return new Uint32Array(new Float32Array([value]).buffer)[0] ?? 0
 }

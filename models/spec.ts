@@ -3,6 +3,9 @@
  * (`families/`), read by everybody else: `plan()` turns it into the engine's plan, `cost()` counts it.
  */
 import type { AttentionSpec } from './attention.ts'
+import { ModelError } from './errors.ts'
+
+export { ModelError } from './errors.ts'
 
 export interface ModelSpec {
   /** Name of the attention kind, for people: 'gta', 'gqa', … No code branches on it. */
@@ -110,12 +113,6 @@ export function checkpointTensors({ spec, sources }: ModelDescription): { tensor
     Object.values<Source[] | undefined>({ ...sources.layer(i) }),
   )
   return tensorsOf([sources.embed, ...layers.flat(), sources.norm, sources.head])
-}
-
-/** A config.json that cannot be run, or a combination of sizes that cannot exist. */
-export class ModelError extends Error {
-  override name = 'ModelError'
-  readonly code = 'BAD_MODEL'
 }
 
 /** The message formula of this project: what, expected, found, what to do. */

@@ -22,8 +22,8 @@ test('a listing gives names, tiers and instructions', () => {
   assert.equal(
     codes.map(({ name, compiler, instructions }) => [name, compiler, instructions.length]),
     [
-      ['assembly/kernels/dot/dot4x4_q8', 'TurboFan', 195],
-      ['assembly/kernels/dot/dotRow_q8', 'TurboFan', 116],
+      ['assembly/kernels/products-q8/dot4x4_q8', 'TurboFan', 195],
+      ['assembly/kernels/products-q8/dotRow_q8', 'TurboFan', 116],
       ['tiles/holdSeven', 'TurboFan', 206],
       ['tiles/nibbles', 'TurboFan', 109],
     ],

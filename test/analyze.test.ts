@@ -12,10 +12,10 @@ import { convert } from '../host/files/convert.ts'
 import { Analysis, type AnalyzeSettings } from '../host/tools/analyze/analyze.ts'
 import {
   breakEven,
-  type Comparison,
   compareAll,
   comparisonSentences,
   conversationsIn,
+  type SpeedComparison,
   speedRatio,
 } from '../host/tools/analyze/compare.ts'
 import { predictTest, withoutBarriers } from '../host/tools/analyze/explain.ts'
@@ -311,7 +311,7 @@ test('the faster model is named first, whatever the order', () => {
   assert.equal([other?.fast, other?.slow], [1, 0])
   assert.equal(one?.decode, other?.decode)
   assert.match(
-    comparisonSentences(one as Comparison, ['gta-1b', 'gqa-1b'])[0] as string,
+    comparisonSentences(one as SpeedComparison, ['gta-1b', 'gqa-1b'])[0] as string,
     'gta-1b keeps 29.4 % of the cache',
   )
 })

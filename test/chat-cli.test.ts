@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { convert } from '../host/index.ts'
+import { convert } from '../host/files/convert.ts'
 import { chatModel } from './chats.ts'
 import { temporary } from './checkpoints.ts'
 

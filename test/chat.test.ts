@@ -4,6 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Chat, type GenerateOptions, type Generation, load } from '../host/index.ts'
 import { findEnding } from '../host/runtime/chat.ts'
+import { renderTemplate } from '../host/text/template/render.ts'
 import { ChatTemplate } from '../host/text/template/template.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { bytes, chatModel, controls, tokenizerJson } from './chats.ts'
@@ -91,7 +92,7 @@ test('a template that writes an answer in another way has it computed again from
 test('an answer ends at the token that the template puts behind it', async () => {
   const tokenizer = new Tokenizer('t', new TextEncoder().encode(JSON.stringify(tokenizerJson)), {})
   const endingOf = (template: string, config = { bos_token: '<s>', eos_token: '</s>' }) =>
-    findEnding(new ChatTemplate('t', config, tokenizer, template), tokenizer)
+    findEnding(new ChatTemplate('t', config, tokenizer, template, renderTemplate), tokenizer)
   assert.equal(await endingOf('chatml'), { stopTokens: [end], stop: [] })
   assert.equal(await endingOf('llama2'), { stopTokens: [controls['</s>']], stop: [] })
   // Where it is no control token, it is a text; and a template may have none.

@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { compare, type Difference, type GtaError, load } from '../host/index.ts'
-import { klDivergence } from '../host/tools/evaluate/compare.ts'
+import { type GtaError, load } from '../host/index.ts'
+import { compare, type Difference, klDivergence } from '../host/tools/evaluate/compare.ts'
 import { golden } from './goldens.ts'
 import { encodeStories } from './tok512.ts'
 

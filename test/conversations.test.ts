@@ -5,6 +5,7 @@
 import { setImmediate as tick } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { greedy } from '../host/engine/engine.ts'
 import {
   type Conversation,
   defaultModel,
@@ -12,7 +13,6 @@ import {
   type GenerateOptions,
   type Generation,
   GtaError,
-  greedy,
   type LoadOptions,
   load,
   type Model,

@@ -4,6 +4,7 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as abi from '../assembly/abi.ts'
 import { greedy, type Row } from '../host/engine/engine.ts'
 import { ROW_WORDS, writeRow } from '../host/engine/wasm/engine.ts'
 import { Analysis } from '../host/tools/analyze/analyze.ts'
@@ -11,6 +12,7 @@ import { findHardware } from '../host/tools/analyze/hardware.ts'
 import type { Stage } from '../host/tools/analyze/walk.ts'
 import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
 import { type CacheType, describe, type ModelDescription, PAGE_TOKENS, type WeightType } from '../models/index.ts'
+import { fieldsOf } from '../models/records.ts'
 import { type DebugEngine, openDebug } from './debug-engine.ts'
 import { golden, kinds, readJson } from './goldens.ts'
 
@@ -20,14 +22,7 @@ const SLICE = 64
 const TABLE_PAGES = Math.ceil((LENGTH + 1) / PAGE_TOKENS)
 const CONVERSATIONS = 3
 
-interface Counted {
-  products: number
-  scores: number
-  values: number
-  weights: number
-  cacheRead: number
-  cacheWritten: number
-}
+type Counted = Record<keyof abi.Counts, number>
 
 /** An engine on this thread that counts. */
 class Counting {
@@ -57,8 +52,9 @@ class Counting {
       })
       assert.is(exports.step(rows.length), 0)
     }
-    const [products, scores, values, weights, cacheRead, cacheWritten] = this.engine.doubles(exports.counted(0), 6)
-    return { products, scores, values, weights, cacheRead, cacheWritten } as Counted
+    const names = fieldsOf(new abi.Counts())
+    const counts = this.engine.doubles(exports.counted(0), names.length)
+    return Object.fromEntries(names.map((name, i) => [name, counts[i]])) as Counted
   }
 }
 

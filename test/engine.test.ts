@@ -1,4 +1,5 @@
 /** The engine's team of threads: how host and workers talk, and what happens when one of them dies, traps or is closed. */
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
@@ -6,9 +7,10 @@ import { runInNewContext } from 'node:vm'
 import type { Worker } from 'node:worker_threads'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { type Engine, greedy } from '../host/engine/engine.ts'
 import { debugBuild } from '../host/engine/wasm/builds.ts'
 import * as protocol from '../host/engine/wasm/protocol.ts'
-import { type Engine, GtaError, greedy } from '../host/index.ts'
+import { GtaError } from '../host/index.ts'
 import { failure } from './checkpoints.ts'
 import { feed, openEngine } from './engines.ts'
 import { golden } from './goldens.ts'
@@ -77,6 +79,16 @@ test('a worker that is woken for nothing does not run the last request again', a
   }
   assert.is(Atomics.load(words, protocol.DONE), done)
   assert.equal(await feed(engine, ids), expected)
+  await engine.close()
+})
+
+test('the hash of logits is their SHA-256, first 16 digits', async () => {
+  const engine = await openEngine(golden('gta'), { maxLogits: 3 })
+  await engine.step([1, 2, 3].map((token, position) => ({ conversation: 0, position, token, sampling: greedy })))
+  for (const k of [2, 0, 1]) {
+    const digest = createHash('sha256').update(engine.logits(k).slice()).digest('hex')
+    assert.is(engine.logitsHash(k), digest.slice(0, 16))
+  }
   await engine.close()
 })
 

@@ -4,7 +4,7 @@ import { type Engine, type EngineOptions, greedy, type Row } from '../host/engin
 import { type Build, builds, type CompiledBuild, chooseBuild, singleBuilds } from '../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
 import { Checkpoint, readModelFiles } from '../host/files/checkpoint.ts'
-import { packTensors } from '../host/files/pack.ts'
+import { packTensors } from '../host/files/tensors.ts'
 import { type ModelSpec, type Plan, planModel, type WeightType } from '../models/index.ts'
 
 export const [relaxed, strict] = builds as [Build, Build]

@@ -9,13 +9,13 @@ import { fileURLToPath } from 'node:url'
 import type { Worker } from 'node:worker_threads'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { greedy } from '../host/engine/engine.ts'
 import {
   defaultModel,
   type ErrorCode,
   type GenerateOptions,
   type Generation,
   GtaError,
-  greedy,
   type LoadOptions,
   load,
   type Model,

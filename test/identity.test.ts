@@ -4,7 +4,8 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { greedy, load } from '../host/index.ts'
+import { greedy } from '../host/engine/engine.ts'
+import { load } from '../host/index.ts'
 import { golden, kinds } from './goldens.ts'
 
 const ids = Array.from({ length: 150 }, (_, i) => (i * 37 + 11) % 320)

@@ -13,8 +13,10 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { type BuildOptions, build } from 'esbuild'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { limits, type Package, packPackage, sizeTable } from '../bench/package.ts'
@@ -84,6 +86,7 @@ test('no scripts at installation, no other packages, nothing that is not for use
     'dist/LICENSES.txt',
     'dist/gta.mjs',
     'dist/index.cjs',
+    'dist/library.cjs',
     'dist/browser-worker.mjs',
     'host/systemd/gta-edge@.service',
     'host/systemd/README.md',
@@ -133,20 +136,28 @@ for (const [major, version] of Object.entries(nodeVersions)) {
   let step = await iterator.next()
   while (!step.done) step = await iterator.next()
   const error = await load('/nothing').catch((error) => error)
-  console.log(step.value.logitsHash, error instanceof GtaError, version)
+  let badModel
+  try { describe({}) } catch (error) { badModel = error }
+  const isOne = error instanceof GtaError && badModel instanceof GtaError && badModel.code === 'BAD_MODEL'
+  console.log(step.value.logitsHash, isOne, version)
   await model.close()`
     const modules = join(prefix, 'lib/node_modules')
     writeFileSync(
       join(modules, 'import.mjs'),
       `import { defaultModel, GtaError, load, version } from 'gta-edge'
 import { describe } from 'gta-edge/models'
-if (typeof describe !== 'function') throw new Error('models')
+import { Analysis } from 'gta-edge/analyze'
+import { bench } from 'gta-edge/bench'
+import { evaluateTasks } from 'gta-edge/evaluate'
+for (const found of [describe, Analysis, bench, evaluateTasks]) if (typeof found !== 'function') throw new Error('entry')
 ${use}`,
     )
     writeFileSync(
       join(modules, 'require.cjs'),
       `const { defaultModel, GtaError, load, version } = require('gta-edge')
-if (typeof require('gta-edge/models').describe !== 'function') throw new Error('models')
+const { describe } = require('gta-edge/models')
+const found = [describe, require('gta-edge/analyze').Analysis, require('gta-edge/bench').bench, require('gta-edge/evaluate').evaluateTasks]
+for (const each of found) if (typeof each !== 'function') throw new Error('entry')
 ;(async () => { ${use} })()`,
     )
     // A folder named node_modules is where both find the package beside them.
@@ -165,21 +176,38 @@ export async function tell(): Promise<number> {
   while (!step.done) step = await iterator.next()
   const generation: Generation = step.value
   const { spec } = describe({})
+  const analysis: Analysis = new Analysis(describe({}), findHardware('pi5'))
+  const report: BenchReport = await bench({ model: 'x.gta', repetitions: 1 })
+  const results: TaskResults = await evaluateTasks(model, await findTasks(['piqa']))
   try { await conversation.save('x.gtas') } catch (error) { if (error instanceof GtaError && error.code === 'WRITE_FAILED') return 1 }
   // @ts-expect-error an option that is not there
   await load('x.gta', { thread: 2 })
-  return generation.tokens.length + spec.nLayers
+  // @ts-expect-error a name of the tools is none of the library
+  type Tool = typeof import('gta-edge').Analysis
+  return generation.tokens.length + spec.nLayers + analysis.plan.bytes + report.results.length + results.max_length
 }
 `
 
 test('types: a strict consumer with @types/node, as an ES module and as CommonJS', () => {
   const imports = `import { type Generation, GtaError, load, type Model } from 'gta-edge'
+import { Analysis, findHardware } from 'gta-edge/analyze'
+import { type BenchReport, bench } from 'gta-edge/bench'
+import { evaluateTasks, findTasks, type TaskResults } from 'gta-edge/evaluate'
 import { describe } from 'gta-edge/models'\n${useTypes}`
   const required = `import gta = require('gta-edge')
 import models = require('gta-edge/models')
+import analyze = require('gta-edge/analyze')
+import benchmarks = require('gta-edge/bench')
+import evaluation = require('gta-edge/evaluate')
 type Generation = gta.Generation
 type Model = gta.Model
+type Analysis = analyze.Analysis
+type BenchReport = benchmarks.BenchReport
+type TaskResults = evaluation.TaskResults
 const { GtaError, load } = gta
+const { Analysis, findHardware } = analyze
+const { bench } = benchmarks
+const { evaluateTasks, findTasks } = evaluation
 const { describe } = models\n${useTypes}`
   const nodeNext = { ...nodeTypes, module: 'NodeNext', moduleResolution: 'NodeNext' }
   assert.is(
@@ -208,11 +236,53 @@ export async function tell(): Promise<EngineFacts> {
   assert.is(compile(join(folder, 'types-browser'), installed, { 'a.ts': source }, options), '')
 })
 
-test('the package is the library of the sources', async () => {
-  const names = Object.keys(await import(`${installed}/dist/index.mjs`)).sort()
-  const sources = Object.keys(await import('../host/index.ts')).sort()
-  assert.equal(names, sources)
+test('the package is the library and the tools of the sources', async () => {
+  const entries = {
+    index: () => import('../host/index.ts'),
+    analyze: () => import('../host/tools/analyze/index.ts'),
+    bench: () => import('../host/tools/bench/index.ts'),
+    evaluate: () => import('../host/tools/evaluate/index.ts'),
+    models: () => import('../models/index.ts'),
+  }
+  const required = createRequire(join(installed, 'package.json'))
+  for (const [name, read] of Object.entries(entries)) {
+    const sources = Object.keys(await read()).sort()
+    assert.equal(Object.keys(await import(`${installed}/dist/${name}.mjs`)).sort(), sources)
+    assert.equal(Object.keys(required(`./dist/${name}.cjs`)).sort(), sources)
+  }
   assert.is(typeof load, 'function')
+})
+
+/** A program that only loads a model, bundled: bytes of all of it, and of what it reads before it loads one. */
+async function bundleSizes(
+  options: Pick<BuildOptions, 'minify' | 'splitting'>,
+): Promise<{ all: number; atStart: number }> {
+  const { metafile } = await build({
+    absWorkingDir: consumer,
+    stdin: { contents: "export { load } from 'gta-edge'", resolveDir: consumer, sourcefile: 'program.js' },
+    bundle: true,
+    write: false,
+    metafile: true,
+    outdir: 'bundle',
+    platform: 'node',
+    format: 'esm',
+    ...options,
+  })
+  const outputs = new Map(Object.entries(metafile.outputs))
+  const sizeOf = (paths: Iterable<string>) => [...paths].reduce((sum, path) => sum + (outputs.get(path)?.bytes ?? 0), 0)
+  const started = new Set([...outputs.keys()].filter((path) => outputs.get(path)?.entryPoint === 'program.js'))
+  assert.is(started.size, 1)
+  for (const path of started)
+    for (const { path: target, kind } of outputs.get(path)?.imports ?? [])
+      if (kind === 'import-statement' && outputs.has(target)) started.add(target)
+  return { all: sizeOf(outputs.keys()), atStart: sizeOf(started) }
+}
+
+test('a program that loads a model has at most 250 kB: in one file, minified; and as it is, before it loads one', async () => {
+  const { all } = await bundleSizes({ minify: true })
+  assert.ok(all > 150e3 && all <= 250e3, `${all} bytes minified, kernels and all`)
+  const { atStart } = await bundleSizes({ splitting: true })
+  assert.ok(atStart > 50e3 && atStart <= 250e3, `${atStart} bytes at the start`)
 })
 
 test.run()

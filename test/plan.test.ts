@@ -1,48 +1,8 @@
-/** The plan: what models/ writes is what assembly/ reads, and a packed layout keeps its promises. */
-import { readFileSync } from 'node:fs'
+/** The plan: a packed layout keeps its promises. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import {
-  describe,
-  disassemble,
-  PAGE_TOKENS,
-  PLAN_VERSION,
-  planHeader,
-  planMatrices,
-  planMatrix,
-  planModel,
-  planVectors,
-} from '../models/index.ts'
+import { describe, disassemble, PLAN_VERSION, planModel } from '../models/index.ts'
 import { golden, kinds, readJson } from './goldens.ts'
-
-const engineSource = (name: string) => readFileSync(new URL(`../assembly/${name}`, import.meta.url), 'utf8')
-
-/** Field names of an @unmanaged class, in order. */
-function fieldsOf(source: string, name: string): string[] {
-  const body = source.match(new RegExp(`class ${name} \\{([^}]*)\\}`))?.[1] ?? ''
-  return [...body.matchAll(/^ {2}(\w+): \w+/gm)].map(([, field]) => field as string)
-}
-
-test('both sides declare the same words in the same order', () => {
-  const source = engineSource('plan.ts')
-  assert.equal(fieldsOf(source, 'Plan'), [...planHeader])
-  assert.equal(fieldsOf(source, 'Matrix'), [...planMatrix])
-  assert.equal(fieldsOf(source, 'Layer'), [...planVectors])
-  // Matrices are read by number: inMatrix is 0, queryMatrix is 1, …
-  const accessors = [
-    ...source.matchAll(/function (\w+)Matrix\(layer: Layer\): Matrix \{\s+return matrixOf\(layer, (\d+)\)/g),
-  ]
-  assert.equal(
-    accessors.map(([, name, index]) => `${index} ${name}`),
-    planMatrices.map((name, index) => `${index} ${name}`),
-  )
-  assert.match(source, `const MATRICES: usize = ${planMatrices.length}\n`)
-})
-
-test('both sides agree on the version and on the page', () => {
-  assert.match(engineSource('plan.ts'), `PLAN_VERSION: u32 = ${PLAN_VERSION}\n`)
-  assert.match(engineSource('cache.ts'), `PAGE_TOKENS: u32 = ${PAGE_TOKENS}\n`)
-})
 
 for (const kind of kinds)
   for (const type of ['f32', 'q8'] as const)

@@ -20,15 +20,13 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packPackage } from '../bench/package.ts'
-import {
-  Analysis,
-  convert,
-  defaultModel,
-  describeModel,
-  findHardware,
-  paperConfig,
-  tokensPerSecond,
-} from '../host/index.ts'
+import { convert } from '../host/files/convert.ts'
+import { describeModel } from '../host/files/describe.ts'
+import { defaultModel } from '../host/index.ts'
+import { paperConfig } from '../host/load.ts'
+import { Analysis } from '../host/tools/analyze/analyze.ts'
+import { tokensPerSecond } from '../host/tools/analyze/charts.ts'
+import { findHardware } from '../host/tools/analyze/hardware.ts'
 import { browserTest, launchBrowser } from './browsers.ts'
 import { temporary } from './checkpoints.ts'
 import { browserTypes, compile, nodeTypes } from './consumer.ts'

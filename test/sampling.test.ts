@@ -1,11 +1,11 @@
 /** The engine's sampler against a twin in TypeScript, id by id; and the settings of the host. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { finite, NO_TOKEN } from '../host/engine/engine.ts'
+import { finite, greedy, NO_TOKEN } from '../host/engine/engine.ts'
+import { checkSampling, defaultSampling, recommendedSampling } from '../host/engine/sampling.ts'
 import { openWasmEngine, ROW_WORDS, writeRow } from '../host/engine/wasm/engine.ts'
 import { GtaError } from '../host/errors.ts'
-import { defaultSampling, greedy, type Sampling } from '../host/index.ts'
-import { checkSampling, recommendedSampling } from '../host/runtime/sampling.ts'
+import type { Sampling } from '../host/index.ts'
 import { derivedBytes, describe, planModel } from '../models/index.ts'
 import { openDebug, Random } from './debug-engine.ts'
 

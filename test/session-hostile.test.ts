@@ -373,7 +373,7 @@ test('a file that changes while it is restored: BAD_SESSION, and its pages are g
   writeFileSync(bad, readFileSync(good).fill(0, 8192 + (whole.pages[0] as Uint8Array).length))
   const empty = model.open()
   assert.is((await failure(empty.restore(found))).code, 'BAD_SESSION')
-  await found.reader.close()
+  await found.close()
   assert.equal([empty.length, empty.pending], [0, []])
   empty.close()
   assert.equal(await seen(), before)

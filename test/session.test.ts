@@ -6,17 +6,10 @@ import { join } from 'node:path'
 import { setImmediate as tick } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Engine } from '../host/engine/engine.ts'
+import { type Engine, greedy } from '../host/engine/engine.ts'
 import type { Build } from '../host/engine/wasm/builds.ts'
-import {
-  type Conversation,
-  type ConversationOptions,
-  greedy,
-  type LoadOptions,
-  load,
-  type Model,
-} from '../host/index.ts'
-import { findSession, restoreConversation, saveConversation } from '../host/sessions/conversation.ts'
+import { type Conversation, type ConversationOptions, type LoadOptions, load, type Model } from '../host/index.ts'
+import { findSession, saveConversation } from '../host/sessions/conversation.ts'
 import { failure, random, temporary } from './checkpoints.ts'
 import { feed, openEngine, relaxed, strict } from './engines.ts'
 import { golden, kinds } from './goldens.ts'
@@ -199,8 +192,8 @@ test('saved by the build with relaxed SIMD, restored by the strict one, and the 
     await saveConversation(from, 0, path, { next: 5, sampling: undefined }, undefined, between)
     const found = await findSession(to, path, 300 + 20, 128)
     to.rewind(1, 0)
-    await restoreConversation(to, 1, found, between)
-    await found.reader.close()
+    await found.restore(1, between)
+    await found.close()
     const expected = await feed(from, [5, 6, 7], { from: 90 })
     assert.equal(await feed(to, [5, 6, 7], { from: 90, conversation: 1 }), expected)
   }

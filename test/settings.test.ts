@@ -7,9 +7,9 @@ import * as assert from 'uvu/assert'
 import { chat } from '../host/cli/chat.ts'
 import { Arguments, type Command, flagAs, flagsOf, generateNames, help, UsageError } from '../host/cli/options.ts'
 import { run } from '../host/cli/run.ts'
+import { checkSampling, defaultSampling } from '../host/engine/sampling.ts'
 import { MAX_RANKS } from '../host/engine/wasm/protocol.ts'
 import { checkSetting, type GtaError } from '../host/errors.ts'
-import { checkSampling, defaultSampling } from '../host/runtime/sampling.ts'
 import {
   contextSettings,
   defaultCache,
@@ -44,14 +44,14 @@ test('each default is one that is allowed, and each range is one', () => {
 })
 
 test('the help of a command has each of its settings with its letters, its default and its words', () => {
-  const linesOf = (command: Command) => help(command).split('\n')
+  const linesOf = (name: string, command: Command) => help(name, '', command).split('\n')
   const names = [...Object.keys(modelSettings), ...Object.keys(contextSettings), ...generateNames] as SettingName[]
-  for (const command of [run, chat])
+  for (const [called, command] of Object.entries({ run, chat }))
     for (const name of names) {
       const { flag, short, alias, ...setting }: Setting = settings[name]
       if (flag === undefined) continue
-      const line = linesOf(command).find((candidate) => candidate.includes(` --${flag} `)) as string
-      assert.ok(line?.endsWith(helpOf(setting as Setting)), `${command.name} --${flag}: ${line}`)
+      const line = linesOf(called, command).find((candidate) => candidate.includes(` --${flag} `)) as string
+      assert.ok(line?.endsWith(helpOf(setting as Setting)), `${called} --${flag}: ${line}`)
       if (short ?? alias) assert.ok(line.includes(` -${short ?? alias},`), line)
       for (const choice of setting.choices ?? []) assert.ok(line.includes(choice), line)
       if (setting.default !== undefined) assert.ok(line.includes(String(setting.default)), line)

@@ -5,53 +5,51 @@
  * 3e-7 or better. Its constants are read from memory: V8 on x64 rebuilds a v128.const inside the loop.
  * sin, cos: Cephes double/sin.c after reduction modulo π/2; f64, because an angle is position × frequency.
  */
-import { CONSTANTS } from '../addresses'
-
-const LO: usize = CONSTANTS
-const HI: usize = CONSTANTS + 16
-const LOG2E: usize = CONSTANTS + 32
-const LN2_HI: usize = CONSTANTS + 48
-const LN2_LO: usize = CONSTANTS + 64
-const P0: usize = CONSTANTS + 80
-const P1: usize = CONSTANTS + 96
-const P2: usize = CONSTANTS + 112
-const P3: usize = CONSTANTS + 128
-const P4: usize = CONSTANTS + 144
-const P5: usize = CONSTANTS + 160
-const ONE: usize = CONSTANTS + 176
-const MAGIC: usize = CONSTANTS + 192
-
-/** Writes the vector constants; once per memory. */
-export function writeConstants(): void {
-  v128.store(LO, f32x4.splat(-87.33654))
-  v128.store(HI, f32x4.splat(88.02969))
-  v128.store(LOG2E, f32x4.splat(1.44269504))
-  v128.store(LN2_HI, f32x4.splat(0.693359375))
-  v128.store(LN2_LO, f32x4.splat(-2.1219444e-4))
-  v128.store(P0, f32x4.splat(1.98756915e-4))
-  v128.store(P1, f32x4.splat(1.3981999507e-3))
-  v128.store(P2, f32x4.splat(8.3334519073e-3))
-  v128.store(P3, f32x4.splat(4.1665795894e-2))
-  v128.store(P4, f32x4.splat(1.6666665459e-1))
-  v128.store(P5, f32x4.splat(5.0000001201e-1))
-  v128.store(ONE, f32x4.splat(1))
-  v128.store(MAGIC, f32x4.splat(12582912))
-}
+import { HI, LN2_HI, LN2_LO, LO, LOG2E, MAGIC, ONE, P0, P1, P2, P3, P4, P5 } from './constants'
 
 /** e^x of four numbers; x is clamped to ±87, NaN stays NaN. */
 function exp4(value: v128): v128 {
   const x = f32x4.pmin(f32x4.pmax(value, v128.load(LO)), v128.load(HI))
+  return expOf(
+    x,
+    v128.load(LOG2E),
+    v128.load(MAGIC),
+    v128.load(LN2_HI),
+    v128.load(LN2_LO),
+    v128.load(P0),
+    v128.load(P1),
+    v128.load(P2),
+    v128.load(P3),
+    v128.load(P4),
+    v128.load(P5),
+    v128.load(ONE),
+  )
+}
+
+/** e^x of four numbers that are clamped, from the constants; asc puts it into its two callers. */
+function expOf(
+  x: v128,
+  log2e: v128,
+  magic: v128,
+  ln2Hi: v128,
+  ln2Lo: v128,
+  p0: v128,
+  p1: v128,
+  p2: v128,
+  p3: v128,
+  p4: v128,
+  p5: v128,
+  one: v128,
+): v128 {
   // 1.5 · 2^23 leaves the nearest integer in the low bits: rounding and conversion in two cheap instructions.
-  const magic = v128.load(MAGIC)
-  const rounded = f32x4.add(f32x4.mul(x, v128.load(LOG2E)), magic)
+  const rounded = f32x4.add(f32x4.mul(x, log2e), magic)
   const n = f32x4.sub(rounded, magic)
-  const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, v128.load(LN2_HI))), f32x4.mul(n, v128.load(LN2_LO)))
-  let p = f32x4.add(f32x4.mul(v128.load(P0), r), v128.load(P1))
-  p = f32x4.add(f32x4.mul(p, r), v128.load(P2))
-  p = f32x4.add(f32x4.mul(p, r), v128.load(P3))
-  p = f32x4.add(f32x4.mul(p, r), v128.load(P4))
-  p = f32x4.add(f32x4.mul(p, r), v128.load(P5))
-  const one = v128.load(ONE)
+  const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, ln2Hi)), f32x4.mul(n, ln2Lo))
+  let p = f32x4.add(f32x4.mul(p0, r), p1)
+  p = f32x4.add(f32x4.mul(p, r), p2)
+  p = f32x4.add(f32x4.mul(p, r), p3)
+  p = f32x4.add(f32x4.mul(p, r), p4)
+  p = f32x4.add(f32x4.mul(p, r), p5)
   const y = f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(p, r), r), r), one)
   return f32x4.mul(y, i32x4.add(i32x4.shl(rounded, 23), one)) // `one` has the bits of exponent 127
 }
@@ -77,16 +75,7 @@ export function exponentials4(x: usize, n: u32, peak: f32): v128 {
   let sum = f32x4.splat(0)
   for (const end = x + (n << 4); x < end; x += 16) {
     const v = f32x4.pmax(f32x4.sub(v128.load(x), shift), lo)
-    const rounded = f32x4.add(f32x4.mul(v, log2e), magic)
-    const whole = f32x4.sub(rounded, magic)
-    const r = f32x4.sub(f32x4.sub(v, f32x4.mul(whole, ln2Hi)), f32x4.mul(whole, ln2Lo))
-    let p = f32x4.add(f32x4.mul(p0, r), p1)
-    p = f32x4.add(f32x4.mul(p, r), p2)
-    p = f32x4.add(f32x4.mul(p, r), p3)
-    p = f32x4.add(f32x4.mul(p, r), p4)
-    p = f32x4.add(f32x4.mul(p, r), p5)
-    const y = f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(p, r), r), r), one)
-    const e = f32x4.mul(y, i32x4.add(i32x4.shl(rounded, 23), one))
+    const e = expOf(v, log2e, magic, ln2Hi, ln2Lo, p0, p1, p2, p3, p4, p5, one)
     v128.store(x, e)
     sum = f32x4.add(sum, e)
   }

@@ -1,5 +1,5 @@
 /** RMSNorm: y = w ⊙ x / sqrt(mean(x²) + eps). Vectors are padded with zeros to 16 numbers; x and y may be the same. */
-import { sumLanes } from './dot'
+import { sumLanes } from './lanes'
 
 export function rmsNorm(x: usize, w: usize, n: u32, eps: f32, y: usize): void {
   const bytes = ((n + 15) & ~15) << 2

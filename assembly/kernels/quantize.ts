@@ -3,7 +3,9 @@
  * bit, so that two digits of base 128 are the same integers). An all-zero vector has scale 0 and zeros. A vector with
  * NaN gets scale NaN, so that NaN stays visible.
  */
-import { ACTIVATION_SHIFT, IS_RELAXED, maxLanes, QUERY_OFFSET, storeDigits, sumLanes, sumLanes_i32 } from './dot'
+
+import { ACTIVATION_SHIFT, IS_RELAXED, maxLanes, sumLanes, sumLanes_i32 } from './lanes'
+import { QUERY_OFFSET, storeDigits } from './sweep-int8'
 
 /**
  * 1.5 · 2^23: added to a number below 2^22, it leaves the nearest integer, ties to even, in the low bits. Two cheap
@@ -166,7 +168,7 @@ export function quantizeHead(x: usize, dim: u32, target: usize): f32 {
   return peak / most
 }
 
-/** Quantises a query to ±8191, as digits (dot.ts), 8 bytes per 4 dims. Returns the scale. */
+/** Quantises a query to ±8191, as digits (sweep-int8.ts), 8 bytes per 4 dims. Returns the scale. */
 export function quantizeQuery(x: usize, dim: u32, target: usize): f32 {
   const peak = largest(x, dim)
   const factor = f32x4.splat(factorFor(peak, 8191))

@@ -1,6 +1,6 @@
 /**
  * The attention sweep over one page for one map: scores, their exponentials, and the weighted sum of values. A page is
- * the unit of bit identity: its result depends on the page and the query alone; attention.ts combines pages in order.
+ * the unit of bit identity: its result depends on the page and the query alone; mixers/sweep.ts combines pages in order.
  *
  * int8: keys and values are ±127 with a scale per row, q and the weights are 14 bit integers, so both sums are exact
  * integers; a weight is e^(s − max) times the value row's scale. f32: plain sums in one fixed order.
@@ -8,20 +8,11 @@
  * Contract: `tokens` in 1..PAGE_TOKENS; rows behind them may hold anything, their weights are zero. Leaves the weighted
  * sum, not yet divided by the sum of exponentials, at `partial` (f32, dim padded to 4), and (max, sum) at `state`.
  */
-import { PAGE_TOKENS } from '../cache'
-import { count, IS_COUNTING, SCORES as SCORES_COUNTED, VALUES } from '../count'
-import {
-  IS_RELAXED,
-  maxLanes,
-  queryOffset_int8,
-  scoreTile_int8,
-  storeDigits,
-  sumLanes,
-  valueBlock_int8,
-  valueTile_int8,
-} from './dot'
+import { PAGE_TOKENS } from '../abi'
 import { exponentials4 } from './exp'
+import { IS_RELAXED, maxLanes, sumLanes } from './lanes'
 import { factorFor, nanIn, toIntegers } from './quantize'
+import { queryOffset_int8, scoreTile_int8, storeDigits, valueBlock_int8, valueTile_int8 } from './sweep-int8'
 
 /** Bytes of the scores; what follows them in the scratch of a page (arena.ts). */
 const SCORES: usize = 256
@@ -65,7 +56,6 @@ export function scores_int8(
   scores: usize,
   view: u32,
 ): void {
-  if (IS_COUNTING) count(SCORES_COUNTED, (dim as u64) * tokens)
   const offsets = scores + OFFSETS + view * (PAGE_TOKENS << 2)
   const row = blockBytes(headDim)
   const used = blockBytes(dim)
@@ -95,7 +85,6 @@ export function scores_f32(
   scores: usize,
   view: u32,
 ): void {
-  if (IS_COUNTING) count(SCORES_COUNTED, (dim as u64) * tokens)
   const row = blockBytes(headDim)
   const used = blockBytes(dim)
   for (let t: u32 = 0; t < tokens; t++) {
@@ -133,7 +122,6 @@ export function exponentials(tokens: u32, scores: usize, state: usize): void {
  * Σ weight · value over one page, the first `dim` entries of int8 values. `scores` holds exponentials and is overwritten.
  */
 export function values_int8(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
-  if (IS_COUNTING) count(VALUES, (dim as u64) * tokens)
   const weights = scores + WEIGHTS
   const sums = scores + SUMS
   const scale = f32x4.splat(integerWeights(head, tokens, scores, weights))
@@ -153,7 +141,7 @@ export function values_int8(head: usize, headDim: u32, dim: u32, tokens: u32, sc
   }
 }
 
-/** Exponentials times value scales as integers 0..16383 (dot.ts: digits); returns the value of one unit, or NaN. */
+/** Exponentials times value scales as integers 0..16383 (sweep-int8.ts: storeDigits); returns the value of one unit, or NaN. */
 function integerWeights(head: usize, tokens: u32, scores: usize, weights: usize): f32 {
   let best = f32x4.splat(0)
   let sum = best // NaN if a weight is
@@ -180,7 +168,6 @@ function integerWeights(head: usize, tokens: u32, scores: usize, weights: usize)
 
 /** The same for f32 values. */
 export function values_f32(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
-  if (IS_COUNTING) count(VALUES, (dim as u64) * tokens)
   const row = blockBytes(headDim)
   const used = blockBytes(dim)
   for (let i: usize = 0; i < used; i += 16) {

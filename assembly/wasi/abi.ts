@@ -1,18 +1,12 @@
 /**
- * What a packed file holds for the command without JavaScript, said once for who writes it (host/files/) and who reads it
- * (this folder). Only constants and records: asc compiles this file, and the host imports the very same one. A record is a
- * class whose fields are its 32-bit words in order, little-endian: those that begin with NaN are f32, all others u32.
+ * What a packed file and the build give to the command without JavaScript, said once for who writes it (host/files/ and
+ * host/wasi/) and who reads it (this folder). Constants and records as in ../abi.ts, which tells how they are read.
  */
 
 /** Offsets count in units of so many bytes. */
 export const UNIT: u32 = 64
 /** "gtaw": the first word of the data of a packed file. */
 export const COMMAND_MAGIC: u32 = 0x77617467
-
-/** Weight types. */
-export const WEIGHTS_F32: u32 = 1
-export const WEIGHTS_Q8: u32 = 2
-export const WEIGHTS_Q4: u32 = 3
 
 /**
  * Tensor "command", the first of a packed file, so that it is found without reading the JSON before it: where everything
@@ -22,6 +16,7 @@ export class CommandHeader {
   magic: u32 = 0
   /** Of the file's format. */
   version: u32 = 0
+  /** TYPE_F32, TYPE_Q8 or TYPE_Q4 of ../abi.ts. */
   weights: u32 = 0
   /** Offsets from the first byte of this record, in units; each part ends where the next one begins or before it. */
   planBegin: u32 = 0

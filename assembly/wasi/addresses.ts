@@ -1,5 +1,5 @@
 /**
- * What lies at fixed addresses above those of the engine (../addresses.ts). The command has no globals that change: its
+ * What lies at fixed addresses above those of the engine (../abi.ts). The command has no globals that change: its
  * few words lie here, everything else is reserved from the end of the constants on (memory.ts).
  *
  *     4096    Options          what the command line asks for

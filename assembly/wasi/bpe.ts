@@ -4,8 +4,9 @@
  */
 import { BYTE_LEVEL } from './abi'
 import { reserve } from './memory'
-import { addId, findMerge, findToken, NONE, tables, tokenizer } from './tables'
+import { addId, NONE, tables, tokenizer } from './tables'
 import { charBytes } from './utf8'
+import { findMerge, findToken } from './vocabulary'
 
 /** A token of the piece so far, or one that was merged into its left neighbour. */
 @unmanaged

@@ -1,12 +1,13 @@
 /** The parts of the command that tests look at alone: tokenizer, numbers and digests, in memory instead of files. */
+import { SHA256_SCRATCH, sha256Prefix } from '../kernels/sha256'
 import { TOP } from './addresses'
 import { encode } from './encode'
 import { beginMemory, reserve } from './memory'
 import { normalise, Text } from './nfc'
 import { parseNumber } from './number'
-import { sha256Prefix } from './sha256'
-import { openTables, prepareEncoding, tokenizer } from './tables'
+import { openTables, tokenizer } from './tables'
 import { isUtf8 } from './utf8'
+import { prepareEncoding } from './vocabulary'
 
 /** Reserves room for `bytes` bytes. */
 export function room(bytes: u32): usize {
@@ -50,7 +51,7 @@ export function number(at: usize, length: u32): f64 {
 }
 
 export function digest(at: usize, length: u32): u64 {
-  return sha256Prefix(at, length)
+  return sha256Prefix(at, length, reserve(SHA256_SCRATCH))
 }
 
 export function isText(at: usize, length: u32): u32 {

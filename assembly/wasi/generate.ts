@@ -2,10 +2,9 @@
  * Generation, as host/runtime/generate.ts does it for a conversation of its own: the prompt, then one token after the other. The
  * pages of the cache are all in memory and one behind the other, so the tables are counted up once.
  */
-import { PAGE_TOKENS } from '../cache'
-import { check, layout, logits, places, sampled, step, tables } from '../index'
-import { Plan } from '../plan'
-import { rowAt } from '../rows'
+import { LAYOUT_REQUEST, LayoutRequest, PAGE_TOKENS, Plan } from '../abi'
+import { rowAt } from '../arena'
+import { check, layout, places, sampled, step, tables } from '../index'
 import { growTo, reserve, top } from './memory'
 import { fail } from './output'
 
@@ -33,7 +32,19 @@ export class Sampling {
 export function openEngine(plan: Plan, context: u32, isCacheInt8: bool): void {
   const pages = (context + PAGE_TOKENS - 1) / PAGE_TOKENS
   const maxRows = min(MAX_ROWS, context)
-  const end = layout(changetype<usize>(plan), top(), maxRows, 1, pages, pages, 0, 1, pages, isCacheInt8 ? 1 : 0, 1)
+  const request = changetype<LayoutRequest>(LAYOUT_REQUEST)
+  request.plan = changetype<usize>(plan)
+  request.start = top()
+  request.maxRows = maxRows
+  request.maxLogits = 1
+  request.pages = pages
+  request.residentPages = pages
+  request.streamPages = 0
+  request.conversations = 1
+  request.tablePages = pages
+  request.isCacheInt8 = isCacheInt8 ? 1 : 0
+  request.maxRanks = 1
+  const end = layout(LAYOUT_REQUEST)
   growTo(end as u64)
   reserve((end as u64) - top())
   for (let i: u32 = 0; i < pages; i++) {
@@ -77,9 +88,4 @@ function writeRow(index: u32, position: u32, token: u32, isLast: bool, sampling:
   row.seedLow = sampling.seedLow
   row.seedHigh = sampling.seedHigh
   row.dropped = 0
-}
-
-/** Address of the f32 (vocabSize) logits of the last step. */
-export function lastLogits(): usize {
-  return logits(0)
 }

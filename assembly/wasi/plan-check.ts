@@ -4,22 +4,8 @@
  * order in which models/plan.ts lays tensors out, one right behind the other, up to the end of the weights. What passes cannot make the
  * engine read or write outside of what it was given.
  */
-import {
-  embedding,
-  head,
-  Layer,
-  layerAt,
-  MATRICES,
-  Matrix,
-  matrixOf,
-  PLAN_VERSION,
-  Plan,
-  TYPE_F32,
-  TYPE_Q4,
-  TYPE_Q8,
-  viewHead,
-} from '../plan'
-import { WEIGHTS_F32, WEIGHTS_Q4 } from './abi'
+import { Layer, Matrix, PLAN_VERSION, Plan, Q4_BYTES, Q4_COLS, Q4_ROWS, TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../abi'
+import { embedding, head, layerAt, MATRICES, matrixOf, viewHead } from '../plan'
 import { reserve } from './memory'
 import { beginBadFile, endBadFile, expected, header, unitBytes } from './model-file'
 import { count, text } from './output'
@@ -136,8 +122,8 @@ class Walk {
 
 function checkTensors(p: Plan): u64 {
   const w = changetype<Walk>(reserve(offsetof<Walk>()))
-  const isF32 = header().weights == WEIGHTS_F32
-  const inner = isF32 ? TYPE_F32 : header().weights == WEIGHTS_Q4 ? TYPE_Q4 : TYPE_Q8
+  const isF32 = header().weights == TYPE_F32
+  const inner = isF32 ? TYPE_F32 : header().weights == TYPE_Q4 ? TYPE_Q4 : TYPE_Q8
   // What every token passes, its row is gathered from, or every head's value goes through keeps eight bits.
   const outer = isF32 ? TYPE_F32 : TYPE_Q8
   w.next = planBytes()
@@ -222,9 +208,10 @@ function absentMatrix(m: Matrix): void {
 function matrix(w: Walk, m: Matrix, name: string, type: u32, rows: u64, cols: u64): void {
   if (m.type != type || m.rows != rows || m.cols != cols) failAt(name)
   const isQ4 = type == TYPE_Q4
-  const stride = type == TYPE_F32 ? roundUp(cols, 16) << 2 : isQ4 ? ((cols + 31) / 32) * 144 : roundUp(cols, 64)
+  const stride =
+    type == TYPE_F32 ? roundUp(cols, 16) << 2 : isQ4 ? (roundUp(cols, Q4_COLS) / Q4_COLS) * Q4_BYTES : roundUp(cols, 64)
   if (m.stride != stride || (type != TYPE_Q8 && m.scales)) failAt(name)
-  expectTensor(w, name, (isQ4 ? roundUp((rows + 7) / 8, 4) : rows) * stride, m.data)
+  expectTensor(w, name, (isQ4 ? roundUp(roundUp(rows, Q4_ROWS) / Q4_ROWS, 4) : rows) * stride, m.data)
   if (type == TYPE_Q8) expectTensor(w, name, roundUp(rows, 16) << 2, m.scales)
 }
 

@@ -1,5 +1,5 @@
 /** The prompt of the command line: text, a file's text, or token ids; and its ids. */
-import { Plan } from '../plan'
+import { Plan } from '../abi'
 import { Options, TokenizerTables, UNKNOWN_WAY } from './abi'
 import { lengthOf } from './bytes'
 import { encode, reserveIds } from './encode'
@@ -20,8 +20,9 @@ import {
   quoted,
   text,
 } from './output'
-import { addId, openTables, prepareEncoding, refuseTables, tokenizer } from './tables'
+import { addId, openTables, refuseTables, tokenizer } from './tables'
 import { isUtf8 } from './utf8'
+import { prepareEncoding } from './vocabulary'
 
 const NO_PROMPT: string = 'the prompt must hold at least one token, found none: give some text or --tokens'
 

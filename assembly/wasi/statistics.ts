@@ -1,9 +1,10 @@
 /** The line of statistics, in the form of the host's command (host/cli/run.ts); what it does not know is left out. */
-import { embedding, head, Plan } from '../plan'
-import { FINISH_CONTEXT, FINISH_EOS, lastLogits } from './generate'
+import { Plan } from '../abi'
+import { logitsHash } from '../index'
+import { embedding, head } from '../plan'
+import { FINISH_CONTEXT, FINISH_EOS } from './generate'
 import { options } from './options'
 import { byte, count, fixed, flush, megabytes, STDERR, text, writeTo } from './output'
-import { sha256Prefix } from './sha256'
 
 @unmanaged
 export class Run {
@@ -39,7 +40,7 @@ export function printStatistics(plan: Plan, run: Run): void {
   text(' · memory ')
   megabytes((memory.size() as f64) * 65536)
   text(' · logits ')
-  hex(sha256Prefix(lastLogits(), (plan.vocabSize as usize) << 2))
+  hex(logitsHash(0))
   text(' · seed ')
   count(options().seed as u64)
   text(' · ended by ')

@@ -1,7 +1,7 @@
 /**
  * Reads what `node --print-wasm-code` prints on arm64 and finds the innermost loops of each function.
  *
- *     name: assembly/kernels/dot/dotRow_q8              from the module's name section
+ *     name: assembly/kernels/products-q8/dotRow_q8      from the module's name section
  *     Instructions (size = 464)
  *     0x25d2e2ccb0    50  f852034a       ldur x10, [x26, #-224]
  *     address     offset  word           V8's own disassembly

@@ -9,7 +9,7 @@ export type Build = 'relaxed' | 'strict'
 
 export interface HotLoop {
   name: string
-  /** Of the functions it may be in, as in assembly/kernels/dot/dotRow_q8. */
+  /** Of the functions it may be in, as in assembly/kernels/products-q8/dotRow_q8. */
   functions: RegExp
   is(contents: Contents): boolean
   /** Least share of two SDOT per cycle that the relaxed build must keep, in percent, with 4 µops dispatched a cycle. */
@@ -17,7 +17,7 @@ export interface HotLoop {
 }
 
 // Not linear(), into which V8 puts the quantisation of activations.
-const matmul = /kernels\/matmul\/(block|product)|kernels\/dot\/dot/
+const matmul = /kernels\/products-\w+\/(block|product|dot)/
 const scores = /\/score/
 const values = /\/value/
 const isPlain = (c: Contents) => c.rightShifts === 0 && c.tableLookups === 0

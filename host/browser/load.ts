@@ -6,7 +6,7 @@ import type { Model } from '../runtime/model.ts'
 import { type OpenOptions, openModel, openOptions } from '../runtime/open.ts'
 import { RemoteFile } from './remote-file.ts'
 
-/** Weights go straight into the engine's memory as they arrive. Throws GtaError or ModelError. */
+/** Weights go straight into the engine's memory as they arrive. Throws GtaError. */
 export async function loadRemote(url: string, options: OpenOptions): Promise<Model> {
   checkNames('load()', options, openOptions)
   checkSetting('cache', options.cache)

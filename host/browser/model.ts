@@ -1,11 +1,11 @@
 /** What stands for a model and its conversations in the page: the same methods as in Node, all of them promises. */
 
 import { errors } from '../errors.ts'
+import { advice } from '../platform/advice.ts'
 import type { ConversationOptions } from '../runtime/conversation.ts'
 import type { GenerateOptions, Generation } from '../runtime/generate.ts'
 import type { Prompt } from '../runtime/model.ts'
 import type { OpenOptions } from '../runtime/open.ts'
-import { advice } from './advice.ts'
 import { Connection } from './connection.ts'
 import type { EngineFacts, ModelFacts } from './protocol.ts'
 
@@ -24,7 +24,7 @@ const simd = Uint8Array.of(
 
 /**
  * Fetches a packed model and starts it in a worker, with a thread for each core if the page is isolated. A connection
- * that breaks goes on where it broke. Throws GtaError (NO_BUILD, NOT_FOUND, FETCH_FAILED, BAD_FILE, …) or ModelError;
+ * that breaks goes on where it broke. Throws GtaError (NO_BUILD, NOT_FOUND, FETCH_FAILED, BAD_FILE, BAD_MODEL, …);
  * an abort ends the worker and throws the signal's reason.
  */
 export async function load(url: string | URL, options: LoadOptions = {}): Promise<Model> {

@@ -5,7 +5,7 @@
  *     page → worker   { id, method, args }      { abort: id }
  *     worker → page   { id, result }   { id, error }   { id, progress }
  */
-import { type CacheType, ModelError, type ModelSpec, type WeightType } from '../../models/index.ts'
+import type { CacheType, ModelSpec, WeightType } from '../../models/index.ts'
 import type { Sampling, ThreadCounts } from '../engine/engine.ts'
 import { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
 import type { ConversationOptions } from '../runtime/conversation.ts'
@@ -106,8 +106,7 @@ export function receiveError({ name, message, stack, code, needed = 0, available
 
   function revive(): Error {
     if (name === 'OutOfMemoryError') return new OutOfMemoryError(needed, available)
-    if (name === 'GtaError' && code) return new GtaError(code, message)
-    if (name === 'ModelError') return new ModelError(message)
+    if (code) return Object.assign(new GtaError(code, message), { name })
     return name === 'RangeError' ? new RangeError(message) : new Error(message)
   }
 }

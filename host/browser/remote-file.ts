@@ -5,6 +5,7 @@
 
 import { errors, GtaError } from '../errors.ts'
 import type { ByteSource } from '../files/source.ts'
+import { fetchErrors } from './errors.ts'
 
 /** Waits before one attempt after the other, in ms; what arrives in between starts the list again. */
 const DELAYS = [500, 1000, 2000, 4000, 8000]
@@ -140,8 +141,8 @@ export class RemoteFile implements ByteSource {
     const { status, headers, body } = response
     if (status === 408 || status === 429 || status >= 500) throw new Error(`status ${status}`)
     // Asked for bytes behind its end: it has become shorter.
-    if (status === 416) throw errors.changed(this.url, 'the size', `${this.size} bytes`, 'fewer')
-    if (status !== 200 && !(status === 206 && isResumed)) throw errors.badStatus(this.url, status)
+    if (status === 416) throw fetchErrors.changed(this.url, 'the size', `${this.size} bytes`, 'fewer')
+    if (status !== 200 && !(status === 206 && isResumed)) throw fetchErrors.badStatus(this.url, status)
     if (!body) throw new Error('no content')
     this.check(headers, status === 206 ? this.received : 0)
     this.repeated = status === 206 ? 0 : this.received
@@ -152,7 +153,7 @@ export class RemoteFile implements ByteSource {
   private check(headers: Headers, from: number): void {
     const expect = (what: string, expected: unknown, found: unknown) => {
       if (expected !== undefined && found !== undefined && expected !== found)
-        throw errors.changed(this.url, what, expected, found)
+        throw fetchErrors.changed(this.url, what, expected, found)
     }
     const header = (name: string) => headers.get(name) ?? undefined
     const identity = { etag: header('etag'), lastModified: header('last-modified') }
@@ -187,8 +188,8 @@ export class RemoteFile implements ByteSource {
         // Whoever was never reached is not waited for: the address is wrong, or there is no network.
         const isFirst = this.identity === undefined && error instanceof TypeError
         const delay = this.delays[this.failures++]
-        if (isFirst) throw errors.unreachable(this.url, error)
-        if (delay === undefined) throw errors.interrupted(this.url, this.received, this.size, error)
+        if (isFirst) throw fetchErrors.unreachable(this.url, error)
+        if (delay === undefined) throw fetchErrors.interrupted(this.url, this.received, this.size, error)
         await new Promise((resolve) => setTimeout(resolve, delay))
       }
     }

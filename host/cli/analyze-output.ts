@@ -1,23 +1,12 @@
 /** What `gta analyze` prints: tables for people, CSV, one JSON document, a picture, or a page. */
-import {
-  type Analysis,
-  amount,
-  compareAll,
-  comparisonSentences,
-  conversationsIn,
-  duration,
-  type Flat,
-  generationRecord,
-  megabytes,
-  memoryBoundShare,
-  type OperationResult,
-  type PassResult,
-  type ReportInput,
-  recordsOf,
-  renderReport,
-  renderRooflines,
-  tokensPerSecond,
-} from '../index.ts'
+import { megabytes } from '../errors.ts'
+import { amount, duration } from '../tools/analyze/amounts.ts'
+import type { Analysis } from '../tools/analyze/analyze.ts'
+import { memoryBoundShare, tokensPerSecond } from '../tools/analyze/charts.ts'
+import { compareAll, comparisonSentences, conversationsIn } from '../tools/analyze/compare.ts'
+import { type Flat, generationRecord, recordsOf } from '../tools/analyze/records.ts'
+import { type ReportInput, renderReport, renderRooflines } from '../tools/analyze/report.ts'
+import type { OperationResult, PassResult } from '../tools/analyze/walk.ts'
 
 export interface AnalyzeInput extends ReportInput {
   isPerOperation: boolean

@@ -1,22 +1,18 @@
 /** gta analyze: what a model will do on a device, before it runs. */
+
 import { basename, dirname, resolve } from 'node:path'
-import {
-  Analysis,
-  type AnalyzeSettings,
-  analysisModes,
-  describeModel,
-  errors,
-  findHardware,
-  type Hardware,
-  hardwareTable,
-  measureThis,
-  stages,
-  type WeightType,
-} from '../index.ts'
+import type { WeightType } from '../../models/index.ts'
+import { errors } from '../errors.ts'
+import { describeModel } from '../files/describe.ts'
 import { helpOf, settings } from '../settings.ts'
+import { Analysis, type AnalyzeSettings, modes as analysisModes } from '../tools/analyze/analyze.ts'
+import { findHardware, type Hardware, hardwareTable } from '../tools/analyze/hardware.ts'
+import { measureThis } from '../tools/analyze/measure.ts'
+import { stages } from '../tools/analyze/walk.ts'
+import { toolErrors } from '../tools/errors.ts'
 import { type AnalyzeInput, analyzeFormats } from './analyze-output.ts'
-import { printJson, say } from './open.ts'
 import { type Arguments, type Command, common, flagAs, type Options, UsageError } from './options.ts'
+import { printJson, say } from './terminal.ts'
 
 const list = (value: string, help: string) => ({ type: 'string', multiple: true, value, help }) as const
 
@@ -31,8 +27,6 @@ export const hardwareOption: Options = {
 }
 
 export const analyze: Command = {
-  name: 'analyze',
-  summary: 'operations, bytes, bound and time of every operation, on this machine or another device',
   usage: 'analyze MODEL|config.json… [--hardware NAME] [--batch 1,8] [--seqlen 128,2048] [-o md|csv|json|svg|html]',
   options: {
     ...hardwareOption,
@@ -194,7 +188,7 @@ export function modelName(path: string): string {
 /** The engine's formats are for one engine, which cannot address more than 4 GiB. */
 function refuseUnaddressable(name: string, analysis: Analysis, batch: number, seqlen: number): void {
   const needed = analysis.addressableExcess(batch, seqlen)
-  if (needed !== undefined) throw errors.unaddressable(name, needed, batch, seqlen)
+  if (needed !== undefined) throw toolErrors.unaddressable(name, needed, batch, seqlen)
 }
 
 function describeTable(): string {

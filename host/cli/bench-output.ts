@@ -1,6 +1,7 @@
 /** What `gta bench` prints: a table for people and for issues, CSV, one JSON document, or one per line. */
 import { basename, dirname } from 'node:path'
-import { type BenchEnvironment, type BenchInfo, type BenchReport, type BenchResult, megabytes } from '../index.ts'
+import { megabytes } from '../errors.ts'
+import type { BenchEnvironment, BenchInfo, BenchReport, BenchResult } from '../tools/bench/report.ts'
 import { csvLine, headLine, type Column as Layout, tableLine } from './table.ts'
 
 interface Format {

@@ -1,28 +1,24 @@
-/** gta bench: how fast prompts are read and text is generated, with what it takes to believe the figures. */
-import {
-  Analysis,
-  type BenchInfo,
-  type BenchReport,
-  benchDefaults,
-  bench as benchModel,
-  benchOffload,
-  describeModel,
-  explainBench,
-  explanationText,
-  type Hardware,
-  measureThis,
-  paperConfig,
-  renderReport,
-  stages,
-} from '../index.ts'
+import { describeModel } from '../files/describe.ts'
+import { paperConfig } from '../load.ts'
 import { settings } from '../settings.ts'
+import { Analysis } from '../tools/analyze/analyze.ts'
+import { explainBench, explanationText } from '../tools/analyze/explain.ts'
+import type { Hardware } from '../tools/analyze/hardware.ts'
+import { measureThis } from '../tools/analyze/measure.ts'
+import { renderReport } from '../tools/analyze/report.ts'
+import { stages } from '../tools/analyze/walk.ts'
+import { bench as benchModel } from '../tools/bench/bench.ts'
+import { benchOffload } from '../tools/bench/offload.ts'
+import type { BenchInfo, BenchReport } from '../tools/bench/report.ts'
+import { benchDefaults } from '../tools/bench/settings.ts'
 import { modelName, tellOfMeasuring } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
 import { Phases, readTests } from './bench-tests.ts'
 import { showReports, writeReport } from './board.ts'
+import { interruptSignal } from './interrupt.ts'
 import { offloadFormats } from './offload-output.ts'
-import { interruptSignal, say } from './open.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf, UsageError } from './options.ts'
+import { say } from './terminal.ts'
 
 /** The paper's two 1B models. */
 const comparedOffload = ['gta-1b', 'gqa-1b']
@@ -31,8 +27,6 @@ const list = (short: string, value: string, help: string) =>
   ({ type: 'string', multiple: true, short, value, help }) as const
 
 export const bench: Command = {
-  name: 'bench',
-  summary: 'speed of reading prompts and of generating, with any config and without its weights too',
   usage:
     'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|json|jsonl|html] [--report [FILE.json]]',
   options: {

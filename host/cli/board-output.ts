@@ -1,5 +1,5 @@
 /** What `gta bench --show` makes of board reports: tables, CSV, JSON; and whether all computed the same. */
-import type { BoardReport, BoardResult, BoardRun } from '../index.ts'
+import type { BoardReport, BoardResult, BoardRun } from '../tools/bench/board/report.ts'
 import { digits, percent, plural } from './bench-output.ts'
 import { csvLine, headLine, type Column as Layout, tableLine } from './table.ts'
 

@@ -1,11 +1,15 @@
 /** gta bench --report and --show: results of a board in one file that can be sent, and what those who get it see. */
 import { basename } from 'node:path'
-import { type BenchInfo, measureBoard, megabytes, readBoardReport, writeBoardReport } from '../index.ts'
+import { megabytes } from '../errors.ts'
+import { readBoardReport, writeBoardReport } from '../tools/bench/board/file.ts'
+import { measureBoard } from '../tools/bench/board/measure.ts'
+import type { BenchInfo } from '../tools/bench/report.ts'
 import { beginTable, formats } from './bench-output.ts'
 import { Phases, readTests } from './bench-tests.ts'
 import { boardFormats, compareHashes, type NamedReport } from './board-output.ts'
-import { interruptSignal, printable, say } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
 import { type Arguments, UsageError } from './options.ts'
+import { printable, say } from './terminal.ts'
 
 /** Measures the standard set, or what the flags name, and writes the report to a new file. */
 export async function writeReport(args: Arguments): Promise<void> {

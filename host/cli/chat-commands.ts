@@ -1,6 +1,9 @@
 /** What can be typed in a chat besides messages. */
-import { type Chat, errors, type Generation, type Model, megabytes } from '../index.ts'
-import { printable, printJson } from './open.ts'
+import { errors, megabytes } from '../errors.ts'
+import type { Chat } from '../runtime/chat.ts'
+import type { Generation } from '../runtime/generate.ts'
+import type { Model } from '../runtime/model.ts'
+import { printable, printJson } from './terminal.ts'
 
 export interface ChatState {
   model: Model

@@ -1,6 +1,6 @@
 /** What somebody types: messages of one or more lines, and Ctrl-C, from a terminal or another program. */
 import { createInterface, type Interface } from 'node:readline'
-import { exitCodes, Interrupted } from './open.ts'
+import { exitCodes, Interrupted } from './interrupt.ts'
 
 /** Milliseconds that a chat which saves nothing has to end in good order. */
 const PATIENCE = 3000

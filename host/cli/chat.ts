@@ -1,17 +1,13 @@
 /** gta chat: a conversation with a model that was trained for it. */
-import {
-  builtInTemplates,
-  type ChatOptions,
-  checkModelPath,
-  errors,
-  type GenerateOptions,
-  type Generation,
-  GtaError,
-  type Model,
-} from '../index.ts'
+import { errors, GtaError } from '../errors.ts'
+import { checkModelPath } from '../load.ts'
+import type { ChatOptions } from '../runtime/chat.ts'
+import type { GenerateOptions, Generation } from '../runtime/generate.ts'
+import type { Model } from '../runtime/model.ts'
+import { builtInTemplates } from '../text/template/templates.ts'
 import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
 import { Input, Interrupts } from './chat-input.ts'
-import { openModel, printable, printJson, readText, say } from './open.ts'
+import { openModel, readText } from './open.ts'
 import {
   type Arguments,
   type Command,
@@ -23,10 +19,9 @@ import {
 } from './options.ts'
 import { Progress } from './progress.ts'
 import { expectWritable, isThere } from './session.ts'
+import { printable, printJson, say } from './terminal.ts'
 
 export const chat: Command = {
-  name: 'chat',
-  summary: 'talk with a model that was trained for it; /help tells how',
   usage: 'chat [MODEL] [options]',
   options: {
     ...modelOptions,

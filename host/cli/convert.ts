@@ -1,14 +1,16 @@
 /** gta convert: a Hugging Face directory to one packed .gta file. */
 import { basename, resolve } from 'node:path'
-import { type Conversion, convert as convertModel, type Fit, megabytes } from '../index.ts'
+import type { Fit } from '../engine/fit.ts'
+import { megabytes } from '../errors.ts'
+import { type Conversion, convert as convertModel } from '../files/convert.ts'
 import { settings } from '../settings.ts'
-import { interruptSignal, printJson, say, warnUnused } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
+import { warnUnused } from './open.ts'
 import { type Arguments, type Command, common, flagAs, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
+import { printJson, say } from './terminal.ts'
 
 export const convert: Command = {
-  name: 'convert',
-  summary: 'pack a Hugging Face directory into one .gta file',
   usage: 'convert DIR [FILE.gta] [--type q8|q4|f32]',
   options: {
     ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory' }),

@@ -1,11 +1,10 @@
 /** gta doctor: what this machine is, and which engine it gets. */
-import { type Diagnosis, diagnose, megabytes } from '../index.ts'
-import { printJson } from './open.ts'
+import { megabytes } from '../errors.ts'
+import { type Diagnosis, diagnose } from '../tools/diagnose.ts'
 import { type Arguments, type Command, common } from './options.ts'
+import { printJson } from './terminal.ts'
 
 export const doctor: Command = {
-  name: 'doctor',
-  summary: 'what this machine is, which engine build it gets, and why',
   usage: 'doctor [--json]',
   options: { ...common },
   run: execute,

@@ -1,11 +1,15 @@
 /** gta eval --tasks: questions of multiple choice, reported as lm-evaluation-harness does. */
 import { writeFile } from 'node:fs/promises'
-import { errors, evaluateTasks, findTasks, type TaskResults } from '../index.ts'
+import { errors } from '../errors.ts'
+import { evaluateTasks, type TaskResults } from '../tools/evaluate/tasks/evaluate-tasks.ts'
+import { findTasks } from '../tools/evaluate/tasks/find.ts'
 import type { Output } from './eval.ts'
-import { interruptSignal, openModel, printJson, say } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
+import { openModel } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
 import { csvLine, headLine, tableLine } from './table.ts'
+import { printJson, say } from './terminal.ts'
 
 export async function evaluateQuestions(args: Arguments, output: Output): Promise<void> {
   const limit = args.whole('limit', 1)

@@ -1,23 +1,18 @@
 /** gta eval --text: perplexity, and how models, weight types and cache types differ on a text. */
 import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { cacheBytes } from '../../models/index.ts'
-import {
-  type Comparison,
-  cacheTypes,
-  checkModelPath,
-  compare,
-  type Difference,
-  errors,
-  type Model,
-  megabytes,
-  weightTypes,
-} from '../index.ts'
+import { cacheBytes, cacheTypes, weightTypes } from '../../models/index.ts'
+import { errors, megabytes } from '../errors.ts'
+import { checkModelPath } from '../load.ts'
+import type { Model } from '../runtime/model.ts'
+import { type Comparison, compare, type Difference } from '../tools/evaluate/compare.ts'
 import type { Output } from './eval.ts'
-import { interruptSignal, openModel, printJson, readText } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
+import { openModel, readText } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
 import { type Column, csvLine, headLine, tableLine } from './table.ts'
+import { printJson } from './terminal.ts'
 
 /** Rows of a step that may have logits: more are faster here. */
 const MAX_LOGITS = 64

@@ -1,5 +1,5 @@
 /** gta eval: how good a model is by texts and by questions, and what cheaper weights and caches change. */
-import { cacheTypes, weightTypes } from '../index.ts'
+import { cacheTypes, weightTypes } from '../../models/index.ts'
 import { helpOf, settings } from '../settings.ts'
 import { evaluateQuestions } from './eval-tasks.ts'
 import { evaluateText } from './eval-text.ts'
@@ -12,8 +12,6 @@ export type Output = (typeof outputs)[number]
 const subjects = ['text', 'tokens', 'tokens-file', 'tasks']
 
 export const evaluate: Command = {
-  name: 'eval',
-  summary: 'perplexity of a text, questions of multiple choice, and what cheaper weights and caches change',
   usage:
     'eval [MODEL] --text FILE [--type f32,q8,q4] [--cache f32,int8] [--against MODEL] | --tasks piqa,arc_easy [--limit N] [-o md|csv|json]',
   options: {

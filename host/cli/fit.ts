@@ -1,13 +1,13 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
-import { describeModel, type Fit, fit as fitModel, megabytes } from '../index.ts'
+import { type Fit, fit as fitModel } from '../engine/fit.ts'
+import { megabytes } from '../errors.ts'
+import { describeModel } from '../files/describe.ts'
 import { defaultCache } from '../settings.ts'
-import { printJson } from './open.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf, UsageError } from './options.ts'
+import { printJson } from './terminal.ts'
 
 export const fit: Command = {
-  name: 'fit',
-  summary: 'does a model fit, with which context and how many conversations; exit code 1: no',
   usage: 'fit MODEL|config.json [--memory 4G] [-c 2048] [-np 1] [--type q8|q4|f32]',
   options: {
     ...flagsOf('model'),

@@ -1,35 +1,12 @@
 #!/usr/bin/env node
 /** The command `gta`. Exit codes: 0 good, 1 failed, 2 wrong usage. */
-import { GtaError, ModelError, optimizeFromTheStart, version } from '../index.ts'
-import { analyze } from './analyze.ts'
-import { bench } from './bench.ts'
-import { chat } from './chat.ts'
-import { convert } from './convert.ts'
-import { doctor } from './doctor.ts'
-import { evaluate } from './eval.ts'
-import { fit } from './fit.ts'
-import { inspect } from './inspect.ts'
-import { logits } from './logits.ts'
-import { exitCodes, Interrupted, say } from './open.ts'
-import { Arguments, type Command, help, UsageError } from './options.ts'
-import { run } from './run.ts'
-import { view } from './view.ts'
-import { wasi } from './wasi.ts'
-
-const commands: readonly Command[] = [
-  run,
-  chat,
-  convert,
-  inspect,
-  logits,
-  evaluate,
-  bench,
-  analyze,
-  fit,
-  view,
-  doctor,
-  wasi,
-]
+import { optimizeFromTheStart } from '../engine/wasm/optimize.ts'
+import { GtaError } from '../errors.ts'
+import { version } from '../platform/version.ts'
+import { type CommandEntry, commands } from './commands.ts'
+import { exitCodes, Interrupted } from './interrupt.ts'
+import { Arguments, help, UsageError } from './options.ts'
+import { say } from './terminal.ts'
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -48,11 +25,11 @@ async function main([name, ...rest]: string[]): Promise<number> {
     else if (name === undefined || name === '--help' || name === '-h' || name === 'help')
       process.stdout.write(overview())
     else {
-      const command = commands.find((candidate) => candidate.name === name)
-      if (!command)
-        throw new UsageError(`there is no command "${name}"; there are ${commands.map((c) => c.name).join(', ')}`)
+      const entry = entryOf(name)
+      if (!entry) throw new UsageError(`there is no command "${name}"; there are ${Object.keys(commands).join(', ')}`)
+      const command = await entry.read()
       const args = new Arguments(rest, command.options)
-      if (args.flag('help')) process.stdout.write(help(command))
+      if (args.flag('help')) process.stdout.write(help(name, entry.summary, command))
       else await command.run(args)
     }
     return Number(process.exitCode ?? 0)
@@ -63,7 +40,7 @@ async function main([name, ...rest]: string[]): Promise<number> {
 
 function fail(error: unknown, command: string | undefined): number {
   if (error instanceof UsageError) {
-    say(`${error.message}. See "gta ${commands.some(({ name }) => name === command) ? `${command} --help` : '--help'}"`)
+    say(`${error.message}. See "gta ${command !== undefined && entryOf(command) ? `${command} --help` : '--help'}"`)
     return 2
   }
   if (error instanceof Interrupted) {
@@ -71,22 +48,26 @@ function fail(error: unknown, command: string | undefined): number {
     say(error.message)
     return exitCodes[error.signal]
   }
-  if (error instanceof GtaError || error instanceof ModelError) {
+  if (error instanceof GtaError) {
     say(error.message)
-    return error instanceof GtaError && error.code === 'BAD_OPTION' ? 2 : 1
+    return error.code === 'BAD_OPTION' ? 2 : 1
   }
   say(error instanceof Error ? (error.stack ?? error.message) : String(error))
   return 1
 }
 
+function entryOf(name: string): CommandEntry | undefined {
+  return Object.hasOwn(commands, name) ? commands[name] : undefined
+}
+
 function overview(): string {
-  const width = Math.max(...commands.map(({ name }) => name.length)) + 2
+  const width = Math.max(...Object.keys(commands).map((name) => name.length)) + 2
   return [
     'gta: language models with Grouped-head latenT Attention on small computers',
     '',
     'Usage: gta COMMAND [MODEL] [options]',
     '',
-    ...commands.map(({ name, summary }) => `  ${name.padEnd(width)}${summary}`),
+    ...Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}${summary}`),
     '',
     'MODEL is a .gta file or a Hugging Face directory; without one, the embedded stories model is used.',
     '"gta COMMAND --help" explains a command.',

@@ -13,14 +13,15 @@ import {
   type View,
   type WeightType,
 } from '../../models/index.ts'
-import { defaultModel, describeModel, errors, largestContext, megabytes } from '../index.ts'
+import { largestContext } from '../engine/fit.ts'
+import { errors, megabytes } from '../errors.ts'
+import { describeModel } from '../files/describe.ts'
+import { defaultModel } from '../load.ts'
 import { defaultCache, settings } from '../settings.ts'
-import { printJson } from './open.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
+import { printJson } from './terminal.ts'
 
 export const inspect: Command = {
-  name: 'inspect',
-  summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
   usage: 'inspect [MODEL|config.json] [-c N] [--cache f32|int8] [--plan] [--json]',
   options: {
     ...flagsOf('model', 'cache'),

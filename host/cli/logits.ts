@@ -1,11 +1,11 @@
 /** gta logits: the raw output after a prompt, for comparisons. */
-import { errors } from '../index.ts'
-import { interruptSignal, openModel, printJson, readPrompt } from './open.ts'
+import { errors } from '../errors.ts'
+import { interruptSignal } from './interrupt.ts'
+import { openModel, readPrompt } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, promptOptions } from './options.ts'
+import { printJson } from './terminal.ts'
 
 export const logits: Command = {
-  name: 'logits',
-  summary: 'the logits after the last token of a prompt',
   usage: 'logits [MODEL] --tokens 1,5,9 [--json]',
   options: {
     ...modelOptions,

@@ -1,6 +1,7 @@
 /** What `gta bench --offload` prints. */
 import { basename } from 'node:path'
-import { megabytes, type OffloadResult } from '../index.ts'
+import { megabytes } from '../errors.ts'
+import type { OffloadResult } from '../tools/bench/offload.ts'
 import { csvLine, headLine, type Column as Layout, tableLine } from './table.ts'
 
 interface Column extends Layout {

@@ -1,8 +1,11 @@
 /** What several commands do alike: load the model that the command line names, and read the prompt. */
 import { readFile } from 'node:fs/promises'
-import { defaultModel, errors, type LoadOptions, load, type Model, megabytes } from '../index.ts'
+import { errors, megabytes } from '../errors.ts'
+import { defaultModel, type LoadOptions, load } from '../load.ts'
+import type { Model } from '../runtime/model.ts'
 import { type Arguments, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
+import { say } from './terminal.ts'
 
 /** Loads the named model, or the embedded one, with the options of the command line unless `options` has others. */
 export async function openModel(
@@ -26,17 +29,6 @@ export async function openModel(
   } finally {
     progress.end()
   }
-}
-
-/** A line on stderr; what a file brought into it is shown, not obeyed. */
-export function say(text: string): void {
-  process.stderr.write(`gta: ${printable(text)}\n`)
-}
-
-/** Text with control characters, other than tab and newline, made visible: a terminal would obey them. */
-export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this is about
-  return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, '\u{fffd}')
 }
 
 export function warnUnused(names: string[]): void {
@@ -63,40 +55,5 @@ export async function readText(path: string): Promise<string> {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw errors.badFile(path, 'the content', 'UTF-8 text', 'other bytes')
-  }
-}
-
-export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`)
-}
-
-/** Milliseconds that a command has to end in good order after a signal. */
-const PATIENCE = 3000
-
-/**
- * Ctrl-C ends what runs, in order: files are cleaned up, statistics are not printed. A command that writes a file has all
- * the time it needs (Infinity): ended earlier, it would leave half of one behind.
- */
-export function interruptSignal(patience = PATIENCE): AbortSignal {
-  const controller = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-    process.once(name, () => {
-      controller.abort(new Interrupted(name))
-      // A step of thousands of rows, or a file system that hangs, would be waited for. Unreferenced: it delays nothing.
-      if (Number.isFinite(patience)) setTimeout(() => process.exit(exitCodes[name]), patience).unref()
-    })
-  return controller.signal
-}
-
-/** As a shell reports a process that a signal ended. */
-export const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 }
-
-export class Interrupted extends Error {
-  override name = 'Interrupted'
-  readonly signal: keyof typeof exitCodes
-
-  constructor(signal: keyof typeof exitCodes) {
-    super(`stopped by ${signal}`)
-    this.signal = signal
   }
 }

@@ -28,8 +28,6 @@ export interface Option extends ParseArgsOptionDescriptor {
 export type Options = Record<string, Option>
 
 export interface Command {
-  name: string
-  summary: string
   usage: string
   options: Options
   run(args: Arguments): Promise<void>
@@ -273,7 +271,7 @@ function joinNegatives(args: string[]): string[] {
   return joined
 }
 
-export function help(command: Command): string {
+export function help(name: string, summary: string, command: Command): string {
   const rows = Object.entries(command.options).map(([name, option]) => {
     const letters = option.alias ?? option.short
     const short = letters === undefined ? '' : `-${letters},`
@@ -281,7 +279,7 @@ export function help(command: Command): string {
   })
   const width = Math.max(...rows.map(([left]) => left.length)) + 2
   return [
-    `gta ${command.name}: ${command.summary}`,
+    `gta ${name}: ${summary}`,
     '',
     `Usage: gta ${command.usage}`,
     '',

@@ -1,16 +1,12 @@
 /** gta run: write on from a prompt. */
 import { cacheBytes } from '../../models/index.ts'
-import {
-  checkModelPath,
-  errors,
-  type GenerateOptions,
-  type Generation,
-  type Model,
-  megabytes,
-  type SavedConversation,
-  type Speculation,
-} from '../index.ts'
-import { interruptSignal, openModel, printable, printJson, readPrompt } from './open.ts'
+import { errors, megabytes } from '../errors.ts'
+import { checkModelPath } from '../load.ts'
+import type { SavedConversation } from '../runtime/conversation.ts'
+import type { GenerateOptions, Generation, Speculation } from '../runtime/generate.ts'
+import type { Model } from '../runtime/model.ts'
+import { interruptSignal } from './interrupt.ts'
+import { openModel, readPrompt } from './open.ts'
 import {
   type Arguments,
   type Command,
@@ -24,13 +20,12 @@ import {
 } from './options.ts'
 import { Progress } from './progress.ts'
 import { expectWritable, isThere } from './session.ts'
+import { printable, printJson } from './terminal.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
 const DEFAULT_PROMPT = 'Once upon a time'
 
 export const run: Command = {
-  name: 'run',
-  summary: 'write on from a prompt; without MODEL and prompt, tell a story',
   usage: 'run [MODEL] [-p PROMPT] [options]',
   options: {
     ...modelOptions,

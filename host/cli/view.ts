@@ -1,14 +1,15 @@
 /** gta view: the analyzer as a page in a browser on this machine. */
-import { hardwareTable, measureThis, openViewer, readConfigs, viewerModels } from '../index.ts'
+import { hardwareTable } from '../tools/analyze/hardware.ts'
+import { measureThis } from '../tools/analyze/measure.ts'
+import { readConfigs, viewerModels } from '../tools/analyze/viewer/models.ts'
+import { openViewer } from '../tools/analyze/viewer/server.ts'
 import { modelName, tellOfMeasuring } from './analyze.ts'
-import { interruptSignal } from './open.ts'
+import { interruptSignal } from './interrupt.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 
 const { help } = common
 
 export const view: Command = {
-  name: 'view',
-  summary: 'a page for your browser: layer graph, roofline, two models side by side',
   usage: 'view [MODEL|config.json…] [--port 8421]',
   options: {
     port: { type: 'string', value: 'N', help: 'default: any that is free' },

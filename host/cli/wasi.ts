@@ -3,13 +3,12 @@ import { stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { checkModelPath, commandBuilds, defaultModel, runCommand } from '../index.ts'
+import { checkModelPath, defaultModel } from '../load.ts'
+import { commandBuilds, runCommand } from '../wasi/command.ts'
 import { type Arguments, type Command, common } from './options.ts'
 import { run } from './run.ts'
 
 export const wasi: Command = {
-  name: 'wasi',
-  summary: 'run gta.wasm, the command for WASI engines, on the one of Node',
   usage: 'wasi [--build strict|relaxed] [--dir DIR] -- [MODEL.gta] -p PROMPT [options of gta.wasm, see -- --help]',
   options: {
     build: {

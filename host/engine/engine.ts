@@ -1,6 +1,8 @@
 /** What every engine can do: rows in, sampled tokens out. Implemented by host/wasm. */
 
+import * as abi from '../../assembly/abi.ts'
 import type { CacheType } from '../../models/index.ts'
+import { fieldsOf } from '../../models/records.ts'
 import { errors } from '../errors.ts'
 
 /** How the next token is chosen; the engine's order is repetition penalty, top-k, top-p, min-p, temperature. */
@@ -46,17 +48,20 @@ export interface ThreadCounts {
   prefill: number
 }
 
-/** Parts of a step, in the order of the engine's account. */
-export const stepParts = ['rest', 'linear', 'attention', 'valueDecoder', 'barrier', 'stream'] as const
+/** A part of a step, as in Times of assembly/abi.ts. */
+export type StepPart = 'rest' | 'linear' | 'attention' | 'valueDecoder' | 'barrier' | 'stream'
 
 /** Seconds that a thread spent in each part. */
-export type StepProfile = Record<(typeof stepParts)[number], number>
+export type StepProfile = Record<StepPart, number>
+
+/** Parts of a step, in the order of the engine's account. */
+export const stepParts: readonly StepPart[] = fieldsOf(new abi.Times())
 
 /** All parts together. */
 export const secondsOf = (parts: StepProfile) => stepParts.reduce((sum, part) => sum + parts[part], 0)
 
 /** What is sampled from logits that are not finite: the weights, or what the cache holds, are broken. */
-export const NO_TOKEN = 2 ** 32 - 1
+export const NO_TOKEN: number = abi.NO_TOKEN
 
 /** Throws NOT_FINITE unless every row has a token. */
 export function finite(sampled: Uint32Array): Uint32Array {
@@ -127,6 +132,8 @@ export interface Engine {
   step(rows: Row[]): Promise<Uint32Array>
   /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
   logits(k: number): Float32Array
+  /** SHA-256 of the same logits, first 16 hex digits: a change of any bit shows. */
+  logitsHash(k: number): string
   /** Positions that are filled. */
   lengthOf(conversation: number): number
   /** Tokens that the conversation had and the cache has no more. */

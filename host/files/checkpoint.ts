@@ -2,21 +2,21 @@
  * A Hugging Face model directory: config.json, weights in one safetensors file or in shards named by an index, and,
  * if they are there, tokenizer and generation settings.
  */
-import type { Stats } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { checkpointTensors, describe, type ModelDescription, show } from '../../models/index.ts'
+import {
+  checkpointTensors,
+  describe,
+  type ModelDescription,
+  planModel,
+  show,
+  type WeightType,
+} from '../../models/index.ts'
+import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
 import { openSafetensors } from './files.ts'
 import { dtypeBytes, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
-
-/** What lies at a model's path; refuses a path with nothing behind it. */
-export async function statModel(path: string): Promise<Stats> {
-  const found = await stat(path).catch(() => undefined)
-  if (!found) throw errors.notFound(path)
-  return found
-}
 
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
   const config = await readJson(join(directory, 'config.json'))
@@ -64,6 +64,25 @@ export async function readJson(path: string): Promise<unknown> {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
     throw errors.badJson(path, cause)
+  }
+}
+
+/**
+ * A directory's weights and the plan for them. Weights that no engine can hold are refused before they are looked at, if
+ * the config alone says what they are, else as soon as the tensor names have.
+ */
+export async function openCheckpoint(directory: string, type: WeightType) {
+  const files = await readModelFiles(directory)
+  const early = describeOrNot(files.config)
+  if (early) refuseUnusable(early, planModel(early, type))
+  const checkpoint = await Checkpoint.open(directory, files)
+  try {
+    const plan = planModel(checkpoint.model, type)
+    refuseUnusable(checkpoint.model, plan)
+    return { checkpoint, plan }
+  } catch (error) {
+    await checkpoint.close()
+    throw error
   }
 }
 

@@ -1,13 +1,13 @@
-/** Converting a Hugging Face directory to a packed file, and telling what a model is without loading it. */
+/** Converting a Hugging Face directory to a packed file. */
 import { readdir, stat } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import { cost, describe, type ModelDescription, type Plan, planModel, type WeightType } from '../../models/index.ts'
-import { type Fit, fit, refuseUnusable } from '../engine/fit.ts'
+import { cost, type ModelDescription, type WeightType } from '../../models/index.ts'
+import { type Fit, fit } from '../engine/fit.ts'
 import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
-import { Checkpoint, describeOrNot, readJson, readModelFiles, statModel, tensorNames } from './checkpoint.ts'
-import { openPacked } from './files.ts'
+import { openCheckpoint } from './checkpoint.ts'
+import { statModel } from './files.ts'
 import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {
@@ -50,25 +50,6 @@ export async function convert(directory: string, path: string, options: ConvertO
   }
 }
 
-/**
- * A directory's weights and the plan for them. Weights that no engine can hold are refused before they are looked at, if
- * the config alone says what they are, else as soon as the tensor names have.
- */
-export async function openCheckpoint(directory: string, type: WeightType) {
-  const files = await readModelFiles(directory)
-  const early = describeOrNot(files.config)
-  if (early) refuseUnusable(early, planModel(early, type))
-  const checkpoint = await Checkpoint.open(directory, files)
-  try {
-    const plan = planModel(checkpoint.model, type)
-    refuseUnusable(checkpoint.model, plan)
-    return { checkpoint, plan }
-  } catch (error) {
-    await checkpoint.close()
-    throw error
-  }
-}
-
 function fitHere(model: ModelDescription, type: WeightType): Fit {
   const context = defaultContext(model.spec.maxContext)
   const cache = defaultCache(type)
@@ -87,23 +68,4 @@ async function checkTarget(directory: string, path: string): Promise<void> {
     if (source?.ino === target.ino && source.dev === target.dev)
       throw errors.writeFailed(path, 'it must not be a file of the model that is converted, found the same file')
   }
-}
-
-export interface ModelFacts {
-  path: string
-  model: ModelDescription
-  /** Set for a packed file: the plan that it holds. */
-  plan?: Plan
-}
-
-/** What a model is, from a config.json, a directory or a packed file; reads no weights. */
-export async function describeModel(path: string): Promise<ModelFacts> {
-  if ((await statModel(path)).isDirectory()) {
-    const { config } = await readModelFiles(path)
-    return { path, model: describe(config, await tensorNames(path)) }
-  }
-  if (path.endsWith('.json')) return { path, model: describe(await readJson(path)) }
-  const { model, plan, close } = await openPacked(path)
-  await close()
-  return { path, model, plan }
 }

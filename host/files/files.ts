@@ -1,4 +1,5 @@
 /** Model files in Node. */
+import type { Stats } from 'node:fs'
 import { open, stat } from 'node:fs/promises'
 import { errors } from '../errors.ts'
 import { checkPacked, type PackedModel } from './packed.ts'
@@ -11,6 +12,13 @@ const CHUNK = 2 ** 26
 /** Several reads at a time: reading is copying from the page cache and touching fresh memory, work for more than one core. Node's pool has four threads. */
 const READERS = 4
 const READ_BYTES = 2 ** 24
+
+/** What lies at a model's path; refuses a path with nothing behind it. */
+export async function statModel(path: string): Promise<Stats> {
+  const found = await stat(path).catch(() => undefined)
+  if (!found) throw errors.notFound(path)
+  return found
+}
 
 /** Opens a file for reading; throws NOT_FOUND, or BAD_FILE for what is no file. */
 async function openFile(path: string): Promise<ByteSource> {

@@ -2,12 +2,13 @@
  * What a packed file holds for the command without JavaScript (assembly/wasi/), which reads no JSON: the tensor "command"
  * before everything else, "tokenizer.tables" behind it. The hosts do not read them; their layout is in assembly/wasi/abi.ts.
  */
-import { COMMAND_MAGIC, CommandHeader, UNIT, WEIGHTS_F32, WEIGHTS_Q4, WEIGHTS_Q8 } from '../../assembly/wasi/abi.ts'
+import { TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../../assembly/abi.ts'
+import { COMMAND_MAGIC, CommandHeader, UNIT } from '../../assembly/wasi/abi.ts'
 import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
-import { recommendedSampling } from '../runtime/sampling.ts'
+import { recommendedSampling } from '../engine/sampling.ts'
 import { bosOf, eosOf } from '../text/special-tokens.ts'
-import { Writer } from './records.ts'
 import type { ModelFiles } from './source.ts'
+import { Writer } from './writer.ts'
 
 export const COMMAND_TENSOR = 'command'
 export const TABLES_TENSOR = 'tokenizer.tables'
@@ -18,7 +19,7 @@ export interface Part {
   bytes: Uint8Array
 }
 
-const weightTypes = { f32: WEIGHTS_F32, q8: WEIGHTS_Q8, q4: WEIGHTS_Q4 }
+const weightTypes = { f32: TYPE_F32, q8: TYPE_Q8, q4: TYPE_Q4 }
 
 /** The tensor that goes before the weights of `plan`; `behind` is what comes behind them. */
 export function commandHeader(spec: ModelSpec, files: ModelFiles, plan: Plan, behind: readonly Part[]): Part {

@@ -3,8 +3,8 @@ import { BYTE_LEVEL, NOT_IN_VOCABULARY, SPLIT_NONE, TokenizerTables, UNKNOWN_WAY
 import { byteLevelTable } from '../text/bytes.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
 import { characterClasses, nfcTable } from './characters.ts'
-import { Writer } from './records.ts'
 import { type AddedToken, type TokenizerJson, UnknownWay, type Way, wayOf } from './tokenizer-way.ts'
+import { Writer } from './writer.ts'
 
 const MAX_LENGTH = 0x7fff
 /** Bytes of a message about a way that is unknown. */

@@ -2,15 +2,12 @@
  * A web worker: threads are further workers from the same script, memory is shared if the page is isolated, and there are
  * no files: nothing is remembered, and a closed tab leaves nothing behind.
  */
-import { advice } from '../browser/advice.ts'
+
 import { errors } from '../errors.ts'
+import { advice } from './advice.ts'
 import { readKernel } from './kernels.ts'
 import type { Platform, ThreadStart } from './platform.ts'
 import { Sha256 } from './sha256.ts'
-
-const noFiles = (what: string) => () => {
-  throw errors.needsFiles(what)
-}
 
 export const platform: Platform = {
   unshared: whyUnshared(),
@@ -32,16 +29,12 @@ export const platform: Platform = {
   },
   // A closed model takes its worker along, and all memory with it.
   createBallast: () => undefined,
-  prepareOffload: noFiles('offload'),
+  prepareOffload() {
+    throw errors.needsFiles('offload')
+  },
   cacheFile: () => '',
   readEntries: async () => ({}),
   writeEntry: async () => undefined,
-  renderTemplate: () => {
-    throw errors.needsProcesses()
-  },
-  saveConversation: noFiles('save()'),
-  findSession: noFiles('restore()'),
-  restoreConversation: noFiles('restore()'),
 }
 
 function whyUnshared(): string | undefined {

@@ -4,8 +4,6 @@ import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
-import { findSession, restoreConversation, saveConversation } from '../sessions/conversation.ts'
-import { renderTemplate } from '../text/template/render.ts'
 import { readKernel } from './kernels.ts'
 import type { Platform, ThreadStart } from './platform.ts'
 import { cacheFile, readEntries, writeEntry } from './remember.ts'
@@ -46,10 +44,6 @@ export const platform: Platform = {
   cacheFile,
   readEntries,
   writeEntry,
-  renderTemplate,
-  saveConversation,
-  findSession,
-  restoreConversation,
 }
 
 /** Node's own recursion never ends where the system says ENOENT for a folder that can never be: in /proc (Node 24). */

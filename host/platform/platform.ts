@@ -3,10 +3,6 @@
  * `#platform` in package.json is the one that is built for. Everything else is the same code.
  */
 
-import type { Engine } from '../engine/engine.ts'
-import type { Between, FoundSession, Progress, SavedPages, saveConversation } from '../sessions/conversation.ts'
-import type { TemplateRequest } from '../text/template/template.ts'
-
 /** SHA-256, fed piece by piece. */
 export interface Hash {
   update(data: string | Uint8Array): Hash
@@ -57,18 +53,4 @@ export interface Platform {
   cacheFile(name: string): string
   readEntries(file: string): Promise<Record<string, unknown>>
   writeEntry(file: string, key: string, value: unknown): Promise<void>
-  /** The text that a chat template makes of messages: chat/render.ts. */
-  renderTemplate(path: string, request: TemplateRequest): Promise<string>
-  /** Sessions in files: session/conversation.ts. */
-  saveConversation: typeof saveConversation
-  findSession(
-    engine: Engine,
-    path: string,
-    vocabSize: number,
-    maxContext: number,
-    signal?: AbortSignal,
-  ): Promise<FoundSession>
-  restoreConversation(engine: Engine, id: number, found: FoundSession, between: Between): Promise<SavedPages>
 }
-
-export type { Between, FoundSession, Progress, SavedPages }

@@ -2,12 +2,11 @@
  * A conversation: tokens in the cache of a model, and what is to follow them. Conversations of one model share its
  * threads and its cache; none can tell that there are others.
  */
-import { platform } from '#platform'
 import { PAGE_TOKENS } from '../../models/index.ts'
 import { greedy, type Reuse, type Sampling } from '../engine/engine.ts'
 import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
-import type { Between, FoundSession, SavedPages } from '../sessions/conversation.ts'
 import { settings as shared, titleOf } from '../settings.ts'
+import type { Between, FoundSession, SavedPages } from './extensions.ts'
 import { type GenerateOptions, type Generation, generate } from './generate.ts'
 import type { Model, Prompt } from './model.ts'
 import { type ContextPolicy, type ContextSettings, type Feed, planDrop } from './scheduler.ts'
@@ -161,13 +160,14 @@ export class Conversation {
     this.isBusy = true
     try {
       const { engine, scheduler } = this.model
-      const progress = { next: this.next, sampling: this.sampling, notes: options.notes }
+      const { saveConversation } = await this.model.sessions('save()')
+      const continuation = { next: this.next, sampling: this.sampling, notes: options.notes }
       const between: Between = (work) => scheduler.between(work)
-      const { saved, pages } = await platform.saveConversation(
+      const { saved, pages } = await saveConversation(
         engine,
         this.id,
         path,
-        progress,
+        continuation,
         this.saved,
         between,
         options.signal,
@@ -263,11 +263,12 @@ export class Conversation {
 
   /** Fills it, being empty, with a session. */
   async restore(found: FoundSession): Promise<void> {
-    const { engine, scheduler } = this.model
+    const { scheduler } = this.model
     const between: Between = (work) => scheduler.between(work)
-    this.saved = await platform.restoreConversation(engine, this.id, found, between)
-    this.notes = found.progress.notes
-    this.resume(found.progress.next, found.progress.sampling)
+    this.saved = await found.restore(this.id, between)
+    const { next, sampling, notes } = found.continuation
+    this.notes = notes
+    this.resume(next, sampling)
   }
 
   /** Nothing else may use the conversation until the returned function is called. */

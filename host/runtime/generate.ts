@@ -1,12 +1,11 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
-import { platform } from '#platform'
 import type { Sampling } from '../engine/engine.ts'
+import { checkSampling, defaultSampling, samplingNames } from '../engine/sampling.ts'
 import { checkNames, checkSetting, checkTokens, errors, OutOfMemoryError } from '../errors.ts'
 import { generateSettings, settings } from '../settings.ts'
-import { TextStream } from '../text/tokenizer.ts'
+import { TextStream } from '../text/text-stream.ts'
 import type { Conversation } from './conversation.ts'
 import type { Model, Prompt } from './model.ts'
-import { checkSampling, defaultSampling, samplingNames } from './sampling.ts'
 import { StopStrings } from './stop.ts'
 
 export interface GenerateOptions extends Partial<Sampling> {
@@ -95,7 +94,17 @@ export async function* generate(
   const stopTokens = options.stopTokens ?? []
   checkTokens(stopTokens, model.spec.vocabSize)
   const output = new Output(model, stops)
-  const sampler = new Sampler(conversation, sampling, speculate, signal)
+  /** What a token says, and whether it is the last; asked once for each, in their order, when it is sampled. */
+  const judge = (token: number, position: number): Verdict => {
+    const isEos = (stopAtEos && model.eos.has(token)) || stopTokens.includes(token)
+    const piece = isEos ? output.end(token) : output.push(token)
+    if (isEos) return { piece, finish: 'eos' }
+    if (output.isStopped) return { piece, finish: 'stop' }
+    if (output.tokens.length >= maxTokens) return { piece, finish: 'length' }
+    const isFull = conversation.context.policy === 'error' && position >= model.context
+    return { piece, finish: isFull ? 'context' : undefined }
+  }
+  const sampler = new Sampler(conversation, sampling, speculate, signal, judge)
   const started = performance.now()
   const { reused, matched } = await conversation.whole(async () => {
     const reuse = conversation.reuse(ids)
@@ -107,14 +116,9 @@ export async function* generate(
   let finish: Finish | undefined
   try {
     for (;;) {
-      const next = sampler.token
-      const isEos = (stopAtEos && model.eos.has(next)) || stopTokens.includes(next)
-      options.onToken?.(next)
-      const piece = isEos ? output.end(next) : output.push(next)
-      if (isEos) finish = 'eos'
-      else if (output.isStopped) finish = 'stop'
-      else if (output.tokens.length >= maxTokens) finish = 'length'
-      else if (conversation.context.policy === 'error' && sampler.position >= model.context) finish = 'context'
+      const { token, piece } = sampler.current
+      finish = sampler.current.finish
+      options.onToken?.(token)
       if (piece !== '') yield piece
       if (finish) break
       signal?.throwIfAborted()
@@ -137,14 +141,19 @@ export async function* generate(
     prefillSeconds: (prefilled - started) / 1000,
     decodeSeconds,
     ...(speculate > 0 ? { speculation: sampler.speculation } : {}),
-    logitsHash: platform.createHash().update(asBytes(sampler.logits)).digest('hex').slice(0, 16),
+    logitsHash: sampler.logitsHash,
   }
 }
 
-interface Sampled {
+interface Verdict {
+  /** Text that can be shown now. */
+  piece: string
+  /** Why this token is the last. */
+  finish: Finish | undefined
+}
+
+interface Sampled extends Verdict {
   token: number
-  /** (vocabSize), what the token was sampled from. */
-  logits: Float32Array
 }
 
 /** The tokens of a conversation, one after the other; with speculation, some of them are computed ahead. */
@@ -152,39 +161,41 @@ class Sampler {
   readonly speculation: Speculation = { steps: 0, drafted: 0, accepted: 0 }
   /** Positions in the cache before the current token. */
   position = 0
+  /** That of the logits of the last token, once there is one: they are in the engine only until its next step. */
+  logitsHash = ''
   private readonly conversation: Conversation
   private readonly sampling: Sampling
   private readonly speculate: number
   private readonly signal: AbortSignal | undefined
+  private readonly judge: (token: number, position: number) => Verdict
   /** The current token, and those behind it that are known already. */
   private ahead: Sampled[] = []
-  /** Buffers to use again: a token costs a copy, not an allocation. */
-  private spare: Float32Array[] = []
+  /** Tokens that were judged before their computation failed. */
+  private readonly judged: Sampled[] = []
   /** All tokens before the current one. */
   private readonly history: number[] = []
 
-  constructor(conversation: Conversation, sampling: Sampling, speculate: number, signal: AbortSignal | undefined) {
+  constructor(
+    conversation: Conversation,
+    sampling: Sampling,
+    speculate: number,
+    signal: AbortSignal | undefined,
+    judge: (token: number, position: number) => Verdict,
+  ) {
     this.conversation = conversation
     this.sampling = sampling
     this.speculate = speculate
     this.signal = signal
+    this.judge = judge
   }
 
-  private get current(): Sampled {
+  get current(): Sampled {
     return this.ahead[0] as Sampled
-  }
-
-  get token(): number {
-    return this.current.token
-  }
-
-  get logits(): Float32Array {
-    return this.current.logits
   }
 
   /** Computes a prompt and samples what follows. */
   async start(ids: readonly number[], onProgress: (done: number) => void): Promise<void> {
-    await this.compute(ids, false, onProgress)
+    await this.compute(ids, [], onProgress)
     this.position = this.conversation.length
     // The token that was pending before the prompt is computed.
     this.conversation.resume(undefined, this.sampling)
@@ -193,27 +204,26 @@ class Sampler {
 
   /** Goes on to the next token. */
   async advance(): Promise<void> {
-    const { token, conversation, speculation, history } = this
+    const { conversation, speculation, history } = this
+    const { token } = this.current
     if (this.speculate > 0) history.push(token)
     if (this.ahead.length > 1) {
-      this.spare.push((this.ahead.shift() as Sampled).logits)
+      this.ahead.shift()
       this.position++
       return
     }
-    let draft = this.draft()
+    const draft = this.draft()
+    let accepted: number
     try {
-      await this.compute([token, ...draft], draft.length > 0)
+      accepted = await this.compute([token, ...draft], draft)
     } catch (error) {
       // Others took the memory that was there for the guess: it can be done without.
       if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
-      draft = []
+      draft.length = 0
       conversation.cut(this.position)
-      await this.compute([token], false)
+      accepted = await this.compute([token], draft)
     }
-    let accepted = 0
-    while (accepted < draft.length && this.ahead[accepted]?.token === draft[accepted]) accepted++
     this.position = conversation.length - draft.length
-    for (const { logits } of this.ahead.splice(accepted + 1)) this.spare.push(logits)
     conversation.cut(this.position + accepted)
     speculation.steps++
     speculation.drafted += draft.length
@@ -223,7 +233,7 @@ class Sampler {
   /** Leaves the conversation where the caller stopped: the current token is computed with what will follow it. */
   settle(): void {
     this.conversation.cut(this.position)
-    this.conversation.resume(this.token, this.sampling)
+    this.conversation.resume(this.current.token, this.sampling)
   }
 
   private draft(): number[] {
@@ -233,17 +243,32 @@ class Sampler {
     return conversation.hasMemory(1 + draft.length) ? draft : []
   }
 
-  private async compute(tokens: readonly number[], isEvery: boolean, onProgress?: (done: number) => void) {
+  /** Computes tokens, of which the last are a guess at what will be sampled; returns how much of the guess was right. */
+  private async compute(tokens: readonly number[], draft: readonly number[], onProgress?: (done: number) => void) {
     const { conversation, sampling, signal } = this
+    const first = conversation.length + tokens.length - draft.length
     const sampled: Sampled[] = []
-    const onSampled = (token: number, view: Float32Array) => {
-      const logits = this.spare.pop() ?? new Float32Array(view.length)
-      logits.set(view)
-      sampled.push({ token, logits })
+    let accepted = 0
+    let isRight = true
+    const onSampled = (token: number, _: unknown, hash: () => string) => {
+      if (!isRight) return
+      // What an attempt that failed has judged is sampled again.
+      if (!sampled.at(-1)?.finish) {
+        const next = this.judged.shift() ?? { token, ...this.judge(token, first + accepted) }
+        sampled.push(next)
+        if (next.finish) this.logitsHash = hash()
+      }
+      isRight = token === draft[accepted]
+      if (isRight) accepted++
     }
-    await conversation.feed({ tokens, sampling, isEvery, signal, onProgress, onSampled })
-    for (const { logits } of this.ahead) this.spare.push(logits)
+    try {
+      await conversation.feed({ tokens, sampling, isEvery: draft.length > 0, signal, onProgress, onSampled })
+    } catch (error) {
+      this.judged.unshift(...sampled)
+      throw error
+    }
     this.ahead = sampled
+    return accepted
   }
 }
 
@@ -303,10 +328,6 @@ function resolveSampling(model: Model, last: Sampling | undefined, options: Gene
   )
   const seed = crypto.getRandomValues(new Uint32Array(1))[0] as number
   return checkSampling({ seed, ...defaultSampling, ...model.recommended, ...last, ...given })
-}
-
-function asBytes({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 function checkStops(stops: string[]): string[] {

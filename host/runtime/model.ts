@@ -1,7 +1,6 @@
 /**
  * A loaded model: the public face of the runtime. `generate()` streams text; `open()` gives a conversation that goes on.
  */
-import { platform } from '#platform'
 import {
   type CacheType,
   type ModelDescription,
@@ -11,16 +10,17 @@ import {
   weightBytesPerToken,
 } from '../../models/index.ts'
 import type { Engine, EngineOptions, Sampling } from '../engine/engine.ts'
+import { recommendedSampling } from '../engine/sampling.ts'
 import { checkNames, errors } from '../errors.ts'
 import type { ModelFiles } from '../files/source.ts'
 import { bosOf, eosOf } from '../text/special-tokens.ts'
-import { type ChatMessage, ChatTemplate, checkMessages } from '../text/template/template.ts'
+import type { ChatMessage, ChatTemplate } from '../text/template/template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
-import { Chat, type ChatOptions, type TemplateOptions } from './chat.ts'
+import type { Chat, ChatOptions, TemplateOptions } from './chat.ts'
 import { Conversation, type ConversationOptions, checkContext } from './conversation.ts'
 import { type Evaluation, evaluate, type Predictions, type PredictOptions, predict } from './evaluate.ts'
+import type { Extensions, Sessions } from './extensions.ts'
 import type { GenerateOptions, Generation } from './generate.ts'
-import { recommendedSampling } from './sampling.ts'
 import { Scheduler } from './scheduler.ts'
 
 /** A text, or token ids that are taken as they are. */
@@ -65,6 +65,7 @@ export class Model {
   private readonly bos: number | undefined
   private readonly tokenizerConfig: unknown
   readonly scheduler: Scheduler
+  private readonly extensions: Extensions
   /** Numbers of conversations that are not open. */
   private readonly free: number[]
 
@@ -75,7 +76,9 @@ export class Model {
     options: EngineOptions,
     engine: Engine,
     tokenizer: Tokenizer | undefined,
+    extensions: Extensions,
   ) {
+    this.extensions = extensions
     this.path = path
     this.unusedTensors = unused
     this.spec = model.spec
@@ -137,7 +140,8 @@ export class Model {
     const { signal, ...rest } = options
     const { engine, spec } = this
     checkContext(rest, this)
-    const found = await platform.findSession(engine, path, spec.vocabSize, spec.maxContext, signal)
+    const { findSession } = await this.sessions('restore()')
+    const found = await findSession(engine, path, spec.vocabSize, spec.maxContext, signal)
     try {
       const conversation = this.open(rest)
       try {
@@ -148,7 +152,7 @@ export class Model {
         throw error
       }
     } finally {
-      await found.reader.close()
+      await found.close()
     }
   }
 
@@ -177,12 +181,14 @@ export class Model {
    * (a template runs in a process of its own, with limits), or as `open()`.
    */
   async chat(options: ChatOptions = {}): Promise<Chat> {
-    return await Chat.open(this, this.requireTokenizer(), this.chatTemplate(options?.template), options)
+    const { Chat } = await import('./chat.ts')
+    return await Chat.open(this, this.requireTokenizer(), await this.chatTemplate(options?.template), options)
   }
 
   /** Brings back a chat that was saved. Throws as `chat()` and `restore()`. */
   async restoreChat(path: string, options: ChatOptions = {}): Promise<Chat> {
-    return await Chat.open(this, this.requireTokenizer(), this.chatTemplate(options?.template), options, path)
+    const { Chat } = await import('./chat.ts')
+    return await Chat.open(this, this.requireTokenizer(), await this.chatTemplate(options?.template), options, path)
   }
 
   /**
@@ -196,11 +202,9 @@ export class Model {
     checkNames('applyChatTemplate()', options, ['template', 'addGenerationPrompt', 'signal'])
     const { template, addGenerationPrompt = true, signal } = options
     const tokenizer = this.requireTokenizer()
-    const { text, mark } = await this.chatTemplate(template).render(
-      checkMessages(messages),
-      addGenerationPrompt,
-      signal,
-    )
+    const { checkMessages } = await import('../text/template/template.ts')
+    const chatTemplate = await this.chatTemplate(template)
+    const { text, mark } = await chatTemplate.render(checkMessages(messages), addGenerationPrompt, signal)
     return { text: text.replaceAll(mark, ''), tokens: tokenizer.encodeChat(text, mark) }
   }
 
@@ -231,8 +235,17 @@ export class Model {
     await this.close()
   }
 
-  private chatTemplate(given: string | undefined): ChatTemplate {
-    return new ChatTemplate(this.path, this.tokenizerConfig, this.requireTokenizer(), given)
+  /** Conversations in files, for `what`. Throws BAD_OPTION where there are none. */
+  async sessions(what: string): Promise<Sessions> {
+    if (!this.extensions.sessions) throw errors.needsFiles(what)
+    return await this.extensions.sessions()
+  }
+
+  private async chatTemplate(given: string | undefined): Promise<ChatTemplate> {
+    const { renderTemplate } = this.extensions
+    if (!renderTemplate) throw errors.needsProcesses()
+    const { ChatTemplate } = await import('../text/template/template.ts')
+    return new ChatTemplate(this.path, this.tokenizerConfig, this.requireTokenizer(), given, renderTemplate)
   }
 
   private requireTokenizer(): Tokenizer {

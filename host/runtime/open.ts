@@ -7,7 +7,7 @@ import { chooseBuild } from '../engine/wasm/builds.ts'
 import { openWasmEngine } from '../engine/wasm/engine.ts'
 import { checkSetting, errors, GtaError } from '../errors.ts'
 import { defaultCache, defaultContext, settings, titleOf } from '../settings.ts'
-import { Tokenizer } from '../text/tokenizer.ts'
+import type { Extensions } from './extensions.ts'
 import { Model, type Source } from './model.ts'
 import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
 
@@ -53,17 +53,24 @@ export async function openModel(
   source: Source,
   options: OpenOptions,
   offload?: EngineOptions['offload'],
+  extensions: Extensions = {},
 ): Promise<Model> {
   const { model, plan } = source
   const engineOptions = { ...checkOptions(model.spec, plan, options), offload }
   checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
   // The tokenizer first, where it is there: it fails faster than the weights load.
   const { tokenizer, tokenizerConfig } = source.files
-  const early = tokenizer && new Tokenizer(name, tokenizer, tokenizerConfig)
+  const read = async (json: Uint8Array | undefined) => {
+    // A model that knows only ids needs no tokenizer.
+    if (!json) return undefined
+    const { Tokenizer } = await import('../text/tokenizer.ts')
+    return new Tokenizer(name, json, tokenizerConfig)
+  }
+  const early = await read(tokenizer)
   const engine = await openEngine(source, engineOptions)
   try {
-    const late = early ? undefined : await source.readTokenizer?.()
-    return new Model(name, source, engineOptions, engine, early ?? (late && new Tokenizer(name, late, tokenizerConfig)))
+    const late = early ?? (await read(await source.readTokenizer?.()))
+    return new Model(name, source, engineOptions, engine, late, extensions)
   } catch (error) {
     await engine.close()
     throw error

@@ -33,7 +33,7 @@ export interface Feed {
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
   /** Told of every sampled token, with its logits: valid during the call only. */
-  onSampled?: (token: number, logits: Float32Array) => void
+  onSampled?: (token: number, logits: Float32Array, hash: () => string) => void
 }
 
 interface Job {
@@ -174,7 +174,8 @@ export class Scheduler {
       k += tokens
       try {
         if (sampled.subarray(first, k).includes(NO_TOKEN)) throw errors.notFinite()
-        for (let i = first; i < k; i++) feed.onSampled?.(sampled[i] as number, engine.logits(i))
+        for (let i = first; i < k; i++)
+          feed.onSampled?.(sampled[i] as number, engine.logits(i), () => engine.logitsHash(i))
         feed.onProgress?.(job.done)
         if (remaining(job) === 0) this.end(job)
       } catch (error) {

@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type AddressInfo, isIP } from 'node:net'
-import { errors } from '../errors.ts'
+import { serverErrors } from './errors.ts'
 
 export interface LocalDocument {
   type: string
@@ -42,7 +42,7 @@ interface Served {
 /** Throws BAD_OPTION for a host that is not loopback, unless `isPublic`; rejects if the port is taken. */
 export async function openLocalServer(options: LocalServerOptions): Promise<LocalServer> {
   const { documents, headers = {}, scripts = "'self'", host = '127.0.0.1', port = 0, isPublic = false } = options
-  if (!isPublic && !isLoopback(host)) throw errors.notLoopback(host)
+  if (!isPublic && !isLoopback(host)) throw serverErrors.notLoopback(host)
   const served = new Map(Object.entries(documents).map(([path, document]) => [path, prepare(document)]))
   const all = {
     'content-security-policy': `default-src 'none'; script-src ${scripts}; style-src 'unsafe-inline'; connect-src 'self'; worker-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
@@ -74,7 +74,7 @@ function prepare({ type, body }: LocalDocument): Served {
 
 function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(errors.cannotListen(host, port, cause)))
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(serverErrors.cannotListen(host, port, cause)))
     server.listen(port, host, resolve)
   })
 }

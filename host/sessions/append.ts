@@ -1,6 +1,6 @@
 /** Saves into the file that holds the session before: only what is new is written, behind what is there. */
 import { dirname } from 'node:path'
-import { errors, GtaError } from '../errors.ts'
+import { GtaError } from '../errors.ts'
 import { type Layout, layOut, type Save, type SavedSession, writeBody } from './body.ts'
 import {
   besides,
@@ -12,6 +12,7 @@ import {
   syncDirectory,
   writeFully,
 } from './disk.ts'
+import { sessionErrors } from './errors.ts'
 import { BLOCK, HEADER_BYTES, MAX_GENERATION, SLOTS } from './format.ts'
 import type { SessionImage } from './read.ts'
 
@@ -128,6 +129,6 @@ async function undo(file: DiskFile, end: number, slot?: Slot): Promise<boolean> 
 /** Makes the name of a saved file durable. */
 export async function syncName({ disk, target }: Save): Promise<void> {
   await syncDirectory(disk, dirname(target)).catch((cause) => {
-    throw errors.saveUnconfirmed(target, cause)
+    throw sessionErrors.saveUnconfirmed(target, cause)
   })
 }

@@ -7,32 +7,27 @@
  */
 import { PAGE_TOKENS, show } from '../../models/index.ts'
 import type { CachedPage, Engine, Sampling } from '../engine/engine.ts'
+import { checkSampling, samplingNames } from '../engine/sampling.ts'
 import { errors } from '../errors.ts'
-import { checkSampling, samplingNames } from '../runtime/sampling.ts'
+import type { Between, Continuation, FoundSession, SavedPages } from '../runtime/extensions.ts'
 import type { SavedSession } from './body.ts'
+import { sessionErrors } from './errors.ts'
 import type { SessionRecord } from './format.ts'
 import { openSession, type SessionImage, type SessionReader } from './read.ts'
 import { saveSession } from './save.ts'
 
 const TOKEN_BYTES = 4 * PAGE_TOKENS
 
-/** What the next token depends on besides the cache. */
-export interface Progress {
-  /** The last generated token, which is not in the cache yet. */
-  next: number | undefined
-  sampling: Sampling | undefined
-  /** What the caller keeps with it, as JSON. */
-  notes?: unknown
-}
-
 /** Where the pages of a conversation lie in a file, by their stamps: the next save writes only what is new. */
-export interface SavedPages {
-  image: SessionImage
-  records: Map<number, SessionRecord>
-}
+class PagesInFile implements SavedPages {
+  readonly image: SessionImage
+  readonly records: ReadonlyMap<number, SessionRecord>
 
-/** Runs something between two steps of the engine. */
-export type Between = <T>(work: () => Promise<T>) => Promise<T>
+  constructor(pages: CachedPage[], image: SessionImage) {
+    this.image = image
+    this.records = new Map(pages.map(({ stamp }, i) => [stamp, image.records[i] as SessionRecord]))
+  }
+}
 
 const FORMAT = 'gta-edge conversation'
 const VERSION = 1
@@ -42,11 +37,12 @@ export async function saveConversation(
   engine: Engine,
   id: number,
   path: string,
-  progress: Progress,
+  continuation: Continuation,
   before: SavedPages | undefined,
   between: Between,
   signal?: AbortSignal,
 ): Promise<{ saved: SavedSession; pages: SavedPages }> {
+  const known = before instanceof PagesInFile ? before : undefined
   const { length, dropped, pages, originals } = engine.cached(id)
   const state = {
     format: FORMAT,
@@ -55,16 +51,16 @@ export async function saveConversation(
     length,
     dropped,
     originals: originals.map((original) => original.dropped),
-    ...progress,
+    ...continuation,
   }
   const all = [...pages, ...originals]
   const size = TOKEN_BYTES + engine.cacheUse.pageBytes
   const toSave = all.map((page) => ({
     bytes: { length: size, read: () => readPage(engine, page, size, between) },
-    record: before?.records.get(page.stamp),
+    record: known?.records.get(page.stamp),
   }))
-  const saved = await saveSession(path, state, toSave, before?.image, { signal })
-  return { saved, pages: { image: saved, records: recordsOf(all, saved) } }
+  const saved = await saveSession(path, state, toSave, known?.image, { signal })
+  return { saved, pages: new PagesInFile(all, saved) }
 }
 
 async function readPage(
@@ -81,17 +77,12 @@ async function readPage(
   return bytes
 }
 
-function recordsOf(pages: CachedPage[], image: SessionImage): Map<number, SessionRecord> {
-  return new Map(pages.map(({ stamp }, i) => [stamp, image.records[i] as SessionRecord]))
-}
-
-/** A session that was looked at and found to be one of this engine's, to be restored as long as it is open. */
-export interface FoundSession {
-  reader: SessionReader
+/** A session that was looked at and found to be one of this engine's. */
+interface FoundState {
   length: number
   dropped: number
   originals: number[]
-  progress: Progress
+  continuation: Continuation
 }
 
 /**
@@ -114,7 +105,11 @@ export async function findSession(
       await reader.readPage(i, page)
       checkTokens(path, i, page, vocabSize)
     }
-    return found
+    return {
+      continuation: found.continuation,
+      restore: (id, between) => restoreConversation(engine, id, reader, found, between),
+      close: () => reader.close(),
+    }
   } catch (error) {
     await reader.close()
     throw error
@@ -126,7 +121,7 @@ async function checkState(
   reader: SessionReader,
   vocabSize: number,
   maxContext: number,
-): Promise<FoundSession> {
+): Promise<FoundState> {
   const { path, state, pageCount, pageBytes } = reader
   const { format, version, fingerprint, length, dropped, originals, next, sampling, notes } = state
   const expect = (isGood: boolean, what: string, expected: string, found: unknown) => {
@@ -135,10 +130,10 @@ async function checkState(
   const isWhole = (value: unknown, most: number): value is number =>
     Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most
   expect(format === FORMAT, 'the format', `"${FORMAT}"`, format)
-  if (version !== VERSION) throw errors.otherSessionVersion(path, show(version), VERSION)
+  if (version !== VERSION) throw sessionErrors.otherSessionVersion(path, show(version), VERSION)
   const expected = await engine.fingerprint()
   if (fingerprint !== expected)
-    throw errors.otherModel(
+    throw sessionErrors.otherModel(
       path,
       'the model (its weights, their type, RoPE and the type of the cache)',
       show(expected.slice(0, 16)),
@@ -162,11 +157,10 @@ async function checkState(
   expect(next === undefined || isWhole(next, vocabSize - 1), 'the next token', `from 0 to ${vocabSize - 1}`, next)
   expect((length as number) > 0 || next !== undefined, 'the session', 'of at least one token', length)
   return {
-    reader,
     length: length as number,
     dropped: dropped as number,
     originals: originals as number[],
-    progress: { next: next as number | undefined, sampling: checkSaved(path, sampling), notes },
+    continuation: { next: next as number | undefined, sampling: checkSaved(path, sampling), notes },
   }
 }
 
@@ -187,11 +181,11 @@ function checkTokens(path: string, index: number, page: Uint8Array, vocabSize: n
   if (wrong !== undefined) throw errors.badSession(path, `a token of page ${index}`, `below ${vocabSize}`, wrong)
 }
 
-/** Fills an empty conversation. Throws OutOfMemoryError, or BAD_SESSION if the file changed meanwhile; then it is empty. */
-export async function restoreConversation(
+async function restoreConversation(
   engine: Engine,
   id: number,
-  { reader, length, dropped, originals }: FoundSession,
+  reader: SessionReader,
+  { length, dropped, originals }: FoundState,
   between: Between,
 ): Promise<SavedPages> {
   const adopted = await between(async () => engine.adopt(id, length, dropped, originals))
@@ -203,7 +197,7 @@ export async function restoreConversation(
       page.tokens.set(new Uint32Array(bytes.buffer, 0, PAGE_TOKENS))
       await between(() => engine.storePage(page.id, bytes.subarray(TOKEN_BYTES)))
     }
-    return { image: reader.image, records: recordsOf(all, reader.image) }
+    return new PagesInFile(all, reader.image)
   } catch (error) {
     engine.rewind(id, 0)
     throw error

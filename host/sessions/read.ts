@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { errors, GtaError } from '../errors.ts'
 import { type Disk, type DiskFile, headersOf, isMissing, disk as nodeDisk, readSlots, readUpTo } from './disk.ts'
+import { sessionErrors } from './errors.ts'
 import {
   checkHeader,
   decodeIndex,
@@ -66,7 +67,8 @@ async function readNewest(path: string, target: string, file: DiskFile): Promise
     ? new FormatError('the checksum of a header', 'right', 'another')
     : undefined
   for (const header of headers) {
-    if (header.version !== SESSION_VERSION) throw errors.otherSessionVersion(path, header.version, SESSION_VERSION)
+    if (header.version !== SESSION_VERSION)
+      throw sessionErrors.otherSessionVersion(path, header.version, SESSION_VERSION)
     try {
       checkHeader(header, status.size)
       const index = new Uint8Array(header.indexBytes)

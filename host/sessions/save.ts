@@ -11,7 +11,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { dirname, join } from 'node:path'
-import { errors, GtaError } from '../errors.ts'
+import { GtaError } from '../errors.ts'
 import { syncName, tryAppend } from './append.ts'
 import { checkPages, encodeState, layOut, type PageToSave, type Save, type SavedSession, writeBody } from './body.ts'
 import {
@@ -25,6 +25,7 @@ import {
   resolveTarget,
   writeFully,
 } from './disk.ts'
+import { sessionErrors } from './errors.ts'
 import { DATA_START, decodeHeader, hasMagic, SLOTS } from './format.ts'
 import type { SessionImage } from './read.ts'
 
@@ -63,7 +64,7 @@ export async function saveSession(
   } catch (error) {
     if (error instanceof GtaError) throw error
     const isOfTheDisk = (error as NodeJS.ErrnoException | undefined)?.code !== undefined
-    throw signal?.aborted || isOfTheDisk ? errors.saveFailed(path, error) : error
+    throw signal?.aborted || isOfTheDisk ? sessionErrors.saveFailed(path, error) : error
   }
 }
 

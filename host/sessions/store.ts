@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { isMissing } from './disk.ts'
+import { sessionErrors } from './errors.ts'
 import { openSession } from './read.ts'
 
 const SUFFIX = '.session'
@@ -37,7 +38,7 @@ export class SessionStore {
       throw errors.unreadable(path, error)
     })
     if (found && !found.isFile())
-      throw errors.badSessionName('be that of a file, not of a link or a folder', show(name))
+      throw sessionErrors.badSessionName('be that of a file, not of a link or a folder', show(name))
     return path
   }
 
@@ -65,7 +66,7 @@ export class SessionStore {
   async remove(name: string): Promise<void> {
     const path = await this.pathOf(name)
     await unlink(path).catch((error) => {
-      throw isMissing(error) ? errors.noFile(path) : errors.notRemoved(path, error)
+      throw isMissing(error) ? errors.noFile(path) : sessionErrors.notRemoved(path, error)
     })
   }
 }
@@ -84,7 +85,7 @@ async function tokensOf(path: string): Promise<number | undefined> {
 
 function checkName(name: string): void {
   const rule = brokenRule(name)
-  if (rule !== undefined) throw errors.badSessionName(rule, show(name))
+  if (rule !== undefined) throw sessionErrors.badSessionName(rule, show(name))
 }
 
 /** What a name must and this one does not. */

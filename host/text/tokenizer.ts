@@ -7,6 +7,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
+import { TextStream } from './text-stream.ts'
 
 interface AddedToken {
   id: number
@@ -176,22 +177,3 @@ function checkVocab(value: unknown): void {
 }
 
 const isId = (id: unknown): boolean => Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31
-
-/** Turns tokens into text as they come; half a character waits for its other half. */
-export class TextStream {
-  private readonly tokenizer: Tokenizer
-  private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true })
-
-  constructor(tokenizer: Tokenizer) {
-    this.tokenizer = tokenizer
-  }
-
-  push(id: number): string {
-    return this.decoder.decode(this.tokenizer.bytesOf(id), { stream: true })
-  }
-
-  /** What is left when no more comes: a broken character shows as U+FFFD. */
-  end(): string {
-    return this.decoder.decode()
-  }
-}

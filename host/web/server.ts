@@ -1,7 +1,7 @@
 /** The page's server: the page, the library for browsers, and the stories model. */
 import { readFile } from 'node:fs/promises'
+import { defaultModel } from '../load.ts'
 import { distUrl } from '../platform/dist.ts'
-import { defaultModel } from '../runtime/load.ts'
 import { type LocalServer, openLocalServer } from '../server/local-server.ts'
 import { webHtml } from './html.ts'
 

@@ -8,7 +8,7 @@ import { type Engine, greedy, type Row } from '../../host/engine/engine.ts'
 import { type Build, builds, debugBuild, singleBuilds } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
-import { packTensors } from '../../host/files/pack.ts'
+import { packTensors } from '../../host/files/tensors.ts'
 import { planModel } from '../../models/index.ts'
 import { type GoldenCase, golden, kinds, readGolden, worst } from '../goldens.ts'
 

@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { defaultModel, type Evaluation, load, type Model } from '../../host/index.ts'
+import { defaultModel, load, type Model } from '../../host/index.ts'
+import type { Evaluation } from '../../host/runtime/evaluate.ts'
 import { golden, readFloats, readJson, worst } from '../goldens.ts'
 
 const directory = golden('stories')

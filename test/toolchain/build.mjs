@@ -118,7 +118,16 @@ export const readKernel = async (file) => (await kernels[file]()).default`
   }
 }
 
-/** The command, the library, the models and the threads as modules that share their chunks; the library for require(). */
+/** What programs import: `gta-edge`, `gta-edge/analyze`, … */
+const entries = {
+  index: 'host/index.ts',
+  analyze: 'host/tools/analyze/index.ts',
+  bench: 'host/tools/bench/index.ts',
+  evaluate: 'host/tools/evaluate/index.ts',
+  models: 'models/index.ts',
+}
+
+/** The command, the library, its tools and the threads as modules that share their chunks; the library for require(). */
 async function buildHost(commit) {
   const { build } = await import('esbuild')
   const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm']
@@ -127,8 +136,7 @@ async function buildHost(commit) {
     ...node,
     entryPoints: {
       gta: 'host/cli/gta.ts',
-      index: 'host/index.ts',
-      models: 'models/index.ts',
+      ...entries,
       worker: 'host/engine/wasm/worker.ts',
       reader: 'host/engine/wasm/reader.ts',
       template: 'host/text/template/render-process.ts',
@@ -136,19 +144,31 @@ async function buildHost(commit) {
     splitting: true,
   })
   chmodSync(`${root}dist/gta.mjs`, 0o755)
+  await buildRequired(build, node)
+  // The server of `npm run web` is for a clone, and stays out of the package.
+  await build({ ...node, entryPoints: { web: 'host/web/main.ts' }, sourcemap: false })
+  await buildBrowser(build, commit)
+  writeLicenses()
+}
+
+/**
+ * All entries for require() in one file, as esbuild splits only modules: an error of one is an error of the others. Each
+ * entry runs when it is asked for.
+ */
+async function buildRequired(build, node) {
+  const asked = Object.entries(entries).map(([name, file]) => `exports.${name} = () => require('./${file}')`)
   await build({
     ...node,
-    entryPoints: { index: 'host/index.ts', models: 'models/index.ts' },
+    stdin: { contents: asked.join('\n'), sourcefile: 'library.js', resolveDir: root },
+    entryNames: 'library',
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
     // What the sources know as import.meta.url.
     define: { ...node.define, 'import.meta.url': 'moduleUrl' },
     banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href" },
   })
-  // The server of `npm run web` is for a clone, and stays out of the package.
-  await build({ ...node, entryPoints: { web: 'host/web/main.ts' }, sourcemap: false })
-  await buildBrowser(build, commit)
-  writeLicenses()
+  for (const name of Object.keys(entries))
+    writeFileSync(`${root}dist/${name}.cjs`, `module.exports = require('./library.cjs').${name}()\n`)
 }
 
 /** The library for browsers, its worker, and the pages of `gta view` and `npm run web`: one file each. */

@@ -4,6 +4,7 @@
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
 import { platform } from '#platform'
+import * as abi from '../../../assembly/abi.ts'
 import {
   type CacheType,
   keyDim,
@@ -15,6 +16,7 @@ import {
   queryDim,
   roundUp,
 } from '../../../models/index.ts'
+import { placesOf, wordsOf } from '../../../models/records.ts'
 import { PageCache } from '../../cache/pages.ts'
 import { checkTokens, errors } from '../../errors.ts'
 import {
@@ -37,22 +39,17 @@ import * as protocol from './protocol.ts'
 import { Single } from './single.ts'
 import { type Ranks, Team } from './team.ts'
 
-/** First address of the weights; below it the engine keeps its table and constants. */
-const WEIGHTS = 4096
 const WASM_PAGE = 65536
-/** u32 fields of assembly/rows.ts. */
-export const ROW_WORDS = 13
-/** As in assembly/arena.ts: pages of a row that threads share between two barriers, and what goes before a page's sums. */
-const WAVE = 64
-const PARTIAL_BYTES = 64
-/** As in assembly/cache.ts: what disks are read in. */
-const STREAM_ALIGNMENT = 4096
 /** Pages in memory without which a step could not write its rows. */
 const LEAST_RESIDENT = 4
 /** Changes with what the cache holds for the same tokens: then pages of another version are of no use. */
 const CACHE_VERSION = 1
 /** Of a large tensor, sixteen pieces of so many bytes are looked at. */
 const SAMPLE_BYTES = 1024
+
+/** Where the fields of a row are, in words. */
+const ROW = placesOf(new abi.Row())
+export const ROW_WORDS = Object.keys(ROW).length
 
 /** Workers that an engine starts: enough for either kind of step. */
 function maxThreads({ threads = 1, batchThreads = threads }: EngineOptions): number {
@@ -81,7 +78,7 @@ export function countPages(spec: ModelSpec, options: EngineOptions) {
   const bytes = pageBytes(spec, cache)
   if (!offload || pages * bytes <= offload.bytes) return { pages, residentPages: pages, streamPages: 0 }
   // Two layers of every page that is not in memory: residentPages · bytes + 2 · (pages − residentPages) · layer.
-  const layer = roundUp(bytes / spec.nLayers, STREAM_ALIGNMENT)
+  const layer = roundUp(bytes / spec.nLayers, abi.STREAM_ALIGNMENT)
   const residentPages = Math.floor((offload.bytes - 2 * pages * layer) / (bytes - 2 * layer))
   if (bytes <= 2 * layer || residentPages < LEAST_RESIDENT) {
     const least = LEAST_RESIDENT * bytes + 2 * (pages - LEAST_RESIDENT) * layer
@@ -104,14 +101,14 @@ export function estimateMemory(spec: ModelSpec, plan: Plan, options: EngineOptio
   const { maps, value } = attention
   const heads = maps * (queryDim(attention) + keyDim(attention) + value.dim + attention.outDim)
   const scratchPerRow = 4 * (3 * hiddenDim + 4 * ffnDim + q + row + gate + 3 * heads)
-  const partials = Math.min(pagesPerConversation, WAVE) * maps * (PARTIAL_BYTES + 4 * value.dim)
+  const partials = Math.min(pagesPerConversation, abi.WAVE) * maps * (abi.PARTIAL_SUMS + 4 * roundUp(value.dim, 16))
   const scratchPerRank = 8 * vocabSize + 4 * heads + 4 * (2 * row + 64)
   return (
-    WEIGHTS +
+    abi.WEIGHTS +
     plan.bytes +
     pages * (pageMemory(spec, cache) - pageBytes(spec, cache)) +
     residentPages * pageBytes(spec, cache) +
-    2 * streamPages * (pageBytes(spec, cache) / spec.nLayers + STREAM_ALIGNMENT) +
+    2 * streamPages * (pageBytes(spec, cache) / spec.nLayers + abi.STREAM_ALIGNMENT) +
     4 * pagesPerConversation * conversations +
     maxRows * scratchPerRow +
     partials +
@@ -129,28 +126,30 @@ export function layoutMemory(
   isShared = true,
 ): EngineMemory {
   const pagesFor = (bytes: number) => Math.ceil(bytes / WASM_PAGE)
-  const start = WEIGHTS + plan.bytes
+  const start = abi.WEIGHTS + plan.bytes
   const memory = createMemory(pagesFor(start), isShared)
-  new Uint32Array(memory.buffer, WEIGHTS, plan.words.length).set(plan.words)
+  new Uint32Array(memory.buffer, abi.WEIGHTS, plan.words.length).set(plan.words)
   const exports = instantiate(module, memory)
   if (exports.planVersion() !== plan.words[0] || exports.pageTokens() !== PAGE_TOKENS)
     throw errors.engineFailed('its build is not of this version')
 
   const tablePages = Math.ceil(options.context / PAGE_TOKENS)
   const { pages, residentPages, streamPages } = countPages(spec, options)
-  const end = exports.layout(
-    WEIGHTS,
+  const request = wordsOf(new abi.LayoutRequest(), {
+    plan: abi.WEIGHTS,
     start,
-    options.maxRows,
-    options.maxLogits,
+    maxRows: options.maxRows,
+    maxLogits: options.maxLogits,
     pages,
     residentPages,
     streamPages,
-    options.conversations,
+    conversations: options.conversations,
     tablePages,
-    options.cache === 'int8' ? 1 : 0,
-    maxThreads(options),
-  )
+    isCacheInt8: options.cache === 'int8' ? 1 : 0,
+    maxRanks: maxThreads(options),
+  })
+  new Uint32Array(memory.buffer, abi.LAYOUT_REQUEST, request.length).set(request)
+  const end = exports.layout(abi.LAYOUT_REQUEST)
   if (end > MAX_MEMORY)
     throw errors.tooLarge('the model', end, MAX_MEMORY, 'that is the address space of one engine; use a smaller -c')
   try {
@@ -173,27 +172,27 @@ function createMemory(pages: number, isShared: boolean): WebAssembly.Memory {
 
 /** The part of an engine's memory that takes a plan's packed tensors. */
 export function weightsOf({ memory }: EngineMemory, plan: Plan): Uint8Array {
-  return new Uint8Array(memory.buffer, WEIGHTS, plan.bytes)
+  return new Uint8Array(memory.buffer, abi.WEIGHTS, plan.bytes)
 }
 
-/** Writes a row where the engine reads it; the fields are those of assembly/rows.ts, in order. */
+/** Writes a row where the engine reads it. */
 export function writeRow(words: Uint32Array, floats: Float32Array, index: number, row: Row, dropped = 0): void {
   const at = index * ROW_WORDS
-  words[at] = row.conversation
-  words[at + 1] = row.position
-  words[at + 2] = row.token
-  words[at + 3] = row.sampling ? 1 : 0
-  words[at + 12] = dropped
+  words[at + ROW.conversation] = row.conversation
+  words[at + ROW.position] = row.position
+  words[at + ROW.token] = row.token
+  words[at + ROW.wantsLogits] = row.sampling ? 1 : 0
+  words[at + ROW.dropped] = dropped
   if (!row.sampling) return
   const { temperature, topK, topP, minP, repeatPenalty, repeatLastN, seed }: Sampling = row.sampling
-  floats[at + 4] = temperature
-  words[at + 5] = topK
-  floats[at + 6] = topP
-  floats[at + 7] = minP
-  floats[at + 8] = repeatPenalty
-  words[at + 9] = repeatLastN
-  words[at + 10] = seed >>> 0
-  words[at + 11] = Math.floor(seed / 2 ** 32)
+  floats[at + ROW.temperature] = temperature
+  words[at + ROW.topK] = topK
+  floats[at + ROW.topP] = topP
+  floats[at + ROW.minP] = minP
+  floats[at + ROW.repeatPenalty] = repeatPenalty
+  words[at + ROW.penaltyWindow] = repeatLastN
+  words[at + ROW.seedLow] = seed >>> 0
+  words[at + ROW.seedHigh] = Math.floor(seed / 2 ** 32)
 }
 
 export interface WasmEngineInput {
@@ -392,6 +391,11 @@ class WasmEngine implements Engine {
     return new Float32Array(memory.buffer, exports.logits(k) >>> 0, this.spec.vocabSize)
   }
 
+  logitsHash(k: number): string {
+    if (!this.engine) throw errors.closed()
+    return BigInt.asUintN(64, this.engine.exports.logitsHash(k)).toString(16).padStart(16, '0')
+  }
+
   lengthOf(conversation: number): number {
     return this.pages.lengthOf(conversation)
   }
@@ -521,12 +525,12 @@ class WasmEngine implements Engine {
   async measureBandwidth(threads = this.counts.decode): Promise<number> {
     this.checkThreads(threads)
     return this.alone(async () => {
-      if (this.plan.bytes >= PROBE_BYTES) return (await probe(this.team, WEIGHTS, threads)) * 1e6
-      const memory = createMemory(Math.ceil((WEIGHTS + PROBE_BYTES) / WASM_PAGE), this.isShared)
-      new Uint8Array(memory.buffer).fill(1, WEIGHTS)
+      if (this.plan.bytes >= PROBE_BYTES) return (await probe(this.team, abi.WEIGHTS, threads)) * 1e6
+      const memory = createMemory(Math.ceil((abi.WEIGHTS + PROBE_BYTES) / WASM_PAGE), this.isShared)
+      new Uint8Array(memory.buffer).fill(1, abi.WEIGHTS)
       const team = startRanks(this, this.module, memory, threads)
       try {
-        return (await probe(team, WEIGHTS, threads)) * 1e6
+        return (await probe(team, abi.WEIGHTS, threads)) * 1e6
       } finally {
         await team.close()
       }

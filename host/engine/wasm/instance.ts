@@ -4,23 +4,12 @@
  */
 import { instantiateSync } from '@assemblyscript/loader'
 
-/** The ABI, see assembly/index.ts. Addresses come back signed: `>>> 0` makes them addresses again above 2 GiB. */
+/** What assembly/index.ts exports; its records are in assembly/abi.ts. Addresses come back signed: `>>> 0` makes them addresses again above 2 GiB. */
 export interface EngineExports extends Record<string, unknown> {
   planVersion(): number
   pageTokens(): number
-  layout(
-    plan: number,
-    start: number,
-    maxRows: number,
-    maxLogits: number,
-    pages: number,
-    residentPages: number,
-    streamPages: number,
-    conversations: number,
-    tablePages: number,
-    isCacheInt8: number,
-    maxRanks: number,
-  ): number
+  /** Of the LayoutRequest at this address. */
+  layout(request: number): number
   rows(): number
   tables(): number
   places(): number
@@ -30,11 +19,11 @@ export interface EngineExports extends Record<string, unknown> {
   layerBytes(): number
   stream(): number
   streamBytes(): number
-  streamWords(): number
   setStream(isOn: number, layers: number): void
   turn(from: number, to: number, delta: number): void
   sampled(): number
   logits(k: number): number
+  logitsHash(k: number): bigint
   setTeam(count: number): void
   check(): number
   step(count: number): number

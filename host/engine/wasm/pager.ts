@@ -5,6 +5,7 @@
  * there is no better choice than to leave the rest where they are.
  */
 import { platform } from '#platform'
+import * as abi from '../../../assembly/abi.ts'
 import { errors } from '../../errors.ts'
 import type { Thread } from '../../platform/platform.ts'
 import type { OffloadUse } from '../engine.ts'
@@ -39,9 +40,8 @@ export interface ReaderInput {
   memory: WebAssembly.Memory
   control: SharedArrayBuffer
   file: string
-  /** Addresses of the engine's two buffers, and of READY. */
+  /** Address of the engine's two buffers. */
   stream: number
-  words: number
   nLayers: number
   pages: number
   streamPages: number
@@ -49,11 +49,9 @@ export interface ReaderInput {
   streamBytes: number
 }
 
-/** Indices of the words of assembly/stream.ts, from the address of the first. */
-export const streamWords = (address: number) => ({ READY: address / 4, SWEPT: address / 4 + 16 })
-
-/** Bit of a place, as in assembly/cache.ts. */
-const IN_FILE = 2 ** 31
+/** Indices of the words that the reader shares with the engine. */
+export const READY = abi.STREAM_READY / 4
+export const SWEPT = abi.STREAM_SWEPT / 4
 
 export interface PagerInput {
   memory: WebAssembly.Memory
@@ -114,7 +112,6 @@ export class Pager {
       control,
       file: prepareOffload(directory),
       stream: exports.stream() >>> 0,
-      words: exports.streamWords() >>> 0,
       nLayers,
       pages,
       streamPages,
@@ -199,7 +196,7 @@ export class Pager {
     while (outside.length > this.input.streamPages) await this.settleIn(outside.pop() as number, true)
     outside.sort((a, b) => (this.files[a] as number) - (this.files[b] as number))
     const places = outside.map((page) => this.files[page] as number)
-    for (const [i, page] of outside.entries()) this.places[page] = IN_FILE + i
+    for (const [i, page] of outside.entries()) this.places[page] = abi.IN_FILE + i
     if (places.length > 0 && !isSame(places, this.list)) {
       this.words.set(places, LIST)
       Atomics.store(this.words, COUNT, places.length)
@@ -299,7 +296,6 @@ export class Pager {
     const request = Atomics.add(words, REQUEST, 1) + 1
     Atomics.notify(words, REQUEST)
     // Streaming, the reader waits for the ranks instead.
-    const { SWEPT } = streamWords(this.input.exports.streamWords() >>> 0)
     Atomics.notify(new Int32Array(this.input.memory.buffer), SWEPT)
     // Another command stops it: the next step lists its pages again.
     if (command !== STREAM) this.list = []

@@ -14,7 +14,7 @@ const { memory, control, file, stream, nLayers, pages, streamPages, layerBytes, 
 const words = new Int32Array(control, 0, pager.LIST + pages)
 const counters = new Float64Array(control, pager.countersAt(pages), pager.COUNTERS)
 const shared = new Int32Array(memory.buffer)
-const { READY, SWEPT } = pager.streamWords(input.words)
+const { READY, SWEPT } = pager
 /** For layers in memory, which are not where a disk wants them: memory of the engine's kind begins at a page. */
 const bounce = new Uint8Array(
   new WebAssembly.Memory({ initial: Math.ceil(streamBytes / 65536) }).buffer,

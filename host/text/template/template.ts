@@ -3,7 +3,6 @@
  * hostile until they have run, in a process of their own (render.ts); and so are messages, which must not become control
  * tokens (mark.ts).
  */
-import { platform } from '#platform'
 import { show } from '../../../models/index.ts'
 import { checkNames, errors } from '../../errors.ts'
 import type { Tokenizer } from '../tokenizer.ts'
@@ -28,6 +27,9 @@ export interface TemplateRequest {
   deadline?: number | undefined
 }
 
+/** Runs a template where it can do no harm; `path` is for its errors. Throws BAD_TEMPLATE. */
+export type TemplateRenderer = (path: string, request: TemplateRequest) => Promise<string>
+
 /** A prompt as a template made it: control tokens behind a mark are text that somebody typed. */
 export interface Rendered {
   text: string
@@ -42,18 +44,26 @@ export class ChatTemplate {
   private readonly source: string
   private readonly tokenizer: Tokenizer
   private readonly variables: Record<string, string>
+  private readonly renderer: TemplateRenderer
 
   /**
    * The template of a model, or `given`: the name of a built-in one, or a template. Throws NO_TEMPLATE if there is none,
    * BAD_TEMPLATE if what is there is none.
    */
-  constructor(path: string, tokenizerConfig: unknown, tokenizer: Tokenizer, given: string | undefined) {
+  constructor(
+    path: string,
+    tokenizerConfig: unknown,
+    tokenizer: Tokenizer,
+    given: string | undefined,
+    renderer: TemplateRenderer,
+  ) {
     const config = (tokenizerConfig ?? {}) as Record<string, unknown>
     this.path = path
     this.source = given === undefined ? sourceOf(path, config.chat_template) : checkGiven(given)
     if (this.source.length > MAX_TEMPLATE)
       throw errors.badTemplate(path, `have at most ${MAX_TEMPLATE} characters`, this.source.length)
     this.tokenizer = tokenizer
+    this.renderer = renderer
     this.variables = tokenNames(config)
   }
 
@@ -70,7 +80,7 @@ export class ChatTemplate {
       content: markControls(content, tokenizer.controlNames(role === 'assistant'), mark),
     }))
     const request = { template, variables, messages: marked, addGenerationPrompt, signal }
-    return { text: await platform.renderTemplate(path, request), mark }
+    return { text: await this.renderer(path, request), mark }
   }
 }
 

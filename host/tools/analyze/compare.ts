@@ -55,7 +55,7 @@ export function conversationsIn(analysis: Analysis, bytes: number, context: numb
   return Math.max(0, Math.floor((available - one.weights - one.activations) / one.cache))
 }
 
-export interface Comparison {
+export interface SpeedComparison {
   /** Indices of the analyses: the faster one, and the one that it is compared with. */
   fast: number
   slow: number
@@ -71,7 +71,7 @@ export interface Comparison {
 const FACTORS = [1.1, 1.25, 1.5, 2, 3]
 
 /** Each model against the first one. Which is faster is decided where contexts are long. */
-export function compareAll(analyses: readonly Analysis[], batch: number): Comparison[] {
+export function compareAll(analyses: readonly Analysis[], batch: number): SpeedComparison[] {
   const [first, ...others] = analyses
   if (!first) return []
   return others.map((other, i) => {
@@ -91,17 +91,17 @@ export function compareAll(analyses: readonly Analysis[], batch: number): Compar
 }
 
 /** 'gta-1b decodes 1.5 × faster than gqa-1b from 30 k tokens on (batch 1)' and what is never reached. */
-export function comparisonSentences(comparison: Comparison, names: readonly string[]): string[] {
+export function comparisonSentences(comparison: SpeedComparison, names: readonly string[]): string[] {
   const [fast, slow] = [names[comparison.fast], names[comparison.slow]]
   const conditions = `batch ${comparison.batch}`
-  const list = (points: Comparison['decode']) =>
+  const list = (points: SpeedComparison['decode']) =>
     points
       .filter(({ context }) => context !== undefined)
       .map(({ factor, context }) =>
         context === 1 ? `${factor} × always` : `${factor} × from ${tokensInWords(context as number)} tokens on`,
       )
       .join(', ')
-  const say = (verb: string, points: Comparison['decode']) => {
+  const say = (verb: string, points: SpeedComparison['decode']) => {
     const reached = list(points)
     return reached === ''
       ? `${fast} ${verb} never as much as ${points[0]?.factor} × faster than ${slow} (${conditions})`

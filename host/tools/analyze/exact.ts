@@ -11,6 +11,7 @@
  */
 import type { CacheType, MatrixWork, ModelSpec, Operation, SweepWork, WeightType } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
+import { toolErrors } from '../errors.ts'
 import type { Hardware, MeasuredRates, NumberFormat } from './hardware.ts'
 import type { Widths } from './llm-viewer.ts'
 import { type Convention, noTraffic, type Pass, type Traffic } from './walk.ts'
@@ -73,7 +74,7 @@ function peaksOf(hardware: Hardware, formats: Formats): Record<'matrix' | 'sweep
   const of = (bits: number): number => {
     const wanted: NumberFormat[] = bits <= 8 ? ['INT8', 'FP16', 'FP32'] : bits <= 16 ? ['FP16', 'FP32'] : ['FP32']
     const found = wanted.map((format) => hardware.peak[format]?.value).find((value) => value !== undefined)
-    if (found === undefined) throw errors.noPeak(hardware.name, wanted[0] as string, Object.keys(hardware.peak))
+    if (found === undefined) throw toolErrors.noPeak(hardware.name, wanted[0] as string, Object.keys(hardware.peak))
     return found
   }
   const elementwise = hardware.peak.FP32 ?? hardware.peak.FP16 ?? hardware.peak.INT8

@@ -5,7 +5,7 @@
  *
  * Units: bytes per second, operations per second (two for a multiply-add, dense), bytes. GB is 10⁹ bytes.
  */
-import { errors } from '../../errors.ts'
+import { toolErrors } from '../errors.ts'
 
 export interface Value {
   value: number
@@ -208,7 +208,7 @@ export function findHardware(name: string, table: readonly Hardware[] = hardware
   const wanted = plain(name)
   const titled = table.filter(({ title }) => wanted.length > 1 && plain(title).includes(wanted))
   const near = [...titled.map((one) => one.name), ...nearestNames(name, [...table.map((one) => one.name), 'this'])]
-  throw errors.unknownHardware(name, [...new Set(near)].slice(0, 3))
+  throw toolErrors.unknownHardware(name, [...new Set(near)].slice(0, 3))
 }
 
 const plain = (text: string) => text.toLowerCase().replace(/\W/g, '')

@@ -5,6 +5,7 @@
  */
 import { keyDim, type ModelSpec, type Operation, slotOf } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
+import { toolErrors } from '../errors.ts'
 import type { Hardware } from './hardware.ts'
 import { type Convention, noTraffic, type Pass, type Traffic } from './walk.ts'
 
@@ -41,7 +42,7 @@ export function llmViewerConvention(spec: ModelSpec, hardware: Hardware, widths:
   const format = isInt8 ? 'INT8' : 'FP16'
   const peak = hardware.peak[format]?.value
   // (m) The tool stops with a KeyError here.
-  if (peak === undefined) throw errors.noPeak(hardware.name, format, Object.keys(hardware.peak))
+  if (peak === undefined) throw toolErrors.noPeak(hardware.name, format, Object.keys(hardware.peak))
   const limits = { peak, bandwidth: hardware.bandwidth.peak.value }
   const buffer = hardware.onchipBuffer.value
   return {

@@ -26,7 +26,7 @@ import { type BenchOptions, type BenchSettings, type BenchTest, checkBench, list
 import { openSubject, type Subject } from './subject.ts'
 import { workCounter } from './workload.ts'
 
-/** Runs all tests that the options name. Throws GtaError or ModelError; results that differ are told in the report. */
+/** Runs all tests that the options name. Throws GtaError; results that differ are told in the report. */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const settings = checkBench(options)
   const context = Math.max(...settings.depth) + Math.max(...settings.prompt, ...settings.predict)

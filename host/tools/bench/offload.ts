@@ -66,7 +66,7 @@ export interface OffloadResult {
 
 const names = ['configs', 'bytes', 'directory', 'depth', 'predict', 'repetitions', 'threads', 'type', 'signal']
 
-/** One result for each config, in their order. Throws GtaError or ModelError. */
+/** One result for each config, in their order. Throws GtaError. */
 export async function benchOffload(options: OffloadBenchOptions): Promise<OffloadResult[]> {
   checkNames('benchOffload()', options, [...names, 'onResult', 'onProgress'])
   const { depth = 8192, predict = 16, repetitions = 3 } = options

@@ -6,7 +6,16 @@
  * conversations; between repetitions they are rewound to that depth.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { type Engine, finite, greedy, type Row, type StepProfile, secondsOf, stepParts } from '../../engine/engine.ts'
+import {
+  type Engine,
+  finite,
+  greedy,
+  type Row,
+  type StepPart,
+  type StepProfile,
+  secondsOf,
+  stepParts,
+} from '../../engine/engine.ts'
 import type { BenchProgress, BenchTest } from './settings.ts'
 import { workloadName } from './workload.ts'
 
@@ -213,7 +222,6 @@ export function spreadOf(values: number[]): Spread {
 }
 
 function meanOf(profiles: StepProfile[]): StepProfile {
-  const mean = (part: (typeof stepParts)[number]) =>
-    profiles.reduce((sum, profile) => sum + profile[part], 0) / profiles.length
+  const mean = (part: StepPart) => profiles.reduce((sum, profile) => sum + profile[part], 0) / profiles.length
   return Object.fromEntries(stepParts.map((part) => [part, mean(part)])) as StepProfile
 }

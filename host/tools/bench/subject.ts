@@ -2,8 +2,8 @@
 import { fileURLToPath } from 'node:url'
 import { type ModelDescription, type Plan, planModel } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
-import { describeModel } from '../../files/convert.ts'
-import { defaultModel, openSource } from '../../runtime/load.ts'
+import { describeModel } from '../../files/describe.ts'
+import { defaultModel, openSource } from '../../load.ts'
 import type { BenchSettings } from './settings.ts'
 import { fillSynthetic } from './synthetic.ts'
 

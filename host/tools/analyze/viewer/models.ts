@@ -1,8 +1,8 @@
 /** Models that the viewer offers: those that were named, and all of the papers. */
 import { stat } from 'node:fs/promises'
 import { configs, describe } from '../../../../models/index.ts'
-import { readJson, readModelFiles, statModel } from '../../../files/checkpoint.ts'
-import { openPacked } from '../../../files/files.ts'
+import { readJson, readModelFiles } from '../../../files/checkpoint.ts'
+import { openPacked, statModel } from '../../../files/files.ts'
 
 /** The config.json of each path: a file, a directory, or a packed model. Throws what keeps one from being a model. */
 export async function readConfigs(paths: readonly string[]): Promise<unknown[]> {

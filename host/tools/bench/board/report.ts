@@ -14,6 +14,7 @@
  */
 import { type CacheType, cacheTypes, type WeightType, weightTypes } from '../../../../models/index.ts'
 import { errors } from '../../../errors.ts'
+import { toolErrors } from '../../errors.ts'
 import type { Bandwidth, BenchResult } from '../report.ts'
 import { type BoardFacts, forms, type SoftwareFacts } from './facts.ts'
 
@@ -232,7 +233,7 @@ const checkReport = record({
 export function checkBoardReport(value: unknown, path: string): BoardReport {
   const schema = (value as Partial<BoardReport> | null)?.schema
   if (typeof schema === 'string' && /^gta-board\/\d{1,6}$/.test(schema) && schema !== boardSchema)
-    throw errors.otherReportVersion(path, schema, boardSchema)
+    throw toolErrors.otherReportVersion(path, schema, boardSchema)
   checkReport(value, 'the report', path)
   return value as BoardReport
 }

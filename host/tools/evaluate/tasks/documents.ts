@@ -5,6 +5,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { show } from '../../../../models/index.ts'
 import { errors, megabytes } from '../../../errors.ts'
+import { toolErrors } from '../../errors.ts'
 
 export interface TaskDocument {
   ctx: string
@@ -60,22 +61,22 @@ async function readBytes(path: string): Promise<Buffer> {
 
 function decodeLine(path: string, line: number, bytes: Uint8Array): string {
   if (bytes.length > MAX_LINE)
-    throw errors.badTaskLine(path, line, 'it', `at most ${MAX_LINE} bytes long`, `${bytes.length}`)
+    throw toolErrors.badTaskLine(path, line, 'it', `at most ${MAX_LINE} bytes long`, `${bytes.length}`)
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
-    throw errors.badTaskLine(path, line, 'it', 'UTF-8 text', 'other bytes')
+    throw toolErrors.badTaskLine(path, line, 'it', 'UTF-8 text', 'other bytes')
   }
 }
 
 function parseLine(path: string, line: number, text: string, check: (document: TaskDocument) => Missing): TaskDocument {
   const fail = (field: string, expected: string, found: unknown) =>
-    errors.badTaskLine(path, line, field, expected, show(found))
+    toolErrors.badTaskLine(path, line, field, expected, show(found))
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw errors.badTaskLine(path, line, 'it', 'valid JSON', cause instanceof Error ? cause.message : `${cause}`)
+    throw toolErrors.badTaskLine(path, line, 'it', 'valid JSON', cause instanceof Error ? cause.message : `${cause}`)
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw fail('it', 'a JSON object', value)
   const document = value as TaskDocument

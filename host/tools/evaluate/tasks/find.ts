@@ -3,8 +3,9 @@ import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { errors } from '../../../errors.ts'
+import { sampleTasks } from '../../../load.ts'
 import { cacheDirectory } from '../../../platform/remember.ts'
-import { sampleTasks } from '../../../runtime/load.ts'
+import { toolErrors } from '../../errors.ts'
 import { readDocuments, type TaskDocument } from './documents.ts'
 import { plainFormat, type TaskFormat, taskFormats } from './formats.ts'
 
@@ -31,7 +32,7 @@ export function taskDirectories(): string[] {
 export async function findTasks(names: readonly string[], directory?: string): Promise<Task[]> {
   const tasks: Task[] = []
   for (const name of names) {
-    if (generative.test(name)) throw errors.generativeTask(name)
+    if (generative.test(name)) throw toolErrors.generativeTask(name)
     for (const { format, path } of locate(name, directory)) {
       if (tasks.some((task) => task.format.name === format.name))
         throw errors.badOption('tasks (--tasks)', 'different', format.name)
@@ -50,7 +51,7 @@ function locate(name: string, directory: string | undefined): { format: TaskForm
   const directories = directory === undefined ? taskDirectories() : [directory]
   return formatsOf(name).map((format) => {
     const path = directories.map((folder) => join(folder, `${format.file}.jsonl`)).find((file) => existsSync(file))
-    if (path === undefined) throw errors.noTask(format.file, directories, knownNames())
+    if (path === undefined) throw toolErrors.noTask(format.file, directories, knownNames())
     return { format, path }
   })
 }

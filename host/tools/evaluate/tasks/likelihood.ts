@@ -8,6 +8,7 @@ import { greedy } from '../../../engine/engine.ts'
 import { errors } from '../../../errors.ts'
 import { logSumExp } from '../../../runtime/evaluate.ts'
 import type { Model } from '../../../runtime/model.ts'
+import { toolErrors } from '../../errors.ts'
 import type { Continuation } from './formats.ts'
 
 /** Tokens, of which those from `from` on are scored. */
@@ -35,7 +36,7 @@ export function encode(model: Model, { context, continuation }: Continuation): S
   // The last token is predicted, but not read.
   const cut = Math.max(0, ids.length - model.context - 1)
   const from = ids.length - added.length - cut
-  if (added.length === 0 || from < 1) throw errors.badContinuation(continuation, added.length, model.context)
+  if (added.length === 0 || from < 1) throw toolErrors.badContinuation(continuation, added.length, model.context)
   return { ids: ids.slice(cut), from, cut }
 }
 

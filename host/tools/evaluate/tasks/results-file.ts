@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto'
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { errors, megabytes } from '../../../errors.ts'
+import { toolErrors } from '../../errors.ts'
 import type { Sequence } from './likelihood.ts'
 
 const FORMAT = { format: 'gta-edge eval', version: 1 }
@@ -53,7 +54,8 @@ export class ResultsFile {
   /** What is known of an item; throws OTHER_MODEL if that was another question. */
   find(task: string, item: number, sequences: readonly Sequence[]): number[] | undefined {
     const entry = this.entries.get(keyOf(task, item))
-    if (entry && entry.of !== digestOf(sequences)) throw errors.otherResults(this.path, `of these questions of ${task}`)
+    if (entry && entry.of !== digestOf(sequences))
+      throw toolErrors.otherResults(this.path, `of these questions of ${task}`)
     return entry?.logLikelihoods
   }
 
@@ -69,7 +71,7 @@ export class ResultsFile {
 
   private append(json: string): void {
     if (fstatSync(this.file).size !== this.size)
-      throw errors.otherResults(this.path, 'written by one program at a time')
+      throw toolErrors.otherResults(this.path, 'written by one program at a time')
     const digest = sha256(this.digest + json)
     const line = Buffer.from(`${digest} ${json}\n`)
     try {
@@ -89,11 +91,11 @@ export class ResultsFile {
     const end = bytes.lastIndexOf(10) + 1
     // A first line that has no end must be the beginning of ours: whatever else somebody named is not to be lost.
     if (end === 0 && !`${sha256(head)} ${head}`.startsWith(bytes.toString('latin1')))
-      throw errors.badResults(this.path, 1, 'something else')
+      throw toolErrors.badResults(this.path, 1, 'something else')
     const lines = bytes.toString('utf8', 0, end).split('\n').slice(0, -1)
     for (const [i, line] of lines.entries()) {
       const json = line.slice(DIGITS + 1)
-      if (line !== `${sha256(this.digest + json)} ${json}`) throw errors.badResults(this.path, i + 1, 'damage')
+      if (line !== `${sha256(this.digest + json)} ${json}`) throw toolErrors.badResults(this.path, i + 1, 'damage')
       this.digest = line.slice(0, DIGITS)
       if (i > 0) this.keep(json, i + 1)
       else if (json !== head) throw this.foreign(json)
@@ -105,15 +107,15 @@ export class ResultsFile {
   private keep(json: string, line: number): void {
     const entry = JSON.parse(json) as Entry
     if (typeof entry.task !== 'string' || !Array.isArray(entry.logLikelihoods))
-      throw errors.badResults(this.path, line, 'something else')
+      throw toolErrors.badResults(this.path, line, 'something else')
     this.entries.set(keyOf(entry.task, entry.item), entry)
   }
 
   private foreign(head: string): Error {
     const { format, version } = JSON.parse(head)
     if (format !== FORMAT.format || version !== FORMAT.version)
-      return errors.badResults(this.path, 1, `format version ${version}`)
-    return errors.otherResults(this.path, 'of this model, its weights, their type and the type of its cache')
+      return toolErrors.badResults(this.path, 1, `format version ${version}`)
+    return toolErrors.otherResults(this.path, 'of this model, its weights, their type and the type of its cache')
   }
 }
 

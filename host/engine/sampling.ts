@@ -1,7 +1,8 @@
 /** Settings of sampling: what a caller gives over what the model's generation_config.json says over our defaults. */
-import type { Sampling } from '../engine/engine.ts'
+
 import { checkSetting } from '../errors.ts'
 import { isAllowed, samplingSettings } from '../settings.ts'
+import type { Sampling } from './engine.ts'
 
 const { temperature, topK, topP, minP, repeatPenalty, repeatLastN } = samplingSettings
 

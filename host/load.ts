@@ -1,19 +1,19 @@
 /**
- * Loading a model in Node: a packed .gta file, or a Hugging Face directory, which is converted in memory.
+ * Loading a model in Node: a packed .gta file, or a Hugging Face directory, which is converted in memory. Here all rooms
+ * come together that a model in Node has; those that not every model needs are read when one does.
  */
 import { fileURLToPath } from 'node:url'
-import type { WeightType } from '../../models/index.ts'
-import type { EngineOptions } from '../engine/engine.ts'
-import { checkNames, checkSetting, errors } from '../errors.ts'
-import { statModel } from '../files/checkpoint.ts'
-import { openCheckpoint } from '../files/convert.ts'
-import { openPacked } from '../files/files.ts'
-import { packTensors } from '../files/pack.ts'
-import { distUrl } from '../platform/dist.ts'
-import { cacheDirectory } from '../platform/remember.ts'
-import { modelSettings, settings, titleOf } from '../settings.ts'
-import type { Model, Source } from './model.ts'
-import { type OpenOptions, openModel } from './open.ts'
+import type { WeightType } from '../models/index.ts'
+import type { EngineOptions } from './engine/engine.ts'
+import { checkNames, checkSetting, errors } from './errors.ts'
+import type { Conversion, ConvertOptions } from './files/convert.ts'
+import { openPacked, statModel } from './files/files.ts'
+import { distUrl } from './platform/dist.ts'
+import { cacheDirectory } from './platform/remember.ts'
+import type { Extensions } from './runtime/extensions.ts'
+import type { Model, Source } from './runtime/model.ts'
+import { type OpenOptions, openModel } from './runtime/open.ts'
+import { modelSettings, settings, titleOf } from './settings.ts'
 
 export interface LoadOptions extends OpenOptions {
   /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
@@ -26,6 +26,11 @@ export interface LoadOptions extends OpenOptions {
 
 const loadOptions = [...Object.keys(modelSettings), 'signal', 'onProgress']
 
+const extensions: Extensions = {
+  renderTemplate: async (path, request) => (await import('./text/template/render.ts')).renderTemplate(path, request),
+  sessions: () => import('./sessions/conversation.ts'),
+}
+
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', distUrl)
 
@@ -37,7 +42,7 @@ export function paperConfig(name: string): string {
   return fileURLToPath(new URL(`../models/configs/${name}.json`, distUrl))
 }
 
-/** Loads a model; throws GtaError or ModelError before anything large is read if it cannot run. */
+/** Loads a model; throws GtaError before anything large is read if it cannot run. */
 export async function load(path: string | URL, options: LoadOptions = {}): Promise<Model> {
   checkNames('load()', options, loadOptions)
   checkSetting('type', options.type)
@@ -45,10 +50,16 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
   const name = path instanceof URL ? fileURLToPath(path) : path
   const source = await openSource(name, options)
   try {
-    return await openModel(name, source, options, checkOffload(options))
+    return await openModel(name, source, options, checkOffload(options), extensions)
   } finally {
     await source.close()
   }
+}
+
+/** Converts the Hugging Face directory to a packed file, complete or not at all. */
+export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+  const rooms = await import('./files/convert.ts')
+  return await rooms.convert(directory, path, options)
 }
 
 /** Refuses a path with nothing behind it; undefined stands for the embedded model. */
@@ -59,6 +70,10 @@ export async function checkModelPath(path: string | undefined): Promise<void> {
 export async function openSource(path: string, options: LoadOptions): Promise<Source> {
   const { type, signal, onProgress } = options
   if ((await statModel(path)).isDirectory()) {
+    const [{ openCheckpoint }, { packTensors }] = await Promise.all([
+      import('./files/checkpoint.ts'),
+      import('./files/tensors.ts'),
+    ])
     const { checkpoint, plan } = await openCheckpoint(path, type ?? settings.type.default)
     const load = (target: Uint8Array) =>
       packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset), { signal, onProgress })

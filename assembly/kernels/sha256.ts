@@ -1,15 +1,17 @@
-/** SHA-256 (FIPS 180-4). */
-import { reserve } from './memory'
+/**
+ * SHA-256 (FIPS 180-4). Its constants are computed, as the standard defines them, from the roots of the first primes: a table
+ * would be a data segment, which the engine does not have. f64 gives 53 bits of a root, of which 35 are needed.
+ */
 
-/** Scratch: u32[64] schedule, u32[8] state, the last one or two blocks. */
-const SCHEDULE: usize = 0
+/** What lies in the scratch: u32[64] schedule, u32[8] state, the last one or two blocks, u32[64] constants. */
 const STATE: usize = 256
 const BLOCK: usize = 288
+const ROUNDS: usize = 416
+export const SHA256_SCRATCH: usize = 672
 
-/** The first eight bytes of the digest of `length` bytes at `source`, the first byte highest. */
-export function sha256Prefix(source: usize, length: usize): u64 {
-  const work = reserve(BLOCK + 128)
-  memory.copy(work + STATE, initialState(), 32)
+/** The first eight bytes of the digest of `length` bytes at `source`, the first byte highest; `work` is SHA256_SCRATCH bytes. */
+export function sha256Prefix(source: usize, length: usize, work: usize): u64 {
+  prepare(work)
   const full = length & ~63
   for (let i: usize = 0; i < full; i += 64) addBlock(work, source + i)
   // The rest, a one, zeros, and the length in bits.
@@ -24,29 +26,36 @@ export function sha256Prefix(source: usize, length: usize): u64 {
   return ((load<u32>(work + STATE) as u64) << 32) | (load<u32>(work + STATE, 4) as u64)
 }
 
-/** Fractions of the square roots of the first 8 primes. */
-function initialState(): usize {
-  return memory.data<u32>([
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
-  ])
+/** Fractions of the square roots of the first 8 primes, and of the cube roots of the first 64. */
+function prepare(work: usize): void {
+  let prime: u32 = 2
+  for (let i: usize = 0; i < 64; i++) {
+    if (i < 8) store<u32>(work + STATE + (i << 2), fraction(sqrt<f64>(prime as f64)))
+    store<u32>(work + ROUNDS + (i << 2), fraction(cubeRoot(prime as f64)))
+    do prime++
+    while (!isPrime(prime))
+  }
 }
 
-/** Fractions of the cube roots of the first 64 primes. */
-function constants(): usize {
-  return memory.data<u32>([
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
-  ]) // biome-ignore format: a table
+function isPrime(n: u32): bool {
+  for (let i: u32 = 2; i * i <= n; i++) if (n % i == 0) return false
+  return true
+}
+
+/** The first 32 bits behind the point. */
+function fraction(x: f64): u32 {
+  return ((x - floor(x)) * 4294967296) as u32
+}
+
+/** Newton's method, from above: 12 steps are enough below 8³. */
+function cubeRoot(n: f64): f64 {
+  let x: f64 = 8
+  for (let i = 0; i < 12; i++) x -= (x * x * x - n) / (3 * x * x)
+  return x
 }
 
 function addBlock(work: usize, block: usize): void {
-  const w = work + SCHEDULE
+  const w = work
   for (let t: usize = 0; t < 16; t++) store<u32>(w + (t << 2), bswap<u32>(load<u32>(block + (t << 2))))
   for (let t: usize = 16; t < 64; t++) {
     const x = load<u32>(w + ((t - 15) << 2))
@@ -67,7 +76,7 @@ function addBlock(work: usize, block: usize): void {
   for (let t: usize = 0; t < 64; t++) {
     const big1 = rotr<u32>(e, 6) ^ rotr<u32>(e, 11) ^ rotr<u32>(e, 25)
     const choice = (e & f) ^ (~e & g)
-    const t1 = h + big1 + choice + load<u32>(constants() + (t << 2)) + load<u32>(w + (t << 2))
+    const t1 = h + big1 + choice + load<u32>(work + ROUNDS + (t << 2)) + load<u32>(w + (t << 2))
     const big0 = rotr<u32>(a, 2) ^ rotr<u32>(a, 13) ^ rotr<u32>(a, 22)
     const t2 = big0 + ((a & b) ^ (a & c) ^ (b & c))
     h = g

@@ -1,0 +1,58 @@
+/** The commands of `gta`: a line for each, and where it is, which is read when it is called. */
+import type { Command } from './options.ts'
+
+export interface CommandEntry {
+  summary: string
+  read(): Promise<Command>
+}
+
+export const commands: Readonly<Record<string, CommandEntry>> = {
+  run: {
+    summary: 'write on from a prompt; without MODEL and prompt, tell a story',
+    read: async () => (await import('./run.ts')).run,
+  },
+  chat: {
+    summary: 'talk with a model that was trained for it; /help tells how',
+    read: async () => (await import('./chat.ts')).chat,
+  },
+  convert: {
+    summary: 'pack a Hugging Face directory into one .gta file',
+    read: async () => (await import('./convert.ts')).convert,
+  },
+  inspect: {
+    summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
+    read: async () => (await import('./inspect.ts')).inspect,
+  },
+  logits: {
+    summary: 'the logits after the last token of a prompt',
+    read: async () => (await import('./logits.ts')).logits,
+  },
+  eval: {
+    summary: 'perplexity of a text, questions of multiple choice, and what cheaper weights and caches change',
+    read: async () => (await import('./eval.ts')).evaluate,
+  },
+  bench: {
+    summary: 'speed of reading prompts and of generating, with any config and without its weights too',
+    read: async () => (await import('./bench.ts')).bench,
+  },
+  analyze: {
+    summary: 'operations, bytes, bound and time of every operation, on this machine or another device',
+    read: async () => (await import('./analyze.ts')).analyze,
+  },
+  fit: {
+    summary: 'does a model fit, with which context and how many conversations; exit code 1: no',
+    read: async () => (await import('./fit.ts')).fit,
+  },
+  view: {
+    summary: 'a page for your browser: layer graph, roofline, two models side by side',
+    read: async () => (await import('./view.ts')).view,
+  },
+  doctor: {
+    summary: 'what this machine is, which engine build it gets, and why',
+    read: async () => (await import('./doctor.ts')).doctor,
+  },
+  wasi: {
+    summary: 'run gta.wasm, the command for WASI engines, on the one of Node',
+    read: async () => (await import('./wasi.ts')).wasi,
+  },
+}

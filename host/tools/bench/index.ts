@@ -1,0 +1,13 @@
+/** `gta-edge/bench`: how fast a machine is with a model, with what it takes to believe the figures. */
+export { paperConfig } from '../../load.ts'
+export { commit } from '../../platform/version.ts'
+export { type Diagnosis, diagnose } from '../diagnose.ts'
+export { bench } from './bench.ts'
+export { readBoardReport, writeBoardReport } from './board/file.ts'
+export { type BoardOptions, measureBoard, standardSet } from './board/measure.ts'
+export type { BoardReport, BoardResult, BoardRun } from './board/report.ts'
+export { benchOffload, type OffloadBenchOptions, type OffloadResult } from './offload.ts'
+export type { BenchEnvironment, BenchInfo, BenchReport, BenchResult } from './report.ts'
+export type { Spread } from './runner.ts'
+export type { Sensors } from './sensors.ts'
+export { type BenchOptions, type BenchProgress, benchDefaults } from './settings.ts'

@@ -1,0 +1,47 @@
+/** The one class of errors to catch, whatever throws them: programs look at `code`, people at the text. */
+
+export type ErrorCode =
+  | 'BAD_MODEL'
+  | 'NOT_FOUND'
+  | 'NOT_A_MODEL'
+  | 'BAD_FILE'
+  | 'BAD_TENSOR'
+  | 'BAD_WEIGHTS'
+  | 'BAD_TOKENIZER'
+  | 'NO_TEMPLATE'
+  | 'BAD_TEMPLATE'
+  | 'OTHER_VERSION'
+  | 'TOO_LARGE'
+  | 'BAD_OPTION'
+  | 'BAD_PROMPT'
+  | 'CONTEXT_FULL'
+  | 'OUT_OF_MEMORY'
+  | 'NOT_FINITE'
+  | 'ENGINE_FAILED'
+  | 'OFFLOAD_FAILED'
+  | 'CLOSED'
+  | 'BUSY'
+  | 'WRITE_FAILED'
+  | 'BAD_SESSION'
+  | 'OTHER_MODEL'
+  | 'NO_BUILD'
+  | 'FETCH_FAILED'
+
+export class GtaError extends Error {
+  override name = 'GtaError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** A config.json that cannot be run, or a combination of sizes that cannot exist. */
+export class ModelError extends GtaError {
+  override name = 'ModelError'
+
+  constructor(message: string) {
+    super('BAD_MODEL', message)
+  }
+}
