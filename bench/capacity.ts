@@ -9,10 +9,14 @@ import { basename } from 'node:path'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
 import { OutOfMemoryError } from '../host/errors.ts'
 import { cacheBytes, describe, pageBytes, planModel } from '../models/index.ts'
+import { readArguments, wholeOf } from './arguments.ts'
 
-const megabytes = Number(process.argv[2] ?? 512)
-if (!(megabytes >= 1 && megabytes <= 3000))
-  throw new RangeError(`megabytes must be from 1 to 3000, found ${process.argv[2]}`)
+const { positionals } = readArguments({
+  command: 'npm run bench:capacity --',
+  about: 'How many conversations fit in so many megabytes (default 512), by filling them.',
+  operands: { value: '[MEGABYTES]', least: 0, most: 1 },
+})
+const megabytes = wholeOf('MEGABYTES', positionals[0] ?? '512', 1, 3000)
 const names = ['gta-1b', 'gqa-1b', '500m-gta3', '500m-gqa', '500m-mla', '500m-mha']
 const lengths = [2048, 8192, 32768]
 const MOST = 4096

@@ -11,8 +11,8 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import type { BenchReport } from '../host/tools/bench/report.ts'
+import { readArguments, refuse, wholeOf } from './arguments.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
@@ -89,7 +89,7 @@ export function comparisonTable(before: string, after: string, rows: Comparison[
 }
 
 async function main(args: string[]): Promise<void> {
-  const { ref, rounds, benchArguments } = readArguments(args)
+  const { ref, rounds, benchArguments } = read(args)
   const commit = git('rev-parse', '--verify', '--quiet', `${ref}^{commit}`)
   if (!commit) throw new Refusal(`REF must be a commit, a branch or a tag, found "${ref}": see git log`)
   const stop = new AbortController()
@@ -125,23 +125,22 @@ async function main(args: string[]): Promise<void> {
   }
 }
 
-function readArguments(args: string[]) {
+function read(args: string[]) {
   const end = args.includes('--') ? args.indexOf('--') : args.length
   const benchArguments = args.slice(end + 1)
   const taken = benchArguments.find((arg) => /^(-o|--output|--json)/.test(arg))
-  if (taken !== undefined) throw new Refusal(`${taken} must be absent: this prints a table of its own`)
-  const usage = 'usage: npm run bench:compare -- REF [--rounds 5] [-- ARGUMENTS OF gta bench]'
-  try {
-    const options = { rounds: { type: 'string', default: '5' } } as const
-    const { values, positionals } = parseArgs({ args: args.slice(0, end), options, allowPositionals: true })
-    const [ref, ...more] = positionals
-    const rounds = Number(values.rounds)
-    if (ref === undefined || more.length > 0) throw new Error('one REF must be given')
-    if (!Number.isInteger(rounds) || rounds < 1) throw new Error('--rounds must be a whole number of at least 1')
-    return { ref, rounds, benchArguments }
-  } catch (error) {
-    throw new Refusal(`${(error as Error).message}; ${usage}`)
-  }
+  if (taken !== undefined) refuse(`${taken} must be absent: this prints a table of its own`)
+  const { values, positionals } = readArguments(
+    {
+      command: 'npm run bench:compare --',
+      about:
+        'Sets the working tree against a commit: gta bench of both, in turns, with the arguments behind a further "--".',
+      operands: { value: 'REF', least: 1, most: 1 },
+      flags: { rounds: { type: 'string', value: 'N', default: '5', help: 'how often both run' } },
+    },
+    args.slice(0, end),
+  )
+  return { ref: positionals[0] as string, rounds: wholeOf('--rounds', values.rounds), benchArguments }
 }
 
 /** Output of a git command without the newline; undefined if it fails. */

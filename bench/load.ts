@@ -10,24 +10,25 @@ import { open, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import { packedHeader } from '../host/files/pack.ts'
+import { layOut } from '../host/files/pack.ts'
 import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
-import { describe, planModel, type WeightType } from '../models/index.ts'
+import { describe, planModel, weightTypes } from '../models/index.ts'
+import { choiceOf, readArguments, wholeOf } from './arguments.ts'
 
-const { values } = parseArgs({
-  options: {
-    config: { type: 'string', default: fileURLToPath(new URL('../models/configs/gta-1b.json', import.meta.url)) },
-    type: { type: 'string', default: 'q8' },
-    repeat: { type: 'string', default: '5' },
-    threads: { type: 'string', short: 't' },
+const { values } = readArguments({
+  command: 'npm run bench:load --',
+  about: 'How soon a large model answers: fresh processes that load a packed file with synthetic weights.',
+  flags: {
+    config: { type: 'string', value: 'FILE', help: 'config.json of the shape (default: GTA-1B)' },
+    type: { type: 'string', value: weightTypes.join('|'), default: 'q8', help: 'weight type' },
+    repeat: { type: 'string', value: 'N', default: '5', help: 'processes' },
+    threads: { type: 'string', short: 't', value: 'N', help: 'threads (default: what the engine chooses)' },
   },
 })
-const repeat = Number(values.repeat)
-if (!Number.isInteger(repeat) || repeat < 1) {
-  console.error(`--repeat must be a whole number of at least 1, found "${values.repeat}"`)
-  process.exit(2)
-}
+const type = choiceOf('--type', values.type, weightTypes)
+const config = values.config ?? fileURLToPath(new URL('../models/configs/gta-1b.json', import.meta.url))
+const repeat = wholeOf('--repeat', values.repeat)
+if (values.threads !== undefined) wholeOf('-t', values.threads)
 const folder = mkdtempSync(join(tmpdir(), 'gta-edge-load-'))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 process.on('SIGINT', () => process.exit(130))
@@ -49,8 +50,8 @@ const median = (list: number[]) => list.sort((a, b) => a - b)[Math.floor(list.le
 console.log(
   JSON.stringify({
     schema: 'gta-load/1',
-    config: values.config,
-    type: values.type,
+    config,
+    type,
     fileBytes,
     firstTokenSeconds: { median: median(runs.map(({ seconds }) => seconds)), values: runs.map((run) => run.seconds) },
     firstTouchSeconds: { median: median(touchSeconds), values: touchSeconds },
@@ -60,19 +61,20 @@ console.log(
 )
 
 async function writeModel(path: string): Promise<number> {
-  const config = JSON.parse(await readFile(values.config, 'utf8'))
-  const model = describe(config)
-  const plan = planModel(model, values.type as WeightType)
-  const header = packedHeader(model.spec, { config }, plan)
+  const parsed = JSON.parse(await readFile(config, 'utf8'))
+  const model = describe(parsed)
+  const plan = planModel(model, type)
+  const { header, command } = layOut(model.spec, { config: parsed }, plan)
+  const start = Buffer.concat([header, command.bytes])
   const weights = new Uint8Array(plan.bytes)
   fillSynthetic(model, plan, weights)
   const target = await open(path, 'wx')
-  await target.write(header)
+  await target.write(start)
   const step = 2 ** 28
   for (let from = 0; from < weights.length; from += step)
-    await target.write(weights, from, Math.min(step, weights.length - from), header.length + from)
+    await target.write(weights, from, Math.min(step, weights.length - from), start.length + from)
   await target.close()
-  return header.length + plan.bytes
+  return start.length + plan.bytes
 }
 
 /** A fresh process that does nothing but fill so many bytes; its own time, without its start. */

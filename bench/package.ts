@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { readArguments } from './arguments.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const model = 'models/stories/stories.gta'
@@ -73,6 +74,10 @@ export function sizeTable({ files, unpackedSize, size, withoutModel }: Package):
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  readArguments({
+    command: 'npm run size',
+    about: 'Packs the npm package and tells what it weighs; exit code 1 above the limits.',
+  })
   const folder = mkdtempSync(join(tmpdir(), 'gta-package-'))
   try {
     const packed = packPackage(folder)

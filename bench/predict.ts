@@ -6,28 +6,35 @@
  *     node bench/predict.ts [--rounds 5] [--models 160m-gta1,160m-gqa,gta-1b,gqa-1b] [--types q8,q4] [--depths 128,2048] [--threads N]
  */
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { availableThreads } from '../host/runtime/tune.ts'
 import { duration } from '../host/tools/analyze/amounts.ts'
 import { type Explanation, explainBench } from '../host/tools/analyze/explain.ts'
 import { measureThis } from '../host/tools/analyze/measure.ts'
 import { bench } from '../host/tools/bench/bench.ts'
-import { configs, describe, type WeightType } from '../models/index.ts'
+import { configs, describe, weightTypes } from '../models/index.ts'
+import { choiceOf, readArguments, wholeOf } from './arguments.ts'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '5' },
-    models: { type: 'string', default: '160m-gta1,160m-gqa,gta-1b,gqa-1b' },
-    types: { type: 'string', default: 'q8,q4' },
-    depths: { type: 'string', default: '128,2048' },
-    threads: { type: 'string' },
+const { values } = readArguments({
+  command: 'npm run bench:predict --',
+  about: 'Prediction against measurement: medians of rounds, and their ratio.',
+  flags: {
+    rounds: { type: 'string', value: 'N', default: '5', help: 'how often everything is measured' },
+    models: {
+      type: 'string',
+      value: 'NAME,…',
+      default: '160m-gta1,160m-gqa,gta-1b,gqa-1b',
+      help: 'configs of models/configs',
+    },
+    types: { type: 'string', value: 'TYPE,…', default: 'q8,q4', help: 'weight types' },
+    depths: { type: 'string', value: 'N,…', default: '128,2048', help: 'tokens of a prompt, or in the cache' },
+    threads: { type: 'string', value: 'N', help: 'threads (default: all that there are)' },
   },
 })
-const models = values.models.split(',')
-const types = values.types.split(',') as WeightType[]
-const depths = values.depths.split(',').map(Number)
-const threads = values.threads === undefined ? availableThreads() : Number(values.threads)
-const rounds = Number(values.rounds)
+const models = values.models.split(',').map((name) => choiceOf('--models', name, Object.keys(configs)))
+const types = values.types.split(',').map((type) => choiceOf('--types', type, weightTypes))
+const depths = values.depths.split(',').map((depth) => wholeOf('--depths', depth))
+const threads = values.threads === undefined ? availableThreads() : wholeOf('--threads', values.threads)
+const rounds = wholeOf('--rounds', values.rounds)
 
 /** A prompt as long as the context, and 16 tokens behind it. */
 async function round(): Promise<Explanation[]> {

@@ -16,9 +16,16 @@ import { findSession, saveConversation } from '../host/sessions/conversation.ts'
 import { fill } from '../host/tools/bench/offload.ts'
 import { checkBench } from '../host/tools/bench/settings.ts'
 import { openSubject } from '../host/tools/bench/subject.ts'
+import { readArguments } from './arguments.ts'
 
 const REPETITIONS = 5
-const folder = await mkdtemp(join(process.argv[2] ?? tmpdir(), 'gta-session-'))
+const { positionals } = readArguments({
+  command: 'npm run bench:session --',
+  about:
+    "How long a session takes to save, to save again, and to restore, in a folder (default: the system's temporary one).",
+  operands: { value: '[FOLDER]', least: 0, most: 1 },
+})
+const folder = await mkdtemp(join(positionals[0] ?? tmpdir(), 'gta-session-'))
 const columns = [
   { name: 'model', width: 6, isText: true },
   ...['tokens', 'file', 'save', '64 more', 'written', 'restore'].map((name) => ({ name, width: 9 })),

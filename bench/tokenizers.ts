@@ -8,12 +8,14 @@ import { join } from 'node:path'
 import { tokenizerTables } from '../host/files/tokenizer-tables.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { CommandTokenizer } from '../test/command-tokenizer.ts'
+import { readArguments } from './arguments.ts'
 
-const [directory, ...files] = process.argv.slice(2)
-if (directory === undefined || files.length === 0) {
-  console.error('usage: node bench/tokenizers.ts DIRECTORY TEXT…')
-  process.exit(2)
-}
+const { positionals } = readArguments({
+  command: 'node bench/tokenizers.ts',
+  about: "The tokenizer of gta.wasm against the host's: DIRECTORY holds tokenizer.json; exit code 1 if ids differ.",
+  operands: { value: 'DIRECTORY TEXT…', least: 2, most: Number.POSITIVE_INFINITY },
+})
+const [directory = '', ...files] = positionals
 const json = readFileSync(join(directory, 'tokenizer.json'))
 const configPath = join(directory, 'tokenizer_config.json')
 const config = existsSync(configPath) ? JSON.parse(readFileSync(configPath, 'utf8')) : {}

@@ -49,6 +49,21 @@ export const errors = {
       'BAD_FILE',
       `${what} of "${path}" must be ${expected}, found ${found}: the file is damaged or not what its name says, get it again`,
     ),
+  damaged: (path: string, names: readonly string[]) =>
+    new GtaError(
+      'BAD_FILE',
+      `"${path}" must be as "gta convert" wrote it, found other bytes in ${names.slice(0, 5).join(', ')}${names.length > 5 ? ` and ${names.length - 5} more` : ''}: the file is damaged, get it again or convert the original model again`,
+    ),
+  notVerifiable: (path: string) =>
+    new GtaError(
+      'BAD_OPTION',
+      `--verify (verify) must be left out unless the model is a .gta file, found "${path}": only "gta convert" writes hashes`,
+    ),
+  noHashes: (path: string) =>
+    new GtaError(
+      'OTHER_VERSION',
+      `"${path}" must hold hashes of its tensors to be verified, found none: convert the original model again with this version of gta`,
+    ),
   badJson: (path: string, cause: unknown) =>
     new GtaError(
       'BAD_FILE',
@@ -162,6 +177,8 @@ export const errors = {
       `${what} of "${path}" must be ${expected}, found ${found}: it is damaged or no session, restore a copy of it or begin a new one`,
       { cause },
     ),
+  exists: (path: string, advice = 'give another name, or remove it first') =>
+    new GtaError('BAD_OPTION', `"${path}" must be a new file, found one that is there already: ${advice}`),
   noBuild: (reason: string, advice: string) =>
     new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: ${advice}`),
   needsFiles: (what: string) =>

@@ -22,6 +22,8 @@ export interface LoadOptions extends OpenOptions {
   offload?: number
   /** Where that file is, which has no name and leaves nothing behind; default: $XDG_CACHE_HOME/gta-edge. */
   offloadDirectory?: string
+  /** Checks first that every tensor of a packed file is as it was written, which reads it once more; default false. */
+  verify?: boolean
 }
 
 const loadOptions = [...Object.keys(modelSettings), 'signal', 'onProgress']
@@ -33,9 +35,6 @@ const extensions: Extensions = {
 
 /** The embedded stories model. */
 export const defaultModel = new URL('../models/stories/stories.gta', distUrl)
-
-/** Tasks that a clone brings along; a package does not. */
-export const sampleTasks = new URL('../bench/tasks/', distUrl)
 
 /** Path of a config of the papers, such as gta-1b. */
 export function paperConfig(name: string): string {
@@ -68,8 +67,9 @@ export async function checkModelPath(path: string | undefined): Promise<void> {
 }
 
 export async function openSource(path: string, options: LoadOptions): Promise<Source> {
-  const { type, signal, onProgress } = options
+  const { type, signal, onProgress, verify } = options
   if ((await statModel(path)).isDirectory()) {
+    if (verify) throw errors.notVerifiable(path)
     const [{ openCheckpoint }, { packTensors }] = await Promise.all([
       import('./files/checkpoint.ts'),
       import('./files/tensors.ts'),
@@ -83,13 +83,17 @@ export async function openSource(path: string, options: LoadOptions): Promise<So
   if (path.endsWith('.json')) throw errors.notAModel(path, 'a .gta file or a model directory', 'a .json file')
   const packed = await openPacked(path)
   const { model, files, plan } = packed
-  if (type && type !== plan.type) {
+  try {
+    if (type && type !== plan.type)
+      throw errors.badOption(
+        '--type',
+        `${plan.type}, the type of the packed file "${path}"; convert the original model again`,
+        type,
+      )
+    if (verify) await packed.verify({ signal })
+  } catch (error) {
     await packed.close()
-    throw errors.badOption(
-      '--type',
-      `${plan.type}, the type of the packed file "${path}"; convert the original model again`,
-      type,
-    )
+    throw error
   }
   const load = (target: Uint8Array) => packed.readWeights(target, { signal, onProgress })
   return { model, files, plan, unused: [], load, close: packed.close }

@@ -117,6 +117,11 @@ export const modelSettings = {
     otherwise: 'as -t, else measured',
     help: 'threads of prefill',
   },
+  verify: {
+    flag: 'verify',
+    kind: 'boolean',
+    help: 'read a .gta file twice, first to check that every tensor is as it was written',
+  },
   batch: { kind: 'whole', min: 1, max: 4096, default: 64, help: 'tokens of a prompt read in one step' },
   maxLogits: { kind: 'whole', min: 1, max: 4096, default: 32, help: 'rows of one step that may have logits' },
 } as const satisfies Record<string, Setting>

@@ -182,7 +182,7 @@ test('bad input: exit code 2, one line that says what to do', async () => {
     fails(['fit', gta, '--memory', '0'], '--memory'),
     fails(['fit', gta, '--memory', '-4G'], '--memory'),
     fails(['fit', gta, '--memory', 'lots'], '--memory', '"lots"'),
-    fails(['fit', gta, '-c', '0'], '--ctx-size'),
+    fails(['fit', gta, '-c', '-1'], '--ctx-size'),
     fails(['view', '--host', '0.0.0.0'], '--public'),
     fails(['view', '--port', '70000'], '--port'),
     fails(['view', gta, gta], '"gta-1b"', 'twice'),

@@ -15,10 +15,10 @@ import { bench } from '../host/tools/bench/bench.ts'
 import type { BenchReport } from '../host/tools/bench/report.ts'
 import { runTests, type TimedEngine, type Timing } from '../host/tools/bench/runner.ts'
 import { readSensors } from '../host/tools/bench/sensors.ts'
-import { type BenchOptions, type BenchTest, checkBench, listTests } from '../host/tools/bench/settings.ts'
+import { type BenchOptions, checkBench, listTests } from '../host/tools/bench/settings.ts'
 import { openSubject } from '../host/tools/bench/subject.ts'
 import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
-import { workCounter, workloadName } from '../host/tools/bench/workload.ts'
+import { type BenchTest, workCounter, workloadName } from '../host/tools/bench/workload.ts'
 import {
   cacheBytes,
   cost,

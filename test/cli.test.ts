@@ -171,6 +171,14 @@ test('numbers that are none, or out of range: exit code 2', async () => {
   ])
 })
 
+/** A packed file with one bit of a tensor changed. */
+function flipBit(bytes: Buffer, name: string): Buffer {
+  const length = Number(bytes.readBigUInt64LE())
+  const at = 8 + length + JSON.parse(bytes.subarray(8, 8 + length).toString())[name].data_offsets[0]
+  bytes[at] = (bytes[at] as number) ^ 1
+  return bytes
+}
+
 test('files that are missing or damaged: exit code 1', async () => {
   const empty = join(folder, 'empty')
   mkdirSync(empty)
@@ -183,6 +191,8 @@ test('files that are missing or damaged: exit code 1', async () => {
   assert.is((await run('convert', gta, packed)).code, 0)
   const cut = join(folder, 'cut.gta')
   writeFileSync(cut, readFileSync(packed).subarray(0, 100_000))
+  const flipped = join(folder, 'flipped.gta')
+  writeFileSync(flipped, flipBit(readFileSync(packed), 'layers.1.out'))
   writeFileSync(join(folder, 'binary.txt'), Uint8Array.of(0xff, 0xfe, 0))
   writeFileSync(join(folder, 'nothing.txt'), '')
   writeFileSync(join(folder, 'broken.json'), '{"vocab_size": ')
@@ -199,6 +209,9 @@ test('files that are missing or damaged: exit code 1', async () => {
     fails(1, ['convert', 'missing'], 'missing'),
     fails(1, ['convert', packed], 'a Hugging Face directory', 'a file'),
     fails(1, ['convert', gta, 'no/such/folder.gta'], 'cannot be written'),
+    fails(2, ['convert', gta, packed], packed, '--force', NO_HELP),
+    fails(1, ['inspect', flipped, '--verify'], flipped, 'layers.1.out', 'damaged'),
+    fails(1, ['run', flipped, '--tokens', '1', '--verify'], flipped, 'layers.1.out'),
     fails(1, ['inspect', 'broken.json'], 'broken.json', 'JSON'),
     fails(1, ['inspect', 'other.json'], '"architectures"', 'BertModel'),
     fails(1, ['run', stories, '-f', 'missing.txt'], 'missing.txt'),
@@ -338,6 +351,21 @@ test('the packed file writes what its directory writes', async () => {
       assert.is(a.logitsHash, b.logitsHash)
     }),
   )
+})
+
+test('inspect --verify: a whole file is verified, and told to be', async () => {
+  const path = join(folder, 'verified.gta')
+  assert.is((await run('convert', gta, path)).code, 0)
+  const hashes = async (...args: string[]) =>
+    (await json<{ hashes: { tensors: number; verified: boolean } | null }>('inspect', ...args)).hashes
+  const tensors = (await hashes(path))?.tensors as number
+  assert.ok(tensors > 20, `${tensors}`)
+  assert.equal(await hashes(path), { tensors, verified: false })
+  assert.equal(await hashes(path, '--verify'), { tensors, verified: true })
+  assert.is(await hashes(gta), null)
+  assert.match((await run('inspect', path, '--verify')).stdout, `of ${tensors} tensors, verified`)
+  assert.is((await run('run', path, '--tokens', '1', '-n', '1', '--verify')).code, 0)
+  assert.is((await run('convert', gta, path, '--force')).code, 0)
 })
 
 test('convert: default name, plain message, warnings for tensors that are not used', async () => {

@@ -266,15 +266,33 @@ test('the result tells what was converted', async () => {
   assert.is(progress.at(-1)?.done, progress.at(-1)?.total)
 })
 
-test('an existing file is replaced by a good conversion, and kept by a failed one', async () => {
+test('an existing file is refused; with force a good conversion replaces it, a failed one keeps it', async () => {
   const folder = temporary()
   const path = join(folder, 'model.gta')
   writeFileSync(path, 'precious')
   const bad = changed((tensors) => tensors.set(NORM, f32Tensor([32], Array(32).fill(Number.NaN))))
-  await failure(convert(bad, path))
+  const good = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
+  for (const options of [{}, { force: false }]) {
+    const error = await failure(convert(good, path, options))
+    assert.is(error.code, 'BAD_OPTION')
+    assert.match(error.message, '--force (force)')
+    assert.ok(error.message.includes(path))
+    assert.is(readFileSync(path, 'utf8'), 'precious')
+  }
+  await failure(convert(bad, path, { force: true }))
   assert.is(readFileSync(path, 'utf8'), 'precious')
-  await convert(writeCheckpoint(gqaConfig, randomTensors(gqaConfig)), path)
+  await convert(good, path, { force: true })
   assert.ok(statSync(path).size > 1000)
+  assert.equal(readdirSync(folder), ['model.gta'])
+})
+
+test('a file that comes while another one is converted to its name is not replaced', async () => {
+  const folder = temporary()
+  const path = join(folder, 'model.gta')
+  const directory = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
+  const error = await failure(convert(directory, path, { onProgress: () => writeFileSync(path, 'precious') }))
+  assert.is(error.code, 'BAD_OPTION')
+  assert.is(readFileSync(path, 'utf8'), 'precious')
   assert.equal(readdirSync(folder), ['model.gta'])
 })
 
@@ -559,7 +577,8 @@ test('a disk that is full in the middle', async () => {
 
 test('an abort leaves nothing, before, while and before the last tensor', async () => {
   const directory = writeCheckpoint(gtaConfig, randomTensors(gtaConfig))
-  const tensors = (await packedTensors(await packed(directory))).size
+  // Behind them are a table and the hashes.
+  const tensors = (await packedTensors(await packed(directory))).size - 2
   const folder = temporary()
   const reason = new Error('enough')
   const abortAfter = async (steps: number) => {
@@ -571,7 +590,7 @@ test('an abort leaves nothing, before, while and before the last tensor', async 
     }
     return failure(convert(directory, join(folder, 'model.gta'), { signal: controller.signal, onProgress }))
   }
-  for (const steps of [0, 1, 2, 5, 10, tensors - 1]) {
+  for (const steps of [0, 1, 2, 5, 10, tensors]) {
     assert.is(await abortAfter(steps), reason, `after ${steps} tensors`)
     assert.equal(readdirSync(folder), [])
     assert.equal(openFiles(directory) ?? [], [])
@@ -601,7 +620,7 @@ test('the source is not overwritten by its own conversion', async () => {
   const directory = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
   const path = join(directory, 'model.safetensors')
   const before = readFileSync(path)
-  await failure(convert(directory, path))
+  for (const force of [false, true]) await failure(convert(directory, path, { force }))
   assert.ok(before.equals(readFileSync(path)), 'the weights that were converted are gone')
 })
 
@@ -638,7 +657,7 @@ test('memory does not grow with the model', async () => {
   truncateSync(path, header.length + offset)
 
   const script = `
-    const { convert } = await import(${JSON.stringify(new URL('../host/convert/convert.ts', import.meta.url).href)})
+    const { convert } = await import(${JSON.stringify(new URL('../host/files/convert.ts', import.meta.url).href)})
     await convert(process.argv[1], process.argv[2])
     process.stdout.write(String(process.resourceUsage().maxRSS * 1024))`
   const out = join(temporary(), 'model.gta')

@@ -1,21 +1,10 @@
 /**
- * The npm package as a user gets it: packed, installed offline by every version of Node that can be had here, run,
- * imported, required, and compiled against.
+ * The npm package as a user gets it: how large it is, what is in it, and programs compiled against it.
+ * package-nodes.test.ts installs and runs it.
  */
-import { spawnSync } from 'node:child_process'
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readFileSync,
-  realpathSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { type BuildOptions, build } from 'esbuild'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -23,42 +12,18 @@ import { limits, type Package, packPackage, sizeTable } from '../bench/package.t
 import { defaultModel, load } from '../host/index.ts'
 import { temporary } from './checkpoints.ts'
 import { browserTypes, compile, nodeTypes } from './consumer.ts'
-import { nodeBinary, nodeVersions } from './node-versions.ts'
-import { skipLoudly } from './tools.ts'
 
-const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = temporary()
 /** Where the package is unpacked for all that is not about installing. */
 const consumer = join(folder, 'consumer')
 const installed = join(consumer, 'node_modules/gta-edge')
 let packed: Package
 
-interface RunOptions {
-  cwd?: string
-  env?: Record<string, string>
-}
-
-/** What a program writes; it must end well. */
-function run(command: string, args: string[], { cwd = folder, env = {} }: RunOptions = {}): string {
-  const { status, stdout, stderr } = spawnSync(command, args, {
-    cwd,
-    env: { ...process.env, ...env },
-    encoding: 'utf8',
-    timeout: 120_000,
-  })
-  assert.is(status, 0, `${command} ${args.join(' ')}: ${stdout}${stderr}`)
-  return stdout
-}
-
-/** npm as a file that any Node can run. */
-const npmCli = () => process.env.npm_execpath ?? realpathSync(run('which', ['npm']).trim())
-
 test.before(() => {
   packed = packPackage(folder)
   mkdirSync(dirname(installed), { recursive: true })
   renameSync(packed.folder, installed)
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
-  copyFileSync(defaultModel, join(consumer, 'my-gta.gta'))
 })
 
 test('at most 12 MB, and 2 MB without the weights of the stories model; npm run size shows what they are made of', () => {
@@ -102,70 +67,6 @@ test('no scripts at installation, no other packages, nothing that is not for use
   for (const name of ['@huggingface/tokenizers', '@huggingface/jinja', '@assemblyscript/loader'])
     assert.match(readFileSync(join(installed, 'dist/LICENSES.txt'), 'utf8'), name)
 })
-
-const story = ['run', '-n', '20', '-s', '1', '--json']
-const hashOf = (json: string) => JSON.parse(json).logitsHash as string
-let expectedHash: string | undefined
-/** What the sources say. */
-const expected = () => {
-  expectedHash ??= hashOf(run(process.execPath, [`${root}host/cli/gta.ts`, ...story]))
-  return expectedHash
-}
-
-for (const [major, version] of Object.entries(nodeVersions)) {
-  const node = nodeBinary(version)
-  if (!node) {
-    skipLoudly(`the package on Node ${major}`, `npm pack node-linux-${process.arch} failed`)
-    continue
-  }
-  test(`Node ${major}: npm i -g of the tarball works offline; command, import and require say the same`, () => {
-    const prefix = join(folder, `node-${major}`)
-    const env = {
-      PATH: `${dirname(node)}:${process.env.PATH}`,
-      npm_config_cache: join(folder, 'empty-cache'),
-      npm_config_update_notifier: 'false',
-    }
-    run(node, [npmCli(), 'install', '-g', '--offline', '--no-audit', '--no-fund', '--prefix', prefix, packed.tarball], {
-      env,
-    })
-    assert.match(run(join(prefix, 'bin/gta'), ['--version'], { env }), /^\d+\.\d+\.\d+/)
-    const found = JSON.parse(run(join(prefix, 'bin/gta'), story, { env }))
-    assert.is(found.logitsHash, expected())
-    const use = `const model = await load(defaultModel, { threads: 1 })
-  const iterator = model.generate('Once upon a time', { maxTokens: 20, temperature: 0 })
-  let step = await iterator.next()
-  while (!step.done) step = await iterator.next()
-  const error = await load('/nothing').catch((error) => error)
-  let badModel
-  try { describe({}) } catch (error) { badModel = error }
-  const isOne = error instanceof GtaError && badModel instanceof GtaError && badModel.code === 'BAD_MODEL'
-  console.log(step.value.logitsHash, isOne, version)
-  await model.close()`
-    const modules = join(prefix, 'lib/node_modules')
-    writeFileSync(
-      join(modules, 'import.mjs'),
-      `import { defaultModel, GtaError, load, version } from 'gta-edge'
-import { describe } from 'gta-edge/models'
-import { Analysis } from 'gta-edge/analyze'
-import { bench } from 'gta-edge/bench'
-import { evaluateTasks } from 'gta-edge/evaluate'
-for (const found of [describe, Analysis, bench, evaluateTasks]) if (typeof found !== 'function') throw new Error('entry')
-${use}`,
-    )
-    writeFileSync(
-      join(modules, 'require.cjs'),
-      `const { defaultModel, GtaError, load, version } = require('gta-edge')
-const { describe } = require('gta-edge/models')
-const found = [describe, require('gta-edge/analyze').Analysis, require('gta-edge/bench').bench, require('gta-edge/evaluate').evaluateTasks]
-for (const each of found) if (typeof each !== 'function') throw new Error('entry')
-;(async () => { ${use} })()`,
-    )
-    // A folder named node_modules is where both find the package beside them.
-    const imported = run(node, [join(modules, 'import.mjs')], { env })
-    assert.match(imported, /^[0-9a-f]{16} true \d+\.\d+\.\d+/)
-    assert.is(run(node, [join(modules, 'require.cjs')], { env }), imported)
-  })
-}
 
 const useTypes = `
 export async function tell(): Promise<number> {

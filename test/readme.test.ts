@@ -146,18 +146,18 @@ const commands = blocks
 
 /** What is not run here, each with the reason. */
 const notRun: Record<string, string> = {
-  'npm start': 'installs and builds: the first thing that npm test itself does',
+  'npm start': '.ci/start runs it, where nothing is built',
   'npm start -- Once there was a robot': 'as above; gta run -p is run',
   'npm test': 'runs this file',
   'sudo apt install nodejs npm && sudo npm install -g n && sudo n 24': 'changes the system',
-  'hash -r && sudo npm install -g gta-edge': 'changes the system; package.test.ts installs the tarball',
+  'hash -r && sudo npm install -g gta-edge': 'changes the system; package-nodes.test.ts installs the tarball',
   'gta bench --config models/configs/gta-1b.json -d 0,1536 --explain': 'minutes; bench.test.ts has a small one',
   'gta bench --config models/configs/gta-1b.json --type q4 -p 128,512 -n 64 -d 0,1536 -np 1,8 -t 1,2,4 -r 5': 'an hour',
   'npm run identity': 'an hour; .ci/run has the quick one',
   'npm run identity -- --quick': 'a lane of .ci/run',
   'npm run identity -- --only a76 -o json': 'minutes; identity-table.test.ts has the table',
   'wasmedge --enable-jit --dir .:. dist/gta-strict.wasm stories.gta -p "Once upon a time" -n 100 -s 1':
-    'wasi.test.ts runs it where WasmEdge is installed',
+    'wasi-wasmedge.test.ts runs it where WasmEdge is installed',
 }
 /** They serve a page until they are told to end; those of npm run the same file in a clone. */
 const servers: Record<string, string> = {

@@ -44,14 +44,14 @@ test('each default is one that is allowed, and each range is one', () => {
 })
 
 test('the help of a command has each of its settings with its letters, its default and its words', () => {
-  const linesOf = (name: string, command: Command) => help(name, '', command).split('\n')
+  const linesOf = (command: Command) => help(command).split('\n')
   const names = [...Object.keys(modelSettings), ...Object.keys(contextSettings), ...generateNames] as SettingName[]
-  for (const [called, command] of Object.entries({ run, chat }))
+  for (const command of [run, chat])
     for (const name of names) {
       const { flag, short, alias, ...setting }: Setting = settings[name]
       if (flag === undefined) continue
-      const line = linesOf(called, command).find((candidate) => candidate.includes(` --${flag} `)) as string
-      assert.ok(line?.endsWith(helpOf(setting as Setting)), `${called} --${flag}: ${line}`)
+      const line = linesOf(command).find((candidate) => candidate.includes(` --${flag} `)) as string
+      assert.ok(line?.endsWith(helpOf(setting as Setting)), `${command.usage.split(' ')[0]} --${flag}: ${line}`)
       if (short ?? alias) assert.ok(line.includes(` -${short ?? alias},`), line)
       for (const choice of setting.choices ?? []) assert.ok(line.includes(choice), line)
       if (setting.default !== undefined) assert.ok(line.includes(String(setting.default)), line)

@@ -1,6 +1,7 @@
 /** Questions of multiple choice: what is asked, what it is worth, and files that are refused. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type GtaError, load, type Model } from '../host/index.ts'
@@ -12,6 +13,8 @@ import { golden } from './goldens.ts'
 import { writeUnigram } from './unigram.ts'
 
 const folder = temporary()
+/** Samples that a clone brings along. */
+const cloned = fileURLToPath(new URL('../bench/tasks/', import.meta.url))
 const unigram = await load(writeUnigram(), { type: 'f32' })
 const stories = await load(golden('stories'))
 
@@ -21,7 +24,7 @@ const close = (found: unknown, expected: number, tolerance = 1e-12) =>
 /** Writes documents as lines of a task's file and reads them as a task. */
 async function task(name: string, documents: unknown[], file = name): Promise<Task> {
   writeFileSync(join(folder, `${file}.jsonl`), documents.map((document) => `${JSON.stringify(document)}\n`).join(''))
-  const [found] = await findTasks([name], folder)
+  const [found] = await findTasks([name], [folder])
   return found as Task
 }
 
@@ -317,7 +320,7 @@ test('formats want what they are about', async () => {
   await wrong('boolq', {}, 'line 1', 'passage')
   await wrong('truthfulqa_mc2', {}, 'line 1', 'mc2_true')
   writeFileSync(join(folder, 'winogrande.jsonl'), JSON.stringify({ ...ten[0], ctx: 'so it was _' }))
-  assert.match((await failure(findTasks(['winogrande'], folder))).message, 'more behind it')
+  assert.match((await failure(findTasks(['winogrande'], [folder]))).message, 'more behind it')
 })
 
 test('what is no file of tasks is refused', async () => {
@@ -327,17 +330,17 @@ test('what is no file of tasks is refused', async () => {
   assert.is((await failure(findTasks([join(folder, 'missing.jsonl')]))).code, 'NOT_FOUND')
   mkdirSync(join(folder, 'directory.jsonl'))
   assert.match((await failure(findTasks([join(folder, 'directory.jsonl')]))).message, 'that of a file')
-  const unknown = await failure(findTasks(['piqaa'], folder))
+  const unknown = await failure(findTasks(['piqaa'], [folder]))
   for (const word of ['piqaa.jsonl', folder, '--task-dir', 'winogrande']) assert.match(unknown.message, word)
-  for (const name of ['', '.']) assert.is((await failure(findTasks([name], folder))).code, 'NOT_FOUND', name)
+  for (const name of ['', '.']) assert.is((await failure(findTasks([name], [folder]))).code, 'NOT_FOUND', name)
   for (const name of ['mbpp', 'ifeval', 'bbh', 'bbh_navigate'])
-    assert.match((await failure(findTasks([name], folder))).message, `"${name}", whose answers are texts`)
-  assert.match((await failure(findTasks(['piqa', 'piqa'], folder))).message, 'different, found "piqa"')
+    assert.match((await failure(findTasks([name], [folder]))).message, `"${name}", whose answers are texts`)
+  assert.match((await failure(findTasks(['piqa', 'piqa'], [folder]))).message, 'different, found "piqa"')
 })
 
 test('the tasks of a clone are found by name, and are whole', async () => {
   const names = ['piqa', 'arc_easy', 'arc_challenge', 'hellaswag', 'winogrande', 'mathqa', 'boolq_nopassage']
-  const tasks = await findTasks([...names, 'truthfulqa_mc'])
+  const tasks = await findTasks([...names, 'truthfulqa_mc'], [cloned])
   assert.equal(
     tasks.map(({ format }) => format.name),
     [...names, 'truthfulqa_mc1', 'truthfulqa_mc2'],

@@ -14,8 +14,9 @@ import tools from './tools.json' with { type: 'json' }
 export type Tool = keyof typeof tools
 
 const root = fileURLToPath(new URL('../', import.meta.url))
-const none = process.env.GTA_TOOLS === 'none'
-if (process.env.GTA_TOOLS !== undefined && !none)
+/** Whether tools are looked for at all. */
+export const isBare = process.env.GTA_TOOLS === 'none'
+if (process.env.GTA_TOOLS !== undefined && !isBare)
   throw new Error(`GTA_TOOLS must be "none" or unset, found "${process.env.GTA_TOOLS}"`)
 
 /** Debian's own first: a python3 of somebody's home is rarely the one with torch. */
@@ -41,7 +42,7 @@ const found = new Map<Tool, string | undefined>()
 
 /** The path of a tool's program; undefined where there is none. */
 export function findTool(tool: Tool): string | undefined {
-  if (none) return undefined
+  if (isBare) return undefined
   if (!found.has(tool)) {
     const named = tools[tool].programs.flatMap((program) =>
       program.includes('/') ? [resolve(root, program)] : folders.map((folder) => join(folder, program)),

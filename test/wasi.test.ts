@@ -6,10 +6,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+
 import { Options } from '../assembly/wasi/abi.ts'
-import { convert } from '../host/files/convert.ts'
-import { defaultModel, type GenerateOptions, load } from '../host/index.ts'
+import { convert, defaultModel, type GenerateOptions, load } from '../host/index.ts'
 import { expectedOf, helpOf, type Setting, type SettingName, settings } from '../host/settings.ts'
+
 import { temporary } from './checkpoints.ts'
 import { golden, kinds, readGolden } from './goldens.ts'
 import { runNode } from './programs.ts'

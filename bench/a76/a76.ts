@@ -9,9 +9,9 @@
  * Predicted from machine code under emulation, never measured.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
 import { findRuntime } from '../../test/runtimes.ts'
 import { findTool, lacking, skipLoudly } from '../../test/tools.ts'
+import { readArguments } from '../arguments.ts'
 import { compile, withNames } from './emulate.ts'
 import { type Build, type Found, faultsOf, findLoops, hotLoops } from './loops.ts'
 import { predictCycles } from './mca.ts'
@@ -21,7 +21,14 @@ const TABLE = new URL('table.md', import.meta.url)
 /** Where the rows begin. */
 const MARK = '<!-- written by npm run bench:a76 -- --write -->\n\n'
 
-const { values } = parseArgs({ options: { write: { type: 'boolean' }, check: { type: 'boolean' } } })
+const { values } = readArguments({
+  command: 'npm run bench:a76 --',
+  about: 'What V8 makes of the hot loops on arm64, and the cycles that llvm-mca predicts for a Cortex-A76.',
+  flags: {
+    write: { type: 'boolean', help: 'write the table to bench/a76/table.md' },
+    check: { type: 'boolean', help: 'compare with that table; exit code 1 if a loop is worse' },
+  },
+})
 
 const shortName = (name: string) => name.slice(name.lastIndexOf('/') + 1)
 

@@ -14,6 +14,7 @@ import { linePlot } from '../../host/tools/analyze/plot/lines.ts'
 import { roofPlot } from '../../host/tools/analyze/plot/roof.ts'
 import type { Stage } from '../../host/tools/analyze/walk.ts'
 import { configs, cost, describe } from '../../models/index.ts'
+import { readArguments } from '../arguments.ts'
 import { type Shape, shapesOfTable4, variantsOfIntensity } from './shapes.ts'
 
 const lengths = [128, 256, 512, 1024, 2048, 4096]
@@ -169,5 +170,7 @@ function table5(): string {
   return markdown(['model', 'parameters', '/ 2^20', 'cache numbers per token and layer'], rows)
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url))
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  readArguments({ command: 'npm run figures', about: 'Writes the figures and tables of the papers to bench/figures.' })
   for (const [name, content] of figures()) writeFileSync(new URL(name, import.meta.url), content)
+}

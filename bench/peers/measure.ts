@@ -5,7 +5,7 @@
  *
  *     node bench/peers/SUBJECT.ts --config FILE --type q8 [--gguf FILE] -t 2 -p 128,512 -d 16,1536 -n 16
  */
-import { parseArgs } from 'node:util'
+import { readArguments } from '../arguments.ts'
 
 export interface Task {
   /** A config.json of models/configs. */
@@ -54,17 +54,19 @@ export interface Report {
 }
 
 export function readTask(): Task {
-  const text = { type: 'string', default: '' } as const
-  const { values } = parseArgs({
-    options: {
-      config: text,
-      type: text,
-      gguf: text,
-      build: text,
-      threads: { type: 'string', short: 't', default: '1' },
-      prompts: { type: 'string', short: 'p', default: '128' },
-      depths: { type: 'string', short: 'd', default: '16' },
-      predict: { type: 'string', short: 'n', default: '16' },
+  const text = (help: string) => ({ type: 'string', default: '', help }) as const
+  const { values } = readArguments({
+    command: 'node bench/peers/SUBJECT.ts',
+    about: 'One engine, timed in a process of its own: what run.ts starts.',
+    flags: {
+      config: text('config.json, of ours'),
+      type: text('weight type, of ours'),
+      gguf: text('GGUF file, of a peer'),
+      build: text('build of llama.cpp'),
+      threads: { type: 'string', short: 't', value: 'N', default: '1', help: 'threads' },
+      prompts: { type: 'string', short: 'p', value: 'N,…', default: '128', help: 'tokens of the prompts' },
+      depths: { type: 'string', short: 'd', value: 'N,…', default: '16', help: 'tokens in the cache' },
+      predict: { type: 'string', short: 'n', value: 'N', default: '16', help: 'tokens to generate' },
     },
   })
   const { config, type, gguf, build } = values

@@ -14,33 +14,39 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { describe, weightTypes } from '../../models/index.ts'
+import { choiceOf, readArguments, refuse, wholeOf } from '../arguments.ts'
 import { type GgufWeights, writeGguf } from './gguf.ts'
 import { installPeers } from './install.ts'
 import { countQuiet, quietest, type Run, runSubject } from './processes.ts'
 import { markdown, type Row, rowsOf, type Series, speed } from './table.ts'
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    models: { type: 'string' },
-    type: { type: 'string', default: 'q8' },
-    threads: { type: 'string', default: '2' },
-    repeat: { type: 'string', default: '3' },
-    peers: { type: 'string', default: 'llama.cpp,node-llama-cpp' },
-    prompts: { type: 'string', default: '128,512' },
-    depths: { type: 'string', default: '16,1536' },
-    predict: { type: 'string', default: '32' },
-    output: { type: 'string', short: 'o', default: 'md' },
-    extra: { type: 'string', default: '2' },
-    'ours-only': { type: 'boolean', default: false },
-    keep: { type: 'boolean', default: false },
+const { values } = readArguments({
+  command: 'npm run bench:peers --',
+  about:
+    'The same shapes on other engines, side by side with ours; exit code 1 if a peer is missing or an engine failed.',
+  flags: {
+    quick: { type: 'boolean', default: false, help: 'the 160M shapes' },
+    models: { type: 'string', value: 'OURS:THEIRS,…', help: 'configs (default gta-1b:gqa-1b)' },
+    type: { type: 'string', value: 'q8|q4', default: 'q8', help: 'weight type' },
+    threads: { type: 'string', value: 'N,…', default: '2', help: 'threads' },
+    repeat: { type: 'string', value: 'N', default: '3', help: 'fresh processes for each' },
+    peers: { type: 'string', value: 'NAME,…', default: 'llama.cpp,node-llama-cpp', help: 'llama.cpp may name a build' },
+    prompts: { type: 'string', value: 'N,…', default: '128,512', help: 'tokens of the prompts' },
+    depths: { type: 'string', value: 'N,…', default: '16,1536', help: 'tokens in the cache' },
+    predict: { type: 'string', value: 'N', default: '32', help: 'tokens to generate' },
+    output: { type: 'string', short: 'o', value: 'md|json', default: 'md', help: 'what to print' },
+    extra: { type: 'string', value: 'N', default: '2', help: 'further rounds for what was not quiet' },
+    'ours-only': { type: 'boolean', default: false, help: 'no peers' },
+    keep: { type: 'boolean', default: false, help: 'keep the files' },
   },
 })
-const ggufWeights: Record<string, GgufWeights> = { q8: 'Q8_0', q4: 'Q4_0' }
-const weights = ggufWeights[values.type] ?? fail(`--type must be q8 or q4, found "${values.type}"`)
-if (!['md', 'json'].includes(values.output)) fail(`-o must be md or json, found "${values.output}"`)
+const ggufWeights: Record<'q8' | 'q4', GgufWeights> = { q8: 'Q8_0', q4: 'Q4_0' }
+const weights = ggufWeights[choiceOf('--type', values.type, ['q8', 'q4'])]
+choiceOf('-o', values.output, ['md', 'json'])
+for (const name of ['repeat', 'predict', 'extra'] as const) wholeOf(`--${name}`, values[name], name === 'extra' ? 0 : 1)
+for (const name of ['threads', 'prompts', 'depths'] as const)
+  for (const text of values[name].split(',')) wholeOf(`--${name}`, text, name === 'threads' ? 1 : 0)
 const oursType = (weightTypes as readonly string[]).includes(values.type) ? values.type : 'q8'
 if (oursType !== values.type) console.error(`ours has no ${values.type} weights yet: it runs ${oursType}`)
 
@@ -49,7 +55,7 @@ if (missing) console.error(`${missing}\nrunning ours alone`)
 const peers = values['ours-only'] || missing ? [] : values.peers.split(',')
 for (const peer of peers)
   if (!/^(llama\.cpp(:.+)?|node-llama-cpp)$/.test(peer))
-    fail(`--peers must name llama.cpp, llama.cpp:BUILD or node-llama-cpp, found "${peer}"`)
+    refuse(`--peers must name llama.cpp, llama.cpp:BUILD or node-llama-cpp, found "${peer}"`)
 
 const folder = mkdtempSync(join(tmpdir(), 'gta-edge-peers-'))
 process.on('exit', () => {

@@ -1,6 +1,8 @@
+/** What all forms of `gta bench` share: the flags that name tests, and lines of progress. */
 import { megabytes } from '../errors.ts'
 import { settings } from '../settings.ts'
-import type { BenchOptions, BenchProgress } from '../tools/bench/settings.ts'
+import type { BenchOptions } from '../tools/bench/settings.ts'
+import type { BenchProgress } from '../tools/bench/workload.ts'
 import { type Arguments, UsageError } from './options.ts'
 import { Progress } from './progress.ts'
 

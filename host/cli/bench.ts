@@ -1,3 +1,4 @@
+/** gta bench: how fast prompts are read and text is generated, with what it takes to believe the figures. */
 import { describeModel } from '../files/describe.ts'
 import { paperConfig } from '../load.ts'
 import { settings } from '../settings.ts'

@@ -11,11 +11,12 @@ import { Progress } from './progress.ts'
 import { printJson, say } from './terminal.ts'
 
 export const convert: Command = {
-  usage: 'convert DIR [FILE.gta] [--type q8|q4|f32]',
+  usage: 'convert DIR [FILE.gta] [--type q8|q4|f32] [--force]',
   options: {
     ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory' }),
     out: { type: 'string', value: 'FILE', help: 'the file to write (default: NAME-TYPE.gta here)' },
     ...flagAs('type', { help: `weight type (default ${settings.type.default})` }),
+    force: { type: 'boolean', help: 'replace the file if it is there already' },
     ...common,
   },
   run: execute,
@@ -34,6 +35,7 @@ async function execute(args: Arguments): Promise<void> {
   const progress = new Progress('converting', megabytes)
   const result = await convertModel(directory, path, {
     type,
+    force: args.flag('force'),
     signal: interruptSignal(Number.POSITIVE_INFINITY),
     onProgress: progress.update,
     onFit: warnUnlessFit,

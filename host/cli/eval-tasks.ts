@@ -1,20 +1,25 @@
 /** gta eval --tasks: questions of multiple choice, reported as lm-evaluation-harness does. */
 import { writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
 import { errors } from '../errors.ts'
+import { distUrl } from '../platform/dist.ts'
 import { evaluateTasks, type TaskResults } from '../tools/evaluate/tasks/evaluate-tasks.ts'
-import { findTasks } from '../tools/evaluate/tasks/find.ts'
-import type { Output } from './eval.ts'
+import { findTasks, taskDirectory } from '../tools/evaluate/tasks/find.ts'
 import { interruptSignal } from './interrupt.ts'
 import { openModel } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
-import { csvLine, headLine, tableLine } from './table.ts'
+import { csvLine, headLine, type TableFormat, tableLine } from './table.ts'
 import { printJson, say } from './terminal.ts'
 
-export async function evaluateQuestions(args: Arguments, output: Output): Promise<void> {
+/** Samples that a clone brings along, and a package does not. */
+const clonedTasks = fileURLToPath(new URL('../bench/tasks/', distUrl))
+
+export async function evaluateQuestions(args: Arguments, output: TableFormat): Promise<void> {
   const limit = args.whole('limit', 1)
   const names = (args.text('tasks') ?? '').split(',').map((name) => name.trim())
-  const tasks = await findTasks(names, args.text('task-dir'))
+  const directory = args.text('task-dir')
+  const tasks = await findTasks(names, directory === undefined ? [taskDirectory(), clonedTasks] : [directory])
   const path = args.text('samples')
   // A path that cannot be written is known before anything is computed.
   await writeSamples(path, {})

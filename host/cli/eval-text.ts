@@ -6,18 +6,17 @@ import { errors, megabytes } from '../errors.ts'
 import { checkModelPath } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
 import { type Comparison, compare, type Difference } from '../tools/evaluate/compare.ts'
-import type { Output } from './eval.ts'
 import { interruptSignal } from './interrupt.ts'
 import { openModel, readText } from './open.ts'
 import type { Arguments } from './options.ts'
 import { Progress } from './progress.ts'
-import { type Column, csvLine, headLine, tableLine } from './table.ts'
+import { type Column, csvLine, headLine, type TableFormat, tableLine } from './table.ts'
 import { printJson } from './terminal.ts'
 
 /** Rows of a step that may have logits: more are faster here. */
 const MAX_LOGITS = 64
 
-export async function evaluateText(args: Arguments, output: Output): Promise<void> {
+export async function evaluateText(args: Arguments, output: TableFormat): Promise<void> {
   const types = args.someOf('type', weightTypes) ?? [undefined]
   const caches = args.someOf('cache', cacheTypes) ?? [undefined]
   const against = args.text('against')
@@ -65,7 +64,7 @@ function checkSameIds(model: Model, other: Model, ids: number[], found: number[]
 interface Run {
   ids: number[]
   signal: AbortSignal
-  output: Output
+  output: TableFormat
 }
 
 /** The ids of the command line or of its files, which are read before a model is. */

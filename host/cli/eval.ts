@@ -4,9 +4,7 @@ import { helpOf, settings } from '../settings.ts'
 import { evaluateQuestions } from './eval-tasks.ts'
 import { evaluateText } from './eval-text.ts'
 import { type Arguments, type Command, common, flagAs, modelOptions, UsageError } from './options.ts'
-
-const outputs = ['md', 'csv', 'json'] as const
-export type Output = (typeof outputs)[number]
+import { tableFormats } from './table.ts'
 
 /** What is evaluated: one of these must be given. */
 const subjects = ['text', 'tokens', 'tokens-file', 'tasks']
@@ -49,7 +47,7 @@ export const evaluate: Command = {
       help: 'keep the result of every item in this file, and compute none that is in it',
     },
     samples: { type: 'string', value: 'FILE', help: 'write every item and what came of it, one JSON object a line' },
-    output: { type: 'string', short: 'o', value: outputs.join('|'), help: 'what to print (default md)' },
+    output: { type: 'string', short: 'o', value: tableFormats.join('|'), help: 'what to print (default md)' },
     ...common,
     json: { type: 'boolean', help: 'as -o json: one JSON document on stdout' },
   },
@@ -61,7 +59,7 @@ async function execute(args: Arguments): Promise<void> {
   const given = subjects.filter((name) => args.text(name) !== undefined)
   if (given.length !== 1)
     throw new UsageError(`one of --text FILE, --tokens, --tokens-file and --tasks must be given, found ${given.length}`)
-  const output = args.oneOf('output', outputs) ?? (args.flag('json') ? 'json' : 'md')
+  const output = args.oneOf('output', tableFormats) ?? (args.flag('json') ? 'json' : 'md')
   if (args.flag('json') && output !== 'json')
     throw new UsageError(`one output must be given, found --json and -o ${output}`)
   const isTasks = given[0] === 'tasks'

@@ -29,7 +29,7 @@ async function main([name, ...rest]: string[]): Promise<number> {
       if (!entry) throw new UsageError(`there is no command "${name}"; there are ${Object.keys(commands).join(', ')}`)
       const command = await entry.read()
       const args = new Arguments(rest, command.options)
-      if (args.flag('help')) process.stdout.write(help(name, entry.summary, command))
+      if (args.flag('help')) process.stdout.write(`gta ${name}: ${entry.summary}\n\n${help(command)}`)
       else await command.run(args)
     }
     return Number(process.exitCode ?? 0)

@@ -18,7 +18,9 @@ import { errors, megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultModel } from '../load.ts'
 import { defaultCache, settings } from '../settings.ts'
+import { interruptSignal } from './interrupt.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
+import { Progress } from './progress.ts'
 import { printJson } from './terminal.ts'
 
 export const inspect: Command = {
@@ -28,6 +30,7 @@ export const inspect: Command = {
     ...flagAs('context', { help: "context to count the cache for (default: the model's)" }),
     ...flagAs('type', { help: `weight type of the plan (default ${settings.type.default}, or that of the file)` }),
     plan: { type: 'boolean', help: 'print the plan that the engine executes' },
+    ...flagAs('verify', { help: 'read a .gta file to its end and check that every tensor is as it was written' }),
     ...common,
   },
   run: execute,
@@ -36,7 +39,13 @@ export const inspect: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   const path = args.modelPath() ?? fileURLToPath(defaultModel)
-  const facts = await describeModel(path)
+  const progress = new Progress('verifying', megabytes)
+  const verify = args.value('verify')
+  const facts = await describeModel(path, {
+    verify,
+    signal: interruptSignal(),
+    onProgress: progress.update,
+  }).finally(() => progress.end())
   const { spec } = facts.model
   const type = args.value('type') ?? facts.plan?.type ?? settings.type.default
   if (facts.plan && facts.plan.type !== type)
@@ -67,6 +76,7 @@ async function execute(args: Arguments): Promise<void> {
       context: largestContext(facts.model, type, cache, memoryBytes),
     })),
     packedType: facts.plan?.type ?? null,
+    hashes: facts.hashes === undefined ? null : { tensors: facts.hashes, verified: verify === true },
     spec,
   }
   if (args.flag('json')) printJson(document)
@@ -84,6 +94,7 @@ interface Counted extends Cost {
   cacheScaleBytes: number
   cacheAt: { context: number; elements: number; scales: number }[]
   fits: { memoryBytes: number; type: WeightType; context: number }[]
+  hashes: { tensors: number; verified: boolean } | null
 }
 
 function describeForPeople(path: string, spec: ModelSpec, counted: Counted): string[] {
@@ -125,8 +136,14 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
     ],
     ['', counted.cacheAt.map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales)}`).join('   ')],
     ['room for', `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(spec.maxContext)})`],
+    ...(counted.hashes ? [['hashes', describeHashes(counted.hashes)] as [string, string]] : []),
   ]
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}`)
+}
+
+function describeHashes({ tensors, verified }: NonNullable<Counted['hashes']>): string {
+  if (tensors === 0) return 'none: converted by an older version'
+  return `of ${tensors} tensors, ${verified ? 'verified: all are as they were written' : 'checked with --verify'}`
 }
 
 function describeFit({ memoryBytes, type, context }: Counted['fits'][number]): string {

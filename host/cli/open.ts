@@ -19,7 +19,7 @@ export async function openModel(
     const model = await load(path, {
       type: 'type' in options ? options.type : args.value('type'),
       cache: 'cache' in options ? options.cache : args.value('cache'),
-      ...args.values('context', 'cacheMemory', 'offload', 'offloadDirectory', 'threads', 'batchThreads'),
+      ...args.values('context', 'cacheMemory', 'offload', 'offloadDirectory', 'threads', 'batchThreads', 'verify'),
       signal,
       onProgress: progress.update,
       ...options,

@@ -71,6 +71,7 @@ export const modelOptions = flagsOf(
   'offloadDirectory',
   'threads',
   'batchThreads',
+  'verify',
 )
 
 export const promptOptions = flagsOf('prompt', 'file', 'tokens')
@@ -271,19 +272,13 @@ function joinNegatives(args: string[]): string[] {
   return joined
 }
 
-export function help(name: string, summary: string, command: Command): string {
+/** How a command is used, and its flags. */
+export function help(command: Command): string {
   const rows = Object.entries(command.options).map(([name, option]) => {
     const letters = option.alias ?? option.short
     const short = letters === undefined ? '' : `-${letters},`
     return [`  ${short.padEnd(3)} --${name}${option.value ? ` ${option.value}` : ''}`, option.help] as const
   })
   const width = Math.max(...rows.map(([left]) => left.length)) + 2
-  return [
-    `gta ${name}: ${summary}`,
-    '',
-    `Usage: gta ${command.usage}`,
-    '',
-    ...rows.map(([left, right]) => left.padEnd(width) + right),
-    '',
-  ].join('\n')
+  return [`Usage: gta ${command.usage}`, '', ...rows.map(([left, right]) => left.padEnd(width) + right), ''].join('\n')
 }

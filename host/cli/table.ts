@@ -1,5 +1,9 @@
 /** Tables: markdown that people can read as it is and paste into an issue, and CSV. */
 
+/** How a command prints what could be a table. */
+export const tableFormats = ['md', 'csv', 'json'] as const
+export type TableFormat = (typeof tableFormats)[number]
+
 export interface Column {
   name: string
   /** Characters of the widest cell that is expected. */

@@ -1,5 +1,4 @@
 /** Settings of sampling: what a caller gives over what the model's generation_config.json says over our defaults. */
-
 import { checkSetting } from '../errors.ts'
 import { isAllowed, samplingSettings } from '../settings.ts'
 import type { Sampling } from './engine.ts'

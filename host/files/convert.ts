@@ -9,10 +9,13 @@ import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { openCheckpoint } from './checkpoint.ts'
 import { statModel } from './files.ts'
 import { writePacked } from './pack.ts'
+import type { ReadOptions } from './packed.ts'
 
 export interface ConvertOptions {
   /** Default q8. */
   type?: WeightType
+  /** Replaces a file that is there already; without it, it is refused. */
+  force?: boolean
   signal?: AbortSignal
   onProgress?: (progress: { done: number; total: number }) => void
   /** Told before any weights are read: can this machine run the result, with the context that it will get? */
@@ -30,19 +33,27 @@ export interface Conversion {
   errors: { tensor: string; type: WeightType; relative: number }[]
 }
 
-/** Converts `directory` to the packed file `path`, complete or not at all. */
+/**
+ * Converts `directory` to the packed file `path`, complete or not at all. Throws BAD_OPTION if there is a file of that name,
+ * unless `force`.
+ */
 export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
   if (!(await statModel(directory)).isDirectory())
     throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
   checkSetting('type', options.type)
   const type = options.type ?? settings.type.default
   await checkTarget(directory, path)
+  const expectFree = async () => {
+    if (!options.force && (await stat(path).catch(() => undefined)))
+      throw errors.exists(path, 'give another name, or replace it with --force (force)')
+  }
+  await expectFree()
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
     options.onFit?.(fitHere(checkpoint.model, type))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
-    const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError })
+    const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, expectFree)
     const { parameters } = cost(checkpoint.model)
     return { path, type, bytes, parameters, unused: checkpoint.unused, errors: found }
   } finally {

@@ -8,7 +8,8 @@
  *     ├ inv_freq                   f64
  *     ├ embed, embed.scale, layers.0.attn_norm, layers.0.in, …    in the order in which a step reads them
  *     ├ tokenizer.json             U8, padded with spaces; not loaded into the engine
- *     └ tokenizer.tables           U8, the same for gta.wasm: tokenizer-tables.ts
+ *     ├ tokenizer.tables           U8, the same for gta.wasm: tokenizer-tables.ts
+ *     └ sha256                     U8, of the header and of each tensor before it: hashes.ts
  *
  * From the plan to the tokenizer it is one range of bytes that is read straight into the engine's memory.
  */
@@ -18,6 +19,7 @@ import { dirname } from 'node:path'
 import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
 import { errors, GtaError } from '../errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import { HASH_TENSOR, hashTableBytes, TensorHashes } from './hashes.ts'
 import { FORMAT, TOKENIZER_TENSOR } from './packed.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
@@ -25,17 +27,22 @@ import { commandHeader, type Part, TABLES_TENSOR } from './tables.ts'
 import { type PackOptions, packTensors } from './tensors.ts'
 import { tokenizerTables } from './tokenizer-tables.ts'
 
-/** Writes the packed file: under a temporary name, synced, then renamed. On any failure nothing is left behind. */
+/**
+ * Writes the packed file: under a temporary name, synced, then renamed. On any failure nothing is left behind. `check`
+ * has the last word before a file of that name would be replaced.
+ */
 export async function writePacked(
   path: string,
   checkpoint: Checkpoint,
   plan: Plan,
   options: PackOptions = {},
+  check = async () => {},
 ): Promise<{ bytes: number }> {
   const temporary = `${path}.tmp-${randomUUID().slice(0, 8)}`
   try {
     const bytes = await writeTo(temporary, checkpoint, plan, options)
     options.signal?.throwIfAborted()
+    await check()
     await rename(temporary, path)
     await syncDirectory(dirname(path))
     return { bytes }
@@ -49,13 +56,17 @@ export async function writePacked(
 
 async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options: PackOptions): Promise<number> {
   const { files } = checkpoint
-  const more = [
-    ...(files.tokenizer ? [{ name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) }] : []),
-    ...(files.tokenizer
-      ? [{ name: TABLES_TENSOR, bytes: tokenizerTables(files.tokenizer, files.tokenizerConfig) }]
-      : []),
-  ]
-  const header = packedHeader(checkpoint.model.spec, files, plan, more)
+  const behind: Part[] = files.tokenizer
+    ? [
+        { name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) },
+        { name: TABLES_TENSOR, bytes: tokenizerTables(files.tokenizer, files.tokenizerConfig) },
+      ]
+    : []
+  // What it holds is known when all the others are written, how much that is before.
+  const others = 1 + plan.tensors.length + behind.length
+  behind.push({ name: HASH_TENSOR, bytes: new Uint8Array(hashTableBytes(others)) })
+  const { header, command, tensors } = layOut(checkpoint.model.spec, files, plan, behind)
+  const hashes = new TensorHashes(tensors.slice(0, -1))
   const file = await open(path, 'wx')
   try {
     const write = async (position: number, bytes: Uint8Array) => {
@@ -63,41 +74,51 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
       while (done < bytes.length)
         done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
     }
+    const writeTensor = (offset: number, bytes: Uint8Array) => {
+      hashes.update(offset, bytes)
+      return write(header.length + offset, bytes)
+    }
     await write(0, header)
-    await packTensors(checkpoint, plan, (offset, bytes) => write(header.length + offset, bytes), options)
-    let end = header.length + plan.bytes
-    for (const { bytes } of more) {
-      await write(end, bytes)
+    await writeTensor(0, command.bytes)
+    const weights = command.bytes.length
+    await packTensors(checkpoint, plan, (offset, bytes) => writeTensor(weights + offset, bytes), options)
+    let end = weights + plan.bytes
+    for (const { bytes } of behind.slice(0, -1)) {
+      await writeTensor(end, bytes)
       end += bytes.length
     }
+    const table = hashes.table(header)
+    await write(header.length + end, table)
     await file.sync()
-    return end
+    return header.length + end + table.length
   } finally {
     await file.close()
   }
 }
 
-/** What stands before the packed tensors of a file, the one for the command included; `more` follow behind them. */
-export function packedHeader(spec: ModelSpec, files: ModelFiles, plan: Plan, more: readonly Part[] = []): Uint8Array {
-  const command = commandHeader(spec, files, plan, more)
-  const tensors: { name: string; dtype: Dtype; shape: number[]; offset: number; bytes: number }[] = []
-  let offset = 0
-  const add = (tensor: Omit<(typeof tensors)[number], 'offset'>) => {
-    tensors.push({ ...tensor, offset })
-    offset += tensor.bytes
-  }
-  const addBytes = ({ name, bytes }: Part) => add({ name, dtype: 'U8', shape: [bytes.length], bytes: bytes.length })
-  addBytes(command)
-  plan.tensors.forEach(add)
-  more.forEach(addBytes)
-  return concatBytes(encodeHeader(packedMetadata(files, plan), tensors), command.bytes)
+/** A tensor of the file; its offset counts from the first one. */
+export interface PackedPart {
+  name: string
+  dtype: Dtype
+  shape: number[]
+  offset: number
+  bytes: number
 }
 
-function concatBytes(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const both = new Uint8Array(a.length + b.length)
-  both.set(a)
-  both.set(b, a.length)
-  return both
+/** What stands before the packed tensors of a file: its header and the tensor of the command; and where each tensor is. */
+export function layOut(spec: ModelSpec, files: ModelFiles, plan: Plan, behind: readonly Part[] = []) {
+  const command = commandHeader(spec, files, plan, behind)
+  const tensors: PackedPart[] = []
+  let offset = 0
+  const add = ({ name, dtype, shape, bytes }: Omit<PackedPart, 'offset'>) => {
+    tensors.push({ name, dtype, shape, offset, bytes })
+    offset += bytes
+  }
+  const addBytes = ({ name, bytes: { length } }: Part) => add({ name, dtype: 'U8', shape: [length], bytes: length })
+  addBytes(command)
+  plan.tensors.forEach(add)
+  behind.forEach(addBytes)
+  return { header: encodeHeader(packedMetadata(files, plan), tensors), command, tensors }
 }
 
 function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {

@@ -13,6 +13,7 @@ import {
   weightTypes,
 } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import { countHashes, verifyHashes } from './hashes.ts'
 import type { SafetensorsFile } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
 
@@ -38,6 +39,10 @@ export interface PackedModel {
   readWeights(target: Uint8Array, options?: ReadOptions): Promise<void>
   /** tokenizer.json, which lies behind the weights; undefined if there is none. */
   readTokenizer(): Promise<Uint8Array | undefined>
+  /** Tensors that have a hash in the file; 0: none was written. */
+  hashes: number
+  /** Reads the whole file; throws BAD_FILE with the names of tensors that are not as they were written. */
+  verify(options?: ReadOptions): Promise<void>
   close(): Promise<void>
 }
 
@@ -97,6 +102,8 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
       await Promise.all(Array.from({ length: file.readers }, readOn))
     },
     readTokenizer: () => readTokenizer(opened),
+    hashes: countHashes(opened),
+    verify: (options) => verifyHashes(opened, options),
     close: () => file.close(),
   }
 }

@@ -47,11 +47,6 @@ export const toolErrors = {
       'BAD_OPTION',
       `${model} with ${batch} × ${seqlen} tokens must fit in the 4.3 GB that one engine addresses, it takes ${megabytes(bytes)}: use smaller --seqlen or --batch, --type q4, or --w-bit, --a-bit and --kv-bit for another engine`,
     ),
-  exists: (path: string) =>
-    new GtaError(
-      'BAD_OPTION',
-      `"${path}" must be a new file, found one that is there already: give another name, or remove it first`,
-    ),
   otherReportVersion: (path: string, found: string, expected: string) =>
     new GtaError(
       'OTHER_VERSION',

@@ -3,7 +3,9 @@ import { readFile } from 'node:fs/promises'
 import { defaultModel } from '../load.ts'
 import { distUrl } from '../platform/dist.ts'
 import { type LocalServer, openLocalServer } from '../server/local-server.ts'
-import { webHtml } from './html.ts'
+import { fillPage } from '../tools/analyze/fill-page.ts'
+import { styles } from '../tools/analyze/texts.ts'
+import { webPage, webStyles } from './texts.ts'
 
 export interface WebOptions {
   /** Default: any that is free. */
@@ -23,7 +25,7 @@ export async function openWeb({ port, isIsolated = true }: WebOptions = {}): Pro
     body: await readFile(new URL(name, distUrl)),
   })
   const documents = {
-    '/': { type: 'text/html; charset=utf-8', body: webHtml() },
+    '/': { type: 'text/html; charset=utf-8', body: fillPage(webPage, { styles: styles + webStyles }) },
     '/page.mjs': await script('web/page.mjs'),
     '/browser-worker.mjs': await script('browser-worker.mjs'),
     '/stories.gta': { type: 'application/octet-stream', body: await readFile(defaultModel) },

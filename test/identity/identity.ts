@@ -14,9 +14,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
+
 import { CommandHeader } from '../../assembly/wasi/abi.ts'
+import { choiceOf, readArguments, refuse } from '../../bench/arguments.ts'
+
 import { defaultModel, load } from '../../host/index.ts'
 import { prompts } from '../prompts.ts'
 import type { Answer, Case, Job } from './job.ts'
@@ -27,24 +29,26 @@ const FULL: Size = { prompts: prompts.length, tokens: 64 }
 const QUICK: Size = { prompts: 5, tokens: 8 }
 const ROW_TIMEOUT = 1_500_000
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string', default: '' },
-    output: { type: 'string', short: 'o', default: 'md' },
+const { values } = readArguments({
+  command: 'npm run identity --',
+  about: 'The same prompts on every platform, build and number of threads that can be had here: equal to the last bit?',
+  flags: {
+    quick: { type: 'boolean', default: false, help: 'less of it where a platform is emulated or interpreted' },
+    only: {
+      type: 'string',
+      value: 'WORD,…',
+      default: '',
+      help: 'rows whose lane has one of these words, and the first',
+    },
+    output: { type: 'string', short: 'o', value: 'md|json', default: 'md', help: 'what to print' },
   },
 })
 
 const words = values.only.split(',')
-if (!['md', 'json'].includes(values.output)) refuse('-o', 'md or json', values.output)
+choiceOf('-o', values.output, ['md', 'json'])
 for (const word of words)
   if (!rows.some(({ lane }) => lane.includes(word)))
-    refuse('--only', `parts of ${[...new Set(rows.map(({ lane }) => lane))].join(', ')}`, word)
-
-function refuse(flag: string, expected: string, found: string): never {
-  console.error(`${flag} must be ${expected}, found "${found}"`)
-  process.exit(2)
-}
+    refuse(`--only must be parts of ${[...new Set(rows.map(({ lane }) => lane))].join(', ')}, found "${word}"`)
 
 const folder = mkdtempSync(join(tmpdir(), 'gta-identity-'))
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }))

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { optionTableSource } from '../../host/wasi/option-table.ts'
 import { install, root } from './install.mjs'
@@ -57,7 +57,7 @@ function hashSources() {
   const hash = createHash('sha256')
   const inside = folders.flatMap((folder) =>
     readdirSync(`${root}${folder}`, { recursive: true })
-      .filter((name) => /\.(ts|mjs|json)$/.test(name))
+      .filter((name) => /\.(ts|mjs|json|html|css)$/.test(name))
       .map((name) => `${folder}/${name}`),
   )
   for (const name of [...inside, ...files].sort()) hash.update(name).update(readFileSync(root + name))
@@ -97,8 +97,8 @@ const bundled = (commit, kernels) => ({
   bundle: true,
   format: 'esm',
   define: { GTA_VERSION: JSON.stringify(manifest().version), GTA_COMMIT: JSON.stringify(commit) },
-  plugins: [embedKernels(kernels)],
-  loader: { '.wasm': 'binary' },
+  plugins: [embedKernels(kernels), embedTexts],
+  loader: { '.wasm': 'binary', '.html': 'text', '.css': 'text' },
   legalComments: 'inline',
   logLevel: 'warning',
 })
@@ -125,6 +125,20 @@ const entries = {
   bench: 'host/tools/bench/index.ts',
   evaluate: 'host/tools/evaluate/index.ts',
   models: 'models/index.ts',
+}
+
+/** The texts of pages inside the bundle, where sources read files: each texts.ts says which ones it has. */
+const embedTexts = {
+  name: 'texts',
+  setup({ onLoad }) {
+    onLoad({ filter: /[/\\]texts\.ts$/ }, ({ path }) => {
+      const source = readFileSync(path, 'utf8')
+      const texts = [...source.matchAll(/^export const (\w+) = readText\(import\.meta\.url, '([^']+)'\)$/gm)]
+      if (texts.length !== source.match(/^export /gm)?.length) throw new Error(`${path} must have nothing but texts`)
+      const contents = texts.map(([, name, file]) => `export { default as ${name} } from '${file}'`).join('\n')
+      return { contents, resolveDir: dirname(path) }
+    })
+  },
 }
 
 /** The command, the library, its tools and the threads as modules that share their chunks; the library for require(). */

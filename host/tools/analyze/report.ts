@@ -11,7 +11,9 @@ import {
 } from './charts.ts'
 import { compareAll, comparisonSentences, conversationsIn } from './compare.ts'
 import { type Explanation, explanationChart, explanationRows } from './explain.ts'
+import { fillPage } from './fill-page.ts'
 import { escapeHtml } from './plot/svg.ts'
+import { reportPage, styles } from './texts.ts'
 import type { Stage } from './walk.ts'
 
 export interface ReportInput {
@@ -215,41 +217,6 @@ function explanationSection(explanations: Explanation[]): string {
   ].join('\n')
 }
 
-/** Styles of the report, and of the viewer's page. */
-export const styles = `
-:root { color-scheme: light dark; --ink: #1f2328; --muted: #57606a; --faint: #d8dee4; --paper: #ffffff; --accent: #0072b2; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6edf3; --muted: #9da7b1; --faint: #30363d; --paper: #0d1117; --accent: #56b4e9; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 84rem; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, 'Segoe UI', sans-serif; }
-h1 { font-size: 1.6rem; line-height: 1.2; margin: 0.5rem 0 0; } h2 { font-size: 1.25rem; margin: 2rem 0 0.5rem; } h3 { font-size: 1.05rem; margin: 1.5rem 0 0.25rem; }
-header p, footer { color: var(--muted); margin-top: 0.25rem; } ul { padding-left: 1.2rem; margin: 0.25rem 0; }
-figure { margin: 0 0 1rem; border: 1px solid var(--faint); border-radius: 8px; overflow: hidden; break-inside: avoid; }
-figure svg { display: block; width: 100%; height: auto; }
-.plots { columns: 25rem; column-gap: 1rem; margin: 1rem 0; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; min-width: 24rem; }
-caption { text-align: left; font-weight: 600; padding: 0.25rem 0; }
-th, td { padding: 0.25rem 0.75rem 0.25rem 0; text-align: right; border-bottom: 1px solid var(--faint); white-space: nowrap; }
-thead th { color: var(--muted); font-weight: 500; } th[scope=row], th:first-child { text-align: left; font-weight: 500; }
-details { margin: 0.5rem 0; } summary { cursor: pointer; padding: 0.25rem 0; } details caption { display: none; }
-:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; border-radius: 4px; }
-@media print { :root { color-scheme: light; --ink: #000; --muted: #444; --faint: #ccc; --paper: #fff; } body { max-width: none; padding: 0; font-size: 10pt; } .plots { columns: 2; } details > summary { display: none; } details::details-content { content-visibility: visible; display: block; } }
-`
-
 function page(title: string, body: string): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${styles}</style>
-</head>
-<body>
-${body}
-</body>
-</html>
-`
+  return fillPage(reportPage, { title: escapeHtml(title), styles, body })
 }

@@ -22,9 +22,9 @@ import {
 } from './report.ts'
 import { runTests } from './runner.ts'
 import { readSensors } from './sensors.ts'
-import { type BenchOptions, type BenchSettings, type BenchTest, checkBench, listTests } from './settings.ts'
+import { type BenchOptions, type BenchSettings, checkBench, listTests } from './settings.ts'
 import { openSubject, type Subject } from './subject.ts'
-import { workCounter } from './workload.ts'
+import { type BenchTest, workCounter } from './workload.ts'
 
 /** Runs all tests that the options name. Throws GtaError; results that differ are told in the report. */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {

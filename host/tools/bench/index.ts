@@ -10,4 +10,5 @@ export { benchOffload, type OffloadBenchOptions, type OffloadResult } from './of
 export type { BenchEnvironment, BenchInfo, BenchReport, BenchResult } from './report.ts'
 export type { Spread } from './runner.ts'
 export type { Sensors } from './sensors.ts'
-export { type BenchOptions, type BenchProgress, benchDefaults } from './settings.ts'
+export { type BenchOptions, benchDefaults } from './settings.ts'
+export type { BenchProgress } from './workload.ts'

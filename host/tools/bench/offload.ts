@@ -16,8 +16,9 @@ import { openEngine } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
 import { defaultCache } from '../../settings.ts'
 import { type Spread, spreadOf } from './runner.ts'
-import { type BenchProgress, checkBench } from './settings.ts'
+import { checkBench } from './settings.ts'
 import { openSubject, type Subject } from './subject.ts'
+import type { BenchProgress } from './workload.ts'
 
 export interface OffloadBenchOptions {
   /** config.json files, timed with synthetic weights. */

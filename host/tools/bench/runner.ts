@@ -16,8 +16,7 @@ import {
   secondsOf,
   stepParts,
 } from '../../engine/engine.ts'
-import type { BenchProgress, BenchTest } from './settings.ts'
-import { workloadName } from './workload.ts'
+import { type BenchProgress, type BenchTest, workloadName } from './workload.ts'
 
 export interface Spread {
   median: number

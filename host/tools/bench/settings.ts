@@ -4,7 +4,7 @@ import type { ThreadCounts } from '../../engine/engine.ts'
 import { checkNames, checkSetting, errors } from '../../errors.ts'
 import { settings as shared } from '../../settings.ts'
 import type { BenchInfo, BenchResult } from './report.ts'
-import type { Workload } from './workload.ts'
+import type { BenchProgress, BenchTest } from './workload.ts'
 
 export interface BenchOptions {
   /** A .gta file or a Hugging Face directory; default: the embedded model. */
@@ -36,13 +36,6 @@ export interface BenchOptions {
   onOpen?: (info: BenchInfo) => void
   onResult?: (result: BenchResult) => void
   onProgress?: (progress: BenchProgress) => void
-}
-
-export interface BenchProgress {
-  /** What is being done, for people. */
-  label: string
-  done: number
-  total: number
 }
 
 /** As llama-bench's. */
@@ -91,11 +84,6 @@ function checkList(name: string, list: unknown, min: number, max: number): void 
       throw errors.badOption(name, `a whole number from ${min} to ${max}`, value)
     if (list.indexOf(value) !== i) throw errors.badOption(name, 'a list of different numbers', list.join(','))
   }
-}
-
-/** A workload, and the threads that run all of its steps. */
-export interface BenchTest extends Workload {
-  threads: number
 }
 
 /**

@@ -22,6 +22,18 @@ export interface Workload {
   conversations: number
 }
 
+/** A workload, and the threads that run all of its steps. */
+export interface BenchTest extends Workload {
+  threads: number
+}
+
+export interface BenchProgress {
+  /** What is being done, for people. */
+  label: string
+  done: number
+  total: number
+}
+
 /** pp128, tg64 x8 @ d1536 */
 export function workloadName({ phase, tokens, depth, conversations }: Workload): string {
   return `${phase}${tokens}${conversations > 1 ? ` x${conversations}` : ''}${depth > 0 ? ` @ d${depth}` : ''}`

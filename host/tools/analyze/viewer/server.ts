@@ -2,8 +2,10 @@
 import { readFile } from 'node:fs/promises'
 import { distUrl } from '../../../platform/dist.ts'
 import { type LocalServer, openLocalServer } from '../../../server/local-server.ts'
+import { fillPage } from '../fill-page.ts'
 import type { Hardware } from '../hardware.ts'
-import { viewerHtml } from './html.ts'
+import { styles } from '../texts.ts'
+import { viewerPage, viewerStyles } from './texts.ts'
 
 export interface ViewerOptions {
   /** Parsed config.json files by name; the first is shown first. */
@@ -22,7 +24,7 @@ export type Viewer = LocalServer
 /** Throws BAD_OPTION for a host that is not loopback, unless `isPublic`; rejects if the port is taken. */
 export async function openViewer({ models, hardware, ...options }: ViewerOptions): Promise<Viewer> {
   const documents = {
-    '/': { type: 'text/html; charset=utf-8', body: viewerHtml() },
+    '/': { type: 'text/html; charset=utf-8', body: fillPage(viewerPage, { styles: styles + viewerStyles }) },
     '/viewer.mjs': {
       type: 'text/javascript; charset=utf-8',
       body: await readFile(new URL('viewer.mjs', distUrl)),

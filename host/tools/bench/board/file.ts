@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto'
 import { access, constants, link, lstat, open, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errors, GtaError } from '../../../errors.ts'
-import { toolErrors } from '../../errors.ts'
 import { type BoardReport, checkBoardReport } from './report.ts'
 
 /** The standard set takes some 20 kB. */
@@ -32,7 +31,7 @@ export async function writeBoardReport(
     })
   } catch (error) {
     if (error instanceof GtaError) throw error
-    throw (error as NodeJS.ErrnoException).code === 'EEXIST' ? toolErrors.exists(path) : errors.writeFailed(path, error)
+    throw (error as NodeJS.ErrnoException).code === 'EEXIST' ? errors.exists(path) : errors.writeFailed(path, error)
   } finally {
     await rm(temporary, { force: true })
   }
@@ -40,7 +39,7 @@ export async function writeBoardReport(
 }
 
 async function checkNew(path: string): Promise<void> {
-  if (await lstat(path).catch(() => undefined)) throw toolErrors.exists(path)
+  if (await lstat(path).catch(() => undefined)) throw errors.exists(path)
   await access(dirname(path), constants.W_OK | constants.X_OK).catch((error) => {
     throw errors.writeFailed(path, error)
   })

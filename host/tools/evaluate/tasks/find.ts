@@ -1,9 +1,7 @@
 /** Tasks by their names: from files in the folders where they may be, or from the path of a file. */
 import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { errors } from '../../../errors.ts'
-import { sampleTasks } from '../../../load.ts'
 import { cacheDirectory } from '../../../platform/remember.ts'
 import { toolErrors } from '../../errors.ts'
 import { readDocuments, type TaskDocument } from './documents.ts'
@@ -20,20 +18,23 @@ export interface Task {
 /** Tasks whose answers are generated; they are asked for, so they have an answer of their own. */
 const generative = /^(mbpp|ifeval|bbh|leaderboard_bbh)(_|$)/
 
-/** Folders that are searched for NAME.jsonl, the first one first, unless one is given. */
-export function taskDirectories(): string[] {
-  return [join(cacheDirectory(), 'tasks'), fileURLToPath(sampleTasks)]
+/** Where NAME.jsonl are, unless somebody says where: $XDG_CACHE_HOME/gta-edge/tasks. */
+export function taskDirectory(): string {
+  return join(cacheDirectory(), 'tasks')
 }
 
 /**
  * Finds and reads tasks: names of lm-evaluation-harness or of files (`truthfulqa_mc` is both of its tasks), or paths of .jsonl
- * files. Throws GtaError for tasks that are not there, are wrong, come twice, or are none of multiple choice.
+ * files. Folders are searched in their order. Throws GtaError for tasks that are not there, are wrong, come twice, or are none of multiple choice.
  */
-export async function findTasks(names: readonly string[], directory?: string): Promise<Task[]> {
+export async function findTasks(
+  names: readonly string[],
+  directories: readonly string[] = [taskDirectory()],
+): Promise<Task[]> {
   const tasks: Task[] = []
   for (const name of names) {
     if (generative.test(name)) throw toolErrors.generativeTask(name)
-    for (const { format, path } of locate(name, directory)) {
+    for (const { format, path } of locate(name, directories)) {
       if (tasks.some((task) => task.format.name === format.name))
         throw errors.badOption('tasks (--tasks)', 'different', format.name)
       tasks.push({ format, path, documents: await readDocuments(path, format.check) })
@@ -43,12 +44,11 @@ export async function findTasks(names: readonly string[], directory?: string): P
   return tasks
 }
 
-function locate(name: string, directory: string | undefined): { format: TaskFormat; path: string }[] {
+function locate(name: string, directories: readonly string[]): { format: TaskFormat; path: string }[] {
   if (name.endsWith('.jsonl')) {
     const file = basename(name, '.jsonl')
     return formatsOf(file).map((format) => ({ format, path: name }))
   }
-  const directories = directory === undefined ? taskDirectories() : [directory]
   return formatsOf(name).map((format) => {
     const path = directories.map((folder) => join(folder, `${format.file}.jsonl`)).find((file) => existsSync(file))
     if (path === undefined) throw toolErrors.noTask(format.file, directories, knownNames())

@@ -1,0 +1,92 @@
+/**
+ * Tensor "sha256" of a packed file, its last one: what everything before it was when it was written. U8, 64 bytes for each
+ * line, lower-case hex: first the header, then every tensor in the order in which they lie. Loading does not look at it;
+ * `--verify` reads the whole file and names what has changed, be it by one bit.
+ */
+import { platform } from '#platform'
+import { errors } from '../errors.ts'
+import type { Hash } from '../platform/platform.ts'
+import type { ReadOptions } from './packed.ts'
+import type { SafetensorsFile, TensorInfo } from './safetensors.ts'
+
+export const HASH_TENSOR = 'sha256'
+
+/** Hex digits of one hash. */
+const DIGITS = 64
+
+/** Bytes read at a time. */
+const PIECE = 2 ** 24
+
+/** Bytes of the table for so many tensors. */
+export const hashTableBytes = (tensors: number) => (1 + tensors) * DIGITS
+
+/** Hashes of tensors that are written piece by piece; the pieces of each one come in their order. */
+export class TensorHashes {
+  private readonly tensors: { offset: number; end: number; next: number; hash: Hash }[]
+
+  /** In the order of the file; offsets and bytes as in the plan. */
+  constructor(tensors: readonly { offset: number; bytes: number }[]) {
+    this.tensors = tensors.map(({ offset, bytes }) => ({
+      offset,
+      end: offset + bytes,
+      next: offset,
+      hash: platform.createHash(),
+    }))
+  }
+
+  update(offset: number, bytes: Uint8Array): void {
+    const tensor = this.tensors.find(({ next, end }) => offset === next && offset + bytes.length <= end)
+    if (!tensor) throw new RangeError(`bytes at offset ${offset} are of no tensor, or not the next ones of it`)
+    tensor.hash.update(bytes)
+    tensor.next += bytes.length
+  }
+
+  /** The table, once all is written; `header` is what stands before the tensors. */
+  table(header: Uint8Array): Uint8Array {
+    const open = this.tensors.find(({ next, end }) => next !== end)
+    if (open) throw new RangeError(`the tensor at offset ${open.offset} was not written to its end`)
+    const hashes = [platform.createHash().update(header), ...this.tensors.map(({ hash }) => hash)]
+    return new TextEncoder().encode(hashes.map((hash) => hash.digest('hex')).join(''))
+  }
+}
+
+/** What a table speaks of: all tensors but itself, in the order of the file. */
+function hashed({ tensors }: SafetensorsFile): TensorInfo[] {
+  return [...tensors.values()].filter(({ name }) => name !== HASH_TENSOR).sort((a, b) => a.begin - b.begin)
+}
+
+/** Tensors that have a hash; 0 for a file without hashes. */
+export function countHashes(opened: SafetensorsFile): number {
+  return opened.tensors.has(HASH_TENSOR) ? hashed(opened).length : 0
+}
+
+/** Reads a whole packed file. Throws BAD_FILE with the names of what is not as it was written. */
+export async function verifyHashes(opened: SafetensorsFile, { signal, onProgress }: ReadOptions = {}): Promise<void> {
+  const { path, file, tensors, dataStart } = opened
+  const table = tensors.get(HASH_TENSOR)
+  if (!table) throw errors.noHashes(path)
+  const subjects = [{ name: 'the header', begin: 0, bytes: dataStart }, ...hashed(opened)]
+  if (table.bytes !== subjects.length * DIGITS)
+    throw errors.badFile(path, `tensor "${HASH_TENSOR}"`, `${subjects.length * DIGITS} bytes`, table.bytes)
+  const expected = new Uint8Array(table.bytes)
+  await file.read(expected, table.begin)
+  const buffer = new Uint8Array(Math.min(PIECE, Math.max(...subjects.map(({ bytes }) => bytes))))
+  const total = subjects.reduce((sum, { bytes }) => sum + bytes, 0)
+  let done = 0
+  const damaged: string[] = []
+  for (const [i, { name, begin, bytes }] of subjects.entries()) {
+    const hash = platform.createHash()
+    for (let at = 0; at < bytes; at += PIECE) {
+      signal?.throwIfAborted()
+      const part = buffer.subarray(0, Math.min(PIECE, bytes - at))
+      await file.read(part, begin + at)
+      hash.update(part)
+      done += part.length
+      onProgress?.({ done, total })
+    }
+    const found = new TextEncoder().encode(hash.digest('hex'))
+    const wanted = expected.subarray(i * DIGITS, (i + 1) * DIGITS)
+    if (found.some((digit, k) => digit !== wanted[k])) damaged.push(name)
+  }
+  if (damaged.length > 0) throw errors.damaged(path, damaged)
+}
