@@ -13,6 +13,7 @@ import {
   SPLIT_NONE,
   SPLIT_QWEN2,
   TokenizerTables,
+  UNIT,
 } from './abi'
 import { TOKENIZER } from './addresses'
 import { reserve } from './memory'
@@ -78,7 +79,8 @@ export function openTables(at: usize, bytes: u64): void {
   if (h.kind == SENTENCE_PIECE && (h.split != SPLIT_NONE || h.nfcEntries)) refuseTables()
   if (h.split != SPLIT_NONE && h.classes == 0) refuseTables()
   const words = 3 * (h.nfcEntries as u64) + h.nfcCharacters + h.classes + 2 * (h.merges as u64) + h.added
-  if (offsetof<TokenizerTables>() + 4 * words + 2 * (h.tokens as u64) + h.textBytes > bytes) refuseTables()
+  const end = offsetof<TokenizerTables>() + 4 * words + 2 * (h.tokens as u64) + h.textBytes
+  if (((end + UNIT - 1) & ~(UNIT - 1)) != bytes) refuseTables()
   t.nfc = at + offsetof<TokenizerTables>()
   t.nfcCharacters = t.nfc + 12 * (h.nfcEntries as usize)
   t.classes = t.nfcCharacters + ((h.nfcCharacters as usize) << 2)
