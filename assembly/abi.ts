@@ -52,6 +52,13 @@ export const TYPE_Q4: u32 = 3
 export const Q4_ROWS: u32 = 8
 export const Q4_COLS: u32 = 32
 export const Q4_BYTES: u32 = 144
+/** Widest input of a matrix: keeps int32 sums of 7 bit × 8 bit products exact. */
+export const MAX_WIDTH: u32 = 131072
+/**
+ * Widest model whose attention stays q8 when the rest is q4: a weight of `in` or `out` costs small models two to four
+ * times what one of the feed-forward costs, and there is little to save (decision 013).
+ */
+export const SMALL_HIDDEN: u32 = 512
 
 /** What is sampled from logits that are not finite. */
 export const NO_TOKEN: u32 = 0xffff_ffff

@@ -6,6 +6,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { KvCache } from '../host/cache/cache.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
 import { OutOfMemoryError } from '../host/errors.ts'
 import { cacheBytes, describe, pageBytes, planModel } from '../models/index.ts'
@@ -44,17 +45,17 @@ async function measure(name: string): Promise<string[]> {
       pages,
     } as const
     // Weights are of no concern here: their memory is never touched.
-    const engine = await openWasmEngine({ spec, plan, options, load: async () => undefined })
+    const cache = new KvCache(await openWasmEngine({ spec, plan, options, load: async () => undefined }))
     const before = process.memoryUsage().rss
     let count = 0
     try {
-      for (; count < MOST; count++) engine.adopt(count, length, 0, [])
+      for (; count < MOST; count++) cache.adopt(count, length, 0, [])
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error
     }
     if (count > 0) resident = (process.memoryUsage().rss - before) / (count * length)
     counts.push(count)
-    await engine.close()
+    await cache.close()
   }
   return [name, String(elements + scales), resident.toFixed(0), ...counts.map(String)]
 }

@@ -8,8 +8,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { KvCache } from '../host/cache/cache.ts'
 import { headLine, tableLine } from '../host/cli/table.ts'
-import { type Engine, greedy } from '../host/engine/engine.ts'
+import { greedy } from '../host/engine/engine.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
 import { paperConfig } from '../host/load.ts'
 import { findSession, saveConversation } from '../host/sessions/conversation.ts'
@@ -43,10 +44,10 @@ async function measure(name: string, tokens: number): Promise<void> {
   const { model, plan } = subject
   const { spec } = model
   const options = { context, cache: 'int8', maxRows: 64, maxLogits: 1, conversations: 2, threads: 1 } as const
-  const engine = await openWasmEngine({ spec, plan, options, load: subject.load })
+  const cache = new KvCache(await openWasmEngine({ spec, plan, options, load: subject.load }))
   const runs: Run[] = []
-  for (let i = 0; i < REPETITIONS; i++) runs.push(await run(engine, tokens, spec.vocabSize, join(folder, `${i}`)))
-  await engine.close()
+  for (let i = 0; i < REPETITIONS; i++) runs.push(await run(cache, tokens, spec.vocabSize, join(folder, `${i}`)))
+  await cache.close()
   const median = (key: keyof Run) => runs.map((one) => one[key]).sort((a, b) => a - b)[REPETITIONS >> 1] as number
   const seconds = (key: keyof Run) => `${(median(key) * 1000).toFixed(0)} ms`
   const bytes = (key: keyof Run) => `${(median(key) / 1e6).toFixed(1)} MB`
@@ -62,7 +63,7 @@ interface Run {
   restore: number
 }
 
-async function run(engine: Engine, tokens: number, vocabSize: number, path: string): Promise<Run> {
+async function run(cache: KvCache, tokens: number, vocabSize: number, path: string): Promise<Run> {
   const between = <T>(work: () => Promise<T>) => work()
   const progress = { next: 1, sampling: greedy }
   const timed = async <T>(work: () => Promise<T>) => {
@@ -70,18 +71,18 @@ async function run(engine: Engine, tokens: number, vocabSize: number, path: stri
     const result = await work()
     return { result, seconds: (performance.now() - started) / 1000 }
   }
-  await fill(engine, tokens)
-  await engine.fingerprint()
-  const first = await timed(() => saveConversation(engine, 0, path, progress, undefined, between))
+  await fill(cache, tokens)
+  await cache.fingerprint()
+  const first = await timed(() => saveConversation(cache, 0, path, progress, undefined, between))
   const rows = Array.from({ length: 64 }, (_, i) => ({ conversation: 0, position: tokens + i, token: i }))
-  await engine.step(rows)
-  const again = await timed(() => saveConversation(engine, 0, path, progress, first.result.pages, between))
+  await cache.step(rows)
+  const again = await timed(() => saveConversation(cache, 0, path, progress, first.result.pages, between))
   const restored = await timed(async () => {
-    const found = await findSession(engine, path, vocabSize, tokens + 64)
+    const found = await findSession(cache, path, vocabSize, tokens + 64)
     await found.restore(1, between)
     await found.close()
   })
-  engine.rewind(1, 0)
+  cache.rewind(1, 0)
   return {
     save: first.seconds,
     bytes: first.result.saved.end,

@@ -13,7 +13,7 @@
  * Number formats (decision 002). f32: rows padded with zeros to 16 numbers. q8: one byte per weight, w + 64 with w in
  * −63..63, rows padded to 64 bytes, one f32 scale per row. q4: w + 8 with w in −8..7, in blocks of 8 rows × 32 columns,
  * each followed by its 8 scales in bf16; embedding, output head and the matrices per map stay q8, and all of the attention
- * in a model as small as SMALL_HIDDEN.
+ * in a model as small as abi.SMALL_HIDDEN.
  *
  *     q4 block   ┃ columns 0..3 of 8 rows ┃ columns 4..7 ┃ … ┃ columns 28..31 ┃ scales of rows 0..7 ┃     144 bytes
  *     16 bytes     byte 4·r + c: row r in the low nibble, row r + 4 in the high one; r, c in 0..3
@@ -67,12 +67,6 @@ const matrixType: Record<WeightType, number> = { f32: abi.TYPE_F32, q8: abi.TYPE
 export const Q4_ROWS: number = abi.Q4_ROWS
 export const Q4_COLS: number = abi.Q4_COLS
 export const Q4_BYTES: number = abi.Q4_BYTES
-
-/**
- * Widest model whose attention stays q8 when the rest is q4: a weight of `in` or `out` costs small models two to four
- * times what one of the feed-forward costs, and there is little to save (decision 013).
- */
-const SMALL_HIDDEN = 512
 
 /** Lays out a model's weights in the order in which one step reads them. */
 export function planModel(model: ModelDescription, type: WeightType): Plan {
@@ -167,7 +161,7 @@ function layoutLayer(file: Layout, spec: ModelSpec, type: WeightType, index: num
   const encoderRows = attention.maps * (attention.key[0]?.dim ?? 0)
   // Small, and the error of a value decoder goes into every head.
   const perMap = type === 'q4' ? 'q8' : type
-  const around = hiddenDim <= SMALL_HIDDEN ? perMap : type
+  const around = hiddenDim <= abi.SMALL_HIDDEN ? perMap : type
   // In the order of use, which is the order in the file.
   const fields: Record<string, number | number[]> = {
     attnNorm: file.vector(name('attn_norm'), hiddenDim, sources.attnNorm),

@@ -324,18 +324,19 @@ test('conversations that fit: GTA has room for three times as many', () => {
   assert.is(conversationsIn(new Analysis(models['gta-1b'], anywhere), 1e9, 1), 0)
 })
 
-test('fit: what is said to be the most fits, and one more does not', () => {
+test('fit: what is said to be the most fits, and one more does not', async () => {
   const question = { memoryBytes: 4 * 2 ** 30, context: 2048, conversations: 1, cache: 'int8' } as const
   for (const type of ['q8', 'q4'] as const) {
-    const found = fit(models['gqa-1b'], type, question)
+    const found = await fit(models['gqa-1b'], type, question)
     assert.ok(found.fits && found.limit === 'memory')
-    const at = (context: number, conversations: number) =>
-      fit(models['gqa-1b'], type, { ...question, context, conversations }).fits
-    assert.ok(at(found.largestContext, 1) && !at(found.largestContext + 1, 1))
-    assert.ok(at(2048, found.mostConversations) && !at(2048, found.mostConversations + 1))
+    const at = async (context: number, conversations: number) =>
+      (await fit(models['gqa-1b'], type, { ...question, context, conversations })).fits
+    assert.ok((await at(found.largestContext, 1)) && !(await at(found.largestContext + 1, 1)))
+    assert.ok((await at(2048, found.mostConversations)) && !(await at(2048, found.mostConversations + 1)))
   }
-  assert.is(fit(models['gqa-1b'], 'q8', { ...question, memoryBytes: 64 * 2 ** 30 }).limit, 'address space')
-  assert.is(fit(models['gqa-1b'], 'f32', question).largestContext, 0)
+  const { limit } = await fit(models['gqa-1b'], 'q8', { ...question, memoryBytes: 64 * 2 ** 30 })
+  assert.is(limit, 'address space')
+  assert.is((await fit(models['gqa-1b'], 'f32', question)).largestContext, 0)
 })
 
 test('a conversion tells whether this machine can run the result before it reads weights', async () => {

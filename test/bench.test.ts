@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Comparison, compareRounds, comparisonTable } from '../bench/compare.ts'
-import { greedy, type Row, type StepProfile } from '../host/engine/engine.ts'
+import { greedy, type Probe, type Row } from '../host/engine/engine.ts'
 import { GtaError } from '../host/errors.ts'
 import { openCheckpoint } from '../host/files/checkpoint.ts'
 import { packTensors } from '../host/files/tensors.ts'
-import { openEngine } from '../host/runtime/open.ts'
+import { openCache } from '../host/runtime/open.ts'
 import { bench } from '../host/tools/bench/bench.ts'
 import type { BenchReport } from '../host/tools/bench/report.ts'
 import { runTests, type TimedEngine, type Timing } from '../host/tools/bench/runner.ts'
@@ -35,6 +35,14 @@ import { golden, kinds, readJson } from './goldens.ts'
 const config = golden('gta/config.json')
 const pp: BenchTest = { phase: 'pp', tokens: 8, depth: 0, conversations: 1, threads: 1 }
 const tg: BenchTest = { phase: 'tg', tokens: 4, depth: 0, conversations: 1, threads: 1 }
+
+const parts = { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2, stream: 0 }
+const probe: Probe = {
+  profile: () => undefined,
+  profiled: () => [parts, { ...parts, linear: 2, barrier: 4 }],
+  measureBandwidth: async () => 1e9,
+  measureBarrier: async () => 1e-6,
+}
 
 /** Checks positions as the real engine does; what it computes depends on all rows of a conversation before. */
 class FakeEngine implements TimedEngine {
@@ -62,10 +70,8 @@ class FakeEngine implements TimedEngine {
   rewind(conversation: number, length: number): void {
     this.rows[conversation] = (this.rows[conversation] as number[]).slice(0, length)
   }
-  profile(): void {}
-  profiled(): StepProfile[] {
-    const parts = { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2, stream: 0 }
-    return [parts, { ...parts, linear: 2, barrier: 4 }]
+  async measure<T>(work: (probe: Probe) => Promise<T> | T): Promise<T> {
+    return work(probe)
   }
 }
 
@@ -254,7 +260,7 @@ test('every kind runs with synthetic weights, beyond the context of its config, 
       const subject = await openSubject(settings, 5000)
       assert.is(subject.model.spec.maxContext, 5000)
       const options = { context: 5000, cache: 'int8', maxRows: 8, maxLogits: 1, conversations: 1, threads: 1 } as const
-      const engine = await openEngine(subject, options)
+      const engine = await openCache(subject, options)
       const rows = Array.from({ length: 8 }, (_, position) => ({ conversation: 0, position, token: 7 * position + 1 }))
       await engine.step(rows.map((row, i) => (i === 7 ? { ...row, sampling: greedy } : row)))
       const logits = engine.logits(0)

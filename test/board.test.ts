@@ -146,7 +146,10 @@ test('the standard set fits a board of 4 GB, and leaves out what memory has no r
   for (const { config, type, conversations = [1], depth = [0], predict = [0] } of standardSet()) {
     if (!config) continue
     const question = { memoryBytes: 4e9, context: Math.max(...depth) + Math.max(...predict), cache: 'int8' as const }
-    const found = fit(describe(read(config)), type ?? 'q8', { ...question, conversations: Math.max(...conversations) })
+    const found = await fit(describe(read(config)), type ?? 'q8', {
+      ...question,
+      conversations: Math.max(...conversations),
+    })
     assert.ok(found.fits, config)
   }
   const full = join(folder, 'full.mjs')

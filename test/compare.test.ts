@@ -129,7 +129,7 @@ test('what cannot be compared is refused, and leaves the models free', async () 
   await rejects(compare(named('a'), [named('b', b)], IDS, { signal: controller.signal, onProgress }), 'ENOUGH')
   for (const model of [a, b]) {
     // As many as there can be: none was left open.
-    const conversations = Array.from({ length: model.engine.conversations }, () => model.open())
+    const conversations = Array.from({ length: model.cache.facts.conversations }, () => model.open())
     for (const conversation of conversations) conversation.close()
     assert.is((await model.evaluate(IDS)).predicted, 89)
   }

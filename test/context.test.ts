@@ -7,7 +7,8 @@ import { symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type CachedPage, type Engine, greedy } from '../host/engine/engine.ts'
+import type { CachedPage, KvCache } from '../host/cache/cache.ts'
+import { greedy, nameOf } from '../host/engine/engine.ts'
 import { type Conversation, type Generation, load, type WeightType } from '../host/index.ts'
 import { type ContextPolicy, planDrop } from '../host/runtime/scheduler.ts'
 import { describe, PAGE_TOKENS } from '../models/index.ts'
@@ -48,15 +49,15 @@ interface Policy {
 }
 
 /** Feeds a conversation on, token `from` of the text being the next, and forgets whenever it is full. */
-async function flow(engine: Engine, settings: Policy, from: number, count: number, conversation = 0) {
+async function flow(engine: KvCache, settings: Policy, from: number, count: number, conversation = 0) {
   let logits = new Float32Array()
   for (let end = from + count; from < end; ) {
-    if (engine.lengthOf(conversation) === engine.context) {
-      const { keep, drop } = planDrop(settings, engine.context)
+    if (engine.lengthOf(conversation) === engine.facts.context) {
+      const { keep, drop } = planDrop(settings, engine.facts.context)
       await engine.drop(conversation, keep, drop)
     }
     const length = engine.lengthOf(conversation)
-    const slice = Math.min(end - from, engine.context - length)
+    const slice = Math.min(end - from, engine.facts.context - length)
     logits = (await feed(engine, tokens(from, slice), { from: length, conversation })) as typeof logits
     from += slice
   }
@@ -64,14 +65,14 @@ async function flow(engine: Engine, settings: Policy, from: number, count: numbe
 }
 
 /** How far logits are from those of a fresh conversation with the tokens that are left. */
-async function distance(engine: Engine, logits: Float32Array, conversation = 0): Promise<number> {
+async function distance(engine: KvCache, logits: Float32Array, conversation = 0): Promise<number> {
   engine.rewind(2, 0)
   const expected = await feed(engine, [...engine.tokensOf(conversation)], { conversation: 2 })
   engine.rewind(2, 0)
   return worst(logits, expected)
 }
 
-async function expectFresh(engine: Engine, logits: Float32Array, what: string, conversation = 0): Promise<void> {
+async function expectFresh(engine: KvCache, logits: Float32Array, what: string, conversation = 0): Promise<void> {
   const found = await distance(engine, logits, conversation)
   assert.ok(found <= TOLERANCE, `${what}: logits differ by ${found}`)
 }
@@ -192,7 +193,7 @@ test('forks before and behind drops, and rewinds into the kept part, go on as wh
       engine.rewind(0, 0)
       assert.is(engine.droppedOf(0), 0)
       engine.rewind(1, 0)
-      assert.is(engine.cacheUse.usedBytes, 0)
+      assert.is(engine.use.usedBytes, 0)
       await engine.close()
     }
 })
@@ -217,7 +218,7 @@ test('drops on 1 to 4 threads and in both builds give the same bits', async () =
         for (let at = 420; at < 460; at++) found.push(await flow(engine, settings, at, 1))
         assert.is(engine.droppedOf(0), 320)
         expected ??= found
-        assert.equal(found, expected, `${kind} ${type}, ${engine.name}`)
+        assert.equal(found, expected, `${kind} ${type}, ${nameOf(engine)}`)
       }
       await engine.close()
     }
@@ -299,7 +300,7 @@ test('a prompt longer than the context is read where it may forget, in slices of
     assert.ok(read > 199 && read < 400)
     assert.equal(conversation.tokens.slice(-60), tokens(900 + read - 60, 60))
     conversation.close()
-    assert.is(model.engine.cacheUse.usedBytes, 0)
+    assert.is(model.cache.use.usedBytes, 0)
   }
   for (const result of results)
     assert.equal([result.tokens, result.logitsHash], [results[0]?.tokens, results[0]?.logitsHash])

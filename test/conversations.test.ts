@@ -105,7 +105,7 @@ for (const kind of [...kinds, 'stories'])
       const streams = crowd.map(({ prompt, options }, i) => (opened[i] as Conversation).generate(prompt, options))
       assert.equal((await together(model, streams)).map(trace), alone.map(trace))
       for (const conversation of opened) conversation.close()
-      assert.is(model.engine.cacheUse.usedBytes, 0)
+      assert.is(model.cache.use.usedBytes, 0)
     })
   })
 
@@ -132,7 +132,7 @@ test('neighbours that leave early, are aborted or fail do not change what the ot
       Promise.all(Array.from({ length: 18 }, (_, i) => neighbour(i))),
     ])
     assert.equal(found, alone)
-    assert.is(model.engine.cacheUse.usedBytes, 0)
+    assert.is(model.cache.use.usedBytes, 0)
   })
 })
 
@@ -279,10 +279,10 @@ test('what the cache has of a prompt is not computed again, and where a prompt d
 })
 
 test('cacheMemory: what does not fit is refused with what it needs, the others go on, and there is room after a close', async () => {
-  const { pageBytes } = small.engine.cacheUse
+  const { pageBytes } = small.cache.use
   const options = { temperature: 0, stopAtEos: false }
   await withModel(golden('gta'), { threads: 1, cacheMemory: 3.5 * pageBytes }, async (model) => {
-    assert.is(model.engine.cacheUse.totalBytes, 3 * pageBytes)
+    assert.is(model.cache.use.totalBytes, 3 * pageBytes)
     const first = model.open()
     const second = model.open()
     await goOn(first, ids(60, 1), { ...options, maxTokens: 1 })
@@ -309,7 +309,7 @@ test('cacheMemory: what does not fit is refused with what it needs, the others g
 })
 
 test('a conversation that fails or is aborted while it reads is as it was', async () => {
-  const { pageBytes } = small.engine.cacheUse
+  const { pageBytes } = small.cache.use
   const options = { temperature: 0.8, seed: 3, maxTokens: 8 }
   await withModel(golden('gta'), { threads: 1, batch: 8, cacheMemory: 4 * pageBytes }, async (model) => {
     const conversation = model.open()
@@ -486,7 +486,7 @@ test('a guess for which there is no memory is not missed', async () => {
   const options = { temperature: 0, stopAtEos: false, maxTokens: 15 }
   const { plain, pageBytes } = await withModel(golden('gqa'), roomy, async (model) => ({
     plain: await fresh(model, prompt, options),
-    pageBytes: model.engine.cacheUse.pageBytes,
+    pageBytes: model.cache.use.pageBytes,
   }))
   // Each needs one page; for both there is one more to guess into, and who comes second must do without.
   for (const pages of [2, 3])
@@ -602,7 +602,7 @@ test('steps that mix prompt slices and decoding: threads 1 to 4 and both builds,
         for (const conversation of [2, 3])
           found.push(await feed(engine, [9], { from: engine.lengthOf(conversation), conversation }))
         expected ??= found
-        assert.equal(found, expected, `${kind}, ${engine.name}`)
+        assert.equal(found, expected, `${kind}, ${threads} threads`)
       }
       await engine.close()
     }

@@ -7,7 +7,8 @@ import { runInNewContext } from 'node:vm'
 import type { Worker } from 'node:worker_threads'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, greedy } from '../host/engine/engine.ts'
+import type { KvCache } from '../host/cache/cache.ts'
+import { greedy } from '../host/engine/engine.ts'
 import { debugBuild } from '../host/engine/wasm/builds.ts'
 import * as protocol from '../host/engine/wasm/protocol.ts'
 import { GtaError } from '../host/index.ts'
@@ -21,8 +22,8 @@ interface Insides {
   team: { words: Int32Array; workers: Worker[] }
   engine: { memory: WebAssembly.Memory; exports: { tables(): number }; tablePages: number }
 }
-const inside = (engine: Engine) => engine as unknown as Insides
-const workersOf = (engine: Engine) => [...inside(engine).team.workers]
+const inside = ({ engine }: KvCache) => engine as unknown as Insides
+const workersOf = (engine: KvCache) => [...inside(engine).team.workers]
 
 /** A worker that has ended has no id any more. */
 const running = (workers: Worker[]) => workers.filter(({ threadId }) => threadId !== -1).length
@@ -39,7 +40,7 @@ async function reason(promise: Promise<unknown>): Promise<GtaError> {
 }
 
 /** One step after the other until one fails. */
-function endless(engine: Engine, tokens: number[]): Promise<void> {
+function endless(engine: KvCache, tokens: number[]): Promise<void> {
   const steps = (async () => {
     for (;;) await feed(engine, tokens)
   })()
@@ -159,7 +160,7 @@ test('more threads than an emitter may have listeners start and end without a wa
   const warnings: Error[] = []
   process.on('warning', (warning) => warnings.push(warning))
   const engine = await openEngine(golden('gta'), { threads: 16 })
-  assert.is(engine.maxThreads, 16)
+  assert.is(engine.facts.maxThreads, 16)
   await feed(engine, ids)
   await engine.close()
   await wait(0)
@@ -180,7 +181,7 @@ test('a step that was done before close() was called has no result either', asyn
 
 test('threads that an engine does not have are refused', async () => {
   const engine = await openEngine(golden('gta'), { threads: 2, batchThreads: 3 })
-  assert.is(engine.maxThreads, 3)
+  assert.is(engine.facts.maxThreads, 3)
   for (const count of [0, -1, 1.5, 4, Number.NaN]) {
     for (const threads of [
       { decode: count, prefill: 1 },
@@ -192,7 +193,7 @@ test('threads that an engine does not have are refused', async () => {
         },
         (error: unknown) => error instanceof RangeError,
       )
-    assert.instance(await failure(engine.measureBandwidth(count)), RangeError)
+    assert.instance(await failure(engine.measure((probe) => probe.measureBandwidth(count))), RangeError)
   }
   assert.equal(engine.threads, { decode: 2, prefill: 3 })
   await engine.close()

@@ -1,7 +1,8 @@
 /** Engines of the golden and of other checkpoints in every build, opened without the detour over `load()`. */
 
-import { type Engine, type EngineOptions, greedy, type Row } from '../host/engine/engine.ts'
-import { type Build, builds, type CompiledBuild, chooseBuild, singleBuilds } from '../host/engine/wasm/builds.ts'
+import { KvCache } from '../host/cache/cache.ts'
+import { type EngineOptions, greedy, type Row } from '../host/engine/engine.ts'
+import { type Build, builds, singleBuilds } from '../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
 import { Checkpoint, readModelFiles } from '../host/files/checkpoint.ts'
 import { packTensors } from '../host/files/tensors.ts'
@@ -16,7 +17,6 @@ interface Packed {
   weights: Uint8Array
 }
 
-const compiled = new Map<string, Promise<CompiledBuild>>()
 const packed = new Map<string, Promise<Packed>>()
 
 async function pack(directory: string, type: WeightType): Promise<Packed> {
@@ -39,28 +39,29 @@ export interface OpenOptions extends Partial<EngineOptions> {
   build?: Build
 }
 
-/** An engine of a checkpoint; each checkpoint is packed once per type. The cache is int8 unless the weights are f32. */
+/** An engine of a checkpoint, behind its cache; each checkpoint is packed once per type. The cache is int8 unless the weights are f32. */
 export async function openEngine(
   directory: string,
   { type = 'q8', build = relaxed, ...options }: OpenOptions = {},
-): Promise<Engine> {
+): Promise<KvCache> {
   const { spec, plan, weights } = await once(packed, `${directory} ${type}`, () => pack(directory, type))
   const cache = type === 'f32' ? 'f32' : 'int8'
   const defaults: EngineOptions = { context: 192, cache, maxRows: 64, maxLogits: 4, conversations: 1 }
-  return openWasmEngine({
+  const engine = await openWasmEngine({
     spec,
     plan,
     options: { ...defaults, ...options },
-    compiled: await once(compiled, build.name, () => chooseBuild(build)),
+    build,
     load: async (target) => target.set(weights),
   })
+  return new KvCache(engine, options.offload?.directory)
 }
 
 /** Feeds tokens from a position on, `slice` at a time; resolves to the logits of the last one. */
 export async function feed(
-  engine: Engine,
+  engine: KvCache,
   tokens: readonly number[],
-  { from = 0, slice = engine.maxRows, conversation = 0 } = {},
+  { from = 0, slice = engine.facts.maxRows, conversation = 0 } = {},
 ): Promise<Float32Array> {
   const rows: Row[] = tokens.map((token, i) => ({ conversation, position: from + i, token }))
   rows[rows.length - 1] = { ...(rows.at(-1) as Row), sampling: greedy }

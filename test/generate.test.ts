@@ -330,7 +330,7 @@ test('closing in the middle of a generation ends it with CLOSED', async () => {
 test('closing right behind a request ends it with CLOSED, it has no result', async () => {
   for (let i = 0; i < 5; i++) {
     const model = await load(golden('gta'))
-    const step = model.engine.step([{ conversation: 0, position: 0, token: 1, sampling: greedy }])
+    const step = model.cache.step([{ conversation: 0, position: 0, token: 1, sampling: greedy }])
     const closed = model.close()
     await rejects(step, 'CLOSED')
     await closed
@@ -338,15 +338,15 @@ test('closing right behind a request ends it with CLOSED, it has no result', asy
 })
 
 test('a step while another runs is BUSY and leaves the rows of the first alone', async () => {
-  await withModel(golden('gta'), {}, async ({ engine }) => {
+  await withModel(golden('gta'), {}, async ({ cache }) => {
     const row = (token: number) => [{ conversation: 0, position: 0, token, sampling: greedy }]
-    await engine.step(row(7))
-    const expected = engine.logits(0).slice()
+    await cache.step(row(7))
+    const expected = cache.logits(0).slice()
     for (let i = 0; i < 20; i++) {
-      const first = engine.step(row(7))
-      await rejects(engine.step(row(200)), 'BUSY')
+      const first = cache.step(row(7))
+      await rejects(cache.step(row(200)), 'BUSY')
       await first
-      assert.is(worst(engine.logits(0), expected), 0)
+      assert.is(worst(cache.logits(0), expected), 0)
     }
   })
 })
@@ -498,17 +498,17 @@ test('a text of which the tokenizer makes no token is BAD_PROMPT', async () => {
 })
 
 test('a step takes rows that continue their conversations, and no others', async () => {
-  await withModel(golden('gta'), {}, async ({ engine }) => {
+  await withModel(golden('gta'), {}, async ({ cache }) => {
     const step = (conversation: number, ...positions: number[]) =>
-      engine.step(positions.map((position) => ({ conversation, position, token: 1 })))
+      cache.step(positions.map((position) => ({ conversation, position, token: 1 })))
     const refusals: [() => Promise<unknown>, RegExp][] = [
       [() => step(32, 0), /no conversation 32/],
       [() => step(-1, 0), /no conversation -1/],
       [() => step(0, 1), /leaves a hole/],
       [() => step(0, 0, 2), /leaves a hole/],
       [() => step(0, Number.NaN), /position/],
-      [async () => engine.rewind(32, 0), /no conversation 32/],
-      [async () => engine.rewind(0, Number.NaN), /length/],
+      [async () => cache.rewind(32, 0), /no conversation 32/],
+      [async () => cache.rewind(0, Number.NaN), /length/],
     ]
     for (const [call, message] of refusals)
       await call().then(
@@ -516,7 +516,7 @@ test('a step takes rows that continue their conversations, and no others', async
         (error: Error) => assert.match(error.message, message),
       )
     await step(0, 0, 1, 2)
-    engine.rewind(0, 1)
+    cache.rewind(0, 1)
     await step(0, 1)
     await rejectsRange(step(0, 3))
   })

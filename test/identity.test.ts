@@ -31,17 +31,17 @@ for (const kind of kinds)
 
 test('rewind, then go on, equals a fresh run', async () => {
   const model = await load(golden('gta'), { type: 'q8', context: 128, maxLogits: 1 })
-  const { engine } = model
+  const { cache } = model
   const feed = async (tokens: number[], from: number) => {
     for (const [i, token] of tokens.entries())
-      await engine.step([{ conversation: 0, position: from + i, token, sampling: greedy }])
-    return engine.logits(0).slice()
+      await cache.step([{ conversation: 0, position: from + i, token, sampling: greedy }])
+    return cache.logits(0).slice()
   }
   const fresh = await feed(ids.slice(0, 100), 0)
   // A detour over other tokens and a second page, back to the middle of the first, and the same way again.
-  engine.rewind(0, 30)
+  cache.rewind(0, 30)
   await feed(ids.slice(50, 120), 30)
-  engine.rewind(0, 30)
+  cache.rewind(0, 30)
   assert.equal(await feed(ids.slice(30, 100), 30), fresh)
   await model.close()
 })

@@ -1,41 +1,117 @@
-/** What is promised before a model is loaded must be what its engine then takes. */
+/** What is promised before a model is loaded is what its engine then takes, to the byte. */
 import { readdirSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as abi from '../assembly/abi.ts'
+import type { EngineOptions } from '../host/engine/engine.ts'
+import { fit, largestContext } from '../host/engine/fit.ts'
 import { chooseBuild } from '../host/engine/wasm/builds.ts'
-import { estimateMemory, layoutMemory } from '../host/engine/wasm/engine.ts'
-import { describe, planModel } from '../models/index.ts'
-import { relaxed, strict } from './engines.ts'
+import { layoutMemory, memoryCounter } from '../host/engine/wasm/memory.ts'
+import {
+  cacheTypes,
+  describe,
+  type ModelDescription,
+  PAGE_TOKENS,
+  type Plan,
+  pageBytes,
+  planModel,
+  weightTypes,
+} from '../models/index.ts'
+import { relaxed, relaxedSingle, strict } from './engines.ts'
 import { golden, kinds, readJson } from './goldens.ts'
 
 const configs = new URL('../models/configs/', import.meta.url).pathname
-const models = [
-  ...readdirSync(configs).map((file) => describe(readJson(`${configs}${file}`))),
-  ...kinds.map((kind) => describe({ ...readJson(golden(`${kind}/config.json`)), attention_kind: kind.split('-')[0] })),
+const papers = readdirSync(configs).map((file) => describe(readJson(`${configs}${file}`)))
+const small = kinds.map((kind) =>
+  describe({ ...readJson(golden(`${kind}/config.json`)), attention_kind: kind.split('-')[0] }),
+)
+const common: EngineOptions = { context: 2048, cache: 'int8', maxRows: 64, maxLogits: 1, conversations: 1 }
+
+/** Options that take memory in different ways. */
+const variants: Partial<EngineOptions>[] = [
+  {},
+  { threads: 4 },
+  { threads: 1, batchThreads: 64 },
+  { conversations: 3, maxRows: 3, maxLogits: 3 },
+  { context: 1, maxRows: 1 },
+  { context: 100, pages: 7, conversations: 32, maxLogits: 32 },
 ]
 
-for (const build of [relaxed, strict])
-  test(`${build.name}: the estimate covers the layout, and not much more`, async () => {
+function checkAll(module: WebAssembly.Module, build: typeof relaxed, model: ModelDescription, plan: Plan): void {
+  const { spec } = model
+  const count = memoryCounter({ build, module }, spec, plan)
+  for (const cache of cacheTypes)
+    for (const variant of variants) {
+      const options = { ...common, ...variant, cache }
+      // The layout is counted in untouched memory: only the weights' pages are reserved for a moment.
+      const { bytes } = layoutMemory(module, spec, plan, options, build.isShared)
+      assert.is(count(options), bytes, `${spec.kind} ${plan.type} ${cache} ${JSON.stringify(variant)}`)
+    }
+}
+
+for (const build of [relaxed, strict, relaxedSingle])
+  test(`${build.name}: an engine takes what was counted for it`, async () => {
     const { module } = await chooseBuild(build)
-    for (const model of models)
-      for (const type of ['q8', 'q4'] as const)
-        for (const [threads, conversations] of [
-          [1, 1],
-          [4, 3],
-          [64, 1],
-        ] as const) {
-          const plan = planModel(model, type)
-          const context = Math.min(model.spec.maxContext, 2048)
-          const options = { context, cache: 'int8' as const, maxRows: 64, maxLogits: 1, conversations, threads }
-          const estimate = estimateMemory(model.spec, plan, options)
-          // The layout is counted in untouched memory: only the weights' pages are reserved for a moment.
-          const { bytes } = layoutMemory(module, model.spec, plan, options)
-          assert.ok(
-            estimate >= bytes,
-            `${model.spec.kind} ${type}, ${threads} threads: ${bytes}, estimated ${estimate}`,
-          )
-          assert.ok(estimate <= 1.2 * bytes + 2e6, `${model.spec.kind} ${type}: ${bytes}, estimated ${estimate}`)
-        }
+    for (const model of small) for (const type of weightTypes) checkAll(module, build, model, planModel(model, type))
+    const [paper] = papers as [ModelDescription]
+    checkAll(module, build, paper, planModel(paper, 'q8'))
   })
+
+test('with offload, an engine takes what was counted for it, whatever its weights end at', async () => {
+  const compiled = await chooseBuild(relaxed)
+  const ends = new Set<number>()
+  for (const model of papers)
+    for (const type of ['q8', 'q4'] as const) {
+      const plan = planModel(model, type)
+      ends.add(plan.bytes % 4096)
+      const bytes = (pageBytes(model.spec, 'int8') * common.context) / PAGE_TOKENS
+      const options = { ...common, offload: { bytes: Math.floor(bytes / 2), directory: '' } }
+      const layout = layoutMemory(compiled.module, model.spec, plan, options)
+      assert.ok(layout.streamPages > 0)
+      assert.is(memoryCounter(compiled, model.spec, plan)(options), layout.bytes)
+    }
+  assert.ok(ends.size > 3, 'the stream begins at another distance from the weights')
+})
+
+test('what no engine can address is counted too', async () => {
+  const model = describe(readJson(`${configs}gqa-1b.json`))
+  const count = memoryCounter(await chooseBuild(), model.spec, planModel(model, 'q8'))
+  const each = pageBytes(model.spec, 'int8') + 4 + 4 * PAGE_TOKENS
+  const [some, more] = [2 ** 20, 2 ** 20 + 16].map((pages) => count({ ...common, pages })) as [number, number]
+  assert.is(more - some, 16 * each)
+  // Beyond what 32 bits count.
+  const vast = 2 ** 33
+  const rest = count({ ...common, pages: 0 })
+  assert.is(count({ ...common, pages: vast }), rest + vast * each)
+})
+
+test('weights larger than an address do not change what lies behind them', async () => {
+  const at = (layers: number) => describe({ ...readJson(`${configs}gqa-1b.json`), num_hidden_layers: layers })
+  const behind = async (model: ModelDescription) => {
+    const plan = planModel(model, 'f32')
+    const bytes = memoryCounter(await chooseBuild(), model.spec, plan)({ ...common, pages: 0 })
+    return { weights: plan.bytes, rest: bytes - plan.bytes - abi.WEIGHTS }
+  }
+  const [little, much] = [await behind(at(2)), await behind(at(200))]
+  assert.ok(little.weights < 2 ** 32 && much.weights > 2 ** 32)
+  assert.is(much.rest, little.rest)
+})
+
+test('fit and largestContext say what an engine takes', async () => {
+  const model = describe(readJson(`${configs}gta-1b.json`))
+  const { module } = await chooseBuild()
+  const plan = planModel(model, 'q8')
+  const options = { ...common, threads: 4, context: 4096 }
+  const { bytes } = layoutMemory(module, model.spec, plan, options)
+  const memoryBytes = bytes + 400e6
+  const found = await fit(model, 'q8', { memoryBytes, context: 4096, conversations: 1, cache: 'int8' })
+  assert.is(found.neededBytes, bytes)
+  assert.ok(found.fits && found.largestContext >= 4096)
+  assert.is(await largestContext(model, 'q8', 'int8', memoryBytes), 4096)
+  assert.is(await largestContext(model, 'q8', 'int8', memoryBytes - 1), 4096 - PAGE_TOKENS)
+  assert.not.ok(
+    (await fit(model, 'q8', { memoryBytes: memoryBytes - 1, context: 4096, conversations: 1, cache: 'int8' })).fits,
+  )
+})
 
 test.run()

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, greedy } from '../host/engine/engine.ts'
+import type { KvCache } from '../host/cache/cache.ts'
+import { greedy } from '../host/engine/engine.ts'
 import { GtaError, OutOfMemoryError } from '../host/errors.ts'
 import { type Conversation, load } from '../host/index.ts'
 import { Random } from './debug-engine.ts'
@@ -21,7 +22,7 @@ const text = Array.from({ length: CONTEXT }, (_, i) => (i * 7919 + (i >> 3)) % 4
 const options = { context: CONTEXT, conversations: 3, maxLogits: 8 }
 
 /** An engine that keeps about `share` of its cache in memory. */
-async function offloaded(share: number, more = {}): Promise<Engine> {
+async function offloaded(share: number, more = {}): Promise<KvCache> {
   const { totalBytes } = await cacheOf(more)
   const offload = { bytes: Math.floor(totalBytes * share), directory }
   return openEngine(golden('stories'), { ...options, ...more, offload })
@@ -29,13 +30,13 @@ async function offloaded(share: number, more = {}): Promise<Engine> {
 
 async function cacheOf(more: object) {
   const engine = await openEngine(golden('stories'), { ...options, ...more })
-  const { cacheUse } = engine
+  const { use } = engine
   await engine.close()
-  return cacheUse
+  return use
 }
 
 /** Logits of a decode step behind `length` tokens. */
-async function decode(engine: Engine, conversation: number, length: number, token: number): Promise<Float32Array> {
+async function decode(engine: KvCache, conversation: number, length: number, token: number): Promise<Float32Array> {
   await engine.step([{ conversation, position: length, token, sampling: greedy }])
   return engine.logits(0).slice()
 }
@@ -211,13 +212,13 @@ test('more rows than memory has pages for: OutOfMemoryError, and the engine goes
 test('more conversations than memory has pages for take turns', async () => {
   const each = { temperature: 0, maxTokens: 40 }
   const plain = await load(golden('stories'))
-  const { pageBytes, totalBytes } = plain.engine.cacheUse
+  const { pageBytes, totalBytes } = plain.cache.use
   const model = await load(golden('stories'), {
     cacheMemory: 60 * pageBytes,
     offload: Math.ceil(0.48 * 60 * pageBytes),
     offloadDirectory: directory,
   })
-  assert.ok(totalBytes > 0 && model.engine.pagesWritable < 20, `${model.engine.pagesWritable}`)
+  assert.ok(totalBytes > 0 && model.cache.pagesWritable < 20, `${model.cache.pagesWritable}`)
   const textOf = async (from: Pick<Conversation, 'generate'>, prompt: number[]) => {
     const stream = from.generate(prompt, each)
     for (;;) {

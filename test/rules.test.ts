@@ -189,6 +189,12 @@ test('only host/engine/wasm/ touches the loader and the exports of the engine', 
   }
 })
 
+test('the cache knows engines by their interface, and nobody who uses it', () => {
+  for (const source of sources('host/cache'))
+    for (const target of importsOf(source).filter((file) => file.startsWith('host/')))
+      assert.match(target, /^host\/(cache\/|engine\/engine\.ts|errors\.ts|platform\/)/, source.file)
+})
+
 test('the engine names no attention kind outside comments', () => {
   // The command's own name, in its texts, is none of a kind.
   for (const { file, text } of sources('assembly'))

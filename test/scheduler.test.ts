@@ -5,10 +5,10 @@
 import { setImmediate as tick } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, greedy, NO_TOKEN, type Row } from '../host/engine/engine.ts'
+import { type EngineFacts, greedy, NO_TOKEN, type Row } from '../host/engine/engine.ts'
 import { errors } from '../host/errors.ts'
 import { type GtaError, OutOfMemoryError } from '../host/index.ts'
-import { type ContextSettings, type Feed, planDrop, Scheduler } from '../host/runtime/scheduler.ts'
+import { type ContextSettings, type Feed, planDrop, type ScheduledCache, Scheduler } from '../host/runtime/scheduler.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { failure, random } from './checkpoints.ts'
 
@@ -22,12 +22,10 @@ interface Options {
   pages?: number
 }
 
-/** The part of an engine that a scheduler sees. Pages are counted, not shared. */
-class FakeEngine {
-  readonly maxRows: number
-  readonly maxLogits: number
-  readonly context: number
-  readonly cacheUse = { pageBytes: PAGE_BYTES, usedBytes: 0, totalBytes: 0 }
+/** The part of a cache that a scheduler sees. Pages are counted, not shared. */
+class FakeCache implements ScheduledCache {
+  readonly facts: EngineFacts
+  readonly use = { pageBytes: PAGE_BYTES, usedBytes: 0, totalBytes: 0 }
   readonly lengths = new Map<number, number>()
   readonly drops: number[] = []
   /** How many rows each conversation had, step by step. */
@@ -45,9 +43,8 @@ class FakeEngine {
   private isBusy = false
 
   constructor({ maxRows = 64, maxLogits = 32, context = 4096, pages = 1e6 }: Options) {
-    this.maxRows = maxRows
-    this.maxLogits = maxLogits
-    this.context = context
+    const rest = { name: 'fake', build: 'fake', maxThreads: 1, conversations: 32, vocabSize: 1000, memoryBytes: 0 }
+    this.facts = { ...rest, maxRows, maxLogits, context }
     this.pages = pages
   }
 
@@ -89,18 +86,18 @@ class FakeEngine {
     assert.not.ok(this.isBusy, 'one step at a time')
     this.isBusy = true
     try {
-      assert.ok(rows.length >= 1 && rows.length <= this.maxRows, `${rows.length} rows`)
+      assert.ok(rows.length >= 1 && rows.length <= this.facts.maxRows, `${rows.length} rows`)
       const counts = new Map<number, number>()
       for (const { conversation } of rows) counts.set(conversation, (counts.get(conversation) ?? 0) + 1)
       // As the engine: what cannot be done is refused whole.
       this.expect([...counts].reduce((sum, [id, count]) => sum + this.pagesNeeded(id, count), 0))
       for (const { conversation, position } of rows) {
         assert.is(position, this.lengthOf(conversation))
-        assert.ok(position < this.context)
+        assert.ok(position < this.facts.context)
         this.lengths.set(conversation, position + 1)
       }
       this.sampled = rows.filter(({ sampling }) => sampling).map(({ token }) => token + 1)
-      assert.ok(this.sampled.length <= this.maxLogits, `${this.sampled.length} rows with logits`)
+      assert.ok(this.sampled.length <= this.facts.maxLogits, `${this.sampled.length} rows with logits`)
       this.steps.push(counts)
       await tick()
       this.during?.(this.steps.length)
@@ -113,6 +110,10 @@ class FakeEngine {
 
   logits(k: number): Float32Array {
     return Float32Array.of(this.sampled[k] as number)
+  }
+
+  logitsHash(k: number): string {
+    return String(this.sampled[k])
   }
 
   async drop(conversation: number, _keep: number, count: number): Promise<void> {
@@ -131,8 +132,8 @@ class FakeEngine {
 }
 
 function start(options: Options = {}) {
-  const engine = new FakeEngine(options)
-  return { engine, scheduler: new Scheduler(engine as unknown as Engine) }
+  const engine = new FakeCache(options)
+  return { engine, scheduler: new Scheduler(engine) }
 }
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, i) => from + i)
@@ -177,7 +178,7 @@ async function converse(scheduler: Scheduler, conversation: number, prompt: numb
 }
 
 /** The most steps in a row that a conversation had to wait between its first and its last. */
-function longestWait({ steps }: FakeEngine, conversation: number): number {
+function longestWait({ steps }: FakeCache, conversation: number): number {
   const present = steps.flatMap((step, i) => (step.has(conversation) ? [i] : []))
   return Math.max(0, ...present.slice(1).map((at, i) => at - (present[i] as number) - 1))
 }

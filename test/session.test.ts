@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { setImmediate as tick } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, greedy } from '../host/engine/engine.ts'
+import type { KvCache } from '../host/cache/cache.ts'
+import { greedy } from '../host/engine/engine.ts'
 import type { Build } from '../host/engine/wasm/builds.ts'
 import { type Conversation, type ConversationOptions, type LoadOptions, load, type Model } from '../host/index.ts'
 import { findSession, saveConversation } from '../host/sessions/conversation.ts'
@@ -185,7 +186,7 @@ test('saved by the build with relaxed SIMD, restored by the strict one, and the 
   const engines = await Promise.all([open(relaxed), open(strict)])
   const ids = words(90, 300)
   const between = <T>(work: () => Promise<T>) => work()
-  for (const [from, to] of [engines, engines.toReversed()] as [Engine, Engine][]) {
+  for (const [from, to] of [engines, engines.toReversed()] as [KvCache, KvCache][]) {
     from.rewind(0, 0)
     await feed(from, ids)
     const path = newPath()
@@ -229,7 +230,7 @@ test('restored while others generate, and saved while they do: nobody notices', 
 /** Options of an engine that has room for about half of its cache. */
 async function withOffload(context: number, pages: number): Promise<LoadOptions> {
   await using model = await load(stories, { context: 64, threads: 1 })
-  const { pageBytes } = model.engine.cacheUse
+  const { pageBytes } = model.cache.use
   return {
     context,
     threads: 2,
@@ -242,8 +243,8 @@ async function withOffload(context: number, pages: number): Promise<LoadOptions>
 test('with offload and without, also where it is larger than memory', async () => {
   const offload = await withOffload(512, 26)
   const [home, tight] = await Promise.all([load(stories, ample), load(stories, offload)])
-  assert.ok(tight.engine.offloadUse)
-  const residentPages = (tight.engine.offloadUse?.memoryBytes ?? 0) / tight.engine.cacheUse.pageBytes
+  assert.ok(tight.cache.offloadUse)
+  const residentPages = (tight.cache.offloadUse?.memoryBytes ?? 0) / tight.cache.use.pageBytes
   const text = words(440, vocabSize)
   const [it, other] = [home.open(), tight.open()]
   await say(it, 3, text)
@@ -278,7 +279,7 @@ test('a save writes the new pages and nothing else; what changed is never taken 
   using it = model.open()
   const path = newPath()
   await say(it, 3, words(200, vocabSize))
-  const { pageBytes } = model.engine.cacheUse
+  const { pageBytes } = model.cache.use
   const page = pageBytes + 256
   const pagesOf = ({ bytesWritten }: { bytesWritten: number }) => Math.floor(bytesWritten / page)
   const check = async (pages: number, isIncremental: boolean, what: string) => {

@@ -4,7 +4,7 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { ROW_WORDS, writeRow } from '../host/engine/wasm/engine.ts'
+import { ROW_WORDS, writeRow } from '../host/engine/wasm/rows.ts'
 import {
   type AttentionSpec,
   type CacheType,

@@ -135,7 +135,7 @@ test('who shares a step changes no bit: small steps, little memory, other items'
   assert.equal(all.samples.fox?.at(-1)?.resps, samples.fox?.[1]?.resps)
   for (const model of [stories, small]) {
     // As many as there can be: none was left open.
-    const open = Array.from({ length: model.engine.conversations }, () => model.open())
+    const open = Array.from({ length: model.cache.facts.conversations }, () => model.open())
     for (const conversation of open) conversation.close()
   }
   await small.close()

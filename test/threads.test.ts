@@ -6,7 +6,8 @@ import { spawn } from 'node:child_process'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, greedy } from '../host/engine/engine.ts'
+import type { KvCache } from '../host/cache/cache.ts'
+import { greedy, nameOf } from '../host/engine/engine.ts'
 import { defaultModel, load, type WeightType } from '../host/index.ts'
 import { type Config, randomTensors, writeCheckpoint } from './checkpoints.ts'
 import { feed, openEngine, relaxedSingle, strict, strictSingle } from './engines.ts'
@@ -19,7 +20,7 @@ const ids = Array.from({ length: LENGTH + DECODED }, (_, i) => (i * 37 + 11) % 3
 const conversationsOf = (count: number) => Array.from({ length: count }, (_, c) => ids.map((id) => (id + 50 * c) % 320))
 
 /** Logits after the prompt, and after each token that follows it. */
-async function trace(engine: Engine, slice: number, decode: number, prefill: number): Promise<Float32Array[]> {
+async function trace(engine: KvCache, slice: number, decode: number, prefill: number): Promise<Float32Array[]> {
   engine.rewind(0, 0)
   engine.threads = { decode, prefill }
   const logits = [await feed(engine, ids.slice(0, LENGTH), { slice })]
@@ -75,10 +76,10 @@ for (const type of ['f32', 'q8', 'q4'] as const)
     await engine.close()
     for (const build of [relaxedSingle, strictSingle]) {
       const single = await openEngine(golden('gta'), { type, build, threads: 4 })
-      assert.is(single.maxThreads, 1)
-      assert.is(single.name, `wasm ${build.name}, 1 thread`)
+      assert.is(single.facts.maxThreads, 1)
+      assert.is(nameOf(single), `wasm ${build.name}, 1 thread`)
       assert.equal(await trace(single, 64, 1, 1), expected, build.name)
-      assert.ok((await single.measureBandwidth()) > 0)
+      assert.ok((await single.measure((probe) => probe.measureBandwidth())) > 0)
       await single.close()
       assert.is((await single.step([]).catch((error) => error)).code, 'CLOSED')
     }

@@ -43,7 +43,8 @@ const read = () => JSON.parse(readFileSync(threadsFile(), 'utf8'))
 /** Loads the model, and tells on what threads it would run. */
 async function threadsOf(options: LoadOptions = {}) {
   const model = await load(gta, options)
-  const { threads, maxThreads } = model.engine
+  const { threads } = model.engine
+  const { maxThreads } = model.engine.facts
   await model.close()
   return { ...threads, maxThreads }
 }
@@ -204,7 +205,7 @@ test('shape, weight type and build each have their own counts', async () => {
 test('a model is as it was after its threads were measured', async () => {
   rmSync(folder, { recursive: true, force: true })
   const measured = await load(gta, { context: 100 })
-  const beyond = measured.engine.step([{ conversation: 0, position: 1, token: 0 }])
+  const beyond = measured.cache.step([{ conversation: 0, position: 1, token: 0 }])
   assert.match((await failure(beyond)).message, 'conversation 0 has 0 positions')
   const asked = await load(gta, { context: 100, threads: 1 })
   const ids = Array.from({ length: 90 }, (_, i) => (i * 7) % 320)

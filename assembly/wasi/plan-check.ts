@@ -4,7 +4,20 @@
  * order in which models/plan.ts lays tensors out, one right behind the other, up to the end of the weights. What passes cannot make the
  * engine read or write outside of what it was given.
  */
-import { Layer, Matrix, PLAN_VERSION, Plan, Q4_BYTES, Q4_COLS, Q4_ROWS, TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../abi'
+import {
+  Layer,
+  MAX_WIDTH,
+  Matrix,
+  PLAN_VERSION,
+  Plan,
+  Q4_BYTES,
+  Q4_COLS,
+  Q4_ROWS,
+  SMALL_HIDDEN,
+  TYPE_F32,
+  TYPE_Q4,
+  TYPE_Q8,
+} from '../abi'
 import { embedding, head, layerAt, MATRICES, matrixOf, viewHead } from '../plan'
 import { reserve } from './memory'
 import { beginBadFile, endBadFile, expected, header, unitBytes } from './model-file'
@@ -12,8 +25,6 @@ import { count, text } from './output'
 
 const MAX_COUNT: u32 = 1 << 24
 const MAX_LAYERS: u32 = 1024
-/** As MAX_WIDTH of models/families/decoder.ts: integer sums over so many numbers fit in 32 bits. */
-const MAX_WIDTH: u32 = 131072
 
 const HEADER_WORDS: u64 = offsetof<Plan>() >> 2
 const LAYER_WORDS: u64 = (offsetof<Layer>() + MATRICES * offsetof<Matrix>()) >> 2
@@ -140,9 +151,6 @@ function checkTensors(p: Plan): u64 {
 function sameMatrix(a: Matrix, b: Matrix): bool {
   return memory.compare(changetype<usize>(a), changetype<usize>(b), offsetof<Matrix>()) == 0
 }
-
-/** Widest model whose attention is not q4: models/plan.ts. */
-const SMALL_HIDDEN: u32 = 512
 
 /** In the order of models/plan.ts. */
 function checkLayer(w: Walk, p: Plan, layer: Layer, inner: u32, outer: u32): void {

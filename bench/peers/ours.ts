@@ -1,6 +1,7 @@
 /** Our engine as a subject of bench:peers. */
 import { readFileSync } from 'node:fs'
-import { greedy } from '../../host/engine/engine.ts'
+import { KvCache } from '../../host/cache/cache.ts'
+import { greedy, nameOf } from '../../host/engine/engine.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import { fillSynthetic } from '../../host/tools/bench/synthetic.ts'
 import { describe, planModel, type WeightType } from '../../models/index.ts'
@@ -18,27 +19,27 @@ const options = {
   threads: task.threads,
 }
 const load = async (target: Uint8Array) => fillSynthetic(model, plan, target)
-const engine = await openWasmEngine({ spec: model.spec, plan, options, load })
+const cache = new KvCache(await openWasmEngine({ spec: model.spec, plan, options, load }))
 
 await run(
   {
-    name: engine.name,
-    threads: Number(engine.name.match(/(\d+) thread/)?.[1] ?? 1),
+    name: nameOf(cache),
+    threads: cache.threads.prefill,
     async prefill(from, tokens) {
-      for (let start = 0; start < tokens.length; start += engine.maxRows) {
-        const rows = tokens.slice(start, start + engine.maxRows).map((token, i) => {
+      for (let start = 0; start < tokens.length; start += cache.facts.maxRows) {
+        const rows = tokens.slice(start, start + cache.facts.maxRows).map((token, i) => {
           const isLast = start + i === tokens.length - 1
           return { conversation: 0, position: from + start + i, token, sampling: isLast ? greedy : undefined }
         })
-        await engine.step(rows)
+        await cache.step(rows)
       }
     },
     async decode(from, token, count) {
       let next = token
       for (let position = from; position < from + count; position++)
-        [next = 0] = await engine.step([{ conversation: 0, position, token: next, sampling: greedy }])
+        [next = 0] = await cache.step([{ conversation: 0, position, token: next, sampling: greedy }])
     },
-    rewind: (length) => engine.rewind(0, length),
+    rewind: (length) => cache.rewind(0, length),
   },
   task,
 )

@@ -58,8 +58,9 @@ export class Service implements Served {
     const id = this.request
     const onProgress = (progress: Progress) => this.post({ id, progress })
     this.model = await loadRemote(url, { ...options, onProgress })
-    const { spec, weightType, cacheType, context, recommended, bytesPerToken, eos, tokenizer, engine } = this.model
-    const { name, build, threads, memoryBytes } = engine
+    const { spec, weightType, cacheType, context, recommended, bytesPerToken, eos, tokenizer, engine, engineName } =
+      this.model
+    const { build, memoryBytes } = engine.facts
     return {
       spec,
       weightType,
@@ -69,7 +70,7 @@ export class Service implements Served {
       bytesPerToken,
       eos,
       hasTokenizer: tokenizer !== undefined,
-      engine: { name, build, threads, memoryBytes, singleBecause: platform.unshared },
+      engine: { name: engineName, build, threads: engine.threads, memoryBytes, singleBecause: platform.unshared },
     }
   }
 

@@ -6,45 +6,30 @@
  *
  * A page is free when nobody holds it. A page that several hold is never written: whoever appends to it copies it first;
  * if a prefix alone holds it too and there is no page for a copy, the prefix is given up instead.
- * Prefixes make a chain: a page's key is its 64 tokens and the key of the page before it, so a text that begins like an
- * earlier one finds its pages again. Prefixes that nobody else holds are given up, the longest unused first, when a page
- * is wanted and none is free.
  *
  * The engine trusts the tables and the positions of its rows, so every row passes here first: a conversation grows by one
  * position at a time, and a row at an earlier position cuts off what lay behind it.
  */
 import { PAGE_TOKENS } from '../../models/index.ts'
-import type { Reuse } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
+import { PagePool, type PoolMemory } from './pool.ts'
+import { type Prefix, Prefixes } from './prefixes.ts'
 
-/** What the pages are made of, in the engine's memory. */
-export interface PageMemory {
+/** What the pages are made of, and where an engine looks for those of a conversation. */
+export interface PageMemory extends PoolMemory {
   /** u32 (conversations, tablePages) */
   tables: Uint32Array
   tablePages: number
   conversations: number
-  /** Pages that there can be. */
-  pages: number
-  /** u32 (pages, PAGE_TOKENS): the token of each row. */
-  history: Uint32Array
-  /** Bytes of a page, as errors count them. */
-  pageBytes: number
-  /** Makes `to` a copy of `from`. */
-  copy(from: number, to: number): void
-  /** Prepares a page that was free: nobody may see what it held before. */
-  clear(page: number): void
-  /** The page is free again. */
-  release?(page: number): void
 }
 
-interface Prefix {
-  key: string
-  id: number
-  page: number
-  /** When it was last of use, in events. */
-  used: number
+/** What a conversation found in the cache. */
+export interface Reuse {
+  /** Tokens that need not be computed: whole pages. */
+  reused: number
+  /** Tokens at the beginning that the cached text most like it has too. */
+  matched: number
 }
-
 interface Conversation {
   length: number
   /** Tokens that it had and the cache has no more. */
@@ -79,35 +64,25 @@ interface Place {
 
 export class PageCache {
   private readonly memory: PageMemory
-  private readonly holders: Uint32Array
-  /** A number for what a page holds: another one whenever that changes. */
-  private readonly stamps: Float64Array
-  private readonly free: number[]
+  private readonly pool: PagePool
+  private readonly prefixes: Prefixes
   private readonly conversations: Conversation[]
-  private readonly prefixes = new Map<string, Prefix>()
-  /** The same by their pages. */
-  private readonly prefixPages = new Map<number, Prefix>()
-  private clock = 0
-  private ids = 0
 
   constructor(memory: PageMemory) {
     this.memory = memory
-    this.holders = new Uint32Array(memory.pages)
-    this.stamps = new Float64Array(memory.pages)
-    this.free = Array.from({ length: memory.pages }, (_, page) => page).reverse()
+    this.pool = new PagePool(memory)
+    this.prefixes = new Prefixes(this.pool)
     this.conversations = Array.from({ length: memory.conversations }, emptyConversation)
   }
 
   /** Pages that could be had at once: free ones, and prefixes that nobody uses. */
   get available(): number {
-    let unused = 0
-    for (const page of this.prefixPages.keys()) if (this.holders[page] === 1) unused++
-    return this.free.length + unused
+    return this.pool.freeCount + this.prefixes.unused
   }
 
   /** Pages that conversations hold, each counted once. */
   get used(): number {
-    return this.memory.pages - this.available
+    return this.pool.size - this.available
   }
 
   lengthOf(conversation: number): number {
@@ -158,7 +133,7 @@ export class PageCache {
     }
     this.expect(needed, returned)
     // Those that only a prefix holds too: they are copied as long as there is a page for it.
-    const copies = [...written].filter((page) => this.prefixPages.has(page) && this.holders[page] === 2).length
+    const copies = [...written].filter((page) => this.prefixes.has(page) && this.pool.holdersOf(page) === 2).length
     return { fresh: needed + copies, written: [...written] }
   }
 
@@ -178,7 +153,7 @@ export class PageCache {
   writtenBy(conversation: number, count: number): number {
     const { length, pages } = this.at(conversation)
     const partial = length % PAGE_TOKENS > 0 ? pages.at(-1) : undefined
-    const own = partial === undefined ? 0 : (this.holders[partial] as number) > 1 ? 2 : 1
+    const own = partial === undefined ? 0 : this.pool.holdersOf(partial) > 1 ? 2 : 1
     return pagesFor(length + count) - pagesFor(length) + own
   }
 
@@ -191,7 +166,7 @@ export class PageCache {
       const it = this.at(conversation)
       const index = Math.floor(position / PAGE_TOKENS)
       if (position % PAGE_TOKENS === 0) this.place(conversation, index, this.take())
-      else this.touchPage(this.makeOwn(conversation, index))
+      else this.pool.touch(this.makeOwn(conversation, index))
       this.historyOf(it.pages[index] as number)[position % PAGE_TOKENS] = token
       it.length = position + 1
     }
@@ -215,12 +190,12 @@ export class PageCache {
     const reusable = Math.floor((ids.length - 1) / PAGE_TOKENS)
     while (it.pages.length < reusable) {
       const from = it.pages.length * PAGE_TOKENS
-      const found = this.prefixes.get(keyOf(it.chain.at(-1), Array.prototype.slice.call(ids, from, from + PAGE_TOKENS)))
+      const found = this.prefixes.find(it.chain.at(-1), Array.prototype.slice.call(ids, from, from + PAGE_TOKENS))
       if (!found) break
-      this.place(conversation, it.pages.length, this.hold(found.page))
+      this.place(conversation, it.pages.length, this.pool.hold(found.page))
       it.chain.push(found)
     }
-    this.touch(it.chain)
+    this.prefixes.touch(it.chain)
     it.length = it.pages.length * PAGE_TOKENS
     return { reused: it.length, matched: Math.max(it.length, this.longestMatch(conversation, ids)) }
   }
@@ -230,10 +205,10 @@ export class PageCache {
     const source = this.at(from)
     const target = this.at(to)
     if (target.length > 0) throw new RangeError(`conversation ${to} must be empty, it has ${target.length} positions`)
-    for (const [i, page] of source.pages.entries()) this.place(to, i, this.hold(page))
+    for (const [i, page] of source.pages.entries()) this.place(to, i, this.pool.hold(page))
     target.chain = [...source.chain]
     target.isKnown = source.isKnown
-    target.originals = source.originals.map(({ page, dropped }) => ({ page: this.hold(page), dropped }))
+    target.originals = source.originals.map(({ page, dropped }) => ({ page: this.pool.hold(page), dropped }))
     target.length = source.length
     target.dropped = source.dropped
   }
@@ -244,17 +219,17 @@ export class PageCache {
     if (!Number.isInteger(length) || length < 0)
       throw new RangeError(`a length must be a whole number, found ${length}`)
     if (length === 0) {
-      this.touch(it.chain)
-      for (const page of [...it.pages, ...it.originals.map((original) => original.page)]) this.drop(page)
+      this.prefixes.touch(it.chain)
+      for (const page of [...it.pages, ...it.originals.map((original) => original.page)]) this.pool.drop(page)
       this.conversations[conversation] = emptyConversation()
       return
     }
     if (length >= it.length) return
-    for (const page of it.pages.splice(pagesFor(length))) this.drop(page)
+    for (const page of it.pages.splice(pagesFor(length))) this.pool.drop(page)
     const full = Math.floor(length / PAGE_TOKENS)
-    this.touch(it.chain.splice(full))
+    this.prefixes.touch(it.chain.splice(full))
     // A kept page that is written again, turned as it is, is an original of its own.
-    for (const { page } of it.originals.splice(full)) this.drop(page)
+    for (const { page } of it.originals.splice(full)) this.pool.drop(page)
     it.length = length
   }
 
@@ -270,18 +245,18 @@ export class PageCache {
     const forgotten = it.pages.slice(keep, keep + count)
     const kept = it.pages.slice(0, keep)
     // A page that is still as it was computed, or that a fork has too, stays: the turned one is another.
-    const isOwn = kept.map((page, i) => it.originals[i] !== undefined && this.holders[page] === 1)
+    const isOwn = kept.map((page, i) => it.originals[i] !== undefined && this.pool.holdersOf(page) === 1)
     const returned = forgotten.filter((page) => this.isReturned(page)).length
     this.expect(isOwn.filter((own) => !own).length, returned)
 
-    this.touch(it.chain)
+    this.prefixes.touch(it.chain)
     it.pages = [...kept, ...it.pages.slice(keep + count)]
-    for (const page of forgotten) this.drop(page)
+    for (const page of forgotten) this.pool.drop(page)
     // Fewer pages may be kept than the last time, where a session is read with other settings.
-    for (const { page } of it.originals.splice(keep)) this.drop(page)
+    for (const { page } of it.originals.splice(keep)) this.pool.drop(page)
     for (const [i, page] of kept.entries()) {
       if (isOwn[i]) continue
-      if (it.originals[i]) this.drop(page)
+      if (it.originals[i]) this.pool.drop(page)
       else it.originals[i] = { page, dropped: it.dropped }
       it.pages[i] = this.take()
     }
@@ -292,7 +267,7 @@ export class PageCache {
     it.dropped += count * PAGE_TOKENS
     return kept.map((_, i) => {
       const { page, dropped } = it.originals[i] as Original
-      this.touchPage(it.pages[i] as number)
+      this.pool.touch(it.pages[i] as number)
       return { from: page, to: it.pages[i] as number, delta: it.dropped - dropped }
     })
   }
@@ -318,11 +293,11 @@ export class PageCache {
   }
 
   stampOf(page: number): number {
-    return this.stamps[page] as number
+    return this.pool.stampOf(page)
   }
 
   historyOf(page: number): Uint32Array {
-    return this.memory.history.subarray(page * PAGE_TOKENS, (page + 1) * PAGE_TOKENS)
+    return this.pool.historyOf(page)
   }
 
   private at(conversation: number): Conversation {
@@ -333,8 +308,8 @@ export class PageCache {
 
   private expect(needed: number, returned = 0): void {
     // Most often there are; then nothing is counted.
-    if (needed <= this.free.length) return
-    const { pageBytes } = this.memory
+    if (needed <= this.pool.freeCount) return
+    const { pageBytes } = this.pool
     const available = this.available + returned
     if (needed > available) throw errors.outOfMemory(needed * pageBytes, available * pageBytes)
   }
@@ -348,55 +323,45 @@ export class PageCache {
 
   /** Would the page be available if a conversation let it go? */
   private isReturned(page: number): boolean {
-    const count = this.holders[page] as number
-    return count === 1 || (count === 2 && this.prefixPages.has(page))
+    const count = this.pool.holdersOf(page)
+    return count === 1 || (count === 2 && this.prefixes.has(page))
   }
 
   /** Does `position` lie within a page of another conversation? One that only a prefix holds too costs no page. */
   private isSharedAt(conversation: number, position: number): boolean {
     if (position % PAGE_TOKENS === 0) return false
     const page = this.at(conversation).pages[Math.floor(position / PAGE_TOKENS)]
-    return page !== undefined && (this.holders[page] as number) > (this.prefixPages.has(page) ? 2 : 1)
+    return page !== undefined && this.pool.holdersOf(page) > (this.prefixes.has(page) ? 2 : 1)
   }
 
   /** Sees to it that nobody else holds a page of a conversation, which may thereby be another one. */
   private makeOwn(conversation: number, index: number): number {
     const shared = this.at(conversation).pages[index] as number
-    if (this.holders[shared] === 1) return shared
-    const prefix = this.prefixPages.get(shared)
-    if (prefix && this.holders[shared] === 2 && this.available === 0) {
-      this.forget(prefix)
+    if (this.pool.holdersOf(shared) === 1) return shared
+    const prefix = this.prefixes.of(shared)
+    if (prefix && this.pool.holdersOf(shared) === 2 && this.available === 0) {
+      this.prefixes.forget(prefix)
       return shared
     }
     const own = this.take()
-    this.copy(shared, own)
+    this.pool.copy(shared, own)
     this.place(conversation, index, own)
-    this.drop(shared)
+    this.pool.drop(shared)
     return own
   }
 
   private publishPage(conversation: number, index: number): Prefix {
     const it = this.at(conversation)
     const page = it.pages[index] as number
-    const key = keyOf(it.chain[index - 1], Array.from(this.historyOf(page)))
-    const found = this.prefixes.get(key)
-    if (found) {
-      // Somebody computed the same at the same time: one of the two is enough, they do not differ in a bit.
-      if (found.page !== page) {
-        this.place(conversation, index, this.hold(found.page))
-        this.drop(page)
-      }
-      return found
+    const before = it.chain[index - 1]
+    const found = this.prefixes.find(before, this.historyOf(page))
+    if (!found) return this.prefixes.add(before, page)
+    // Somebody computed the same at the same time: one of the two is enough, they do not differ in a bit.
+    if (found.page !== page) {
+      this.place(conversation, index, this.pool.hold(found.page))
+      this.pool.drop(page)
     }
-    const prefix = { key, id: ++this.ids, page: this.hold(page), used: ++this.clock }
-    this.prefixes.set(key, prefix)
-    this.prefixPages.set(page, prefix)
-    return prefix
-  }
-
-  /** The first of a chain is needed by all that follow, so it is the last to be given up. */
-  private touch(chain: readonly Prefix[]): void {
-    for (const prefix of chain.toReversed()) prefix.used = ++this.clock
+    return found
   }
 
   /** Tokens at the beginning of `ids` that a cached text has too, behind what the conversation has of it. */
@@ -409,8 +374,7 @@ export class PageCache {
       while (n < tokens.length && length + n < ids.length && tokens[n] === ids[length + n]) n++
       longest = Math.max(longest, n)
     }
-    const start = `${last?.id ?? 0}:`
-    for (const { key, page } of this.prefixes.values()) if (key.startsWith(start)) compare(this.historyOf(page))
+    for (const page of this.prefixes.after(last)) compare(this.historyOf(page))
     for (const [i, other] of this.conversations.entries())
       if (i !== conversation && other.isKnown && other.chain[chain.length - 1] === last) {
         const page = other.pages[chain.length]
@@ -424,61 +388,15 @@ export class PageCache {
     this.memory.tables[conversation * this.memory.tablePages + index] = page
   }
 
-  private copy(from: number, to: number): void {
-    this.memory.copy(from, to)
-    this.historyOf(to).set(this.historyOf(from))
-  }
-
-  /** A free page, with one holder. */
+  /** A page with one holder: a free one, or that of a prefix that nobody uses. */
   private take(): number {
-    if (this.free.length === 0) this.evict()
-    const page = this.free.pop()
-    if (page === undefined) throw errors.outOfMemory(this.memory.pageBytes, 0)
-    this.holders[page] = 1
-    this.touchPage(page)
-    this.memory.clear(page)
-    this.historyOf(page).fill(0)
-    return page
-  }
-
-  private touchPage(page: number): void {
-    this.stamps[page] = ++this.clock
-  }
-
-  private evict(): void {
-    let oldest: Prefix | undefined
-    for (const prefix of this.prefixes.values())
-      if (this.holders[prefix.page] === 1 && (!oldest || prefix.used < oldest.used)) oldest = prefix
-    if (oldest) this.forget(oldest)
-  }
-
-  private forget({ key, page }: Prefix): void {
-    this.prefixes.delete(key)
-    this.prefixPages.delete(page)
-    this.drop(page)
-  }
-
-  private hold(page: number): number {
-    this.holders[page] = (this.holders[page] as number) + 1
-    return page
-  }
-
-  private drop(page: number): void {
-    const left = (this.holders[page] as number) - 1
-    this.holders[page] = left
-    if (left > 0) return
-    this.free.push(page)
-    this.memory.release?.(page)
+    if (this.pool.freeCount === 0) this.prefixes.evict()
+    return this.pool.take()
   }
 }
 
 function emptyConversation(): Conversation {
   return { length: 0, dropped: 0, pages: [], chain: [], isKnown: true, originals: [] }
-}
-
-/** The chain so far and the tokens of one more page. */
-function keyOf(before: Prefix | undefined, tokens: number[]): string {
-  return `${before?.id ?? 0}:${tokens.join()}`
 }
 
 export const pagesFor = (length: number) => Math.ceil(length / PAGE_TOKENS)

@@ -92,7 +92,7 @@ function helpText(): string {
 
 function stats({ model, chat, last }: ChatState) {
   const { conversation } = chat
-  const { usedBytes, totalBytes } = model.engine.cacheUse
+  const { usedBytes, totalBytes } = model.cache.use
   return {
     messages: chat.messages.length,
     tokens: conversation.tokens.length,

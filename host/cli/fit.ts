@@ -35,8 +35,10 @@ async function execute(args: Arguments): Promise<void> {
   const { maxContext } = model.spec
   const context = asked ?? maxContext
   const types = wanted ? [wanted] : plan ? [plan.type] : (['q8', 'q4'] as const)
-  const found = types.map((type) =>
-    fitModel(model, type, { memoryBytes, context, conversations, cache: cache ?? defaultCache(type) }),
+  const found = await Promise.all(
+    types.map((type) =>
+      fitModel(model, type, { memoryBytes, context, conversations, cache: cache ?? defaultCache(type) }),
+    ),
   )
   const fits = found.some((one) => one.fits)
   if (args.flag('json')) printJson({ model: path, memoryBytes, context, conversations, maxContext, fits, types: found })

@@ -70,11 +70,13 @@ async function execute(args: Arguments): Promise<void> {
     cacheBytes: kv.elements,
     cacheScaleBytes: kv.scales,
     cacheAt: CONTEXTS.map((tokens) => ({ context: tokens, ...cacheBytes(spec, cache, tokens) })),
-    fits: MEMORIES.map((memoryBytes) => ({
-      memoryBytes,
-      type,
-      context: largestContext(facts.model, type, cache, memoryBytes),
-    })),
+    fits: await Promise.all(
+      MEMORIES.map(async (memoryBytes) => ({
+        memoryBytes,
+        type,
+        context: await largestContext(facts.model, type, cache, memoryBytes),
+      })),
+    ),
     packedType: facts.plan?.type ?? null,
     hashes: facts.hashes === undefined ? null : { tensors: facts.hashes, verified: verify === true },
     spec,

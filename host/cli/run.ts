@@ -85,7 +85,7 @@ async function execute(args: Arguments): Promise<void> {
         show('\n')
         const saved = session === undefined ? undefined : await conversation.save(session)
         // Behind the text, which somebody waits for.
-        const bandwidth = await model.engine.measureBandwidth()
+        const bandwidth = await model.cache.measure((probe) => probe.measureBandwidth())
         report(model, value, bandwidth, isJson, saved && { ...saved, restoredTokens: restored })
         return
       }
@@ -133,7 +133,7 @@ function report(
       memoryBandwidth: bandwidth,
       peakMemoryBytes: peak,
       logitsHash,
-      engine: model.engine.name,
+      engine: model.engineName,
       weightType: model.weightType,
       cacheType: model.cacheType,
       context: model.context,

@@ -1,4 +1,7 @@
-/** What every engine can do: rows in, sampled tokens out. Implemented by host/wasm. */
+/**
+ * What every engine can do: rows in, sampled tokens out. Whoever is above it does not know which one it is. An engine knows
+ * pages by their numbers; whose they are is the business of host/cache, which is also the one that calls it.
+ */
 
 import * as abi from '../../assembly/abi.ts'
 import type { CacheType } from '../../models/index.ts'
@@ -40,6 +43,8 @@ export interface Row {
   token: number
   /** Sample a next token from this row with these settings. */
   sampling?: Sampling
+  /** Tokens that its conversation had and the cache has no more; default 0. Filled in by host/cache. */
+  dropped?: number
 }
 
 /** Threads for steps of one row and for those of more. */
@@ -69,121 +74,115 @@ export function finite(sampled: Uint32Array): Uint32Array {
   return sampled
 }
 
-/** What a conversation found in the cache. */
-export interface Reuse {
-  /** Tokens that need not be computed: whole pages. */
-  reused: number
-  /** Tokens at the beginning that the cached text most like it has too. */
-  matched: number
-}
-
-/** What offload has cost so far. */
-export interface OffloadUse {
-  /** Bytes of the cache that may be in memory, buffers included. */
-  memoryBytes: number
-  bytesRead: number
-  bytesWritten: number
-  readSeconds: number
-  /** Does it read past the system's own cache? Then what it reads comes from the disk. */
-  isDirect: boolean
-}
-
-/** A conversation as it lies in the cache, for reading and writing. */
-export interface CachedPages {
-  /** Tokens in the cache, and those that it has no more. */
-  length: number
-  dropped: number
-  /** The pages of its tokens, the last one perhaps partial. */
-  pages: CachedPage[]
-  /** Kept pages as they were computed, if there was a drop, and how much was dropped when they were. */
-  originals: (CachedPage & { dropped: number })[]
-}
-
-export interface CachedPage {
-  id: number
-  /** Another number whenever what the page holds changes. */
-  stamp: number
-  /** The token of each row: a view. */
-  tokens: Uint32Array
-}
-
-export interface Engine {
-  /** For people: 'wasm relaxed-simd, 2 threads'. */
-  readonly name: string
-  /** The name of its build alone. */
-  readonly build: string
+/** What does not change while an engine lives. */
+export interface EngineFacts {
+  /** What it is, for people: 'wasm relaxed-simd'. The name of its build alone. */
+  name: string
+  build: string
   /** Threads that there are; `threads` says how many work. */
-  readonly maxThreads: number
-  threads: ThreadCounts
+  maxThreads: number
   /** Rows that one step takes at most. */
-  readonly maxRows: number
+  maxRows: number
   /** Rows of one step that may want a next token. */
-  readonly maxLogits: number
+  maxLogits: number
   /** Positions that a conversation can have. */
-  readonly context: number
+  context: number
+  /** Conversations that there are, from 0 on. */
+  conversations: number
+  vocabSize: number
   /** Bytes reserved for weights, cache and scratch. */
-  readonly memoryBytes: number
-  /** Conversations that there are, from 0 on; an empty one is a new one. */
-  readonly conversations: number
-  /**
-   * Runs the rows; resolves to one sampled id for every row with `sampling`, in their order, or NO_TOKEN. Throws
-   * OutOfMemoryError before anything is done.
-   */
-  step(rows: Row[]): Promise<Uint32Array>
-  /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
-  logits(k: number): Float32Array
-  /** SHA-256 of the same logits, first 16 hex digits: a change of any bit shows. */
-  logitsHash(k: number): string
-  /** Positions that are filled. */
-  lengthOf(conversation: number): number
-  /** Tokens that the conversation had and the cache has no more. */
-  droppedOf(conversation: number): number
-  /** The tokens at them. */
-  tokensOf(conversation: number): Uint32Array
-  /** Pages of the cache that `count` more positions take, and that can be had. */
-  pagesNeeded(conversation: number, count: number): number
-  readonly pagesAvailable: number
-  /** Pages that `count` more positions are written to, and that one step may write to: those that are in memory. */
-  pagesWritten(conversation: number, count: number): number
-  readonly pagesWritable: number
-  /** Throws OutOfMemoryError unless there is room for `count` more positions. */
-  checkRoom(conversation: number, count: number): void
-  /** Forgets all positions from `length` on; with 0 it is a new conversation. */
-  rewind(conversation: number, length: number): void
-  /** Makes an empty conversation a copy of another one; they share what they have in common. */
-  fork(from: number, to: number): void
-  /** Fills an empty conversation with as much of a prompt as lies in the cache, but for its last token. */
-  reuse(conversation: number, ids: ArrayLike<number>): Reuse
-  /**
-   * Forgets `count` pages of tokens behind the first `keep` pages. What follows sees the rest as if it were all that there
-   * was: keys of the kept pages are rotated on to where they would be.
-   */
-  drop(conversation: number, keep: number, count: number): Promise<void>
-  /** The conversation as it lies in the cache; valid until it changes. */
-  cached(conversation: number): CachedPages
-  /** Gives an empty conversation pages, for whoever reads it from a file to fill. Throws OutOfMemoryError. */
-  adopt(conversation: number, length: number, dropped: number, originals: readonly number[]): CachedPages
-  /** What the cache's contents depend on besides the tokens: weights, their type, RoPE, the cache's own format. Hex. */
+  memoryBytes: number
+}
+
+/**
+ * The pages of an engine's cache. A page holds PAGE_TOKENS rows of all layers; it is a number, and lies at a place, which is
+ * another number. Tables, places and history are read by steps: they are written between two of them.
+ */
+export interface PageStore {
+  /** Pages that there can be, places for them in memory, and bytes of each. */
+  readonly pages: number
+  readonly residentPages: number
+  readonly pageBytes: number
+  /** u32 (conversations, tablePages): the pages of each conversation, in order. */
+  readonly tables: Uint32Array
+  readonly tablePages: number
+  /** u32 (pages): where each lies. At first page n at place n. */
+  readonly places: Uint32Array
+  /** u32 (pages, PAGE_TOKENS): the token of each row. */
+  readonly history: Uint32Array
+  /** Makes the page at place `to` a copy of that at `from`. */
+  copy(from: number, to: number): void
+  /** Fills a place with zeros. */
+  clear(place: number): void
+  /** What lies at a place: a view or a copy. */
+  read(place: number): Promise<Uint8Array>
+  write(place: number, bytes: Uint8Array): Promise<void>
+  /** What the contents of pages depend on besides the tokens: weights, their type, RoPE, the cache's own format. Hex. */
   fingerprint(): Promise<string>
-  /** A page's bytes, for whoever has it: a view, or a copy of what is in a file. Not while a step runs. */
-  fetchPage(id: number): Promise<Uint8Array>
-  /** Writes the bytes of a page that was adopted. Not while a step runs. */
-  storePage(id: number, bytes: Uint8Array): Promise<void>
-  /** Undefined without offload. */
-  readonly offloadUse: OffloadUse | undefined
-  /** Bytes per second at which the disk gives what the last step wanted of it; 0 if that was nothing. */
-  measureOffload(): Promise<number>
-  /** Bytes of the cache: a page, all that conversations hold, all that there may be. */
-  readonly cacheUse: { pageBytes: number; usedBytes: number; totalBytes: number }
+  /** How to read pages that have no place in memory; without it there is no offload. */
+  readonly stream: PageStream | undefined
+}
+
+/** Buffers that a thread of the host fills with pages from a file, layer by layer, while a step computes. */
+export interface PageStream {
+  /** The engine's memory, shared with that thread; what follows are addresses in it. */
+  readonly buffer: ArrayBufferLike
+  /** The first place of the pages in memory. */
+  readonly cache: number
+  /** u8 (2, pages, stride): two layers. */
+  readonly at: number
+  readonly pages: number
+  readonly stride: number
+  /** Indices among the i32 of `buffer`: layers that were read, and layers that nobody needs any more. */
+  readonly ready: number
+  readonly swept: number
+  /** Layers of a page, and bytes of each in memory. */
+  readonly nLayers: number
+  readonly layerBytes: number
+  /** The next step begins at so many streamed layers, or streams nothing. */
+  begin(isOn: boolean, layers: number): void
+  /** The thread is gone: the engine must not wait for it. */
+  fail(error: Error): void
+}
+
+/** Measurements, for engines that offer them. Only between two steps. */
+export interface Probe {
   /** Reads memory for a moment and tells how fast, in bytes per second; default: with the threads of decode. */
   measureBandwidth(threads?: number): Promise<number>
   /** Seconds that threads need to meet when all come at once. */
   measureBarrier(threads?: number): Promise<number>
-  /** Starts an account of where time goes, from zero, or ends it. Not while a step runs. */
+  /** Starts an account of where time goes, from zero, or ends it. */
   profile(isOn: boolean): void
   /** The account, thread by thread. */
   profiled(): StepProfile[]
+}
+
+export interface Logits {
+  /** (vocabSize) */
+  values: Float32Array
+  /** SHA-256 of the same, first 16 hex digits: a change of any bit shows. */
+  hash(): string
+}
+
+/** One thing at a time, by rows that were checked, of pages that are there: see host/cache/cache.ts. */
+export interface Engine {
+  readonly facts: EngineFacts
+  threads: ThreadCounts
+  readonly pages: PageStore
+  /** Runs the rows; resolves to one sampled id for every row with `sampling`, in their order, or NO_TOKEN. */
+  step(rows: readonly Row[]): Promise<Uint32Array>
+  /** Of the k-th row with `sampling` of the last step; valid until the next one. */
+  logits(k: number): Logits
+  /** Writes page `to` with page `from`, its keys rotated on by `delta` positions. */
+  turn(from: number, to: number, delta: number): Promise<void>
+  readonly probe: Probe | undefined
   close(): Promise<void>
+}
+
+/** For people: 'wasm relaxed-simd, 2 threads'. */
+export function nameOf({ facts, threads: { decode, prefill } }: Pick<Engine, 'facts' | 'threads'>): string {
+  const count = decode === prefill ? `${decode}` : `${decode} and ${prefill}`
+  return `${facts.name}, ${count} thread${count === '1' ? '' : 's'}`
 }
 
 export interface EngineOptions {

@@ -13,21 +13,27 @@ import {
 import { errors, megabytes } from '../errors.ts'
 import type { EngineOptions } from './engine.ts'
 import { MAX_MEMORY, SYSTEM_BYTES } from './limits.ts'
-import { estimateMemory, pageMemory } from './wasm/engine.ts'
+import { chooseBuild } from './wasm/builds.ts'
+import { memoryCounter } from './wasm/memory.ts'
 
 /** Threads that a board runs. */
 const BOARD_CORES = 4
 
+/** What an engine will reserve with given options, in bytes: what the engine itself says, before anything is read. */
+async function counter(spec: ModelSpec, plan: Plan): Promise<(options: EngineOptions) => number> {
+  return memoryCounter(await chooseBuild(), spec, plan)
+}
+
 /** Refuses what cannot fit the engine's address space or this machine; `shorter` tells how to ask for a smaller cache. */
-export function checkFit(
+export async function checkFit(
   spec: ModelSpec,
   plan: Plan,
   options: EngineOptions,
   machineBytes = platform.machineMemory(),
   shorter = 'use a smaller -c',
-): void {
+): Promise<void> {
   const { cache, context, conversations } = options
-  const needed = estimateMemory(spec, plan, options)
+  const needed = (await counter(spec, plan))(options)
   const kv = cacheBytes(spec, cache, context * conversations)
   const tokens = conversations > 1 ? `${conversations} × ${context} tokens` : `${context} tokens`
   const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(kv.elements + kv.scales)})`
@@ -44,23 +50,22 @@ export function checkFit(
 }
 
 /** Refuses weights that no engine can hold, whatever the context: not worth the time to read, nor the disk to write. */
-export function refuseUnusable(model: ModelDescription, plan: Plan): void {
+export async function refuseUnusable(model: ModelDescription, plan: Plan): Promise<void> {
   const options = { context: 1, cache: 'int8' as const, maxRows: 1, maxLogits: 1, conversations: 1 }
-  checkFit(model.spec, plan, options, Number.POSITIVE_INFINITY)
+  await checkFit(model.spec, plan, options, Number.POSITIVE_INFINITY)
 }
 
 /** The longest context that a machine with so much memory can hold, whatever the model was made for; 0: not even the weights. */
-export function largestContext(
+export async function largestContext(
   model: ModelDescription,
   type: WeightType,
   cache: CacheType,
   machineBytes: number,
-): number {
-  const plan = planModel(model, type)
-  const options = { context: 0, cache, maxRows: 64, maxLogits: 1, conversations: 1, threads: BOARD_CORES }
-  const left = Math.min(machineBytes - SYSTEM_BYTES, MAX_MEMORY) - estimateMemory(model.spec, plan, options)
-  const pages = Math.floor(left / pageMemory(model.spec, cache))
-  return Math.max(0, pages * PAGE_TOKENS)
+): Promise<number> {
+  const count = await counter(model.spec, planModel(model, type))
+  const available = Math.min(machineBytes - SYSTEM_BYTES, MAX_MEMORY)
+  const options = { cache, maxRows: 64, maxLogits: 1, conversations: 1, threads: BOARD_CORES }
+  return PAGE_TOKENS * largest((pages) => count({ ...options, context: pages * PAGE_TOKENS }) <= available)
 }
 
 export interface FitQuestion {
@@ -88,16 +93,16 @@ export interface Fit {
 }
 
 /** Answers from the config alone: nothing large is read. */
-export function fit(model: ModelDescription, type: WeightType, question: FitQuestion): Fit {
+export async function fit(model: ModelDescription, type: WeightType, question: FitQuestion): Promise<Fit> {
   const { memoryBytes, context, conversations, cache } = question
-  const { spec } = model
   const plan = planModel(model, type)
+  const bytesOf = await counter(model.spec, plan)
   const memory = Math.max(0, memoryBytes - SYSTEM_BYTES)
   const availableBytes = Math.min(memory, MAX_MEMORY)
   const needed = (tokens: number, count: number) => {
     const rows = Math.max(64, count)
     const sizes = { maxRows: rows, maxLogits: count, conversations: count, threads: BOARD_CORES }
-    return estimateMemory(spec, plan, { context: tokens, cache, ...sizes })
+    return bytesOf({ context: tokens, cache, ...sizes })
   }
   const fits = (tokens: number, count: number) => needed(tokens, count) <= availableBytes
   return {

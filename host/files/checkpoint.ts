@@ -74,11 +74,11 @@ export async function readJson(path: string): Promise<unknown> {
 export async function openCheckpoint(directory: string, type: WeightType) {
   const files = await readModelFiles(directory)
   const early = describeOrNot(files.config)
-  if (early) refuseUnusable(early, planModel(early, type))
+  if (early) await refuseUnusable(early, planModel(early, type))
   const checkpoint = await Checkpoint.open(directory, files)
   try {
     const plan = planModel(checkpoint.model, type)
-    refuseUnusable(checkpoint.model, plan)
+    await refuseUnusable(checkpoint.model, plan)
     return { checkpoint, plan }
   } catch (error) {
     await checkpoint.close()

@@ -9,7 +9,6 @@ import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { openCheckpoint } from './checkpoint.ts'
 import { statModel } from './files.ts'
 import { writePacked } from './pack.ts'
-import type { ReadOptions } from './packed.ts'
 
 export interface ConvertOptions {
   /** Default q8. */
@@ -50,7 +49,7 @@ export async function convert(directory: string, path: string, options: ConvertO
   await expectFree()
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
-    options.onFit?.(fitHere(checkpoint.model, type))
+    options.onFit?.(await fitHere(checkpoint.model, type))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
     const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, expectFree)
@@ -61,7 +60,7 @@ export async function convert(directory: string, path: string, options: ConvertO
   }
 }
 
-function fitHere(model: ModelDescription, type: WeightType): Fit {
+function fitHere(model: ModelDescription, type: WeightType): Promise<Fit> {
   const context = defaultContext(model.spec.maxContext)
   const cache = defaultCache(type)
   return fit(model, type, { memoryBytes: totalmem(), context, conversations: 1, cache })

@@ -12,7 +12,7 @@ import { cacheFile, readEntries, writeEntry } from './remember.ts'
 const fromSources = import.meta.url.endsWith('.ts')
 const files = {
   rank: fromSources ? '../engine/wasm/worker.ts' : './worker.mjs',
-  reader: fromSources ? '../engine/wasm/reader.ts' : './reader.mjs',
+  reader: fromSources ? '../cache/reader.ts' : './reader.mjs',
 }
 
 export const platform: Platform = {

@@ -3,7 +3,8 @@
  * threads and its cache; none can tell that there are others.
  */
 import { PAGE_TOKENS } from '../../models/index.ts'
-import { greedy, type Reuse, type Sampling } from '../engine/engine.ts'
+import type { Reuse } from '../cache/pages.ts'
+import { greedy, type Sampling } from '../engine/engine.ts'
 import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
 import { settings as shared, titleOf } from '../settings.ts'
 import type { Between, FoundSession, SavedPages } from './extensions.ts'
@@ -55,18 +56,18 @@ export class Conversation {
 
   /** Tokens in the cache. The last generated token is one of them once another one follows. */
   get length(): number {
-    return this.model.engine.lengthOf(this.id)
+    return this.model.cache.lengthOf(this.id)
   }
 
   /** Tokens that were forgotten. */
   get dropped(): number {
-    return this.model.engine.droppedOf(this.id)
+    return this.model.cache.droppedOf(this.id)
   }
 
   /** All tokens that are not forgotten, the last generated one too. */
   get tokens(): number[] {
     this.checkOpen()
-    return [...this.model.engine.tokensOf(this.id), ...this.pending]
+    return [...this.model.cache.tokensOf(this.id), ...this.pending]
   }
 
   /** Is there a token that the next one follows? */
@@ -129,7 +130,7 @@ export class Conversation {
     this.checkIdle()
     const { policy: contextPolicy, keep } = this.context
     const fork = this.model.open({ contextPolicy, keep })
-    this.model.engine.fork(this.id, fork.id)
+    this.model.cache.fork(this.id, fork.id)
     fork.resume(this.next, this.sampling)
     return fork
   }
@@ -159,12 +160,12 @@ export class Conversation {
       throw errors.badOption('a conversation that is saved', 'of at least one token', 0)
     this.isBusy = true
     try {
-      const { engine, scheduler } = this.model
+      const { cache, scheduler } = this.model
       const { saveConversation } = await this.model.sessions('save()')
       const continuation = { next: this.next, sampling: this.sampling, notes: options.notes }
       const between: Between = (work) => scheduler.between(work)
       const { saved, pages } = await saveConversation(
-        engine,
+        cache,
         this.id,
         path,
         continuation,
@@ -201,7 +202,7 @@ export class Conversation {
 
   /** Finds what the cache has of a prompt: nothing, unless the conversation is empty. */
   reuse(ids: readonly number[]): Reuse {
-    return this.length > 0 ? { reused: 0, matched: 0 } : this.model.engine.reuse(this.id, ids)
+    return this.length > 0 ? { reused: 0, matched: 0 } : this.model.cache.reuse(this.id, ids)
   }
 
   /** Throws unless ids can follow; under a policy that forgets, any number can. */
@@ -215,20 +216,20 @@ export class Conversation {
 
   /** Tokens that the next step can compute and sample behind: its share of a step, as long as nothing is to be forgotten. */
   get share(): number {
-    const { engine, scheduler, context } = this.model
-    const most = Math.min(engine.maxRows, engine.maxLogits)
+    const { cache, scheduler, context } = this.model
+    const most = Math.min(cache.facts.maxRows, cache.facts.maxLogits)
     return Math.min(context - this.length, Math.floor(most / scheduler.active))
   }
 
   /** Is there memory for so many more tokens? */
   hasMemory(count: number): boolean {
-    const { engine } = this.model
-    return engine.pagesNeeded(this.id, count) <= engine.pagesAvailable
+    const { cache } = this.model
+    return cache.pagesNeeded(this.id, count) <= cache.pagesAvailable
   }
 
   /** Cuts off what was computed behind `length`. */
   cut(length: number): void {
-    if (length < this.length) this.model.engine.rewind(this.id, length)
+    if (length < this.length) this.model.cache.rewind(this.id, length)
   }
 
   /** What is to be computed next, and with which settings. */
@@ -256,7 +257,7 @@ export class Conversation {
 
   /** Takes the last token back, to be computed again: where there are no logits to go on from. */
   stepBack(sampling: Sampling | undefined): void {
-    const last = this.model.engine.tokensOf(this.id).at(-1)
+    const last = this.model.cache.tokensOf(this.id).at(-1)
     this.cut(this.length - 1)
     this.resume(last, sampling)
   }
@@ -295,7 +296,7 @@ export class Conversation {
 const names = ['contextPolicy', 'keep']
 
 /** Options with their defaults; throws BAD_OPTION. */
-export function checkContext(options: ConversationOptions, { context, engine }: Model): ContextSettings {
+export function checkContext(options: ConversationOptions, { context, cache }: Model): ContextSettings {
   checkNames('open()', options, names)
   const { contextPolicy: policy = shared.contextPolicy.default, keep = shared.keep.default } = options
   checkSetting('contextPolicy', policy)
@@ -309,7 +310,7 @@ export function checkContext(options: ConversationOptions, { context, engine }: 
       context,
     )
   // Kept pages are turned when others are forgotten: they lie in the cache twice then.
-  const { pageBytes, totalBytes } = engine.cacheUse
+  const { pageBytes, totalBytes } = cache.use
   const pages = Math.ceil(context / PAGE_TOKENS) - plan.drop + plan.keep
   if (policy !== 'error' && pages * pageBytes > totalBytes)
     throw errors.badOption(

@@ -74,8 +74,8 @@ export async function* predict(
 }
 
 /** Places that one step of the model predicts at most. */
-export function largestBatch({ engine }: Model): number {
-  return Math.min(engine.maxRows, engine.maxLogits)
+export function largestBatch({ cache }: Model): number {
+  return Math.min(cache.facts.maxRows, cache.facts.maxLogits)
 }
 
 /** How many tokens of a text a model predicts: all but the first. Throws GtaError for a text that it cannot. */

@@ -2,7 +2,8 @@
  * What a model can do only where there are files and processes: `load()` of Node brings it along, the browser's does not.
  * The rooms that do it stand above this one, so here is only what they look like from below.
  */
-import type { Engine, Sampling } from '../engine/engine.ts'
+import type { KvCache } from '../cache/cache.ts'
+import type { Sampling } from '../engine/engine.ts'
 import type { TemplateRenderer } from '../text/template/template.ts'
 
 export interface Extensions {
@@ -15,7 +16,7 @@ export interface Extensions {
 export interface Sessions {
   /** Saves a conversation that nobody changes meanwhile; `before`: where its pages were saved last. Throws WRITE_FAILED. */
   saveConversation(
-    engine: Engine,
+    cache: KvCache,
     id: number,
     path: string,
     continuation: Continuation,
@@ -25,7 +26,7 @@ export interface Sessions {
   ): Promise<{ saved: SavedFile; pages: SavedPages }>
   /** Opens a saved conversation and checks all of it: nothing of the engine is touched. The caller closes it. */
   findSession(
-    engine: Engine,
+    cache: KvCache,
     path: string,
     vocabSize: number,
     maxContext: number,

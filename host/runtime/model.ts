@@ -9,7 +9,8 @@ import {
   type WeightType,
   weightBytesPerToken,
 } from '../../models/index.ts'
-import type { Engine, EngineOptions, Sampling } from '../engine/engine.ts'
+import type { KvCache } from '../cache/cache.ts'
+import { type Engine, type EngineOptions, nameOf, type Sampling } from '../engine/engine.ts'
 import { recommendedSampling } from '../engine/sampling.ts'
 import { checkNames, errors } from '../errors.ts'
 import type { ModelFiles } from '../files/source.ts'
@@ -59,7 +60,8 @@ export class Model {
   readonly weightBytes: number
   /** Weight bytes that one decoded token reads. */
   readonly bytesPerToken: number
-  readonly engine: Engine
+  /** Everything that is computed goes through it. */
+  readonly cache: KvCache
   /** Tokens that end a text: those of config.json and of generation_config.json. */
   readonly eos: ReadonlySet<number>
   private readonly bos: number | undefined
@@ -74,7 +76,7 @@ export class Model {
     path: string,
     { model, files, plan, unused }: Pick<Source, 'model' | 'files' | 'plan' | 'unused'>,
     options: EngineOptions,
-    engine: Engine,
+    cache: KvCache,
     tokenizer: Tokenizer | undefined,
     extensions: Extensions,
   ) {
@@ -89,12 +91,21 @@ export class Model {
     this.tokenizer = tokenizer
     this.weightBytes = plan.bytes
     this.bytesPerToken = weightBytesPerToken(plan, model.spec)
-    this.engine = engine
-    this.scheduler = new Scheduler(engine)
-    this.free = Array.from({ length: engine.conversations }, (_, id) => id)
+    this.cache = cache
+    this.scheduler = new Scheduler(cache)
+    this.free = Array.from({ length: cache.facts.conversations }, (_, id) => id)
     this.eos = eosOf(model.spec, files.generation)
     this.bos = bosOf(model.spec, files.tokenizerConfig)
     this.tokenizerConfig = files.tokenizerConfig
+  }
+
+  get engine(): Engine {
+    return this.cache.engine
+  }
+
+  /** The engine for people: 'wasm relaxed-simd, 2 threads'. */
+  get engineName(): string {
+    return nameOf(this.engine)
   }
 
   /**
@@ -122,9 +133,9 @@ export class Model {
   /** A new conversation; close it, or it keeps its part of the cache. Throws BUSY if all are taken. */
   open(options: ConversationOptions = {}): Conversation {
     const id = this.free[0]
-    if (id === undefined) throw errors.tooManyConversations(this.engine.conversations)
+    if (id === undefined) throw errors.tooManyConversations(this.cache.facts.conversations)
     const conversation = new Conversation(this, id, options, () => {
-      this.engine.rewind(id, 0)
+      this.cache.rewind(id, 0)
       this.free.push(id)
     })
     this.free.shift()
@@ -138,10 +149,10 @@ export class Model {
   async restore(path: string, options: ConversationOptions & { signal?: AbortSignal } = {}): Promise<Conversation> {
     if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
     const { signal, ...rest } = options
-    const { engine, spec } = this
+    const { cache, spec } = this
     checkContext(rest, this)
     const { findSession } = await this.sessions('restore()')
-    const found = await findSession(engine, path, spec.vocabSize, spec.maxContext, signal)
+    const found = await findSession(cache, path, spec.vocabSize, spec.maxContext, signal)
     try {
       const conversation = this.open(rest)
       try {
@@ -228,7 +239,7 @@ export class Model {
   }
 
   async close(): Promise<void> {
-    await this.engine.close()
+    await this.cache.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,10 +1,13 @@
 /** From a source of weights to a model: options are checked, memory counted, the engine opened, threads chosen. */
 import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes } from '../../models/index.ts'
+import { KvCache } from '../cache/cache.ts'
+import { prepareOffload } from '../cache/pager.ts'
 import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
 import { checkFit } from '../engine/fit.ts'
 import { MAX_MEMORY } from '../engine/limits.ts'
 import { chooseBuild } from '../engine/wasm/builds.ts'
 import { openWasmEngine } from '../engine/wasm/engine.ts'
+import { countPages } from '../engine/wasm/memory.ts'
 import { checkSetting, errors, GtaError } from '../errors.ts'
 import { defaultCache, defaultContext, settings, titleOf } from '../settings.ts'
 import type { Extensions } from './extensions.ts'
@@ -57,7 +60,7 @@ export async function openModel(
 ): Promise<Model> {
   const { model, plan } = source
   const engineOptions = { ...checkOptions(model.spec, plan, options), offload }
-  checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
+  await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
   // The tokenizer first, where it is there: it fails faster than the weights load.
   const { tokenizer, tokenizerConfig } = source.files
   const read = async (json: Uint8Array | undefined) => {
@@ -67,49 +70,57 @@ export async function openModel(
     return new Tokenizer(name, json, tokenizerConfig)
   }
   const early = await read(tokenizer)
-  const engine = await openEngine(source, engineOptions)
+  const cache = await openCache(source, engineOptions)
   try {
     const late = early ?? (await read(await source.readTokenizer?.()))
-    return new Model(name, source, engineOptions, engine, late, extensions)
+    return new Model(name, source, engineOptions, cache, late, extensions)
   } catch (error) {
-    await engine.close()
+    await cache.close()
     throw error
   }
 }
 
-/** An engine with the threads that are asked for, remembered or measured. */
-export async function openEngine(
+/** An engine and its cache, with the threads that are asked for, remembered or measured. */
+export async function openCache(
   { model, plan, load }: Pick<Source, 'model' | 'plan' | 'load'>,
   options: EngineOptions,
-): Promise<Engine> {
+): Promise<KvCache> {
   const compiled = await chooseBuild()
-  const open = (threads: Partial<ThreadCounts>) =>
-    openWasmEngine({
-      spec: model.spec,
-      plan,
-      options: { ...options, threads: threads.decode, batchThreads: threads.prefill },
-      compiled,
-      load,
-    })
+  // Fails faster than the weights load.
+  if (options.offload && countPages(model.spec, options).streamPages > 0) prepareOffload(options.offload.directory)
+  const open = async ({ decode, prefill }: Partial<ThreadCounts>) => {
+    const own = { ...options, threads: decode, batchThreads: prefill }
+    const engine = await openWasmEngine({ spec: model.spec, plan, options: own, compiled, load })
+    return attachCache(engine, options.offload?.directory)
+  }
   if (!compiled.build.isShared) return open({ decode: 1, prefill: 1 })
   if (options.threads !== undefined) return open({ decode: options.threads, prefill: options.batchThreads })
   const key = threadsKey(plan, compiled.build.name)
   const remembered = await rememberedThreads(key)
   if (remembered) return open({ decode: remembered.decode, prefill: options.batchThreads ?? remembered.prefill })
   const most = availableThreads()
-  const engine = await open({ decode: most, prefill: Math.max(most, options.batchThreads ?? 1) })
+  const cache = await open({ decode: most, prefill: Math.max(most, options.batchThreads ?? 1) })
   try {
-    const measured = await measureThreads(engine)
-    engine.threads = { decode: measured.decode, prefill: options.batchThreads ?? measured.prefill }
+    const measured = await measureThreads(cache)
+    cache.threads = { decode: measured.decode, prefill: options.batchThreads ?? measured.prefill }
     await rememberThreads(key, measured)
-    return engine
+    return cache
   } catch (error) {
     // Weights that give no finite logits say so when they are used.
     if (error instanceof GtaError && error.code === 'NOT_FINITE') {
-      engine.threads = { decode: most, prefill: options.batchThreads ?? most }
-      engine.rewind(0, 0)
-      return engine
+      cache.threads = { decode: most, prefill: options.batchThreads ?? most }
+      cache.rewind(0, 0)
+      return cache
     }
+    await cache.close()
+    throw error
+  }
+}
+
+async function attachCache(engine: Engine, directory: string | undefined): Promise<KvCache> {
+  try {
+    return new KvCache(engine, directory)
+  } catch (error) {
     await engine.close()
     throw error
   }
@@ -126,14 +137,14 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): Engine
     maxRows: Math.min(batch, context),
     maxLogits,
     conversations: CONVERSATIONS,
-    pages: countPages(spec, cache, context, options.cacheMemory),
+    pages: pagesFor(spec, cache, context, options.cacheMemory),
     threads,
     batchThreads,
   }
 }
 
 /** Pages for so many bytes, or for one conversation with a page to spare for what it shares. */
-function countPages(spec: ModelSpec, cache: CacheType, context: number, cacheMemory: number | undefined): number {
+function pagesFor(spec: ModelSpec, cache: CacheType, context: number, cacheMemory: number | undefined): number {
   if (cacheMemory === undefined) return Math.ceil(context / PAGE_TOKENS) + 1
   const each = pageBytes(spec, cache)
   const most = MAX_MEMORY

@@ -4,7 +4,8 @@
  * slices beside it. What a conversation computes does not depend on who shares its steps, so nobody can tell.
  */
 import { PAGE_TOKENS } from '../../models/index.ts'
-import { type Engine, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
+import type { KvCache } from '../cache/cache.ts'
+import { NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
 import type { contextPolicies } from '../settings.ts'
 
@@ -32,9 +33,26 @@ export interface Feed {
   signal?: AbortSignal | undefined
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
-  /** Told of every sampled token, with its logits: valid during the call only. */
+  /** Told of every sampled token, with its logits and their hash: valid during the call only. */
   onSampled?: (token: number, logits: Float32Array, hash: () => string) => void
 }
+
+/** What a scheduler needs of a cache. */
+export type ScheduledCache = Pick<
+  KvCache,
+  | 'facts'
+  | 'lengthOf'
+  | 'checkRoom'
+  | 'pagesNeeded'
+  | 'pagesAvailable'
+  | 'pagesWritten'
+  | 'pagesWritable'
+  | 'use'
+  | 'drop'
+  | 'step'
+  | 'logits'
+  | 'logitsHash'
+>
 
 interface Job {
   feed: Feed
@@ -49,25 +67,25 @@ interface Job {
 const TURNS = 32
 
 export class Scheduler {
-  private readonly engine: Engine
+  private readonly cache: ScheduledCache
   private jobs: Job[] = []
   private isRunning = false
   private readonly interludes: (() => Promise<void>)[] = []
   /** Conversations that will want a token soon: a step waits a moment for them. */
   active = 0
 
-  constructor(engine: Engine) {
-    this.engine = engine
+  constructor(cache: ScheduledCache) {
+    this.cache = cache
   }
 
   /** Resolves when all tokens are computed; what was computed before an error stays. */
   feed(feed: Feed): Promise<void> {
-    const { engine } = this
+    const { cache } = this
     const { conversation, tokens, context } = feed
     if (tokens.length === 0) return Promise.resolve()
-    const capacity = engine.context - engine.lengthOf(conversation)
+    const capacity = cache.facts.context - cache.lengthOf(conversation)
     // What cannot succeed is refused before it is begun. One that forgets needs room for its context only.
-    engine.checkRoom(conversation, context.policy === 'error' ? tokens.length : Math.min(tokens.length, capacity))
+    cache.checkRoom(conversation, context.policy === 'error' ? tokens.length : Math.min(tokens.length, capacity))
     return new Promise((resolve, reject) => {
       this.jobs.push({ feed, done: 0, waited: 0, resolve, reject })
       if (!this.isRunning) this.run()
@@ -104,14 +122,15 @@ export class Scheduler {
 
   /** Full conversations forget what their policy says. Before anything is counted: it takes pages, and time. */
   private async makeRoom(): Promise<void> {
-    const { engine } = this
+    const { cache } = this
     for (const job of this.jobs) {
       const { conversation, context } = job.feed
-      if (engine.lengthOf(conversation) < engine.context) continue
+      if (cache.lengthOf(conversation) < cache.facts.context) continue
       try {
-        if (context.policy === 'error') throw errors.contextFull(engine.context + 1, engine.context, engine.context)
-        const { keep, drop } = planDrop(context, engine.context)
-        await engine.drop(conversation, keep, drop)
+        if (context.policy === 'error')
+          throw errors.contextFull(cache.facts.context + 1, cache.facts.context, cache.facts.context)
+        const { keep, drop } = planDrop(context, cache.facts.context)
+        await cache.drop(conversation, keep, drop)
       } catch (error) {
         this.end(job, error)
       }
@@ -120,33 +139,33 @@ export class Scheduler {
 
   /** How many tokens of which job the next step takes. Jobs for which there is no memory end here. */
   private compose(): { job: Job; count: number }[] {
-    const { engine } = this
+    const { cache } = this
     // The least first: what they leave of their share is for those who want more.
     const jobs = this.jobs.toSorted((a, b) => b.waited - a.waited || remaining(a) - remaining(b))
     const slices: { job: Job; count: number }[] = []
-    let rows = engine.maxRows
-    let logits = engine.maxLogits
-    let available = engine.pagesAvailable
-    let writable = engine.pagesWritable
+    let rows = cache.facts.maxRows
+    let logits = cache.facts.maxLogits
+    let available = cache.pagesAvailable
+    let writable = cache.pagesWritable
     for (const [i, job] of jobs.entries()) {
       const { conversation, isEvery } = job.feed
       const share = (left: number) => Math.max(Math.min(left, 1), Math.floor(left / (jobs.length - i)))
       // Nothing for one that came, full, while others forgot: its turn to forget is before the next step.
-      let count = Math.min(remaining(job), share(rows), engine.context - engine.lengthOf(conversation))
+      let count = Math.min(remaining(job), share(rows), cache.facts.context - cache.lengthOf(conversation))
       if (isEvery) count = Math.min(count, share(logits))
       else if (count === remaining(job) && logits === 0) count--
       if (count === 0) {
         job.waited++
         continue
       }
-      const needed = engine.pagesNeeded(conversation, count)
+      const needed = cache.pagesNeeded(conversation, count)
       if (needed > available) {
-        const { pageBytes } = engine.cacheUse
+        const { pageBytes } = cache.use
         this.end(job, errors.outOfMemory(needed * pageBytes, available * pageBytes))
         continue
       }
       // With a cache on disk, a step can write what memory has room for: the others come next.
-      const written = engine.pagesWritten(conversation, count)
+      const written = cache.pagesWritten(conversation, count)
       if (written > writable && slices.length > 0) {
         job.waited++
         continue
@@ -161,9 +180,9 @@ export class Scheduler {
   }
 
   private async step(slices: { job: Job; count: number }[]): Promise<void> {
-    const { engine } = this
-    const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, engine.lengthOf(job.feed.conversation)))
-    const sampled = await engine.step(rows)
+    const { cache } = this
+    const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, cache.lengthOf(job.feed.conversation)))
+    const sampled = await cache.step(rows)
     let k = 0
     for (const { job, count } of slices) {
       const { feed } = job
@@ -175,7 +194,7 @@ export class Scheduler {
       try {
         if (sampled.subarray(first, k).includes(NO_TOKEN)) throw errors.notFinite()
         for (let i = first; i < k; i++)
-          feed.onSampled?.(sampled[i] as number, engine.logits(i), () => engine.logitsHash(i))
+          feed.onSampled?.(sampled[i] as number, cache.logits(i), () => cache.logitsHash(i))
         feed.onProgress?.(job.done)
         if (remaining(job) === 0) this.end(job)
       } catch (error) {

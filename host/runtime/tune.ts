@@ -4,7 +4,8 @@
  */
 import { platform } from '#platform'
 import type { Plan } from '../../models/index.ts'
-import { type Engine, finite, greedy, type ThreadCounts } from '../engine/engine.ts'
+import type { KvCache } from '../cache/cache.ts'
+import { finite, greedy, type ThreadCounts } from '../engine/engine.ts'
 import { settings } from '../settings.ts'
 
 /** Milliseconds that the search for one count may take; on a slow board a single step of a large model takes longer. */
@@ -47,29 +48,29 @@ export async function rememberThreads(key: string, { decode, prefill }: ThreadCo
 }
 
 /** Measures both counts; the engine must be idle and its first conversation empty. */
-export async function measureThreads(engine: Engine): Promise<ThreadCounts> {
-  const rows = Math.min(PREFILL_ROWS, engine.maxRows, engine.context)
+export async function measureThreads(cache: KvCache): Promise<ThreadCounts> {
+  const rows = Math.min(PREFILL_ROWS, cache.facts.maxRows, cache.facts.context)
   // The first step of a kind compiles what it calls and wakes the threads.
-  await timeStep(engine, 1)
-  const decode = await best(engine, 1)
+  await timeStep(cache, 1)
+  const decode = await best(cache, 1)
   if (rows === 1) return { decode, prefill: decode }
-  await timeStep(engine, rows)
-  return { decode, prefill: await best(engine, rows) }
+  await timeStep(cache, rows)
+  return { decode, prefill: await best(cache, rows) }
 }
 
 /**
  * All threads first, which is most often right, then half of them, where memory may be read fastest, then the others as
  * long as there is time.
  */
-async function best(engine: Engine, rows: number): Promise<number> {
+async function best(cache: KvCache, rows: number): Promise<number> {
   // Somebody may have asked for more threads of the other kind than there are cores.
-  const most = Math.min(engine.maxThreads, availableThreads())
+  const most = Math.min(cache.facts.maxThreads, availableThreads())
   const others = Array.from({ length: most }, (_, i) => most - i)
   const times = new Map<number, number>()
   const end = performance.now() + BUDGET
   for (const count of new Set([most, Math.ceil(most / 2), ...others])) {
-    engine.threads = { decode: count, prefill: count }
-    times.set(count, await fastest(engine, rows))
+    cache.threads = { decode: count, prefill: count }
+    times.set(count, await fastest(cache, rows))
     if (performance.now() > end) break
   }
   const least = Math.min(...times.values())
@@ -77,18 +78,18 @@ async function best(engine: Engine, rows: number): Promise<number> {
 }
 
 /** Milliseconds of the fastest of a few steps, or of the only one if it takes long: a neighbour may be busy. */
-async function fastest(engine: Engine, rows: number): Promise<number> {
+async function fastest(cache: KvCache, rows: number): Promise<number> {
   const end = performance.now() + BUDGET / 8
-  let least = await timeStep(engine, rows)
-  for (let i = 0; i < 20 && performance.now() < end; i++) least = Math.min(least, await timeStep(engine, rows))
-  engine.rewind(0, 0)
+  let least = await timeStep(cache, rows)
+  for (let i = 0; i < 20 && performance.now() < end; i++) least = Math.min(least, await timeStep(cache, rows))
+  cache.rewind(0, 0)
   return least
 }
 
-async function timeStep(engine: Engine, rows: number): Promise<number> {
+async function timeStep(cache: KvCache, rows: number): Promise<number> {
   const start = performance.now()
   finite(
-    await engine.step(
+    await cache.step(
       Array.from({ length: rows }, (_, position) => ({
         conversation: 0,
         position,

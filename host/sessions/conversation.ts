@@ -6,7 +6,8 @@
  *     page of the file   64 × u32 tokens ┃ the page of the cache        pages of the conversation, then kept originals
  */
 import { PAGE_TOKENS, show } from '../../models/index.ts'
-import type { CachedPage, Engine, Sampling } from '../engine/engine.ts'
+import type { CachedPage, KvCache } from '../cache/cache.ts'
+import type { Sampling } from '../engine/engine.ts'
 import { checkSampling, samplingNames } from '../engine/sampling.ts'
 import { errors } from '../errors.ts'
 import type { Between, Continuation, FoundSession, SavedPages } from '../runtime/extensions.ts'
@@ -34,7 +35,7 @@ const VERSION = 1
 
 /** Saves a conversation that nobody changes meanwhile. Throws WRITE_FAILED. */
 export async function saveConversation(
-  engine: Engine,
+  cache: KvCache,
   id: number,
   path: string,
   continuation: Continuation,
@@ -43,20 +44,20 @@ export async function saveConversation(
   signal?: AbortSignal,
 ): Promise<{ saved: SavedSession; pages: SavedPages }> {
   const known = before instanceof PagesInFile ? before : undefined
-  const { length, dropped, pages, originals } = engine.cached(id)
+  const { length, dropped, pages, originals } = cache.cached(id)
   const state = {
     format: FORMAT,
     version: VERSION,
-    fingerprint: await engine.fingerprint(),
+    fingerprint: await cache.fingerprint(),
     length,
     dropped,
     originals: originals.map((original) => original.dropped),
     ...continuation,
   }
   const all = [...pages, ...originals]
-  const size = TOKEN_BYTES + engine.cacheUse.pageBytes
+  const size = TOKEN_BYTES + cache.use.pageBytes
   const toSave = all.map((page) => ({
-    bytes: { length: size, read: () => readPage(engine, page, size, between) },
+    bytes: { length: size, read: () => readPage(cache, page, size, between) },
     record: known?.records.get(page.stamp),
   }))
   const saved = await saveSession(path, state, toSave, known?.image, { signal })
@@ -64,7 +65,7 @@ export async function saveConversation(
 }
 
 async function readPage(
-  engine: Engine,
+  cache: KvCache,
   { id, tokens }: CachedPage,
   size: number,
   between: Between,
@@ -72,8 +73,8 @@ async function readPage(
   const bytes = new Uint8Array(size)
   bytes.set(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength))
   // Copied before the next step: what lies in memory now may then lie in the file.
-  const copy = async () => bytes.set(await engine.fetchPage(id), TOKEN_BYTES)
-  await (engine.offloadUse ? between(copy) : copy())
+  const copy = async () => bytes.set(await cache.fetchPage(id), TOKEN_BYTES)
+  await (cache.offloadUse ? between(copy) : copy())
   return bytes
 }
 
@@ -90,7 +91,7 @@ interface FoundState {
  * NOT_FOUND or CONTEXT_FULL. The caller closes the reader.
  */
 export async function findSession(
-  engine: Engine,
+  cache: KvCache,
   path: string,
   vocabSize: number,
   maxContext: number,
@@ -98,7 +99,7 @@ export async function findSession(
 ): Promise<FoundSession> {
   const reader = await openSession(path)
   try {
-    const found = await checkState(engine, reader, vocabSize, maxContext)
+    const found = await checkState(cache, reader, vocabSize, maxContext)
     const page = new Uint8Array(reader.pageBytes)
     for (let i = 0; i < reader.pageCount; i++) {
       signal?.throwIfAborted()
@@ -107,7 +108,7 @@ export async function findSession(
     }
     return {
       continuation: found.continuation,
-      restore: (id, between) => restoreConversation(engine, id, reader, found, between),
+      restore: (id, between) => restoreConversation(cache, id, reader, found, between),
       close: () => reader.close(),
     }
   } catch (error) {
@@ -117,7 +118,7 @@ export async function findSession(
 }
 
 async function checkState(
-  engine: Engine,
+  cache: KvCache,
   reader: SessionReader,
   vocabSize: number,
   maxContext: number,
@@ -131,7 +132,7 @@ async function checkState(
     Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most
   expect(format === FORMAT, 'the format', `"${FORMAT}"`, format)
   if (version !== VERSION) throw sessionErrors.otherSessionVersion(path, show(version), VERSION)
-  const expected = await engine.fingerprint()
+  const expected = await cache.fingerprint()
   if (fingerprint !== expected)
     throw sessionErrors.otherModel(
       path,
@@ -140,7 +141,8 @@ async function checkState(
       typeof fingerprint === 'string' ? show(fingerprint.slice(0, 16)) : show(fingerprint),
     )
   expect(isWhole(length, 2 ** 31), 'the length', 'a whole number of tokens', length)
-  if ((length as number) > engine.context) throw errors.contextFull(length as number, engine.context, maxContext)
+  if ((length as number) > cache.facts.context)
+    throw errors.contextFull(length as number, cache.facts.context, maxContext)
   const isPages = (value: unknown, most: number) => isWhole(value, most) && value % PAGE_TOKENS === 0
   expect(isPages(dropped, 2 ** 31), 'the number of forgotten tokens', 'that of whole pages', dropped)
   const pages = Math.ceil((length as number) / PAGE_TOKENS)
@@ -152,7 +154,7 @@ async function checkState(
   expect(isOriginals, 'the kept pages', 'a list of numbers of tokens forgotten before', originals)
   const count = pages + (originals as number[]).length
   expect(pageCount === count, 'the number of pages', `${count} for ${length} tokens`, pageCount)
-  const size = TOKEN_BYTES + engine.cacheUse.pageBytes
+  const size = TOKEN_BYTES + cache.use.pageBytes
   expect(count === 0 || pageBytes === size, 'the size of a page', `${size} bytes`, pageBytes)
   expect(next === undefined || isWhole(next, vocabSize - 1), 'the next token', `from 0 to ${vocabSize - 1}`, next)
   expect((length as number) > 0 || next !== undefined, 'the session', 'of at least one token', length)
@@ -182,24 +184,24 @@ function checkTokens(path: string, index: number, page: Uint8Array, vocabSize: n
 }
 
 async function restoreConversation(
-  engine: Engine,
+  cache: KvCache,
   id: number,
   reader: SessionReader,
   { length, dropped, originals }: FoundState,
   between: Between,
 ): Promise<SavedPages> {
-  const adopted = await between(async () => engine.adopt(id, length, dropped, originals))
+  const adopted = await between(async () => cache.adopt(id, length, dropped, originals))
   const all = [...adopted.pages, ...adopted.originals]
   try {
     const bytes = new Uint8Array(reader.pageBytes)
     for (const [i, page] of all.entries()) {
       await reader.readPage(i, bytes)
       page.tokens.set(new Uint32Array(bytes.buffer, 0, PAGE_TOKENS))
-      await between(() => engine.storePage(page.id, bytes.subarray(TOKEN_BYTES)))
+      await between(() => cache.storePage(page.id, bytes.subarray(TOKEN_BYTES)))
     }
     return new PagesInFile(all, reader.image)
   } catch (error) {
-    engine.rewind(id, 0)
+    cache.rewind(id, 0)
     throw error
   }
 }

@@ -1,6 +1,7 @@
 /**
  * What all families share: the Llama decoder layer around the attention (SPEC §1) and its tensor names.
  */
+import { MAX_WIDTH } from '../../assembly/abi.ts'
 import type { AttentionSpec } from '../attention.ts'
 import type { Config } from '../config.ts'
 import {
@@ -12,9 +13,6 @@ import {
   type Source,
   show,
 } from '../spec.ts'
-
-/** Widest input of a matrix: keeps the engine's int32 sums of 7 bit × 8 bit products exact. */
-const MAX_WIDTH = 131072
 
 /** The fields that every decoder has, with the attention that the family read. */
 export function decoderSpec(config: Config, kind: string, attention: AttentionSpec): ModelSpec {

@@ -4,7 +4,8 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Engine, greedy, type Row } from '../../host/engine/engine.ts'
+import { KvCache } from '../../host/cache/cache.ts'
+import { greedy, type Row } from '../../host/engine/engine.ts'
 import { type Build, builds, debugBuild, singleBuilds } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
@@ -15,14 +16,15 @@ import { type GoldenCase, golden, kinds, readGolden, worst } from '../goldens.ts
 const TOLERANCE = 1e-4
 const CONVERSATIONS = 3
 
-async function openGolden(kind: string, build: Build): Promise<Engine> {
+async function openGolden(kind: string, build: Build): Promise<KvCache> {
   const directory = golden(kind)
   const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
   const { model } = checkpoint
   const plan = planModel(model, 'f32')
   const options = { context: 128, cache: 'f32' as const, maxRows: 128, maxLogits: 3, conversations: CONVERSATIONS }
   const load = (target: Uint8Array) => packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset))
-  return openWasmEngine({ spec: model.spec, plan, options, build, load }).finally(() => checkpoint.close())
+  const opened = openWasmEngine({ spec: model.spec, plan, options, build, load })
+  return new KvCache(await opened.finally(() => checkpoint.close()))
 }
 
 const rowsOf = (ids: number[], conversation: number): Row[] =>
@@ -34,7 +36,7 @@ const rowsOf = (ids: number[], conversation: number): Row[] =>
   }))
 
 /** Feeds one case in slices, then its greedy tokens one by one; compares logits at both places and every token. */
-async function check(engine: Engine, name: string, golden: GoldenCase, slice: number): Promise<void> {
+async function check(engine: KvCache, name: string, golden: GoldenCase, slice: number): Promise<void> {
   engine.rewind(0, 0)
   let next: Uint32Array = new Uint32Array()
   const rows = rowsOf(golden.prompt_ids, 0)
@@ -50,7 +52,7 @@ async function check(engine: Engine, name: string, golden: GoldenCase, slice: nu
 }
 
 /** All cases at once, a conversation each: a step holds one token of every conversation that still has one. */
-async function checkInterleaved(engine: Engine, kind: string, cases: GoldenCase[]): Promise<void> {
+async function checkInterleaved(engine: KvCache, kind: string, cases: GoldenCase[]): Promise<void> {
   for (let c = 0; c < CONVERSATIONS; c++) engine.rewind(c, 0)
   const feeds = cases.map(({ prompt_ids, greedy_ids }) => [...prompt_ids, ...greedy_ids])
   const longest = Math.max(...feeds.map((feed) => feed.length))

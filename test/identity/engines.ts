@@ -17,8 +17,8 @@ async function runLibrary(job: Job): Promise<Answer> {
   const answer: Answer = []
   for (const threads of job.threads) {
     const model = await load(job.model, { threads, batchThreads: threads })
-    if (!model.engine.name.startsWith(`wasm ${job.build}-simd, ${threads} thread`))
-      throw new Error(`it runs on ${model.engine.name}, not on ${threads} threads of the ${job.build} build`)
+    if (!model.engineName.startsWith(`wasm ${job.build}-simd, ${threads} thread`))
+      throw new Error(`it runs on ${model.engineName}, not on ${threads} threads of the ${job.build} build`)
     const found: Found[] = []
     for (const one of job.cases) found.push(await generate(model, one, job.tokens))
     answer.push(found)

@@ -152,7 +152,7 @@ async function buildHost(commit) {
       gta: 'host/cli/gta.ts',
       ...entries,
       worker: 'host/engine/wasm/worker.ts',
-      reader: 'host/engine/wasm/reader.ts',
+      reader: 'host/cache/reader.ts',
       template: 'host/text/template/render-process.ts',
     },
     splitting: true,

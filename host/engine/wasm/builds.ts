@@ -42,13 +42,24 @@ export async function runsHere(build: Build): Promise<boolean> {
   return WebAssembly.validate(await platform.readKernel(build.file))
 }
 
+/** Compiled once: all engines of a build run the same code. */
+const modules = new Map<string, WebAssembly.Module>()
+
 /** Compiles the best build that runs here, or the one that is asked for. */
 export async function chooseBuild(wanted?: Build): Promise<CompiledBuild> {
   const candidates = wanted ? [wanted] : platform.unshared === undefined ? builds : singleBuilds
   for (const build of candidates) {
-    const bytes = await platform.readKernel(build.file)
-    // Not WebAssembly.compile(): Node does not stay alive for one that takes long. V8 compiles when functions are called.
-    if (WebAssembly.validate(bytes)) return { build, module: new WebAssembly.Module(bytes) }
+    const module = modules.get(build.file) ?? (await compile(build))
+    if (module) return { build, module }
   }
   throw errors.noBuild(candidates.map(({ needs }) => needs).join(' or '), platform.advice)
+}
+
+async function compile({ file }: Build): Promise<WebAssembly.Module | undefined> {
+  const bytes = await platform.readKernel(file)
+  if (!WebAssembly.validate(bytes)) return undefined
+  // Not WebAssembly.compile(): Node does not stay alive for one that takes long. V8 compiles when functions are called.
+  const module = new WebAssembly.Module(bytes)
+  modules.set(file, module)
+  return module
 }

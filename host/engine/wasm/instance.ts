@@ -4,7 +4,10 @@
  */
 import { instantiateSync } from '@assemblyscript/loader'
 
-/** What assembly/index.ts exports; its records are in assembly/abi.ts. Addresses come back signed: `>>> 0` makes them addresses again above 2 GiB. */
+/**
+ * What assembly/index.ts exports; its records are in assembly/abi.ts. Addresses come back signed: `>>> 0` makes them
+ * addresses again above 2 GiB.
+ */
 export interface EngineExports extends Record<string, unknown> {
   planVersion(): number
   pageTokens(): number

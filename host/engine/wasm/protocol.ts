@@ -37,6 +37,15 @@ export const TURN = 5
 /** 0 or more: what the engine's step, the check, the probe (MB/s) or the meetings (ns each) returned. */
 export const STATUS_FAILED = -1
 
+/** Who runs an engine's requests. */
+export interface Ranks {
+  /** Runs a command on the first `ranks` ranks; resolves to what rank 0 returned. One at a time. */
+  request(command: number, argument: number, ranks: number, second?: number, third?: number): Promise<number>
+  /** Whatever waits, and every later request, fails with the first error. */
+  fail(error: Error): Error
+  close(): Promise<void>
+}
+
 export interface WorkerInput {
   module: WebAssembly.Module
   memory: WebAssembly.Memory

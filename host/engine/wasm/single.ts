@@ -5,7 +5,7 @@
 import { errors } from '../../errors.ts'
 import { execute } from './execute.ts'
 import { type EngineExports, instantiate } from './instance.ts'
-import type { Ranks } from './team.ts'
+import type { Ranks } from './protocol.ts'
 
 export class Single implements Ranks {
   private engine: EngineExports | undefined

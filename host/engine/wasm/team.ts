@@ -7,17 +7,19 @@ import { errors } from '../../errors.ts'
 import type { Thread } from '../../platform/platform.ts'
 import { type EngineExports, instantiate } from './instance.ts'
 import * as protocol from './protocol.ts'
+import { Single } from './single.ts'
 
-/** Who runs an engine's requests. */
-export interface Ranks {
-  /** Runs a command on the first `ranks` ranks; resolves to what rank 0 returned. One at a time. */
-  request(command: number, argument: number, ranks: number, second?: number, third?: number): Promise<number>
-  /** Whatever waits, and every later request, fails with the first error. */
-  fail(error: Error): Error
-  close(): Promise<void>
+/** A team where threads can share the memory, else the only rank there is. */
+export function startRanks(
+  isShared: boolean,
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  count: number,
+): protocol.Ranks {
+  return isShared ? new Team(module, memory, count) : new Single(module, memory)
 }
 
-export class Team implements Ranks {
+export class Team implements protocol.Ranks {
   readonly size: number
   private readonly control = protocol.createControl()
   private readonly words = new Int32Array(this.control)

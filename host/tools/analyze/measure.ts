@@ -14,10 +14,11 @@ import {
   planModel,
   type WeightType,
 } from '../../../models/index.ts'
-import { type Engine, type EngineOptions, type Row, type StepProfile, secondsOf } from '../../engine/engine.ts'
+import type { KvCache } from '../../cache/cache.ts'
+import { type EngineOptions, type Row, type StepProfile, secondsOf } from '../../engine/engine.ts'
 import { cacheFile, readEntries, writeEntry } from '../../platform/remember.ts'
 import { version } from '../../platform/version.ts'
-import { openEngine } from '../../runtime/open.ts'
+import { openCache } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
 import { fillSynthetic } from '../bench/synthetic.ts'
 import { exactConvention } from './exact.ts'
@@ -133,27 +134,27 @@ async function measureRates(): Promise<MeasuredRates[]> {
   const end = performance.now() + BUDGET
   const model = await probeModel()
   const found: MeasuredRates[] = []
-  const engines = new Map<WeightType, Engine>()
+  const caches = new Map<WeightType, KvCache>()
   try {
-    for (const type of types) engines.set(type, await openProbe(model, type))
-    const q8 = engines.get('q8') as Engine
+    for (const type of types) caches.set(type, await openProbe(model, type))
+    const q8 = caches.get('q8') as KvCache
     for (const threads of threadCounts()) {
       if (found.length > 0 && performance.now() > end) break
-      const bandwidth = await q8.measureBandwidth(threads)
-      const barrierSeconds = (await q8.measureBarrier(threads)) || 1e-9
+      const bandwidth = await q8.measure((probe) => probe.measureBandwidth(threads))
+      const barrierSeconds = (await q8.measure((probe) => probe.measureBarrier(threads))) || 1e-9
       const parts = new Map<WeightType, PartRates>()
-      for (const [type, engine] of engines) parts.set(type, await measureParts(model, type, engine, threads))
+      for (const [type, cache] of caches) parts.set(type, await measureParts(model, type, cache, threads))
       const { sweep, rest } = parts.get('q8') as PartRates
       const linear = Object.fromEntries([...parts].map(([type, measured]) => [type, measured.linear]))
       found.push({ threads, bandwidth, barrierSeconds, linear, sweep, rest })
     }
   } finally {
-    for (const engine of engines.values()) await engine.close()
+    for (const cache of caches.values()) await cache.close()
   }
   return found.sort((a, b) => a.threads - b.threads)
 }
 
-async function openProbe(model: ModelDescription, type: WeightType): Promise<Engine> {
+async function openProbe(model: ModelDescription, type: WeightType): Promise<KvCache> {
   const plan = planModel(model, type)
   const threads = availableThreads()
   const options: EngineOptions = {
@@ -166,9 +167,9 @@ async function openProbe(model: ModelDescription, type: WeightType): Promise<Eng
     batchThreads: threads,
   }
   const load = async (target: Uint8Array) => fillSynthetic(model, plan, target)
-  const engine = await openEngine({ model, plan, load }, options)
-  for (let position = 0; position < DEPTH; position += ROWS) await engine.step(probeRows(position, ROWS))
-  return engine
+  const opened = await openCache({ model, plan, load }, options)
+  for (let position = 0; position < DEPTH; position += ROWS) await opened.step(probeRows(position, ROWS))
+  return opened
 }
 
 function probeRows(position: number, count: number): Row[] {
@@ -184,22 +185,22 @@ interface PartRates {
 async function measureParts(
   model: ModelDescription,
   type: WeightType,
-  engine: Engine,
+  cache: KvCache,
   threads: number,
 ): Promise<PartRates> {
-  const step = (position: number, rows: number) => engine.step(probeRows(position, rows))
-  engine.threads = { decode: threads, prefill: threads }
+  const step = (position: number, rows: number) => cache.step(probeRows(position, rows))
+  cache.threads = { decode: threads, prefill: threads }
   const fastest = async (position: number, steps: number, rows: number): Promise<StepProfile> => {
     const end = performance.now() + PATIENCE
     let found: StepProfile | undefined
     for (let i = 0; i < 3 || performance.now() < end; i++) {
-      engine.profile(true)
+      await cache.measure((probe) => probe.profile(true))
       for (let row = 0; row < steps; row++) await step(position + row, rows)
-      const parts = withoutBarriers(engine.profiled().slice(0, threads))
+      const parts = withoutBarriers((await cache.measure((probe) => probe.profiled())).slice(0, threads))
       // The first one wakes the threads and compiles.
       if (i > 0 && (!found || secondsOf(parts) < secondsOf(found))) found = parts
     }
-    engine.profile(false)
+    await cache.measure((probe) => probe.profile(false))
     return found as StepProfile
   }
   const many = await fastest(DEPTH - ROWS, 1, ROWS)

@@ -7,9 +7,10 @@
 import { createHash } from 'node:crypto'
 import { platform } from '#platform'
 import type { Plan } from '../../../models/index.ts'
-import type { CachedPage, Engine, EngineOptions } from '../../engine/engine.ts'
+import type { CachedPage, KvCache } from '../../cache/cache.ts'
+import type { EngineOptions } from '../../engine/engine.ts'
 import { checkFit } from '../../engine/fit.ts'
-import { openEngine } from '../../runtime/open.ts'
+import { openCache } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
 import { defaultCache } from '../../settings.ts'
 import {
@@ -32,14 +33,14 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const context = Math.max(...settings.depth) + Math.max(...settings.prompt, ...settings.predict)
   const sensorsBefore = await readSensors()
   const started = performance.now()
-  const { subject, engine, engineOptions } = await open(settings, context)
+  const { subject, cache, engineOptions } = await open(settings, context)
   try {
     const loadSeconds = (performance.now() - started) / 1000
     const { model, plan, path, isSynthetic } = subject
     const { batch, repetitions, signal, onProgress } = settings
-    const tests = listTests(settings, engine.threads)
+    const tests = listTests(settings, cache.threads)
     const info: BenchInfo = {
-      environment: await describeEnvironment(engine.build),
+      environment: await describeEnvironment(cache.facts.build),
       model: path,
       isSynthetic,
       kind: model.spec.kind,
@@ -51,15 +52,15 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
       batch,
       repetitions,
       loadSeconds,
-      bandwidth: await measureBandwidths(engine, tests),
+      bandwidth: await measureBandwidths(cache, tests),
       sensorsBefore,
     }
     options.onOpen?.(info)
     const workOf = workCounter(model, plan, engineOptions.cache, batch)
     const results: BenchResult[] = []
     const { vocabSize } = model.spec
-    const copy = (from: number, to: number) => copyConversation(engine, from, to)
-    for await (const timing of runTests(engine, tests, { batch, repetitions, vocabSize, copy, signal, onProgress })) {
+    const copy = (from: number, to: number) => copyConversation(cache, from, to)
+    for await (const timing of runTests(cache, tests, { batch, repetitions, vocabSize, copy, signal, onProgress })) {
       const result = judge(timing, workOf(timing), info.bandwidth, await readSensors())
       results.push(result)
       options.onResult?.(result)
@@ -73,7 +74,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
       isGood: results.every(({ problems }) => problems.length === 0),
     }
   } finally {
-    await engine.close()
+    await cache.close()
   }
 }
 
@@ -83,13 +84,13 @@ function hashPlan({ words }: Plan): string {
 }
 
 /** The same tokens and rows, in pages of their own: conversations that shared them would be read faster. */
-async function copyConversation(engine: Engine, from: number, to: number): Promise<void> {
-  const source = engine.cached(from)
-  const target = engine.adopt(to, source.length, 0, [])
+async function copyConversation(cache: KvCache, from: number, to: number): Promise<void> {
+  const source = cache.cached(from)
+  const target = cache.adopt(to, source.length, 0, [])
   for (const [i, { id, tokens }] of target.pages.entries()) {
     const page = source.pages[i] as CachedPage
     tokens.set(page.tokens)
-    await engine.storePage(id, await engine.fetchPage(page.id))
+    await cache.storePage(id, await cache.fetchPage(page.id))
   }
 }
 
@@ -98,8 +99,14 @@ async function open(settings: BenchSettings, context: number) {
   try {
     const engineOptions = engineOptionsFor(settings, subject, context)
     const checked = { ...engineOptions, threads: engineOptions.threads ?? availableThreads() }
-    checkFit(subject.model.spec, subject.plan, checked, platform.machineMemory(), 'use smaller -p, -n, -d, -np or -b')
-    return { subject, engineOptions, engine: await openEngine(subject, engineOptions) }
+    await checkFit(
+      subject.model.spec,
+      subject.plan,
+      checked,
+      platform.machineMemory(),
+      'use smaller -p, -n, -d, -np or -b',
+    )
+    return { subject, engineOptions, cache: await openCache(subject, engineOptions) }
   } finally {
     await subject.close()
   }
@@ -119,13 +126,13 @@ function engineOptionsFor(settings: BenchSettings, { plan }: Subject, context: n
   }
 }
 
-async function measureBandwidths(engine: Engine, tests: BenchTest[]): Promise<Bandwidth[]> {
+async function measureBandwidths(cache: KvCache, tests: BenchTest[]): Promise<Bandwidth[]> {
   const found: Bandwidth[] = []
   for (const threads of new Set(tests.map((test) => test.threads)))
     found.push({
       threads,
-      bytesPerSecond: await engine.measureBandwidth(threads),
-      barrierSeconds: await engine.measureBarrier(threads),
+      bytesPerSecond: await cache.measure((probe) => probe.measureBandwidth(threads)),
+      barrierSeconds: await cache.measure((probe) => probe.measureBarrier(threads)),
     })
   return found
 }

@@ -8,11 +8,12 @@
  */
 import { totalmem } from 'node:os'
 import { type CacheType, cacheBytes, PAGE_TOKENS, type WeightType } from '../../../models/index.ts'
-import { type Engine, type EngineOptions, finite, greedy, type StepProfile, secondsOf } from '../../engine/engine.ts'
+import type { KvCache } from '../../cache/cache.ts'
+import { type EngineOptions, finite, greedy, type StepProfile, secondsOf } from '../../engine/engine.ts'
 import { checkFit } from '../../engine/fit.ts'
 import { checkNames, errors } from '../../errors.ts'
 import { cacheDirectory } from '../../platform/remember.ts'
-import { openEngine } from '../../runtime/open.ts'
+import { openCache } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
 import { defaultCache } from '../../settings.ts'
 import { type Spread, spreadOf } from './runner.ts'
@@ -108,18 +109,18 @@ async function measure(config: string, options: Settings): Promise<OffloadResult
       conversations: 1,
       threads,
     }
-    const timed = await withEngine(subject, { ...all, offload }, options, async (engine) => {
-      const before = engine.offloadUse?.bytesRead ?? 0
-      const run = await time(engine, options)
+    const timed = await withCache(subject, { ...all, offload }, options, async (cache) => {
+      const before = cache.offloadUse?.bytesRead ?? 0
+      const run = await time(cache, options)
       // Warm-up, repetitions and the account.
       const tokens = predict * (repetitions + 2)
       return {
         ...run,
-        bytesPerToken: ((engine.offloadUse?.bytesRead ?? 0) - before) / tokens,
-        memoryBytes: engine.offloadUse?.memoryBytes ?? engine.cacheUse.totalBytes,
-        diskBytesPerSecond: await engine.measureOffload(),
-        isDirect: engine.offloadUse?.isDirect ?? false,
-        threads: engine.threads.decode,
+        bytesPerToken: ((cache.offloadUse?.bytesRead ?? 0) - before) / tokens,
+        memoryBytes: cache.offloadUse?.memoryBytes ?? cache.use.totalBytes,
+        diskBytesPerSecond: await cache.measureOffload(),
+        isDirect: cache.offloadUse?.isDirect ?? false,
+        threads: cache.threads.decode,
       }
     })
     const inMemory = timed.bytesPerToken === 0 ? timed : await ifItFits(subject, all, options)
@@ -144,25 +145,25 @@ async function measure(config: string, options: Settings): Promise<OffloadResult
 
 async function ifItFits(subject: Subject, all: EngineOptions, options: Settings) {
   try {
-    checkFit(subject.model.spec, subject.plan, { ...all, threads: all.threads ?? availableThreads() }, totalmem())
+    await checkFit(subject.model.spec, subject.plan, { ...all, threads: all.threads ?? availableThreads() }, totalmem())
   } catch {
     return undefined
   }
-  return withEngine(subject, all, options, (engine) => time(engine, options))
+  return withCache(subject, all, options, (cache) => time(cache, options))
 }
 
-async function withEngine<T>(
+async function withCache<T>(
   subject: Subject,
   engineOptions: EngineOptions,
   { onProgress }: Settings,
-  work: (engine: Engine) => Promise<T>,
+  work: (cache: KvCache) => Promise<T>,
 ): Promise<T> {
   onProgress?.({ label: `loading ${subject.path}`, done: 0, total: 1 })
-  const engine = await openEngine(subject, engineOptions)
+  const cache = await openCache(subject, engineOptions)
   try {
-    return await work(engine)
+    return await work(cache)
   } finally {
-    await engine.close()
+    await cache.close()
   }
 }
 
@@ -171,9 +172,9 @@ interface Run {
   parts: StepProfile
 }
 
-async function time(engine: Engine, options: Settings): Promise<Run> {
+async function time(cache: KvCache, options: Settings): Promise<Run> {
   const { depth, predict, repetitions, signal, onProgress } = options
-  await fill(engine, depth)
+  await fill(cache, depth)
   const run = async (i: number) => {
     onProgress?.({ label: `generating behind ${depth} tokens`, done: i, total: repetitions + 2 })
     const started = performance.now()
@@ -181,29 +182,29 @@ async function time(engine: Engine, options: Settings): Promise<Run> {
     for (let n = 0; n < predict; n++) {
       signal?.throwIfAborted()
       const row = { conversation: 0, position: depth + n, token, sampling: greedy }
-      token = finite(await engine.step([row]))[0] as number
+      token = finite(await cache.step([row]))[0] as number
     }
     const seconds = (performance.now() - started) / 1000
-    engine.rewind(0, depth)
+    cache.rewind(0, depth)
     return predict / seconds
   }
   await run(0)
   const speeds: number[] = []
   for (let i = 1; i <= repetitions; i++) speeds.push(await run(i))
-  engine.profile(true)
+  await cache.measure((probe) => probe.profile(true))
   await run(repetitions + 1)
-  const [parts] = engine.profiled()
-  engine.profile(false)
+  const [parts] = await cache.measure((probe) => probe.profiled())
+  await cache.measure((probe) => probe.profile(false))
   return { tokensPerSecond: spreadOf(speeds), parts: parts as StepProfile }
 }
 
 /** Fills the cache with one page, over and over. */
-export async function fill(engine: Engine, depth: number): Promise<void> {
-  engine.rewind(0, 0)
+export async function fill(cache: KvCache, depth: number): Promise<void> {
+  cache.rewind(0, 0)
   const rows = Array.from({ length: PAGE_TOKENS }, (_, position) => ({ conversation: 0, position, token: position }))
-  await engine.step(rows)
-  const [computed] = engine.cached(0).pages
-  const bytes = (await engine.fetchPage(computed?.id ?? 0)).slice()
-  engine.rewind(0, 0)
-  for (const { id } of engine.adopt(0, depth, 0, []).pages) await engine.storePage(id, bytes)
+  await cache.step(rows)
+  const [computed] = cache.cached(0).pages
+  const bytes = (await cache.fetchPage(computed?.id ?? 0)).slice()
+  cache.rewind(0, 0)
+  for (const { id } of cache.adopt(0, depth, 0, []).pages) await cache.storePage(id, bytes)
 }

@@ -6,16 +6,8 @@
  * conversations; between repetitions they are rewound to that depth.
  */
 import { createHash, type Hash } from 'node:crypto'
-import {
-  type Engine,
-  finite,
-  greedy,
-  type Row,
-  type StepPart,
-  type StepProfile,
-  secondsOf,
-  stepParts,
-} from '../../engine/engine.ts'
+import type { KvCache } from '../../cache/cache.ts'
+import { finite, greedy, type Row, type StepPart, type StepProfile, secondsOf, stepParts } from '../../engine/engine.ts'
 import { type BenchProgress, type BenchTest, workloadName } from './workload.ts'
 
 export interface Spread {
@@ -43,7 +35,7 @@ export interface Timing extends BenchTest {
 }
 
 /** What of an engine is timed. */
-export type TimedEngine = Pick<Engine, 'step' | 'logits' | 'rewind' | 'threads' | 'profile' | 'profiled'>
+export type TimedEngine = Pick<KvCache, 'step' | 'logits' | 'rewind' | 'threads' | 'measure'>
 
 export interface RunOptions {
   vocabSize: number
@@ -116,10 +108,10 @@ class Runner {
       runs.push(await this.run(test))
     }
     report(repetitions + 1)
-    engine.profile(true)
+    await engine.measure((probe) => probe.profile(true))
     const extra = await this.run(test)
-    const parts = meanOf(engine.profiled().slice(0, test.threads))
-    engine.profile(false)
+    const parts = meanOf((await engine.measure((probe) => probe.profiled())).slice(0, test.threads))
+    await engine.measure((probe) => probe.profile(false))
     const hashes = [...new Set([...runs, extra].map(({ hash }) => hash))]
     const total = secondsOf(parts)
     return {

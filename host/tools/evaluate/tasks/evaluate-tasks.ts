@@ -86,7 +86,7 @@ export async function evaluateTasks(
   const items = tasks.flatMap((task) =>
     task.documents.slice(0, limit).map((document, i) => ask(model, task, document, i)),
   )
-  const file = resume === undefined ? undefined : new ResultsFile(resume, await model.engine.fingerprint())
+  const file = resume === undefined ? undefined : new ResultsFile(resume, await model.cache.fingerprint())
   try {
     for (const item of items) item.logLikelihoods = file?.find(item.task.format.name, item.index, item.sequences)
     const left = items.filter((item) => !item.logLikelihoods)

@@ -54,11 +54,11 @@ export async function scoreAll(
   signal?: AbortSignal,
 ): Promise<void> {
   const running = new Set<Promise<void>>()
-  let pages = model.engine.pagesAvailable
+  let pages = model.cache.pagesAvailable
   let failure: { error: unknown } | undefined
   for (const [i, sequences] of items.entries()) {
     const needed = pagesOf(sequences)
-    while (running.size > 0 && !failure && (running.size === model.engine.conversations || needed > pages))
+    while (running.size > 0 && !failure && (running.size === model.cache.facts.conversations || needed > pages))
       await Promise.race(running)
     if (failure) break
     pages -= needed

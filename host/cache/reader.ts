@@ -3,29 +3,24 @@
  * buffers while the ranks compute (assembly/stream.ts), and goes on with the first layers of the next step before that has
  * begun. It blocks, so that nobody else does.
  *
- *     file   (nLayers, pages, streamBytes): a layer's pages lie together, so that most are one read
+ *     file   (nLayers, pages, stride): a layer's pages lie together, so that most are one read
  */
 import { constants, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import { workerData } from 'node:worker_threads'
-import * as pager from './pager.ts'
+import * as protocol from './reader-protocol.ts'
 
-const input = workerData as pager.ReaderInput
-const { memory, control, file, stream, nLayers, pages, streamPages, layerBytes, streamBytes } = input
-const words = new Int32Array(control, 0, pager.LIST + pages)
-const counters = new Float64Array(control, pager.countersAt(pages), pager.COUNTERS)
-const shared = new Int32Array(memory.buffer)
-const { READY, SWEPT } = pager
+const { control, file, pages, stream } = workerData as protocol.ReaderInput
+const { buffer, nLayers, layerBytes, stride, ready, swept: sweptAt } = stream
+const words = new Int32Array(control, 0, protocol.LIST + pages)
+const counters = new Float64Array(control, protocol.countersAt(pages), protocol.COUNTERS)
+const shared = new Int32Array(buffer)
 /** For layers in memory, which are not where a disk wants them: memory of the engine's kind begins at a page. */
-const bounce = new Uint8Array(
-  new WebAssembly.Memory({ initial: Math.ceil(streamBytes / 65536) }).buffer,
-  0,
-  streamBytes,
-)
+const bounce = new Uint8Array(new WebAssembly.Memory({ initial: Math.ceil(stride / 65536) }).buffer, 0, stride)
 /** Waits for the ranks end now and then, to see whether there is another request. */
 const PATIENCE = 20
 
 const { descriptor, isDirect } = open()
-Atomics.store(words, pager.IS_DIRECT, isDirect ? 1 : 0)
+Atomics.store(words, protocol.IS_DIRECT, isDirect ? 1 : 0)
 serve()
 
 /** Past the system's own cache where that is possible: what it held would be memory that was promised to others. */
@@ -36,7 +31,7 @@ function open(): { descriptor: number; isDirect: boolean } {
       const descriptor = openSync(file, flags | direct, 0o600)
       // It needs no name, and whatever happens nothing is left behind.
       unlinkSync(file)
-      if (direct) writeSync(descriptor, bounce, 0, streamBytes, 0)
+      if (direct) writeSync(descriptor, bounce, 0, stride, 0)
       return { descriptor, isDirect: direct !== 0 }
     } catch (error) {
       if (direct === 0) throw error
@@ -47,21 +42,21 @@ function open(): { descriptor: number; isDirect: boolean } {
 
 function serve(): void {
   for (let seen = 0; ; seen = (seen + 1) | 0) {
-    while (Atomics.load(words, pager.REQUEST) === seen) Atomics.wait(words, pager.REQUEST, seen)
-    execute(Atomics.load(words, pager.COMMAND), (seen + 1) | 0)
+    while (Atomics.load(words, protocol.REQUEST) === seen) Atomics.wait(words, protocol.REQUEST, seen)
+    execute(Atomics.load(words, protocol.COMMAND), (seen + 1) | 0)
   }
 }
 
 function execute(command: number, request: number): void {
-  const address = Atomics.load(words, pager.ADDRESS) >>> 0
-  const place = Atomics.load(words, pager.PLACE)
-  if (command === pager.WRITE) eachLayer((layer) => writeLayer(layer, place, address + layer * layerBytes))
-  if (command === pager.READ) eachLayer((layer) => readLayer(layer, place, address + layer * layerBytes))
-  if (command === pager.MEASURE) counters[pager.RATE] = measure()
-  if (command === pager.STREAM) Atomics.store(shared, READY, Atomics.load(words, pager.START))
-  Atomics.store(words, pager.DONE, request)
-  Atomics.notify(words, pager.DONE)
-  if (command === pager.STREAM) run(request)
+  const address = Atomics.load(words, protocol.ADDRESS) >>> 0
+  const place = Atomics.load(words, protocol.PLACE)
+  if (command === protocol.WRITE) eachLayer((layer) => writeLayer(layer, place, address + layer * layerBytes))
+  if (command === protocol.READ) eachLayer((layer) => readLayer(layer, place, address + layer * layerBytes))
+  if (command === protocol.MEASURE) counters[protocol.RATE] = measure()
+  if (command === protocol.STREAM) Atomics.store(shared, ready, Atomics.load(words, protocol.START))
+  Atomics.store(words, protocol.DONE, request)
+  Atomics.notify(words, protocol.DONE)
+  if (command === protocol.STREAM) run(request)
 }
 
 function eachLayer(work: (layer: number) => void): void {
@@ -69,23 +64,23 @@ function eachLayer(work: (layer: number) => void): void {
 }
 
 function offsetOf(layer: number, place: number): number {
-  return (layer * pages + place) * streamBytes
+  return (layer * pages + place) * stride
 }
 
 function writeLayer(layer: number, place: number, address: number): void {
-  bounce.set(new Uint8Array(memory.buffer, address, layerBytes))
+  bounce.set(new Uint8Array(buffer, address, layerBytes))
   let done = 0
-  while (done < streamBytes) {
-    const count = writeSync(descriptor, bounce, done, streamBytes - done, offsetOf(layer, place) + done)
+  while (done < stride) {
+    const count = writeSync(descriptor, bounce, done, stride - done, offsetOf(layer, place) + done)
     if (count === 0) throw new Error('the disk takes no more')
     done += count
   }
-  counters[pager.BYTES_WRITTEN] = (counters[pager.BYTES_WRITTEN] as number) + streamBytes
+  counters[protocol.BYTES_WRITTEN] = (counters[protocol.BYTES_WRITTEN] as number) + stride
 }
 
 function readLayer(layer: number, place: number, address: number): void {
   readFully(bounce, offsetOf(layer, place))
-  new Uint8Array(memory.buffer, address, layerBytes).set(bounce.subarray(0, layerBytes))
+  new Uint8Array(buffer, address, layerBytes).set(bounce.subarray(0, layerBytes))
 }
 
 function readFully(target: Uint8Array, offset: number): void {
@@ -96,28 +91,28 @@ function readFully(target: Uint8Array, offset: number): void {
     if (count === 0) throw new Error('the file has ended')
     done += count
   }
-  counters[pager.BYTES_READ] = (counters[pager.BYTES_READ] as number) + target.length
-  counters[pager.READ_SECONDS] = (counters[pager.READ_SECONDS] as number) + (performance.now() - started) / 1000
+  counters[protocol.BYTES_READ] = (counters[protocol.BYTES_READ] as number) + target.length
+  counters[protocol.READ_SECONDS] = (counters[protocol.READ_SECONDS] as number) + (performance.now() - started) / 1000
 }
 
 /** Reads the listed pages of one layer after the other, for ever, less than two layers ahead of the ranks. */
 function run(request: number): void {
-  const start = Atomics.load(words, pager.START)
-  const count = Atomics.load(words, pager.COUNT)
-  const runs = runsOf(words.subarray(pager.LIST, pager.LIST + count))
+  const start = Atomics.load(words, protocol.START)
+  const count = Atomics.load(words, protocol.COUNT)
+  const runs = runsOf(words.subarray(protocol.LIST, protocol.LIST + count))
   for (let n = start; ; n = (n + 1) | 0) {
     for (;;) {
-      const swept = Atomics.load(shared, SWEPT)
-      if (Atomics.load(words, pager.REQUEST) !== request) return
+      const swept = Atomics.load(shared, sweptAt)
+      if (Atomics.load(words, protocol.REQUEST) !== request) return
       if (((n - swept) | 0) < 2) break
-      Atomics.wait(shared, SWEPT, swept, PATIENCE)
+      Atomics.wait(shared, sweptAt, swept, PATIENCE)
     }
     const layer = ((n % nLayers) + nLayers) % nLayers
-    const half = stream + (n & 1) * streamPages * streamBytes
+    const half = stream.at + (n & 1) * stream.pages * stride
     for (const { slot, place, length } of runs)
-      readFully(new Uint8Array(memory.buffer, half + slot * streamBytes, length * streamBytes), offsetOf(layer, place))
-    Atomics.store(shared, READY, (n + 1) | 0)
-    Atomics.notify(shared, READY)
+      readFully(new Uint8Array(buffer, half + slot * stride, length * stride), offsetOf(layer, place))
+    Atomics.store(shared, ready, (n + 1) | 0)
+    Atomics.notify(shared, ready)
   }
 }
 
@@ -140,19 +135,16 @@ function runsOf(places: Int32Array): Run[] {
 
 /** Bytes per second of reading the listed pages, all layers, with nothing else to do. */
 function measure(): number {
-  const count = Atomics.load(words, pager.COUNT)
-  const runs = runsOf(words.subarray(pager.LIST, pager.LIST + count))
+  const count = Atomics.load(words, protocol.COUNT)
+  const runs = runsOf(words.subarray(protocol.LIST, protocol.LIST + count))
   const before = counters.slice()
   const started = performance.now()
   let bytes = 0
   do {
     eachLayer((layer) => {
       for (const { slot, place, length } of runs) {
-        readFully(
-          new Uint8Array(memory.buffer, stream + slot * streamBytes, length * streamBytes),
-          offsetOf(layer, place),
-        )
-        bytes += length * streamBytes
+        readFully(new Uint8Array(buffer, stream.at + slot * stride, length * stride), offsetOf(layer, place))
+        bytes += length * stride
       }
     })
   } while (bytes > 0 && performance.now() - started < 500)

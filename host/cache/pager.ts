@@ -5,75 +5,29 @@
  * there is no better choice than to leave the rest where they are.
  */
 import { platform } from '#platform'
-import * as abi from '../../../assembly/abi.ts'
-import { errors } from '../../errors.ts'
-import type { Thread } from '../../platform/platform.ts'
-import type { OffloadUse } from '../engine.ts'
-import type { EngineExports } from './instance.ts'
+import * as abi from '../../assembly/abi.ts'
+import type { PageStore, PageStream } from '../engine/engine.ts'
+import { errors } from '../errors.ts'
+import type { Thread } from '../platform/platform.ts'
+import * as protocol from './reader-protocol.ts'
 
-// Words that host and reader share; the reader writes DONE and IS_DIRECT, the host the others.
-export const REQUEST = 0
-export const DONE = 1
-export const COMMAND = 2
-export const ADDRESS = 3
-export const PLACE = 4
-export const START = 5
-export const COUNT = 6
-export const IS_DIRECT = 7
-/** u32[pages]: where in the file the streamed pages lie, in the order of the engine's buffer. */
-export const LIST = 8
-
-export const WRITE = 1
-export const READ = 2
-export const STREAM = 3
-export const MEASURE = 4
-
-/** f64 behind the words, written by the reader. */
-export const BYTES_READ = 0
-export const BYTES_WRITTEN = 1
-export const READ_SECONDS = 2
-export const RATE = 3
-export const COUNTERS = 4
-export const countersAt = (pages: number) => Math.ceil(((LIST + pages) * 4) / 8) * 8
-
-export interface ReaderInput {
-  memory: WebAssembly.Memory
-  control: SharedArrayBuffer
-  file: string
-  /** Address of the engine's two buffers. */
-  stream: number
-  nLayers: number
-  pages: number
-  streamPages: number
-  layerBytes: number
-  streamBytes: number
-}
-
-/** Indices of the words that the reader shares with the engine. */
-export const READY = abi.STREAM_READY / 4
-export const SWEPT = abi.STREAM_SWEPT / 4
-
-export interface PagerInput {
-  memory: WebAssembly.Memory
-  exports: EngineExports
-  nLayers: number
-  pages: number
-  residentPages: number
-  streamPages: number
-  directory: string
-  /** The reader is gone: the engine must not wait for it. */
-  onFailure(error: Error): void
+/** What offload has cost so far. */
+export interface OffloadUse {
+  /** Bytes of the cache that may be in memory, buffers included. */
+  memoryBytes: number
+  bytesRead: number
+  bytesWritten: number
+  readSeconds: number
+  /** Does it read past the system's own cache? Then what it reads comes from the disk. */
+  isDirect: boolean
 }
 
 export class Pager {
-  private readonly input: PagerInput
-  private readonly places: Uint32Array
+  private readonly stream: PageStream
+  private readonly pages: PageStore
   private readonly words: Int32Array
   private readonly counters: Float64Array
   private readonly reader: Thread
-  private readonly pageBytes: number
-  private readonly streamBytes: number
-  private readonly cache: number
   /** The slot in memory, or −1; the place in the file, or −1. */
   private readonly slots: Int32Array
   private readonly files: Int32Array
@@ -91,33 +45,21 @@ export class Pager {
   private failure: Error | undefined
   private giveUp: (() => void) | undefined
 
-  constructor(input: PagerInput) {
-    const { memory, exports, nLayers, pages, residentPages, streamPages, directory } = input
-    this.input = input
-    this.places = new Uint32Array(memory.buffer, exports.places() >>> 0, pages)
-    this.pageBytes = exports.pageBytes() >>> 0
-    this.streamBytes = exports.streamBytes() >>> 0
-    this.cache = exports.cache() >>> 0
+  constructor(store: PageStore, stream: PageStream, directory: string) {
+    const { pages, residentPages } = store
+    this.pages = store
+    this.stream = stream
     this.slots = new Int32Array(pages).fill(-1)
     this.files = new Int32Array(pages).fill(-1)
     this.freeSlots = Array.from({ length: residentPages }, (_, slot) => slot).reverse()
     this.freeFiles = Array.from({ length: pages }, (_, place) => place).reverse()
     this.used = new Float64Array(pages)
     this.born = new Float64Array(pages)
-    const control = new SharedArrayBuffer(countersAt(pages) + 8 * COUNTERS)
-    this.words = new Int32Array(control, 0, LIST + pages)
-    this.counters = new Float64Array(control, countersAt(pages), COUNTERS)
-    const data: ReaderInput = {
-      memory,
-      control,
-      file: prepareOffload(directory),
-      stream: exports.stream() >>> 0,
-      nLayers,
-      pages,
-      streamPages,
-      layerBytes: exports.layerBytes() >>> 0,
-      streamBytes: this.streamBytes,
-    }
+    const control = new SharedArrayBuffer(protocol.countersAt(pages) + 8 * protocol.COUNTERS)
+    this.words = new Int32Array(control, 0, protocol.LIST + pages)
+    this.counters = new Float64Array(control, protocol.countersAt(pages), protocol.COUNTERS)
+    const { begin, fail, ...buffers } = stream
+    const data: protocol.ReaderInput = { control, file: prepareOffload(directory), pages, stream: buffers }
     this.reader = platform.startThread({
       kind: 'reader',
       name: 'gta-edge reader',
@@ -129,20 +71,20 @@ export class Pager {
   }
 
   get use(): OffloadUse {
-    const { residentPages, streamPages } = this.input
+    const { residentPages, pageBytes } = this.pages
     return {
-      memoryBytes: residentPages * this.pageBytes + 2 * streamPages * this.streamBytes,
-      bytesRead: this.counters[BYTES_READ] as number,
-      bytesWritten: this.counters[BYTES_WRITTEN] as number,
-      readSeconds: this.counters[READ_SECONDS] as number,
-      isDirect: Atomics.load(this.words, IS_DIRECT) === 1,
+      memoryBytes: residentPages * pageBytes + 2 * this.stream.pages * this.stream.stride,
+      bytesRead: this.counters[protocol.BYTES_READ] as number,
+      bytesWritten: this.counters[protocol.BYTES_WRITTEN] as number,
+      readSeconds: this.counters[protocol.READ_SECONDS] as number,
+      isDirect: Atomics.load(this.words, protocol.IS_DIRECT) === 1,
     }
   }
 
-  /** Is the page in memory? Its address then. */
-  addressOf(page: number): number | undefined {
+  /** Is the page in memory? Its place then. */
+  placeOf(page: number): number | undefined {
     const slot = this.slots[page] as number
-    return slot < 0 ? undefined : this.cache + slot * this.pageBytes
+    return slot < 0 ? undefined : slot
   }
 
   /** A page that was free: in memory if there is room, which `makeRoom` sees to, else in the file. */
@@ -173,10 +115,10 @@ export class Pager {
    * OutOfMemoryError if memory cannot hold as many at a time.
    */
   async makeRoom(written: readonly number[], count: number): Promise<void> {
-    const { residentPages } = this.input
+    const { residentPages, pageBytes } = this.pages
     const pinned = new Set(written)
     const needed = pinned.size + count
-    if (needed > residentPages) throw errors.outOfMemory(needed * this.pageBytes, residentPages * this.pageBytes)
+    if (needed > residentPages) throw errors.outOfMemory(needed * pageBytes, residentPages * pageBytes)
     for (const page of pinned) {
       this.used[page] = ++this.clock
       await this.settleIn(page, true, pinned)
@@ -193,45 +135,43 @@ export class Pager {
       if ((this.slots[page] as number) < 0) outside.push(page)
     }
     // Room that was made and not taken is room for what the buffers do not hold.
-    while (outside.length > this.input.streamPages) await this.settleIn(outside.pop() as number, true)
+    while (outside.length > this.stream.pages) await this.settleIn(outside.pop() as number, true)
     outside.sort((a, b) => (this.files[a] as number) - (this.files[b] as number))
     const places = outside.map((page) => this.files[page] as number)
-    for (const [i, page] of outside.entries()) this.places[page] = abi.IN_FILE + i
+    for (const [i, page] of outside.entries()) this.pages.places[page] = abi.IN_FILE + i
     if (places.length > 0 && !isSame(places, this.list)) {
-      this.words.set(places, LIST)
-      Atomics.store(this.words, COUNT, places.length)
-      Atomics.store(this.words, START, this.streamed)
-      await this.request(STREAM)
+      this.words.set(places, protocol.LIST)
+      Atomics.store(this.words, protocol.COUNT, places.length)
+      Atomics.store(this.words, protocol.START, this.streamed)
+      await this.request(protocol.STREAM)
       this.list = places
     }
     this.isStreaming = places.length > 0
-    this.input.exports.setStream(this.isStreaming ? 1 : 0, this.streamed)
+    this.stream.begin(this.isStreaming, this.streamed)
   }
 
   /** After a step. */
   end(): void {
-    if (this.isStreaming) this.streamed = (this.streamed + this.input.nLayers) | 0
+    if (this.isStreaming) this.streamed = (this.streamed + this.stream.nLayers) | 0
     this.isStreaming = false
   }
 
   /** Writes a page's bytes; not while a step runs. */
   async store(page: number, bytes: Uint8Array): Promise<void> {
-    await this.settleIn(page, false)
-    this.view(page).set(bytes)
+    await this.pages.write(await this.settleIn(page, false), bytes)
   }
 
   /** A copy of a page's bytes; not while a step runs. */
   async fetch(page: number): Promise<Uint8Array> {
-    await this.settleIn(page, true)
-    return this.view(page).slice()
+    return (await this.pages.read(await this.settleIn(page, true))).slice()
   }
 
   /** How fast the disk gives what is listed, in bytes per second; 0 if all is in memory. */
   async measure(): Promise<number> {
     if (this.list.length === 0) return 0
-    await this.request(MEASURE)
+    await this.request(protocol.MEASURE)
     this.list = []
-    return this.counters[RATE] as number
+    return this.counters[protocol.RATE] as number
   }
 
   async close(): Promise<void> {
@@ -239,25 +179,27 @@ export class Pager {
     await this.reader.terminate()
   }
 
-  private view(page: number): Uint8Array {
-    return new Uint8Array(this.input.memory.buffer, this.addressOf(page), this.pageBytes)
-  }
-
-  /** Brings a page into memory, with what the file has of it or without. */
-  private async settleIn(page: number, isRead: boolean, pinned: ReadonlySet<number> = new Set()): Promise<void> {
-    if ((this.slots[page] as number) >= 0) return
+  /** Brings a page into memory, with what the file has of it or without; returns where it is then. */
+  private async settleIn(page: number, isRead: boolean, pinned: ReadonlySet<number> = new Set()): Promise<number> {
+    const found = this.placeOf(page)
+    if (found !== undefined) return found
     await this.evict(1, pinned)
     const slot = this.freeSlots.pop() as number
     const file = this.files[page] as number
-    if (isRead) await this.request(READ, this.cache + slot * this.pageBytes, file)
+    if (isRead) await this.request(protocol.READ, this.addressOf(slot), file)
     this.freeFiles.push(file)
     this.files[page] = -1
     this.settle(page, slot)
+    return slot
+  }
+
+  private addressOf(slot: number): number {
+    return this.stream.cache + slot * this.pages.pageBytes
   }
 
   private settle(page: number, slot: number): void {
     this.slots[page] = slot
-    this.places[page] = slot
+    this.pages.places[page] = slot
   }
 
   /** Writes pages out until `count` slots are free. */
@@ -270,7 +212,7 @@ export class Pager {
       }
       const slot = this.slots[victim] as number
       const file = this.freeFiles.pop() as number
-      await this.request(WRITE, this.cache + slot * this.pageBytes, file)
+      await this.request(protocol.WRITE, this.addressOf(slot), file)
       // A conversation that was closed meanwhile has given the page back, and its slot with it.
       if (this.slots[victim] !== slot) {
         this.freeFiles.push(file)
@@ -290,19 +232,19 @@ export class Pager {
   private async request(command: number, address = 0, place = 0): Promise<void> {
     if (this.failure) throw this.failure
     const { words } = this
-    Atomics.store(words, COMMAND, command)
-    Atomics.store(words, ADDRESS, address)
-    Atomics.store(words, PLACE, place)
-    const request = Atomics.add(words, REQUEST, 1) + 1
-    Atomics.notify(words, REQUEST)
+    Atomics.store(words, protocol.COMMAND, command)
+    Atomics.store(words, protocol.ADDRESS, address)
+    Atomics.store(words, protocol.PLACE, place)
+    const request = Atomics.add(words, protocol.REQUEST, 1) + 1
+    Atomics.notify(words, protocol.REQUEST)
     // Streaming, the reader waits for the ranks instead.
-    Atomics.notify(new Int32Array(this.input.memory.buffer), SWEPT)
+    Atomics.notify(new Int32Array(this.stream.buffer), this.stream.swept)
     // Another command stops it: the next step lists its pages again.
-    if (command !== STREAM) this.list = []
+    if (command !== protocol.STREAM) this.list = []
     this.reader.ref()
     try {
-      for (let done = Atomics.load(words, DONE); done !== request; done = Atomics.load(words, DONE)) {
-        const wait = Atomics.waitAsync(words, DONE, done)
+      for (let done = Atomics.load(words, protocol.DONE); done !== request; done = Atomics.load(words, protocol.DONE)) {
+        const wait = Atomics.waitAsync(words, protocol.DONE, done)
         if (wait.async)
           await new Promise<void>((resolve) => {
             this.giveUp = resolve
@@ -319,11 +261,12 @@ export class Pager {
     if (this.failure) return
     this.failure = error
     this.giveUp?.()
-    this.input.onFailure(error)
+    this.stream.fail(error)
   }
 }
 
-function prepareOffload(directory: string): string {
+/** The path of a file for pages. Throws OFFLOAD_FAILED if its folder cannot be. */
+export function prepareOffload(directory: string): string {
   try {
     return platform.prepareOffload(directory)
   } catch (cause) {

@@ -1,0 +1,289 @@
+/**
+ * The KV cache of an engine: the one way to it for all that is above. It knows which conversation has which pages, sees to
+ * it that the rows of a step are good and that their pages are there, and lets one thing at a time happen.
+ */
+import type { Engine, EngineFacts, PageStore, Probe, Row, ThreadCounts } from '../engine/engine.ts'
+import { checkTokens, errors } from '../errors.ts'
+import { type OffloadUse, Pager } from './pager.ts'
+import { PageCache, type Reuse } from './pages.ts'
+
+/** A conversation as it lies in the cache, for reading and writing. */
+export interface CachedPages {
+  /** Tokens in the cache, and those that it has no more. */
+  length: number
+  dropped: number
+  /** The pages of its tokens, the last one perhaps partial. */
+  pages: CachedPage[]
+  /** Kept pages as they were computed, if there was a drop, and how much was dropped when they were. */
+  originals: (CachedPage & { dropped: number })[]
+}
+
+export interface CachedPage {
+  id: number
+  /** Another number whenever what the page holds changes. */
+  stamp: number
+  /** The token of each row: a view. */
+  tokens: Uint32Array
+}
+
+export class KvCache {
+  readonly engine: Engine
+  private readonly store: PageStore
+  private readonly pages: PageCache
+  /** Where some pages lie in a file. */
+  private readonly pager: Pager | undefined
+  private isBusy = false
+  private isClosed = false
+  /** Conversations of the step that runs. */
+  private running: ReadonlySet<number> = new Set()
+
+  /** Owns the engine from now on. `directory` is for the file of those pages that have no place in memory. */
+  constructor(engine: Engine, directory?: string) {
+    const { pages: store, facts } = engine
+    this.engine = engine
+    this.store = store
+    this.pages = new PageCache({
+      tables: store.tables,
+      tablePages: store.tablePages,
+      conversations: facts.conversations,
+      pages: store.pages,
+      history: store.history,
+      pageBytes: store.pageBytes,
+      copy: (from, to) => store.copy(this.placeOf(from) as number, this.placeOf(to) as number),
+      clear: (page) => {
+        this.pager?.admit(page)
+        const place = this.placeOf(page)
+        // A session that is saved must hold nothing of another conversation.
+        if (place !== undefined) store.clear(place)
+      },
+      release: (page) => this.pager?.release(page),
+    })
+    if (store.stream && directory !== undefined) this.pager = new Pager(store, store.stream, directory)
+  }
+
+  get facts(): EngineFacts {
+    return this.engine.facts
+  }
+
+  get threads(): ThreadCounts {
+    return this.engine.threads
+  }
+
+  set threads(counts: ThreadCounts) {
+    this.engine.threads = counts
+  }
+
+  /**
+   * Runs the rows; resolves to one sampled id for every row with `sampling`, in their order, or NO_TOKEN. Throws
+   * OutOfMemoryError before anything is done.
+   */
+  async step(rows: readonly Row[]): Promise<Uint32Array> {
+    return this.alone(async () => {
+      let { fresh, written } = this.check(rows)
+      const conversations = new Set(rows.map(({ conversation }) => conversation))
+      this.running = conversations
+      try {
+        while (this.pager && !this.pager.hasRoom(written, fresh)) {
+          await this.pager.makeRoom(written, fresh)
+          ;({ fresh, written } = this.check(rows))
+        }
+        this.pages.extend(rows)
+        await this.pager?.begin([...conversations].flatMap((conversation) => [...this.pages.pagesOf(conversation)]))
+        const sampled = await this.engine.step(rows.map((row) => this.withDropped(row)))
+        this.pager?.end()
+        for (const conversation of conversations) this.pages.publish(conversation)
+        return sampled
+      } finally {
+        this.running = new Set()
+      }
+    })
+  }
+
+  /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
+  logits(k: number): Float32Array {
+    return this.engine.logits(k).values
+  }
+
+  /** SHA-256 of the same logits, first 16 hex digits: a change of any bit shows. */
+  logitsHash(k: number): string {
+    return this.engine.logits(k).hash()
+  }
+
+  /** Positions that are filled. */
+  lengthOf(conversation: number): number {
+    return this.pages.lengthOf(conversation)
+  }
+
+  /** Tokens that the conversation had and the cache has no more. */
+  droppedOf(conversation: number): number {
+    return this.pages.droppedOf(conversation)
+  }
+
+  /** The tokens at the filled positions. */
+  tokensOf(conversation: number): Uint32Array {
+    return this.pages.tokensOf(conversation)
+  }
+
+  /** Pages of the cache that `count` more positions take, and that can be had. */
+  pagesNeeded(conversation: number, count: number): number {
+    return this.pages.needOf(conversation, count)
+  }
+
+  get pagesAvailable(): number {
+    return this.pages.available
+  }
+
+  /** Pages that `count` more positions are written to, and that one step may write to: those that are in memory. */
+  pagesWritten(conversation: number, count: number): number {
+    return this.pages.writtenBy(conversation, count)
+  }
+
+  get pagesWritable(): number {
+    return this.store.residentPages
+  }
+
+  /** Throws OutOfMemoryError unless there is room for `count` more positions. */
+  checkRoom(conversation: number, count: number): void {
+    this.pages.checkRoom(conversation, count)
+  }
+
+  /** Forgets all positions from `length` on; with 0 it is a new conversation. */
+  rewind(conversation: number, length: number): void {
+    this.checkIdle(conversation)
+    this.pages.rewind(conversation, length)
+  }
+
+  /** Makes an empty conversation a copy of another one; they share what they have in common. */
+  fork(from: number, to: number): void {
+    this.checkIdle(from, to)
+    this.pages.fork(from, to)
+  }
+
+  /** Fills an empty conversation with as much of a prompt as lies in the cache, but for its last token. */
+  reuse(conversation: number, ids: ArrayLike<number>): Reuse {
+    this.checkIdle(conversation)
+    return this.pages.reuse(conversation, ids)
+  }
+
+  /**
+   * Forgets `count` pages of tokens behind the first `keep` pages. What follows sees the rest as if it were all that there
+   * was: keys of the kept pages are rotated on to where they would be.
+   */
+  async drop(conversation: number, keep: number, count: number): Promise<void> {
+    return this.alone(async () => {
+      while (this.pager && !this.pager.hasRoom([], keep)) await this.pager.makeRoom([], keep)
+      for (const { from, to, delta } of this.pages.dropPages(conversation, keep, count)) {
+        await this.pager?.makeRoom([from, to], 0)
+        await this.engine.turn(from, to, delta)
+      }
+    })
+  }
+
+  /** The conversation as it lies in the cache; valid until it changes. */
+  cached(conversation: number): CachedPages {
+    const view = (id: number) => ({ id, stamp: this.pages.stampOf(id), tokens: this.pages.historyOf(id) })
+    return {
+      length: this.pages.lengthOf(conversation),
+      dropped: this.pages.droppedOf(conversation),
+      pages: this.pages.pagesOf(conversation).map(view),
+      originals: this.pages.originalsOf(conversation).map(({ page, dropped }) => ({ ...view(page), dropped })),
+    }
+  }
+
+  /** Gives an empty conversation pages, for whoever reads it from a file to fill. Throws OutOfMemoryError. */
+  adopt(conversation: number, length: number, dropped: number, originals: readonly number[]): CachedPages {
+    this.checkIdle(conversation)
+    this.pages.adopt(conversation, length, dropped, originals)
+    return this.cached(conversation)
+  }
+
+  /** A page's bytes, for whoever has it: a view, or a copy of what is in a file. Not while a step runs. */
+  async fetchPage(id: number): Promise<Uint8Array> {
+    const place = this.placeOf(id)
+    if (place !== undefined) return this.store.read(place)
+    return this.alone(async () => (await this.pager?.fetch(id)) as Uint8Array)
+  }
+
+  /** Writes the bytes of a page that was adopted. Not while a step runs. */
+  async storePage(id: number, bytes: Uint8Array): Promise<void> {
+    if (this.pager) await this.alone(async () => this.pager?.store(id, bytes))
+    else await this.store.write(id, bytes)
+  }
+
+  /** What the cache's contents depend on besides the tokens. Hex. */
+  fingerprint(): Promise<string> {
+    return this.store.fingerprint()
+  }
+
+  /** Bytes of the cache: a page, all that conversations hold, all that there may be. */
+  get use(): { pageBytes: number; usedBytes: number; totalBytes: number } {
+    const { pageBytes, pages } = this.store
+    return { pageBytes, usedBytes: this.pages.used * pageBytes, totalBytes: pages * pageBytes }
+  }
+
+  /** Undefined without offload. */
+  get offloadUse(): OffloadUse | undefined {
+    return this.pager?.use
+  }
+
+  /** Bytes per second at which the disk gives what the last step wanted of it; 0 if that was nothing. */
+  async measureOffload(): Promise<number> {
+    return this.alone(async () => (await this.pager?.measure()) ?? 0)
+  }
+
+  /** Lets the engine be measured while nothing else uses it. */
+  async measure<T>(work: (probe: Probe) => Promise<T> | T): Promise<T> {
+    return this.alone(async () => {
+      const { probe, facts } = this.engine
+      if (!probe) throw new RangeError(`an engine of ${facts.name} measures nothing`)
+      return work(probe)
+    })
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true
+    await Promise.all([this.engine.close(), this.pager?.close()])
+  }
+
+  /** Where in memory a page lies; undefined if it lies in a file. */
+  private placeOf(page: number): number | undefined {
+    return this.pager ? this.pager.placeOf(page) : page
+  }
+
+  /** Seeds count positions from the first token that there was. */
+  private withDropped(row: Row): Row {
+    const dropped = this.pages.droppedOf(row.conversation)
+    return dropped > 0 ? { ...row, dropped } : row
+  }
+
+  /** The pages of a conversation stay as they are while a step reads them. */
+  private checkIdle(...conversations: number[]): void {
+    if (conversations.some((conversation) => this.running.has(conversation))) throw errors.busy()
+  }
+
+  /** The engine trusts its rows, so they are checked here: counts, ids and positions. */
+  private check(rows: readonly Row[]): ReturnType<PageCache['check']> {
+    const { maxRows, maxLogits, vocabSize, context } = this.facts
+    if (rows.length < 1 || rows.length > maxRows) throw new RangeError(`a step takes 1 to ${maxRows} rows`)
+    if (rows.filter((row) => row.sampling).length > maxLogits)
+      throw new RangeError(`a step samples ${maxLogits} rows at most`)
+    const ids = rows.map(({ token }) => token)
+    checkTokens(ids, vocabSize)
+    return this.pages.check(rows, context)
+  }
+
+  /** One thing at a time, from the first row written to the last result read: no other may touch what it uses. */
+  private async alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.isClosed) throw errors.closed()
+    if (this.isBusy) throw errors.busy()
+    this.isBusy = true
+    try {
+      const result = await work()
+      // The work may have been done before close() was called, its result is not read any more.
+      if (this.isClosed) throw errors.closed()
+      return result
+    } finally {
+      this.isBusy = false
+    }
+  }
+}

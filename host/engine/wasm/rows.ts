@@ -1,0 +1,28 @@
+/** Rows as the engine reads them: Row of assembly/abi.ts. */
+import * as abi from '../../../assembly/abi.ts'
+import { placesOf } from '../../../models/records.ts'
+import type { Row, Sampling } from '../engine.ts'
+
+/** Where the fields of a row are, in words. */
+const ROW = placesOf(new abi.Row())
+export const ROW_WORDS = Object.keys(ROW).length
+
+/** Writes a row where the engine reads it. */
+export function writeRow(words: Uint32Array, floats: Float32Array, index: number, row: Row): void {
+  const at = index * ROW_WORDS
+  words[at + ROW.conversation] = row.conversation
+  words[at + ROW.position] = row.position
+  words[at + ROW.token] = row.token
+  words[at + ROW.wantsLogits] = row.sampling ? 1 : 0
+  words[at + ROW.dropped] = row.dropped ?? 0
+  if (!row.sampling) return
+  const { temperature, topK, topP, minP, repeatPenalty, repeatLastN, seed }: Sampling = row.sampling
+  floats[at + ROW.temperature] = temperature
+  words[at + ROW.topK] = topK
+  floats[at + ROW.topP] = topP
+  floats[at + ROW.minP] = minP
+  floats[at + ROW.repeatPenalty] = repeatPenalty
+  words[at + ROW.penaltyWindow] = repeatLastN
+  words[at + ROW.seedLow] = seed >>> 0
+  words[at + ROW.seedHigh] = Math.floor(seed / 2 ** 32)
+}
