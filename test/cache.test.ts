@@ -5,7 +5,15 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvCache } from '../host/cache/cache.ts'
-import { type Engine, type EngineFacts, greedy, type Logits, nameOf, type PageStore, type Row } from '../host/engine/engine.ts'
+import {
+  type Engine,
+  type EngineFacts,
+  greedy,
+  type Logits,
+  nameOf,
+  type PageStore,
+  type Row,
+} from '../host/engine/engine.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { failure, random } from './checkpoints.ts'
 

@@ -20,10 +20,10 @@ import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/i
 import { errors, GtaError } from '../errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { HASH_TENSOR, hashTableBytes, TensorHashes } from './hashes.ts'
-import { FORMAT, TOKENIZER_TENSOR } from './packed.ts'
+import { FORMAT, TABLES_TENSOR, TOKENIZER_TENSOR } from './packed.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
-import { commandHeader, type Part, TABLES_TENSOR } from './tables.ts'
+import { commandHeader, type Part } from './tables.ts'
 import { type PackOptions, packTensors } from './tensors.ts'
 import { tokenizerTables } from './tokenizer-tables.ts'
 

@@ -22,7 +22,9 @@ const MAX_TOKENIZER = 256e6
 
 /** Of the container: pack.ts. */
 export const FORMAT = 'gta-edge'
+export const COMMAND_TENSOR = 'command'
 export const TOKENIZER_TENSOR = 'tokenizer.json'
+export const TABLES_TENSOR = 'tokenizer.tables'
 
 export interface ReadOptions {
   signal?: AbortSignal
@@ -58,7 +60,9 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
   const config = parseMetadata(path, metadata, 'config')
   const model = describe(config)
   const plan = planModel(model, type as WeightType)
-  const start = tensors.get('plan')?.begin ?? opened.dataStart
+  // gta.wasm's record stands before the weights.
+  const command = tensors.get(COMMAND_TENSOR)
+  const start = opened.dataStart + (command?.begin === opened.dataStart ? command.bytes : 0)
   for (const expected of plan.tensors) {
     const found = tensors.get(expected.name)
     const matches =

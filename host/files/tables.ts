@@ -7,11 +7,9 @@ import { COMMAND_MAGIC, CommandHeader, UNIT } from '../../assembly/wasi/abi.ts'
 import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
 import { recommendedSampling } from '../engine/sampling.ts'
 import { bosOf, eosOf } from '../text/special-tokens.ts'
+import { COMMAND_TENSOR, TABLES_TENSOR } from './packed.ts'
 import type { ModelFiles } from './source.ts'
 import { Writer } from './writer.ts'
-
-export const COMMAND_TENSOR = 'command'
-export const TABLES_TENSOR = 'tokenizer.tables'
 
 /** A tensor of bytes. */
 export interface Part {
