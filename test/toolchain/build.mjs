@@ -7,7 +7,6 @@ import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { optionTableSource } from '../../host/wasi/option-table.ts'
 import { install, root } from './install.mjs'
 
 const stamp = `${root}dist/.built-from`
@@ -79,14 +78,23 @@ async function buildEngine(entry, target) {
  * A source for asc; null if there is none. In the command for WASI, which has no host, what the host gives to the engine
  * comes from another file, and its options are those of host/settings.ts.
  */
-function readSource(name, base, target) {
+async function readSource(name, base, target) {
   const path = resolve(base, name)
   if (!existsSync(path)) return null
   const text = readFileSync(path, 'utf8')
   if (!target.startsWith('wasi-')) return text
   if (name === 'assembly/host.ts') return "export * from './wasi/host'\n"
-  if (name === 'assembly/wasi/option-table.ts') return optionTableSource(manifest().version)
-  return text
+  if (name !== 'assembly/wasi/option-table.ts') return text
+  const { optionTableSource } = await importSource('host/wasi/option-table.ts')
+  return optionTableSource(manifest().version)
+}
+
+/** A module of the host; Node 20, which may be the one that builds, reads no TypeScript. */
+async function importSource(path) {
+  const { build } = await import('esbuild')
+  const options = { absWorkingDir: root, bundle: true, write: false, format: 'esm', platform: 'node' }
+  const { outputFiles } = await build({ ...options, entryPoints: [path] })
+  return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
 /** What all bundles have in common. Nothing is left outside: an installed package needs no other. */
