@@ -7,21 +7,21 @@
  *
  * Exit codes: 0 good, 1 failed, 2 wrong usage.
  */
-import { Plan, TYPE_F32 } from './abi'
+import { TYPE_F32 } from './abi'
 import { embedding } from './plan'
 import { lengthOf } from './wasi/bytes'
 import { pushToken } from './wasi/decode'
 import { checkWeights, FINISH_CONTEXT, FINISH_EOS, FINISH_LENGTH, feed, openEngine } from './wasi/generate'
 import { now } from './wasi/host'
 import { beginMemory, reserve } from './wasi/memory'
-import { file, header, openModel, read, unitBytes } from './wasi/model-file'
+import { openModel } from './wasi/model-file'
 import { isGiven, options, printHelp, printVersion, readOptions, textOf } from './wasi/options'
 import { beginError, byte, bytes, count, endUsageError, flush, isTerminal, STDOUT, text, writeTo } from './wasi/output'
-import { checkFrequencies, checkPlan, planBytes } from './wasi/plan-check'
 import { contextOf, encodePrompt, Prompt, readPrompt } from './wasi/prompt'
 import { checkTokens, isEos, sampling } from './wasi/settings'
 import { printStatistics, Run } from './wasi/statistics'
 import { beginStream, endStream } from './wasi/utf8'
+import { readPlan, readWeights, weightBytes } from './wasi/weights'
 
 /** The second choice of --cache. */
 const CACHE_INT8: f64 = 1
@@ -45,41 +45,18 @@ function run(): void {
   const prompt = readPrompt()
   openModel(textOf(o.model), lengthOf(textOf(o.model)))
   const checked = readPlan()
-  const size = checkPlan(checked)
   const context = contextOf(checked)
   checkTokens(checked.vocabSize)
   encodePrompt(prompt, checked, context)
-  const plan = readWeights(checked, size)
+  const plan = readWeights(checked)
   const isCacheInt8 = isGiven(o.cache) ? o.cache == CACHE_INT8 : embedding(plan).type != TYPE_F32
   const stats = changetype<Run>(reserve(offsetof<Run>()))
-  stats.weightBytes = size
+  stats.weightBytes = weightBytes()
   stats.isCacheInt8 = isCacheInt8 ? 1 : 0
-  openEngine(plan, context, isCacheInt8)
+  openEngine(plan, weightBytes(), context, isCacheInt8)
   checkWeights()
   write(prompt, context, stats)
   printStatistics(plan, stats)
-}
-
-/** The plan alone: it must be known to be good before anything is made from it. */
-function readPlan(): Plan {
-  const at = reserve(planBytes())
-  read(at, planBytes(), weightsStart())
-  return changetype<Plan>(at)
-}
-
-/** All tensors that the plan names, in one piece behind a copy of the plan: the file may have changed since that was read. */
-function readWeights(checked: Plan, bytes: u64): Plan {
-  const at = reserve(bytes)
-  memory.copy(at, changetype<usize>(checked), planBytes() as usize)
-  read(at + (planBytes() as usize), bytes - planBytes(), weightsStart() + planBytes())
-  const plan = changetype<Plan>(at)
-  checkFrequencies(plan)
-  return plan
-}
-
-/** Position in the file. */
-function weightsStart(): u64 {
-  return file().dataStart + unitBytes(header().planBegin)
 }
 
 /** The prompt, then one token after the other, until something ends it. */

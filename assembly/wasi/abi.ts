@@ -16,8 +16,6 @@ export class CommandHeader {
   magic: u32 = 0
   /** Of the file's format. */
   version: u32 = 0
-  /** TYPE_F32, TYPE_Q8 or TYPE_Q4 of ../abi.ts. */
-  weights: u32 = 0
   /** Offsets from the first byte of this record, in units; each part ends where the next one begins or before it. */
   planBegin: u32 = 0
   planEnd: u32 = 0

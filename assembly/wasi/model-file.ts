@@ -2,7 +2,7 @@
  * The packed file (host/files/pack.ts has the picture), read as hostile until checked. Its JSON is for the hosts: here only
  * its length is read, and behind it the record that says where everything is.
  */
-import { PLAN_VERSION, TYPE_Q4 } from '../abi'
+import { PLAN_VERSION } from '../abi'
 import { COMMAND_MAGIC, CommandHeader, UNIT } from './abi'
 import { FILE } from './addresses'
 import { openFile, readAt, sizeOf } from './files'
@@ -151,7 +151,6 @@ function checkHeader(h: CommandHeader): void {
   if (h.planEnd <= h.planBegin || h.weightsEnd < h.planEnd) refuseHeader('where the weights are')
   if (h.tablesBegin < h.weightsEnd || h.tablesEnd < h.tablesBegin || h.dataEnd < h.tablesEnd)
     refuseHeader('where the tokenizer is')
-  if (h.weights - 1 >= TYPE_Q4) refuseHeader('the weight type')
   if (h.hasBos > 1) refuseHeader('the begin token')
   checkAdvice(h.temperature, 0, 100)
   checkAdvice(h.topK, 0, 2147483648)

@@ -1,5 +1,5 @@
 /** gta chat: a conversation with a model that was trained for it. */
-import { errors, GtaError } from '../errors.ts'
+import { GtaError } from '../errors.ts'
 import { checkModelPath } from '../load.ts'
 import type { ChatOptions } from '../runtime/chat.ts'
 import type { GenerateOptions, Generation } from '../runtime/generate.ts'
@@ -18,7 +18,7 @@ import {
   modelOptions,
 } from './options.ts'
 import { Progress } from './progress.ts'
-import { expectWritable, isThere } from './session.ts'
+import { readSession } from './session.ts'
 import { printable, printJson, say } from './terminal.ts'
 
 export const chat: Command = {
@@ -47,10 +47,7 @@ export const chat: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   await checkModelPath(args.modelPath())
-  const session = args.text('session')
-  if (session === '') throw errors.badOption('--session', 'the path of a file', session)
-  const isContinued = session !== undefined && (await isThere(session))
-  if (session !== undefined && !isContinued) await expectWritable(session)
+  const { session, continued } = await readSession(args)
   const settings = args.values(...generateNames)
   const options: ChatOptions = {
     template: await readTemplate(args.text('chat-template')),
@@ -61,9 +58,10 @@ async function execute(args: Arguments): Promise<void> {
   const signal = interrupts.quitting
   const model = await openModel(args, signal)
   try {
-    const opened = isContinued
-      ? await model.restoreChat(session, { ...options, signal })
-      : await model.chat({ ...options, signal })
+    const opened =
+      continued === undefined
+        ? await model.chat({ ...options, signal })
+        : await model.restoreChat(continued, { ...options, signal })
     const state: ChatState = { model, chat: opened, session, isJson: args.flag('json'), last: undefined }
     await talk(state, settings, interrupts)
     if (session !== undefined && opened.messages.length > 0) await opened.save(session)

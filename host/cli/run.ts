@@ -19,7 +19,7 @@ import {
   promptOptions,
 } from './options.ts'
 import { Progress } from './progress.ts'
-import { expectWritable, isThere } from './session.ts'
+import { readSession } from './session.ts'
 import { printable, printJson } from './terminal.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
@@ -46,13 +46,10 @@ export const run: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   await checkModelPath(args.modelPath())
-  const session = args.text('session')
-  if (session === '') throw errors.badOption('--session', 'the path of a file', session)
-  const isContinued = session !== undefined && (await isThere(session))
-  if (session !== undefined && !isContinued) await expectWritable(session)
-  const isStory = args.modelPath() === undefined && !isContinued
+  const { session, continued } = await readSession(args)
+  const isStory = args.modelPath() === undefined && continued === undefined
   const prompt = (await readPrompt(args)) ?? (isStory ? DEFAULT_PROMPT : undefined)
-  if (prompt?.length === 0 || (prompt === undefined && !isContinued)) throw errors.emptyPrompt()
+  if (prompt?.length === 0 || (prompt === undefined && continued === undefined)) throw errors.emptyPrompt()
   // A conversation of an hour is saved to the end, however slow the disk is.
   const signal = interruptSignal(session === undefined ? undefined : Number.POSITIVE_INFINITY)
   const settings: GenerateOptions = {
@@ -64,7 +61,8 @@ async function execute(args: Arguments): Promise<void> {
   const isJson = args.flag('json')
   const model = await openModel(args, signal)
   try {
-    const conversation = isContinued ? await model.restore(session, { ...context, signal }) : model.open(context)
+    const conversation =
+      continued === undefined ? model.open(context) : await model.restore(continued, { ...context, signal })
     const restored = conversation.tokens.length
     const progress = new Progress('reading the prompt', (n) => `${n} tokens`)
     const show = (text: string) => !isJson && process.stdout.write(process.stdout.isTTY ? printable(text) : text)

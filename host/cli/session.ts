@@ -4,9 +4,20 @@ import { access, constants, lstat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errors } from '../errors.ts'
 import { sessionErrors } from '../sessions/errors.ts'
+import type { Arguments } from './options.ts'
+
+/** The path of --session, and the same path if there is a session to go on with; nothing is opened yet. */
+export async function readSession(args: Arguments): Promise<{ session?: string; continued?: string }> {
+  const session = args.text('session')
+  if (session === undefined) return {}
+  if (session === '') throw errors.badOption('--session', 'the path of a file', session)
+  if (await isThere(session)) return { session, continued: session }
+  await expectWritable(session)
+  return { session }
+}
 
 /** Any file, or a link to nothing: whatever is there is opened as a session, and refused if it is none. */
-export async function isThere(path: string): Promise<boolean> {
+async function isThere(path: string): Promise<boolean> {
   return await lstat(path).then(
     () => true,
     (error) => {
@@ -17,7 +28,7 @@ export async function isThere(path: string): Promise<boolean> {
 }
 
 /** What cannot be saved at the end is told before anything is generated. */
-export async function expectWritable(path: string): Promise<void> {
+async function expectWritable(path: string): Promise<void> {
   await access(dirname(path), constants.W_OK).catch((cause) => {
     throw sessionErrors.saveFailed(path, cause)
   })

@@ -5,8 +5,8 @@
  *     │   __metadata__: format "gta-edge", version, type q8|q4|f32, config, generation, tokenizer_config (JSON texts)
  *     ├ command                    U8, where everything is for gta.wasm: tables.ts; not loaded into the engine
  *     ├ plan                       u32 words, models/plan.ts
- *     ├ inv_freq                   f64
- *     ├ embed, embed.scale, layers.0.attn_norm, layers.0.in, …    in the order in which a step reads them
+ *     ├ rotations.0.inv_freq, …    f64
+ *     ├ embed, embed.scale, layers.0.mixer_in_norm, layers.0.in, …    in the order in which a step reads them
  *     ├ tokenizer.json             U8, padded with spaces; not loaded into the engine
  *     ├ tokenizer.tables           U8, the same for gta.wasm: tokenizer-tables.ts
  *     └ sha256                     U8, of the header and of each tensor before it: hashes.ts

@@ -78,7 +78,7 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
         found ? `${found.dtype} [${found.shape}] at ${found.begin - start}` : 'nothing',
       )
   }
-  await checkDerived(opened, start, plan, model)
+  await checkDerived(opened, start, plan)
   return {
     path,
     files: {
@@ -123,14 +123,9 @@ function parseMetadata(path: string, metadata: Record<string, string>, name: str
 }
 
 /** The tensors that follow from the config must be what this version computes, bit for bit. */
-async function checkDerived(
-  { path, file }: SafetensorsFile,
-  start: number,
-  plan: Plan,
-  model: ModelDescription,
-): Promise<void> {
+async function checkDerived({ path, file }: SafetensorsFile, start: number, plan: Plan): Promise<void> {
   for (const tensor of plan.tensors) {
-    const expected = derivedBytes(plan, model.spec, tensor)
+    const expected = derivedBytes(plan, tensor)
     if (!expected) continue
     const found = new Uint8Array(tensor.bytes)
     await file.read(found, start + tensor.offset)

@@ -2,7 +2,6 @@
  * What a packed file holds for the command without JavaScript (assembly/wasi/), which reads no JSON: the tensor "command"
  * before everything else, "tokenizer.tables" behind it. The hosts do not read them; their layout is in assembly/wasi/abi.ts.
  */
-import { TYPE_F32, TYPE_Q4, TYPE_Q8 } from '../../assembly/abi.ts'
 import { COMMAND_MAGIC, CommandHeader, UNIT } from '../../assembly/wasi/abi.ts'
 import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
 import { recommendedSampling } from '../engine/sampling.ts'
@@ -16,8 +15,6 @@ export interface Part {
   name: string
   bytes: Uint8Array
 }
-
-const weightTypes = { f32: TYPE_F32, q8: TYPE_Q8, q4: TYPE_Q4 }
 
 /** The tensor that goes before the weights of `plan`; `behind` is what comes behind them. */
 export function commandHeader(spec: ModelSpec, files: ModelFiles, plan: Plan, behind: readonly Part[]): Part {
@@ -34,7 +31,6 @@ export function commandHeader(spec: ModelSpec, files: ModelFiles, plan: Plan, be
   writer.record(empty, {
     magic: COMMAND_MAGIC,
     version: PLAN_VERSION,
-    weights: weightTypes[plan.type],
     planBegin: units(length),
     planEnd: units(length + plan.words.byteLength),
     weightsEnd: units(length + plan.bytes),
