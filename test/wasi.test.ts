@@ -56,7 +56,7 @@ test('every attention kind, family and weight type, against the library', async 
   const folder = temporary()
   for (const [kind, ids] of goldenPrompts)
     for (const type of ['f32', 'q8', 'q4'] as const) {
-      await convert(golden(kind), join(folder, 'model.gta'), { type })
+      await convert(golden(kind), join(folder, 'model.gta'), { type, force: true })
       const model = await load(join(folder, 'model.gta'), { threads: 1 })
       const expected = await generate(model, ids, { maxTokens: 12, temperature: 0, seed: 0 })
       await model.close()
