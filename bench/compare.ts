@@ -117,7 +117,7 @@ async function main(args: string[]): Promise<void> {
         'a run had results that differ within itself: run gta bench with the same arguments to see them',
       )
   } finally {
-    // The link first: nothing may reach through it.
+    // The symbolic link first, so that removing the folder cannot reach the packages behind it.
     rmSync(join(tree, 'node_modules'), { recursive: true, force: true })
     git('worktree', 'remove', '--force', tree)
     rmSync(folder, { recursive: true, force: true })

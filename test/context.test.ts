@@ -257,7 +257,7 @@ test('a thousand tokens in a context of 192, where it may forget; else it ends',
     assert.is(conversation.dropped, dropped)
     assert.equal(conversation.tokens.slice(-100), result.tokens.slice(-100))
     if (keep > 0) assert.equal(conversation.tokens.slice(0, 64), prompt.slice(0, 64))
-    // Guessing, and company, change nothing.
+    // Neither guessing nor other conversations change a token.
     const guessed = await run(
       { speculate: 8 },
       run({ seed: 4, maxTokens: 300 }),

@@ -60,7 +60,7 @@ const slow = [
   'viewer.test.ts',
   'threads.test.ts',
   'identity.test.ts',
-  'readme.test.ts',
+  'document-programs.test.ts',
   'board.test.ts',
   'engine.test.ts',
 ]

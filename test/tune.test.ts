@@ -170,7 +170,7 @@ console.log(model.engine.threads.decode)
 await model.close()`
   for (const env of [{ HOME: '/nowhere/at/all' }, { HOME: '', XDG_CACHE_HOME: '' }]) {
     const cwd = temporary()
-    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, env, timeout: 60_000 })
+    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, env, timeout: 300_000 })
     let output = ''
     for (const part of [child.stdout, child.stderr])
       part.on('data', (data) => {

@@ -93,7 +93,7 @@ const WARM_UP = 16
 const WARM_UP_PREDICT = 4
 
 export async function run(subject: Subject, task: Task): Promise<never> {
-  // Any ids but the special ones; the same for everybody.
+  // Ids that are no special tokens, the same for every engine.
   const token = (position: number) => 300 + (position % 20_000)
   const tokens = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => token(from + i))
   /** Positions that hold the prompt; generated tokens behind them are forgotten. */
@@ -128,6 +128,6 @@ export async function run(subject: Subject, task: Task): Promise<never> {
   const peakRssBytes = process.resourceUsage().maxRSS * 1024
   const report: Report = { schema: 1, engine: subject.name, results, peakRssBytes }
   console.log(JSON.stringify(report))
-  // Not by an empty event loop: an engine may keep threads of its own.
+  // process.exit(), because threads of an engine may keep the event loop alive.
   process.exit(0)
 }

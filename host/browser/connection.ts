@@ -1,4 +1,4 @@
-/** The page's end of the line to the worker: questions with numbers, and whatever ends the line is an answer to all. */
+/** The page's side of the messages to its worker: numbered requests; whatever ends the worker fails all that wait. */
 import { errors } from '../errors.ts'
 import { type Answer, type Message, type Methods, type Progress, receiveError } from './protocol.ts'
 

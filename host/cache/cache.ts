@@ -89,7 +89,7 @@ export class KvCache {
         }
         this.pages.extend(rows)
         await this.pager?.begin([...conversations].flatMap((conversation) => [...this.pages.pagesOf(conversation)]))
-        const sampled = await this.engine.step(rows.map((row) => this.withDropped(row)))
+        const sampled = await this.engine.step(this.withDropped(rows, conversations))
         this.pager?.end()
         for (const conversation of conversations) this.pages.publish(conversation)
         return sampled
@@ -251,9 +251,9 @@ export class KvCache {
   }
 
   /** Seeds count positions from the first token that there was. */
-  private withDropped(row: Row): Row {
-    const dropped = this.pages.droppedOf(row.conversation)
-    return dropped > 0 ? { ...row, dropped } : row
+  private withDropped(rows: readonly Row[], conversations: ReadonlySet<number>): readonly Row[] {
+    if ([...conversations].every((conversation) => this.droppedOf(conversation) === 0)) return rows
+    return rows.map((row) => ({ ...row, dropped: this.droppedOf(row.conversation) }))
   }
 
   /** The pages of a conversation stay as they are while a step reads them. */

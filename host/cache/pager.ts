@@ -105,7 +105,7 @@ export class Pager {
     this.files[page] = -1
   }
 
-  /** Is there what `makeRoom` makes? Others may have taken it before who waited for it goes on. */
+  /** Is the room that `makeRoom` made still there? Others may have taken it meanwhile. */
   hasRoom(written: readonly number[], count: number): boolean {
     return this.freeSlots.length >= count && written.every((page) => (this.slots[page] as number) >= 0)
   }
@@ -134,7 +134,7 @@ export class Pager {
       this.used[page] = this.clock
       if ((this.slots[page] as number) < 0) outside.push(page)
     }
-    // Room that was made and not taken is room for what the buffers do not hold.
+    // Room that was made and not taken can hold pages that the buffers cannot.
     while (outside.length > this.stream.pages) await this.settleIn(outside.pop() as number, true)
     outside.sort((a, b) => (this.files[a] as number) - (this.files[b] as number))
     const places = outside.map((page) => this.files[page] as number)

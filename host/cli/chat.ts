@@ -75,7 +75,7 @@ async function readTemplate(given: string | undefined): Promise<string | undefin
   return given === undefined || Object.hasOwn(builtInTemplates, given) ? given : await readText(given)
 }
 
-/** Until there is nothing more to read. From another program, the first failure is the last. */
+/** Reads until the input ends. Where the input is no terminal, the first failure ends the chat. */
 async function talk(state: ChatState, settings: GenerateOptions, interrupts: Interrupts): Promise<void> {
   const input = new Input(interrupts, state.isJson)
   if (process.stdin.isTTY && !state.isJson)

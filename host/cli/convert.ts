@@ -48,7 +48,7 @@ async function execute(args: Arguments): Promise<void> {
     )
 }
 
-/** A file for another machine may well be what is wanted. */
+/** A warning, not an error: the file may be meant for another machine. */
 function warnUnlessFit({ fits, neededBytes, availableBytes, largestContext }: Fit): void {
   if (fits) return
   const room = largestContext > 0 ? `, or -c ${largestContext}` : ''

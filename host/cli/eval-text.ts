@@ -51,7 +51,7 @@ function byExactness(a: Model, b: Model): number {
   return rank(a) - rank(b)
 }
 
-/** As many tokens are not the same tokens yet. */
+/** Vocabularies of one size may still differ: both models must cut this text into the same ids. */
 function checkSameIds(model: Model, other: Model, ids: number[], found: number[]): void {
   if (found.length !== ids.length || found.some((id, i) => id !== ids[i]))
     throw errors.badOption(

@@ -26,7 +26,7 @@ const columns: readonly Column[] = [
   {
     name: 'at best',
     width: 7,
-    // The disk alone, were there nothing to compute.
+    // What the disk alone would allow, with nothing to compute.
     value: ({ diskBytesPerSecond: disk, bytesPerToken }) => (bytesPerToken ? rate(disk / bytesPerToken) : '–'),
   },
   { name: 'waiting', width: 7, value: ({ stallShare }) => `${(100 * stallShare).toFixed(0)} %` },

@@ -42,7 +42,7 @@ export async function readPrompt(args: Arguments): Promise<string | number[] | u
   if (given.length > 1) throw new UsageError(`only one of --${given.join(', --')} must be given, found ${given.length}`)
   const file = args.text('file')
   if (file === undefined) return args.tokens() ?? args.text('prompt')
-  // Editors end a file with a newline that nobody means, llama.cpp drops it too.
+  // Editors end a file with a newline that is not meant as text; llama.cpp drops it too.
   return (await readText(file)).replace(/\r?\n$/, '')
 }
 

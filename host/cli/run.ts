@@ -82,13 +82,13 @@ async function execute(args: Arguments): Promise<void> {
         }
         show('\n')
         const saved = session === undefined ? undefined : await conversation.save(session)
-        // Behind the text, which somebody waits for.
+        // After the text is out: somebody waits for that.
         const bandwidth = await model.cache.measure((probe) => probe.measureBandwidth())
         report(model, value, bandwidth, isJson, saved && { ...saved, restoredTokens: restored })
         return
       }
     } catch (error) {
-      // What was written until somebody stopped it is not lost. Nothing is saved that did not go well.
+      // A stopped conversation is saved; one that failed is not.
       if (session !== undefined && signal.aborted && conversation.tokens.length > 0) await conversation.save(session)
       throw error
     }

@@ -1,4 +1,4 @@
-/** Will it fit? Counted from the plan before anything is read. */
+/** Whether a model fits in memory, counted from its plan before any weights are read. */
 import { platform } from '#platform'
 import {
   type CacheType,

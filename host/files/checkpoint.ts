@@ -110,7 +110,7 @@ export class Checkpoint {
 
   static async open(directory: string, files: ModelFiles): Promise<Checkpoint> {
     const shards = await openShards(directory).catch((error) => {
-      // What is wrong with the config is the better news when both are wrong.
+      // Where config and weights are both wrong, the config's error says more.
       describe(files.config)
       throw error
     })

@@ -45,7 +45,7 @@ export async function writePacked(
     await syncDirectory(dirname(path))
     return { bytes }
   } catch (error) {
-    // The reason of the failure is what counts, not that there is nothing to remove.
+    // An error of removing must not hide why the work failed.
     await rm(temporary, { force: true }).catch(() => undefined)
     if (error instanceof GtaError || options.signal?.aborted) throw error
     throw (error as NodeJS.ErrnoException)?.code ? errors.writeFailed(path, error) : error

@@ -85,7 +85,7 @@ async function packMatrix(
     row += count
   }
   if (row !== rows) throw new RangeError(`${target.name} has ${rows} rows, its sources ${row}`)
-  // Nothing is left as it was found: what lies behind the last block is part of the file.
+  // The padding behind the last block is part of the file, so it is written too.
   const end = Math.ceil(rows / unit) * stride
   if (end < target.bytes) await sink(target.offset + end, new Uint8Array(target.bytes - end))
   if (scales) await sink(scales.offset, new Uint8Array(rowScales.buffer))

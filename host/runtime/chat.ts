@@ -130,7 +130,7 @@ export class Chat {
       if (heard.length > 0) {
         this.history = [...said, { role: 'assistant', content: text }]
         this.ids = [...ids, ...heard]
-        // Where it was stopped, its tokens say more than its text.
+        // A stopped answer has tokens whose text was held back, so they do not spell its text.
         if (finish !== undefined && finish !== 'stop') this.remember(prompt, text, finish === 'eos')
       }
     }

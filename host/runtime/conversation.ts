@@ -245,7 +245,7 @@ export class Conversation {
       return await read()
     } catch (error) {
       const computed = this.length + this.dropped - length - dropped
-      // What was forgotten for the prompt is gone: then what was read of it stays.
+      // Tokens that were forgotten to make room are gone, so what was read of the prompt stays.
       if (this.dropped > dropped && computed > 0) this.stepBack(sampling)
       else {
         this.cut(length)

@@ -78,7 +78,7 @@ export async function* generate(
   const sampling = resolveSampling(model, conversation.lastSampling, options)
   const {
     maxTokens = Number.POSITIVE_INFINITY,
-    // What goes on without a prompt is a text where there are texts.
+    // Without a prompt it goes on with text, if the model has a tokenizer.
     stopAtEos = typeof prompt === 'string' || (prompt === undefined && model.tokenizer !== undefined),
     signal,
     speculate = settings.speculate.default,
@@ -217,7 +217,7 @@ class Sampler {
     try {
       accepted = await this.compute([token, ...draft], draft)
     } catch (error) {
-      // Others took the memory that was there for the guess: it can be done without.
+      // Others took the memory that the guess needed: compute this token without a guess.
       if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
       draft.length = 0
       conversation.cut(this.position)

@@ -78,7 +78,7 @@ async function writeNew(save: Save): Promise<SavedSession> {
     signal?.throwIfAborted()
     await disk.rename(temporary, target)
   } catch (error) {
-    // The reason of the failure is what counts, not that there is nothing to remove.
+    // An error of removing must not hide why the work failed.
     await disk.unlink(temporary).catch(() => undefined)
     throw error
   }

@@ -183,7 +183,7 @@ function complain(error: unknown, isLost: boolean): void {
     running?.signal.aborted && isLost
       ? 'Loading was stopped.'
       : `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
-  // Another attempt does not give a browser what it lacks.
+  // Trying again does not help a browser that lacks a feature.
   place('again').hidden = !isLost || (error instanceof GtaError && error.code === 'NO_BUILD')
   problem.hidden = false
 }

@@ -4,7 +4,7 @@ import { type CacheType, PAGE_TOKENS, type Plan } from '../../../models/index.ts
 
 /** Changes with what the cache holds for the same tokens: then pages of another version are of no use. */
 const CACHE_VERSION = 1
-/** Of a large tensor, sixteen pieces of so many bytes are looked at. */
+/** Bytes of each of the sixteen pieces that are sampled of a large tensor. */
 const SAMPLE_BYTES = 1024
 
 /** Of each tensor what tells it from another one; all of the small ones, among them the frequencies of RoPE. */

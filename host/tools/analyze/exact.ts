@@ -126,7 +126,7 @@ function measuredLimits(
   if (part === 'attention')
     return isOne
       ? { peak: rates.sweep.one, bandwidth: rates.bandwidth }
-      : // Rows of a step share what the processor's caches hold.
+      : // Rows of one step share what the processor's caches hold.
         { peak: rates.sweep.many, bandwidth: stage === 'prefill' ? Number.POSITIVE_INFINITY : rates.bandwidth }
   if (part === 'linear' && work.is === 'matrix') {
     const found = rates.linear[work.type]

@@ -98,15 +98,15 @@ export function predictTest(analysis: Analysis, { phase, tokens, depth, conversa
     for (const { part, seconds: one, count } of pass.operations) seconds[part] += factor * one * count
   }
   if (phase === 'tg') {
-    // Linear in the position: the middle one stands for all.
+    // Time is linear in the position, so the token in the middle stands for all.
     add(analysis.pass('decode', conversations, depth + (tokens - 1) / 2), tokens)
     return seconds
   }
-  // A prompt behind others: all of it, without what was there before.
+  // A prompt behind `depth` tokens: the whole context, less the tokens before the prompt.
   add(analysis.pass('prefill', 1, depth + tokens), 1)
   if (depth > 0) {
     add(analysis.pass('prefill', 1, depth), -1)
-    // Of the two output heads one is not there.
+    // Both passes count the output head, so the difference has lost it: it is added once.
     const head = analysis
       .pass('prefill', 1, 1)
       .operations.filter(({ name }) => name === 'lm_head' || name === 'final_norm')

@@ -9,7 +9,7 @@ import type { Work } from './workload.ts'
 export interface BenchResult extends Timing {
   /** At the median: weights once per step, the cache of a conversation once per step. */
   bytesPerSecond: number
-  /** What part that is of what as many threads read at best. */
+  /** The share of the bandwidth that as many threads reach at best. */
   bandwidthShare: number
   /** At the median, two for each multiply-add. */
   operationsPerSecond: number

@@ -11,7 +11,7 @@ export interface Point {
 
 interface LinePlot {
   title: string
-  /** For who cannot see it: what is to be seen. */
+  /** What the plot shows, for screen readers. */
   description: string
   x: Axis
   y: Axis

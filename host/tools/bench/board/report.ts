@@ -55,7 +55,7 @@ export interface BoardHeat {
 export interface BoardRun {
   /** A config of the papers, or the file's name without its directory; absent where that is no plain name. */
   model?: string
-  /** Of own weights nobody else knows the hash. */
+  /** Weights of the user's own: nobody else can know the hash. */
   weights: 'synthetic' | 'embedded' | 'own'
   /** SHA-256 of the plan, first 16 hex digits: shape and weight type. */
   plan: string

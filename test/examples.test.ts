@@ -1,0 +1,210 @@
+/** The programs of docs/examples, run as a clone runs them. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import { Aedes } from 'aedes'
+import { connectAsync, type MqttClient } from 'mqtt'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { browserTest, launchBrowser } from './browsers.ts'
+import { temporary } from './checkpoints.ts'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
+const cache = temporary()
+
+const children: ChildProcess[] = []
+
+function start(name: string, env: Record<string, string> = {}): ChildProcess {
+  const child = spawn(process.execPath, [`${root}docs/examples/${name}`], {
+    env: { ...process.env, XDG_CACHE_HOME: cache, PORT: '0', ...env },
+    stdio: ['pipe', 'pipe', 'inherit'],
+    timeout: 120_000,
+  })
+  children.push(child)
+  return child
+}
+
+// Those that a test which failed left behind.
+test.after(() => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
+/** The address that a server prints first. */
+async function addressOf(child: ChildProcess): Promise<string> {
+  const [line] = await once(child.stdout as NodeJS.ReadableStream, 'data')
+  const address = /http:\S+/.exec(String(line))?.[0]
+  assert.ok(address, String(line))
+  return address as string
+}
+
+/** Ends a program as systemd does; its exit code. */
+async function end(child: ChildProcess): Promise<number | null> {
+  const closed = once(child, 'close')
+  child.kill('SIGTERM')
+  return (await closed)[0]
+}
+
+type Told = { text?: string; done?: boolean; tokens?: number; error?: { code: string; message: string } }
+
+function eventsOf(body: string): Told[] {
+  return body
+    .split('\n\n')
+    .filter(Boolean)
+    .map((event) => JSON.parse(event.replace(/^data: /, '')))
+}
+
+test('every program is in its README, and the other way round', () => {
+  const readme = readFileSync(`${root}docs/examples/README.md`, 'utf8')
+  const named = [...readme.matchAll(/\]\((\w+\.(?:mjs|html))\)/g)].map(([, name]) => name)
+  assert.equal(named.sort(), ['http.mjs', 'mqtt.mjs', 'page.html', 'page.mjs', 'pool.mjs'])
+})
+
+test('http.mjs streams events, has a status for each error, and ends when it is told to', async () => {
+  const child = start('http.mjs')
+  const url = `${await addressOf(child)}/generate`
+  const ask = (body: string, signal?: AbortSignal) => fetch(url, { method: 'POST', body, ...(signal && { signal }) })
+  const response = await ask('{"prompt":"The fox said","maxTokens":8,"seed":1}')
+  assert.is(response.headers.get('content-type'), 'text/event-stream')
+  const events = eventsOf(await response.text())
+  assert.equal(events.pop(), { done: true, finish: 'length', tokens: 8 })
+  assert.ok(events.length > 1 && events.every((event) => typeof event.text === 'string' && event.text !== ''))
+
+  for (const [body, status, code] of [
+    ['no', 400, 'BAD_REQUEST'],
+    ['null', 400, 'BAD_REQUEST'],
+    ['{"prompt":""}', 400, 'BAD_PROMPT'],
+    ['{"prompt":"a","temperature":"hot"}', 400, 'BAD_OPTION'],
+    [JSON.stringify({ prompt: 'a b '.repeat(4000) }), 413, 'CONTEXT_FULL'],
+    [JSON.stringify({ prompt: 'a'.repeat(200_000) }), 400, 'BAD_REQUEST'],
+  ] as const) {
+    const refused = await ask(body)
+    assert.is(refused.status, status, body.slice(0, 40))
+    assert.is(((await refused.json()) as Told).error?.code, code)
+  }
+  assert.is((await fetch(url)).status, 404)
+
+  // More than there are conversations: those that were left must not stay open.
+  for (let i = 0; i < 33; i++) {
+    const leave = new AbortController()
+    const left = await ask('{"prompt":"Once upon a time","maxTokens":1000}', leave.signal)
+    await left.body?.getReader().read()
+    leave.abort()
+  }
+  const after = await ask('{"prompt":"The hare said","maxTokens":3}')
+  assert.is(eventsOf(await after.text()).at(-1)?.done, true)
+  assert.is(await end(child), 0)
+})
+
+/** A broker of the test's own. */
+async function openBroker(): Promise<{ url: string; server: Server; broker: Aedes }> {
+  const broker = await Aedes.createBroker()
+  const server = createServer(broker.handle)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return { url: `mqtt://127.0.0.1:${(server.address() as { port: number }).port}`, server, broker }
+}
+
+/** Publishes prompts and resolves to as many answers, by topic. */
+async function askAll(client: MqttClient, prompts: [string, string][]): Promise<[string, Told][]> {
+  const answers: [string, Told][] = []
+  const all = new Promise<void>((resolve) => {
+    client.on('message', (topic, message) => {
+      answers.push([topic, JSON.parse(String(message))])
+      if (answers.length === prompts.length) resolve()
+    })
+  })
+  await client.subscribeAsync('gta/answer/#', { qos: 1 })
+  await Promise.all(prompts.map(([name, prompt]) => client.publishAsync(`gta/ask/${name}`, prompt, { qos: 1 })))
+  await all
+  client.removeAllListeners('message')
+  return answers
+}
+
+test('mqtt.mjs answers each prompt on its topic, refuses what is too long or too many, and ends', async () => {
+  const { url, server, broker } = await openBroker()
+  const child = start('mqtt.mjs', { MQTT_URL: url })
+  await once(child.stdout as NodeJS.ReadableStream, 'data')
+  const client = await connectAsync(url)
+  const answers = await askAll(client, [
+    ['kitchen', 'The fox said'],
+    ['garden', 'The hare said'],
+    ['attic', 'x'.repeat(5000)],
+    ['cellar', ''],
+  ])
+  const told = new Map(answers)
+  assert.ok((told.get('gta/answer/kitchen')?.text?.length ?? 0) > 20)
+  assert.ok((told.get('gta/answer/garden')?.text?.length ?? 0) > 20)
+  assert.is(told.get('gta/answer/attic')?.error?.code, 'TOO_LONG')
+  assert.is(told.get('gta/answer/cellar')?.error?.code, 'BAD_PROMPT')
+
+  const many = await askAll(
+    client,
+    Array.from({ length: 30 }, () => ['kitchen', 'The fox said']),
+  )
+  const busy = many.filter(([, { error }]) => error?.code === 'BUSY').length
+  assert.ok(busy > 0 && busy < 30, `${busy} of 30`)
+  assert.is(many.filter(([, { text }]) => (text?.length ?? 0) > 20).length, 30 - busy)
+  assert.is(await end(child), 0)
+  await client.endAsync()
+  await new Promise<void>((resolve) => broker.close(resolve))
+  server.close()
+})
+
+test('pool.mjs answers every line, the same for any number of workers', async () => {
+  const lines = Array.from({ length: 7 }, (_, id) =>
+    JSON.stringify({ id, prompt: `Story ${id}:`, seed: id, maxTokens: 12 }),
+  )
+  const answersOf = async (workers: number, input: string) => {
+    const child = start('pool.mjs', { WORKERS: String(workers) })
+    child.stdin?.end(input)
+    const [output, [code]] = await Promise.all([text(child.stdout as NodeJS.ReadableStream), once(child, 'close')])
+    const answers = output.trim().split('\n').map((line) => JSON.parse(line) as Told & { id: number }) // biome-ignore format: one line
+    return { code, answers: answers.sort((a, b) => (a.id ?? -1) - (b.id ?? -1)) }
+  }
+  const one = await answersOf(1, `${lines.join('\n')}\n`)
+  assert.is(one.code, 0)
+  assert.is(one.answers.length, 7)
+  assert.ok(one.answers.every((answer) => (answer.text?.length ?? 0) > 5))
+  assert.equal(await answersOf(4, lines.join('\n')), one)
+
+  const { code, answers } = await answersOf(2, `no JSON\n\n{"id":1}\n${lines[0]}\n`)
+  assert.is(code, 1)
+  assert.equal(answers.map(({ error }) => error?.code), ['BAD_LINE', undefined, 'BAD_OPTION']) // biome-ignore format: one line
+})
+
+browserTest('page.html tells a story with threads, and another one; its server serves nothing else', async () => {
+  const child = start('page.mjs')
+  const url = await addressOf(child)
+  assert.is((await fetch(`${url}/../package.json`)).status, 404)
+  assert.is((await fetch(url, { method: 'POST' })).status, 405)
+  const browser = await launchBrowser()
+  try {
+    const page = await browser?.newPage()
+    const faults: string[] = []
+    page?.on('pageerror', (error) => faults.push(String(error)))
+    page?.on('console', (message) => message.type() === 'error' && faults.push(message.text()))
+    await page?.goto(url)
+    await page?.waitForSelector('button[name=go]:enabled', { timeout: 60_000 })
+    assert.is(await page?.evaluate('crossOriginIsolated'), true)
+    await page?.fill('input[name=prompt]', 'The fox said')
+    await page?.click('button[name=go]')
+    await page?.waitForFunction("document.querySelector('#state').textContent === 'The end.'", null, {
+      timeout: 60_000,
+    })
+    const story = (await page?.innerText('#story')) ?? ''
+    assert.ok(story.startsWith('The fox said') && story.length > 50, story)
+    await page?.click('button[name=go]')
+    await page?.click('button[name=stop]')
+    await page?.waitForSelector('button[name=go]:enabled', { timeout: 60_000 })
+    assert.match((await page?.innerText('#state')) ?? '', /^(Stopped|The end)\.$/)
+    assert.equal(faults, [])
+  } finally {
+    await browser?.close()
+  }
+  assert.is(await end(child), 0)
+})
+
+test.run()
