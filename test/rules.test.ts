@@ -116,6 +116,15 @@ function circleIn(graph: ReadonlyMap<string, readonly string[]>): string[] | und
   return undefined
 }
 
+test('every kind and every family is a file, and all of them are registered', () => {
+  const { text } = sources('models').find(({ file }) => file === 'models/registry.ts') ?? { text: '' }
+  const files = ['kinds', 'families'].flatMap((folder) => sources(`models/${folder}`).map(({ file }) => file))
+  assert.ok(files.length > 8)
+  for (const file of files)
+    assert.ok(text.includes(`'./${file.slice('models/'.length)}'`), `${file}: run npm run build`)
+  assert.is([...text.matchAll(/^import \{ family as/gm)].length, files.length)
+})
+
 test('no files load each other in a circle', () => {
   assert.equal(circleIn(new Map([['a', ['b', 'c']], ['b', []], ['c', ['b', 'a']]])), ['a', 'c', 'a']) // biome-ignore format: one line
   const graph = new Map(
