@@ -45,16 +45,17 @@ function expectImports(folder: string, isAllowed: (target: string, file: string)
 
 const isCommand = (file: string) => file.startsWith('assembly/wasi')
 
-/** What the engine and all that is around it have in common; it imports nothing. */
+/** What the engine, and the command for WASI, have in common with all that is around them; they import nothing. */
 const abi = 'assembly/abi.ts'
+const commandAbi = 'assembly/wasi/abi.ts'
 
 test('assembly/ and models/ import only themselves, and models/ the ABI', () => {
-  expectImports('assembly', (target, file) => target.startsWith('assembly/') && file !== abi)
+  expectImports('assembly', (target, file) => target.startsWith('assembly/') && file !== abi && file !== commandAbi)
   expectImports('models', (target) => target.startsWith('models/') || target === abi)
 })
 
 test('host/ imports itself, models/, the ABI and packages; nothing imports bench/ or test/', () => {
-  expectImports('host', (target) => target === abi || !/^(assembly|bench|test)\//.test(target))
+  expectImports('host', (target) => target === abi || target === commandAbi || !/^(assembly|bench|test)\//.test(target))
 })
 
 /** From the ground up: a room imports only rooms that stand below it. Those of one floor do not know each other. */
@@ -114,6 +115,15 @@ function circleIn(graph: ReadonlyMap<string, readonly string[]>): string[] | und
   }
   return undefined
 }
+
+test('every kind and every family is a file, and all of them are registered', () => {
+  const { text } = sources('models').find(({ file }) => file === 'models/registry.ts') ?? { text: '' }
+  const files = ['kinds', 'families'].flatMap((folder) => sources(`models/${folder}`).map(({ file }) => file))
+  assert.ok(files.length > 8)
+  for (const file of files)
+    assert.ok(text.includes(`'./${file.slice('models/'.length)}'`), `${file}: run npm run build`)
+  assert.is([...text.matchAll(/^import \{ family as/gm)].length, files.length)
+})
 
 test('no files load each other in a circle', () => {
   assert.equal(circleIn(new Map([['a', ['b', 'c']], ['b', []], ['c', ['b', 'a']]])), ['a', 'c', 'a']) // biome-ignore format: one line
@@ -186,6 +196,10 @@ test('users see of models, conversations and chats what is theirs', () => {
     [],
     'what is inside is no part of the declarations',
   )
+})
+
+test('nothing of host/ imports a server as it starts: it takes as long as all the rest', () => {
+  for (const { file, text } of sources('host')) assert.not.match(text, /^import (?!type ).*'node:https?'/m, file)
 })
 
 test('kernels know numbers and addresses, not the engine around them', () => {

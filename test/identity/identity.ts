@@ -15,7 +15,10 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+
+import { CommandHeader } from '../../assembly/wasi/abi.ts'
 import { choiceOf, readArguments, refuse } from '../../bench/arguments.ts'
+
 import { defaultModel, load } from '../../host/index.ts'
 import { runtimeOf } from '../../host/runtime/model.ts'
 import { prompts } from '../prompts.ts'
@@ -54,12 +57,15 @@ const model = fileURLToPath(defaultModel)
 const wordless = join(folder, 'wordless.gta')
 const engines = join(folder, 'engines.mjs')
 
-/** The model without its tables for text: another name hides them, and the command shows token ids. */
+/** The model without its tables for text, so that the command shows token ids: they begin where they end. */
 function hideTables(): void {
   const bytes = readFileSync(model)
-  const at = bytes.indexOf('"tokenizer.tables"')
-  if (at < 0) throw new Error(`${model} has no tables for text: gta convert packs them`)
-  bytes.write('"tokenizer.hidden"', at)
+  const record = 8 + Number(bytes.readBigUInt64LE())
+  const fields = Object.keys(new CommandHeader())
+  const [begin, end] = ['tablesBegin', 'tablesEnd'].map((name) => record + 4 * fields.indexOf(name)) as [number, number]
+  if (bytes.readUInt32LE(begin) === bytes.readUInt32LE(end))
+    throw new Error(`${model} has no tables for text: gta convert packs them`)
+  bytes.copy(bytes, end, begin, begin + 4)
   writeFileSync(wordless, bytes)
 }
 

@@ -19,7 +19,8 @@ import { defaultCache, settings } from '../../settings.ts'
 import { type ExactOptions, enginePrompt, exactConvention, type Formats, widthsOf } from './exact.ts'
 import type { Hardware } from './hardware.ts'
 import { llmViewerConvention, type Widths } from './llm-viewer.ts'
-import { type Operation, operationsOf } from './operations.ts'
+import type { Operation } from './operation.ts'
+import { operationsOf } from './operations.ts'
 import { type Convention, type Pass, type PassResult, type Stage, walk } from './walk.ts'
 
 export const analysisModes = ['exact', 'llm-viewer'] as const
