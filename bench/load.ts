@@ -10,7 +10,7 @@ import { open, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { packedHeader } from '../host/files/pack.ts'
+import { layOut } from '../host/files/pack.ts'
 import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
 import { describe, planModel, weightTypes } from '../models/index.ts'
 import { choiceOf, readArguments, wholeOf } from './arguments.ts'
@@ -64,16 +64,17 @@ async function writeModel(path: string): Promise<number> {
   const parsed = JSON.parse(await readFile(config, 'utf8'))
   const model = describe(parsed)
   const plan = planModel(model, type)
-  const header = packedHeader({ config: parsed }, plan)
+  const { header, command } = layOut(model.spec, { config: parsed }, plan)
+  const start = Buffer.concat([header, command.bytes])
   const weights = new Uint8Array(plan.bytes)
   fillSynthetic(model, plan, weights)
   const target = await open(path, 'wx')
-  await target.write(header)
+  await target.write(start)
   const step = 2 ** 28
   for (let from = 0; from < weights.length; from += step)
-    await target.write(weights, from, Math.min(step, weights.length - from), header.length + from)
+    await target.write(weights, from, Math.min(step, weights.length - from), start.length + from)
   await target.close()
-  return header.length + plan.bytes
+  return start.length + plan.bytes
 }
 
 /** A fresh process that does nothing but fill so many bytes; its own time, without its start. */

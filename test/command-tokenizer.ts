@@ -7,6 +7,7 @@ interface Exports {
   release(at: number): void
   prepare(at: number, bytes: number): void
   encodeText(at: number, length: number, ids: number): number
+  normaliseText(at: number, length: number): bigint
   number(at: number, length: number): number
   digest(at: number, length: number): bigint
   isText(at: number, length: number): number
@@ -54,9 +55,16 @@ export class CommandTokenizer {
   encode(text: string): Uint32Array {
     const bytes = new TextEncoder().encode(text)
     const at = this.put(bytes)
-    const ids = this.exports.room(4 * (3 * bytes.length + 8)) >>> 0
+    const ids = this.exports.room(4 * (4 * bytes.length + 8)) >>> 0
     const count = this.exports.encodeText(at, bytes.length, ids)
     return new Uint32Array(this.exports.memory.buffer, ids, count).slice()
+  }
+
+  /** The text in normal form C, if the tables have it. */
+  normalise(text: string): string {
+    const bytes = new TextEncoder().encode(text)
+    const found = BigInt.asUintN(64, this.exports.normaliseText(this.put(bytes), bytes.length))
+    return Buffer.from(this.exports.memory.buffer, Number(found & 0xffffffffn), Number(found >> 32n)).toString()
   }
 
   number(text: string): number {

@@ -342,7 +342,7 @@ test('a tokenizer is optional; one of gigabytes is not read', async () => {
     const [from] = entryOf(parts, 'tokenizer.json').data_offsets
     delete parts.entries['tokenizer.json']
     // Neither are the tables behind it.
-    delete parts.entries['generation.table']
+    delete parts.entries['tokenizer.tables']
     delete parts.entries.sha256
     parts.data = parts.data.subarray(0, from)
   })
@@ -354,7 +354,7 @@ test('a tokenizer is optional; one of gigabytes is not read', async () => {
   const size = 2 ** 30
   const large = changed((parts) => {
     const entry = entryOf(parts, 'tokenizer.json')
-    delete parts.entries['generation.table']
+    delete parts.entries['tokenizer.tables']
     delete parts.entries.sha256
     entry.shape = [size]
     entry.data_offsets[1] = entry.data_offsets[0] + size

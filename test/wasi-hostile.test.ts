@@ -1,5 +1,5 @@
 /**
- * gta.wasm and files that are not what they say: cut at every boundary, changed in every byte of header, plan and tables.
+ * gta.wasm and files that are not what they say: cut at every boundary, changed in every byte of record, plan and tables.
  * Each ends with a sentence and exit code 1, or runs as if nothing were wrong where nothing that counts was changed; never
  * with a trap, which would throw here.
  */
@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import * as abi from '../assembly/abi.ts'
+import { CommandHeader, TokenizerTables } from '../assembly/wasi/abi.ts'
 import { convert } from '../host/files/convert.ts'
 import { describe } from '../models/index.ts'
 import { PLAN_VERSION } from '../models/plan.ts'
@@ -18,7 +19,7 @@ import { golden } from './goldens.ts'
 import { type Outcome, runOnShim } from './wasi-engines.ts'
 
 /** A small model with a tokenizer of bytes alone: GPT-2's names of them, in order. */
-async function packed(config: Config, type: 'q8' | 'f32'): Promise<Buffer> {
+async function packed(config: Config, type: 'q8' | 'f32', change: object = {}): Promise<Buffer> {
   const directory = writeCheckpoint({ ...config, vocab_size: 256 }, randomTensors({ ...config, vocab_size: 256 }))
   const tokenizer = JSON.parse(readFileSync(golden('stories/tokenizer.json'), 'utf8'))
   const names = Object.entries<number>(tokenizer.model.vocab)
@@ -27,7 +28,7 @@ async function packed(config: Config, type: 'q8' | 'f32'): Promise<Buffer> {
   tokenizer.model.vocab = Object.fromEntries(names.map((name, id) => [name, id]))
   tokenizer.model.merges = []
   tokenizer.added_tokens = [{ id: 255, content: names[255], special: true }]
-  writeFileSync(join(directory, 'tokenizer.json'), JSON.stringify(tokenizer))
+  writeFileSync(join(directory, 'tokenizer.json'), JSON.stringify({ ...tokenizer, ...change }))
   writeFileSync(join(directory, 'tokenizer_config.json'), '{}')
   writeFileSync(join(directory, 'generation_config.json'), '{"temperature": 0, "eos_token_id": 7}')
   const path = join(directory, 'model.gta')
@@ -50,7 +51,19 @@ interface Entry {
   shape: number[]
   data_offsets: [number, number]
 }
-const { __metadata__: _, ...entries } = JSON.parse(good.subarray(8, dataStart).toString()) as Record<string, Entry>
+/** Tensors of a packed file. */
+function entriesOf(bytes: Buffer): Record<string, Entry> {
+  const { __metadata__: _, ...found } = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString())
+  return found
+}
+
+/** Where the plan lies in the file. */
+const planStart = (bytes: Buffer) =>
+  8 + Number(bytes.readBigUInt64LE()) + (entriesOf(bytes).plan as Entry).data_offsets[0]
+
+const entries = entriesOf(good)
+const recordFields = Object.keys(new CommandHeader())
+const tableFields = Object.keys(new TokenizerTables())
 
 const run = (bytes: Uint8Array, ...given: string[]): Outcome =>
   runOnShim(['m.gta', ...(given.length > 0 ? given : ['-p', 'ab c1']), '-n', '2', '-s', '1'], {
@@ -83,28 +96,60 @@ test('cut at every boundary, and one byte before and behind it', () => {
       expectRefused(
         run(good.subarray(0, length)),
         `${length} bytes`,
-        /^gta: the (size|header length) of "m\.gta" must be /,
+        /^gta: (the (size|header length) of "m\.gta" must be |"m\.gta" must be a packed model, found a file)/,
       )
     }
   expectRefused(run(Buffer.concat([good, Buffer.alloc(1)])), 'one byte more', /^gta: the size of "m\.gta" must be /)
 })
 
-test('each byte of the header changed', () => {
-  let refused = 0
+test('each byte of the length of the JSON and of the record changed', () => {
   const expected = run(good)
-  for (let at = 0; at < dataStart; at++)
-    for (const value of [(good[at] as number) ^ 1, 0x22, 0x39]) {
+  const [, end] = (entries.command as Entry).data_offsets
+  const places = [...Array(8).keys(), ...Array.from({ length: end }, (_, i) => dataStart + i)]
+  const free = new Set<string>()
+  for (const at of places)
+    for (const value of [(good[at] as number) ^ 1, 0, 0x7f, 0x80, 0xff]) {
       if (value === good[at]) continue
       const found = run(changed(at, value))
-      if (found.status !== 0) {
-        expectRefused(found, `byte ${at} is ${value}`)
-        refused++
-        // Texts of config and the like are not read by this command, nor is the name of a tensor that it does without.
-      } else if (!found.stderr.startsWith('gta: warning'))
-        assert.is(found.stdout, expected.stdout, `byte ${at} is ${value}`)
+      if (found.status !== 0) expectRefused(found, `byte ${at} is ${value}`)
+      else
+        free.add(
+          recordFields[Math.floor((at - dataStart) / 4)] ??
+            (at - dataStart < 4 * recordFields.length + 4 ? 'eos' : 'padding'),
+        )
+      // What it recommends may be any number that can be one, and so may tokens.
+      if (found.status === 0 && free.size === 0) assert.is(found.stdout, expected.stdout, `byte ${at} is ${value}`)
     }
-  assert.ok(refused > dataStart)
+  assert.equal([...free].sort(), [
+    'bos',
+    'eos',
+    'eosCount',
+    'hasBos',
+    'minP',
+    'padding',
+    'repeatPenalty',
+    'temperature',
+    'topK',
+    'topP',
+  ])
 })
+
+test('each number of the record at its limits and beyond: refused, or as good as it was', () => {
+  const expected = run(good)
+  const isPlace = (name: string) => /(Begin|End)$/.test(name)
+  for (const [i, name] of recordFields.entries()) {
+    const at = dataStart + 4 * i
+    for (const value of [0, 1, 2, 3, 4, good.readUInt32LE(at) - 1, good.readUInt32LE(at) + 1, 0x3ffffff, 0x4000000, 0x7fffffff, 0x80000000, 0xffffffff]) {
+      if (value === good.readUInt32LE(at) || value < 0) continue
+      const bytes = Buffer.from(good)
+      bytes.writeUInt32LE(value, at)
+      const found = run(bytes)
+      if (found.status === 0) assert.ok(!isPlace(name), `${name} ${value}`)
+      else expectRefused(found, `${name} is ${value}`)
+    }
+  }
+  assert.is(run(good).stdout, expected.stdout)
+}) // biome-ignore format: a table
 
 /** Which record and field each word of a plan is, and 'table' for slot heads of maps. */
 function fieldsOfPlan(file: Buffer, start: number): string[] {
@@ -150,7 +195,7 @@ const free = new Set([
 
 test('each word of the plan changed: refused, but for a number that may be any', async () => {
   for (const file of [good, await packed(gemmaConfig, 'q8')]) {
-    const from = 8 + Number(file.readBigUInt64LE())
+    const from = planStart(file)
     const fields = fieldsOfPlan(file, from)
     assert.ok(fields.length > 200)
     let refused = 0
@@ -200,8 +245,8 @@ test('words of the plan changed at random, several at a time, in models of two k
   ] as const) {
     // biome-ignore format: a table
     const random = new Random(seed)
-    const fields = fieldsOfPlan(source, 8 + Number(source.readBigUInt64LE())).length
-    const from = 8 + Number(source.readBigUInt64LE())
+    const from = planStart(source)
+    const fields = fieldsOfPlan(source, from).length
     for (let i = 0; i < 3000; i++) {
       const bytes = Buffer.from(source)
       const words = 1 + random.below(3)
@@ -218,7 +263,7 @@ test('words of the plan changed at random, several at a time, in models of two k
 })
 
 test('each byte of the tables changed: refused, or other text', () => {
-  for (const name of ['generation.table', 'tokenizer.tables']) {
+  for (const name of ['tokenizer.tables']) {
     const [begin, end] = (entries[name] as Entry).data_offsets
     for (let at = begin; at < end; at++)
       for (const value of [(good[dataStart + at] as number) ^ 0x81, 0xff]) {
@@ -243,61 +288,75 @@ test('weights that no conversion writes, frequencies that are none', () => {
   }
 })
 
-/** The file with another header, as long as the JSON is. */
-function withHeader(json: string): Buffer {
-  const length = Math.ceil((json.length + 8) / 64) * 64 - 8
+/** The file with another JSON before its data. */
+function withJson(json: string): Buffer {
   const prefix = Buffer.alloc(8)
-  prefix.writeBigUInt64LE(BigInt(length))
-  return Buffer.concat([prefix, Buffer.from(json.padEnd(length)), good.subarray(dataStart)])
+  prefix.writeBigUInt64LE(BigInt(Buffer.byteLength(json)))
+  return Buffer.concat([prefix, Buffer.from(json), good.subarray(dataStart)])
 }
 
-test('headers of other forms', () => {
-  const json = good.subarray(8, dataStart).toString().trim()
-  const { status } = run(withHeader(json.replaceAll(',"', ' ,\n\t"')))
-  assert.is(status, 0, 'white space is JSON')
-  for (const [header, pattern] of [
-    ['{}', /must be 0? ?.*bytes as its header says|the size/],
-    ['[]', /the header of "m\.gta" must be JSON that starts with "\{", found byte 91/],
-    [`${'{"a":'.repeat(50000)}`, /must be valid JSON: its header is not at byte \d+\. Get/],
-    [
-      json.replace(`"version":"${PLAN_VERSION}"`, '"version":"9"'),
-      new RegExp(`must be a packed model of format version ${PLAN_VERSION}, found version 9: convert`),
-    ],
-    [json.replace('gta-edge', 'pt'), /must be a packed model, found a safetensors file that "gta convert" did not write/],
-    [json.replace('"type":"q8"', '"type":"q5"'), /the weight type of "m\.gta" must be one of f32, q8, q4/],
-    [json.replace('"type":"q8"', '"type":"f32"'), /the plan of "m\.gta" must be that of its tensors/],
-    [json.replace('"plan"', '"plam"'), /the first tensor of "m\.gta" must be the plan, found tensor "plam" at 0/],
-    [json.replace('"dtype":"U32"', '"dtype":"BF16"'), /must be valid JSON/],
-    [json.replace('"U32"', '"\\u0055\\ud8"'), /must be valid JSON/],
-    [json.replace('[0,', '[00,'), /must be valid JSON/],
-    [json.replace('[0,', '[99999999999999999999,'), /must be valid JSON/],
-    [json.replace('"plan"', '"pl\u0001n"'), /must be valid JSON/],
-    [json.slice(0, -1), /must be valid JSON/],
-    [`${json},`, /must be valid JSON/],
-  ] as [string, RegExp][]) // biome-ignore format: a table
-    expectRefused(run(withHeader(header)), header.slice(0, 80), pattern)
+test('the JSON is not read, whatever it is', () => {
+  const expected = run(good)
+  for (const json of ['', '{}', '[[[[', 'x'.repeat(100_001)])
+    assert.is(run(withJson(json)).stdout, expected.stdout, json.slice(0, 10))
 })
 
-/** The file without the two tables of this command, as earlier versions wrote it. */
-function withoutTables(): Buffer {
-  const json = JSON.parse(good.subarray(8, dataStart).toString())
-  const [begin] = json['generation.table'].data_offsets
-  delete json['generation.table']
-  delete json['tokenizer.tables']
-  delete json.sha256
-  const file = withHeader(JSON.stringify(json))
-  return file.subarray(0, 8 + Number(file.readBigUInt64LE()) + begin)
-}
-
-test('a file of an earlier version: ids only, and it says so', () => {
-  const old = withoutTables()
-  const ids = run(old, '--tokens', '1,2')
-  assert.is(ids.status, 0, ids.stderr)
-  assert.match(ids.stdout, /^\d+ \d+ \n$/)
-  assert.match(ids.stderr, /^gta: warning: the file was packed without a table of recommended settings/)
-  const text = run(old)
-  assert.is(text.status, 1)
-  assert.match(text.stderr, 'must have compact tables, found none')
+test('files of other forms', () => {
+  const word = (value: number) => {
+    const bytes = Buffer.from(good)
+    bytes.writeUInt32LE(value, dataStart)
+    return bytes
+  }
+  const [, end] = (entries.command as Entry).data_offsets
+  const withoutRecord = Buffer.concat([good.subarray(0, dataStart), good.subarray(dataStart + end)])
+  const version = Buffer.from(good)
+  version.writeUInt32LE(9, dataStart + 4 * recordFields.indexOf('version'))
+  const foreign =
+    /^gta: "m\.gta" must be a packed model, found a file that "gta convert" did not write: give a \.gta file\n$/
+  for (const [bytes, pattern] of [
+    [word(0), foreign],
+    [word(0x12345678), foreign],
+    [good.subarray(0, dataStart + 8), foreign],
+    [word(1), /found version 1: convert the original model again with this version of gta\n$/],
+    [withoutRecord, new RegExp(`of format version ${PLAN_VERSION}, found an earlier form of it: convert the original model again`)],
+    [version, new RegExp(`must be a packed model of format version ${PLAN_VERSION}, found version 9: convert`)],
+  ] as [Buffer, RegExp][]) // biome-ignore format: a table
+    expectRefused(run(bytes), `${pattern}`, pattern)
 })
+
+test('a tokenizer of another way: ids only, and its name', async () => {
+  const other = await packed(gtaConfig, 'q8', { normalizer: { type: 'NFKC' } })
+  assert.is(run(other, '--tokens', '1,2').status, 0)
+  assert.match(run(other, '--tokens', '1,2').stdout, /^\d+ \d+ \n$/)
+  assert.is(
+    run(other).stderr,
+    'gta: the tokenizer of "m.gta" must be of a kind that this command knows, found the normalizer "NFKC": use --tokens with ids\n',
+  )
+  const [begin, end] = (entriesOf(other)['tokenizer.tables'] as Entry).data_offsets
+  const start = 8 + Number(other.readBigUInt64LE())
+  for (let at = begin; at < end; at++) {
+    const found = run(changed(start + at, 0xff, other))
+    expectRefused(found, `byte ${at - begin}`)
+  }
+})
+
+test('a tokenizer with a normalizer: each word of its table changed', async () => {
+  const source = await packed(gtaConfig, 'q8', { normalizer: { type: 'NFC' } })
+  const start = 8 + Number(source.readBigUInt64LE())
+  const [begin] = (entriesOf(source)['tokenizer.tables'] as Entry).data_offsets
+  const count = source.readUInt32LE(start + begin + 4 * tableFields.indexOf('nfcEntries'))
+  assert.ok(count > 3000)
+  const random = new Random(9)
+  const text = 'e\u0301 \u0958\uac00\u1100\u1161\u11a8 q\u0307\u0323\u{1D160}'
+  const { status, stderr } = run(source, '-p', text)
+  assert.is(status, 0, stderr)
+  for (let i = 0; i < 1500; i++) {
+    const bytes = Buffer.from(source)
+    const at = start + begin + 4 * (i < 200 ? i % tableFields.length : tableFields.length + random.below(3 * count))
+    bytes.writeUInt32LE(random.pick([0, 1, 0x10ffff, 0x110000, 0x80000004, 0x80000007, 0xffffffff, bytes.readUInt32LE(at) ^ (1 << random.below(31))]) >>> 0, at)
+    const found = run(bytes, '-p', text)
+    if (found.status !== 0) expectRefused(found, `case ${i}`)
+  }
+}) // biome-ignore format: one line per thought
 
 test.run()

@@ -6,7 +6,8 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { tokenizerTables } from '../host/files/tables.ts'
+import { TokenizerTables, UNKNOWN_WAY } from '../assembly/wasi/abi.ts'
+import { tokenizerTables } from '../host/files/tokenizer-tables.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { CommandTokenizer } from './command-tokenizer.ts'
 import { Random } from './debug-engine.ts'
@@ -18,15 +19,17 @@ const slice = readFileSync(golden('stories/valid_slice.txt'), 'utf8')
 
 const pattern = (digits: string) =>
   `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`
+const patternWithMarks =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/** Byte level behind a Split, as Llama 3 and Qwen 2 have it. */
-const behindSplit = (digits: string, ignoresMerges: boolean) => ({
+/** Byte level behind a Split, as Llama 3 and Qwen have it. */
+const behindSplit = (digits: string, ignoresMerges: boolean, expression = pattern(digits)) => ({
   ...stories,
   model: { ...stories.model, ignore_merges: ignoresMerges },
   pre_tokenizer: {
     type: 'Sequence',
     pretokenizers: [
-      { type: 'Split', pattern: { Regex: pattern(digits) }, behavior: 'Isolated', invert: false },
+      { type: 'Split', pattern: { Regex: expression }, behavior: 'Isolated', invert: false },
       { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
     ],
   },
@@ -72,6 +75,24 @@ const textTokens = [
   { id: 5002, content: '中', special: false, normalized: false },
 ]
 
+/** Runs of blanks are tokens of its vocabulary and added ones. */
+function gemma(): unknown {
+  const json = sentencePiece({
+    normalizer: toMark,
+    pre_tokenizer: { type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithPrevious', invert: false },
+  }) as { added_tokens: object[]; model: { vocab: Record<string, number>; merges: string[] } }
+  const { vocab, merges } = json.model
+  vocab['▁▁'] = Object.keys(vocab).length
+  merges.push('▁ ▁')
+  const texts = [
+    { id: 5000, content: '\n\n' },
+    { id: 5001, content: '<tool>' },
+    { id: vocab['▁▁'], content: '▁▁' },
+  ]
+  json.added_tokens.push(...texts.map((token) => ({ ...token, special: false, normalized: false })))
+  return json
+}
+
 const tokenizers: Record<string, unknown> = {
   'GPT-2': stories,
   'GPT-2, a blank before the text': {
@@ -82,7 +103,25 @@ const tokenizers: Record<string, unknown> = {
   'added tokens that are text': { ...stories, added_tokens: [...stories.added_tokens, ...textTokens] },
   'Llama 3': behindSplit('{1,3}', true),
   'Llama 3, merges only': behindSplit('{1,3}', false),
-  'Qwen 2': behindSplit('', false),
+  'Qwen 2 and 3': { ...behindSplit('', false), normalizer: { type: 'NFC' } },
+  'Qwen 2 without a normalizer': behindSplit('', false),
+  'Qwen 3 with tokens that are text': {
+    ...behindSplit('', false),
+    normalizer: { type: 'Sequence', normalizers: [{ type: 'NFC' }] },
+    added_tokens: [...stories.added_tokens, ...textTokens],
+  },
+  'Qwen 3.5': { ...behindSplit('', false, patternWithMarks), normalizer: { type: 'NFC' } },
+  'SmolLM 2': {
+    ...stories,
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Digits', individual_digits: true },
+        { type: 'ByteLevel', add_prefix_space: false, use_regex: true },
+      ],
+    },
+  },
+  'Gemma 3': gemma(),
   'Llama 2': sentencePiece({ normalizer: { type: 'Sequence', normalizers: [prepend, toMark] } }),
   'SentencePiece without a blank before the text': sentencePiece({
     normalizer: { type: 'Sequence', normalizers: [toMark] },
@@ -105,6 +144,7 @@ const tokenizers: Record<string, unknown> = {
 const pieces = [
   ' ', '  ', '   ', '\n', '\n\n', '\r\n', '\t', '\v', '\u00A0', '\u3000', '\uFEFF', '\u0085', '\u2028', '\u200B',
   "'s", "'S", "'LL", "'ve", "'D", "'", '’s', 'a', 'Abc', 'THE', 'é', 'e\u0301', 'ß', 'ǅ', '中', '字', 'ア', '가', 'ا', 'ש',
+  '\u0301', '\u0327', '\u0345', '\u1100', '\u1161', '\u11A8', 'q\u0307\u0323', '\u0958', '\u2126', '\u0344', '\u{1D160}',
   '1', '23', '456', '７', '٣', '²', '½', 'Ⅷ', '!', '?!', '...', '_', '-', '—', '«', '👩‍👩‍👧', '🇨🇭', '\u{1D11E}', '\u{10FFFF}',
   '▁', '▁▁', '<s>', '<0x41>', '<|endoftext|>', '<unk>', '<tool>', '<tool>!', ' the', ' and', 'Once upon a time', '\u0000',
 ] // biome-ignore format: a table
@@ -115,21 +155,20 @@ for (const [name, json] of Object.entries(tokenizers))
   test(`${name}: the ids of the host, for stories, line by line and whole, and for random text`, () => {
     const host = new Tokenizer(name, bytes(json), config)
     const tables = tokenizerTables(bytes(json), config)
-    assert.ok(tables, 'there are tables')
-    const command = new CommandTokenizer(tables as Uint8Array)
+    const command = new CommandTokenizer(tables)
     const expectSame = (text: string) =>
       assert.equal([...command.encode(text)], host.encode(text), JSON.stringify(text))
     for (const text of [slice, ...slice.split('\n')]) expectSame(text)
     for (const a of pieces) for (const b of pieces) expectSame(a + b)
     const random = new Random(1)
-    for (let i = 0; i < 3000; i++)
+    for (let i = 0; i < 1000; i++)
       expectSame(Array.from({ length: random.below(12) }, () => random.pick(pieces)).join(''))
     expectSame('ab'.repeat(3000))
   })
 
 test('letters, numbers and white space are those of JavaScript', () => {
   const host = new Tokenizer('Llama 3', bytes(tokenizers['Llama 3']), config)
-  const command = new CommandTokenizer(tokenizerTables(bytes(tokenizers['Llama 3']), config) as Uint8Array)
+  const command = new CommandTokenizer(tokenizerTables(bytes(tokenizers['Llama 3']), config))
   for (let c = 0; c < 0x110000; c++) {
     // Most ideographs and syllables are one like the other.
     if ((c >= 0xd800 && c < 0xe000) || (c > 0x3400 && c < 0xd7a0 && c % 53) || (c > 0x20000 && c % 997)) continue
@@ -139,23 +178,78 @@ test('letters, numbers and white space are those of JavaScript', () => {
   }
 })
 
-test('tokenizers that work in other ways have no tables', () => {
-  const changes: [string, object][] = [
-    ['another expression', { pre_tokenizer: { ...behindSplit('', false).pre_tokenizer, pretokenizers: [{ type: 'Split', pattern: { Regex: '\\w+' }, behavior: 'Isolated', invert: false }, stories.pre_tokenizer] } }],
-    ['a normalizer', { normalizer: { type: 'NFC' } }],
-    ['no BPE', { model: { type: 'WordPiece', vocab: stories.model.vocab, unk_token: 'a' } }],
-    ['dropout', { model: { ...stories.model, dropout: 0.1 } }],
-    ['suffixes', { model: { ...stories.model, end_of_word_suffix: '</w>' } }],
-    ['a byte without a token', { model: { ...stories.model, vocab: Object.fromEntries(Object.entries(stories.model.vocab).filter(([token]) => token !== 'Ā')) } }],
-    ['a token that takes the blanks around it', { added_tokens: [...stories.added_tokens, { ...textTokens[0], lstrip: true }] }],
-  ] // biome-ignore format: a table
-  for (const [name, change] of changes)
-    assert.is(tokenizerTables(bytes({ ...stories, ...change }), config), undefined, name)
-  assert.is(tokenizerTables(new TextEncoder().encode('{'), config), undefined)
-  assert.is(tokenizerTables(bytes(stories), { ...config, remove_space: true }), undefined)
+test('normal form C is that of JavaScript: every character alone and between others, random text', () => {
+  const { normalise } = normaliser()
+  const expectSame = (text: string) => assert.is(normalise(text), text.normalize('NFC'), JSON.stringify(text))
+  const interesting: string[] = []
+  for (let c = 0; c < 0x110000; c++) {
+    if (c >= 0xd800 && c < 0xe000) continue
+    const char = String.fromCodePoint(c)
+    if (char.normalize('NFD') !== char || /\p{M}/u.test(char)) interesting.push(char)
+    // Most ideographs and syllables are one like the other; planes 3 to 13 hold none.
+    else if ((c > 0x3400 && c < 0xa000 && c % 53) || (c > 0x20000 && c % 997)) continue
+    expectSame(`${char}a${char}\u0323\u0307${char}\u0301`)
+  }
+  assert.ok(interesting.length > 12000, 'all syllables are there')
+  const random = new Random(7)
+  const parts = [...interesting.filter((_, i) => i % 7 === 0), ...pieces]
+  const marks = interesting.filter((char) => /\p{M}/u.test(char))
+  for (let i = 0; i < 20000; i++)
+    expectSame(Array.from({ length: 1 + random.below(9) }, () => random.pick(i % 2 ? parts : marks)).join(''))
+  for (const list of [marks, [...marks].reverse()]) expectSame(`a${list.join('')}`)
 })
 
-const command = new CommandTokenizer(tokenizerTables(bytes(stories), config) as Uint8Array)
+/** Only the form is of interest. */
+function normaliser() {
+  const json = { ...behindSplit('', false), normalizer: { type: 'NFC' } }
+  const command = new CommandTokenizer(tokenizerTables(bytes(json), config))
+  return { normalise: (text: string) => command.normalise(text) }
+}
+
+test('only files with the normalizer have the table for it', () => {
+  const [without, having] = [null, { type: 'NFC' }].map(
+    (normalizer) => tokenizerTables(bytes({ ...behindSplit('', false), normalizer }), config).length,
+  ) as [number, number]
+  assert.ok(having - without > 50_000 && having - without < 100_000, `${having - without} bytes`)
+})
+
+test('tokenizers that work in other ways are named', () => {
+  const split = (regex: string) => ({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false })
+  const inSequence = (...pretokenizers: object[]) => ({ pre_tokenizer: { type: 'Sequence', pretokenizers } })
+  const last = behindSplit('', false).pre_tokenizer.pretokenizers[1] as object
+  const changes: [object, string][] = [
+    [inSequence(split('\\w+'), last), 'the expression "\\\\w+"'],
+    [inSequence(split('\\w+'), split('\\d'), last), 'the pre-tokenizer "Split", "Split", "ByteLevel"'],
+    [{ pre_tokenizer: { type: 'Whitespace' } }, 'the pre-tokenizer "Whitespace"'],
+    [{ pre_tokenizer: null }, 'the pre-tokenizer null'],
+    [{ normalizer: { type: 'NFKC' } }, 'the normalizer "NFKC"'],
+    [{ normalizer: { type: 'Sequence', normalizers: [{ type: 'NFC' }, { type: 'Lowercase' }] } }, 'the normalizer "Lowercase"'],
+    [{ model: { type: 'WordPiece', vocab: stories.model.vocab, unk_token: 'a' } }, 'the model "WordPiece"'],
+    [{ model: { ...stories.model, dropout: 0.1 } }, 'a model with dropout'],
+    [{ model: { ...stories.model, end_of_word_suffix: '</w>' } }, 'a model with end_of_word_suffix'],
+    [{ model: { ...stories.model, vocab: Object.fromEntries(Object.entries(stories.model.vocab).filter(([token]) => token !== 'Ā')) } }, 'a byte without a token'],
+    [{ added_tokens: [...stories.added_tokens, { ...textTokens[0], lstrip: true }] }, 'an added token that is lstrip'],
+    [{ normalizer: { type: 'NFC' }, added_tokens: [{ ...textTokens[0], normalized: true }] }, 'an added token that is normalized'],
+    [{ decoder: { type: 'Sequence', decoders: [{ type: 'ByteFallback' }] } }, 'characters that are spelt in neither bytes nor tokens'],
+    [sentencePiece({ normalizer: { type: 'NFKC' } }) as object, 'the normalizer "NFKC"'],
+    [sentencePiece({ normalizer: toMark, pre_tokenizer: { type: 'Whitespace' } }) as object, 'the pre-tokenizer "Whitespace"'],
+    [sentencePiece({ normalizer: null, pre_tokenizer: { ...metaspace('always'), split: true } }) as object, 'a Metaspace that cuts text'],
+  ] // biome-ignore format: a table
+  for (const [change, reason] of changes) assert.is(reasonOf({ ...stories, ...change }), reason)
+  assert.is(reasonOf('{'), 'one that cannot be used at all')
+  assert.is(reasonOf(stories, { ...config, remove_space: true }), 'a tokenizer_config.json with remove_space')
+})
+
+/** What the tables say instead of tokens. */
+function reasonOf(json: unknown, settings: unknown = config): string {
+  const tables = Buffer.from(tokenizerTables(bytes(json), settings))
+  const names = Object.keys(new TokenizerTables())
+  assert.is(tables.readUInt32LE(4 * names.indexOf('kind')), UNKNOWN_WAY)
+  const length = tables.readUInt32LE(4 * names.indexOf('textBytes'))
+  return tables.subarray(4 * names.length, 4 * names.length + length).toString()
+}
+
+const command = new CommandTokenizer(tokenizerTables(bytes(stories), config))
 
 test('numbers are those of JavaScript', () => {
   const random = new Random(3)

@@ -6,7 +6,11 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+
+import { Options } from '../assembly/wasi/abi.ts'
 import { convert, defaultModel, type GenerateOptions, load } from '../host/index.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
+import { expectedOf, helpOf, type Setting, type SettingName, settings } from '../host/settings.ts'
 import { temporary } from './checkpoints.ts'
 import { golden, kinds, readGolden, readJson } from './goldens.ts'
 import { runNode } from './programs.ts'
@@ -15,6 +19,10 @@ import { commandModule, runOnNode, runOnShim } from './wasi-engines.ts'
 import { args, expectSame, generate, stories, storiesFolder, storiesPath } from './wasi-stories.ts'
 
 const builds = ['strict', 'relaxed'] as const
+/** Options of the command that the table has. */
+const optionSettings = Object.keys(new Options())
+  .filter((name) => name !== 'version')
+  .map((name): Setting => settings[name as SettingName])
 // Every prompt in both ways, on both engines, in every build: npm run identity.
 const greedy: GenerateOptions = { maxTokens: 64, temperature: 0, seed: 1 }
 const seeded: GenerateOptions = { maxTokens: 64, seed: 2 ** 40 + 7 }
@@ -91,7 +99,7 @@ test('the end of a text and that of the context end the generation', async () =>
   await short.close()
   assert.is(cut.finish, 'context')
   expectSame(run('-p', 'Once upon a time', '-s', '1', '-c', '70', '--cache', 'f32'), 'Once upon a time', cut, 'context')
-  const ids = stories.promptIds('The end.').join()
+  const ids = runtimeOf(stories).promptIds('The end.').join()
   const [on, stopped] = [
     run('--tokens', ids, '-n', '30', '--temp', '0'),
     run('--tokens', ids, '--stop-eos', '--temp', '0'),
@@ -127,7 +135,39 @@ test('--version and --help', () => {
   assert.equal(runOnNode(['--version']), { status: 0, stdout: `${version}\n`, stderr: '' })
   const help = runOnNode(['-h'])
   assert.is(help.status, 0)
-  for (const line of help.stdout.split('\n')) assert.ok(line.length <= 120, line)
+  const lines = help.stdout.split('\n')
+  for (const line of lines) assert.ok(line.length <= 120, line)
+  for (const { flag, short, ...setting } of optionSettings) {
+    const line = lines.find((candidate) => candidate.includes(` --${flag} `)) as string
+    assert.ok(line?.endsWith(flag === 'model' ? 'was told to give' : helpOf(setting)), `--${flag}: ${line}`)
+    if (short) assert.ok(line.includes(`-${short},`), line)
+  }
+})
+
+test('options are refused with the ranges and the words of the table', () => {
+  let count = 0
+  for (const { flag, kind, min = 0, max = 0, none, choices, ...setting } of optionSettings) {
+    if (kind === 'text' || kind === 'boolean') continue
+    const bad: (string | number)[] = choices ? ['other', 'f3', ''] : [min - 3]
+    if (kind === 'whole') bad.push(min + 0.5)
+    // Numbers of more than 16 digits are none to the command.
+    if (max < 2 ** 50 && !choices) bad.push(max * 2)
+    for (const value of bad) {
+      const expected = `gta: --${flag} must be ${expectedOf({ kind, min, max, choices, ...setting })}, found "${value}"`
+      const usual = ['a.gta', '-p', 'a', `--${flag}=${value}`]
+      assert.equal(runOnNode(usual), { status: 2, stdout: '', stderr: `${expected}. See "gta.wasm --help"\n` })
+      count++
+    }
+    if (choices) continue
+    // What is allowed leads to what is asked next: the file.
+    for (const value of [min, max, none ?? min])
+      assert.match(
+        runOnNode(['a.gta', '-p', 'a', `--${flag}=${value}`]).stderr,
+        'must lie in a directory',
+        `${flag} ${value}`,
+      )
+  }
+  assert.ok(count > 20, `${count}`)
 })
 
 test('wrong usage: exit code 2 and one sentence', () => {
@@ -142,12 +182,12 @@ test('wrong usage: exit code 2 and one sentence', () => {
     [['a.gta', '-n', '0'], '--n-predict must be a whole number from 1 to 9007199254740991, found "0". See "gta.wasm --help"'],
     [['a.gta', '-n', 'many'], '--n-predict must be a number, found "many". See "gta.wasm --help"'],
     [['a.gta', '--temp', '1,5'], '--temp must be a number, found "1,5". See "gta.wasm --help"'],
-    [['a.gta', '--temp', '101'], 'temperature (--temp) must be a number from 0 to 100, found 101'],
+    [['a.gta', '--temp', '101'], '--temp must be a number from 0 to 100, found "101". See "gta.wasm --help"'],
     [['a.gta', '--cache', 'int4'], '--cache must be one of f32, int8, found "int4". See "gta.wasm --help"'],
     [['a.gta', '-p', 'a', '--tokens', '1'], 'only one of --prompt, --file, --tokens must be given, found 2. See "gta.wasm --help"'],
     [['a.gta', '--tokens', '1,,2'], '--tokens must be whole numbers with commas between, found "". See "gta.wasm --help"'],
     [['a.gta', '--tokens', '1,2,'], '--tokens must be whole numbers with commas between, found "". See "gta.wasm --help"'],
-    [['stories.gta', '-p', 'a', '-c', '513'], 'the context (-c) must be a whole number from 1 to 512, found 513'],
+    [['stories.gta', '-p', 'a', '-c', '513'], 'context (-c) must be a whole number from 1 to 512, found 513'],
   ] as [string[], string][]) // biome-ignore format: a table
     assert.equal(runOnNode(given, { '.': storiesFolder }), { status: 2, stdout: '', stderr: `gta: ${message}\n` })
 })

@@ -3,8 +3,8 @@
  * few words lie here, everything else is reserved from the end of the constants on (memory.ts).
  *
  *     4096    Options          what the command line asks for
- *     4352    File             the model's file, its header and its tables
- *     4608    Words of memory.ts, json.ts, output.ts, text.ts
+ *     4352    File             the model's file
+ *     4608    words of memory.ts, host.ts, output.ts, utf8.ts
  *     5120    Tokenizer
  *     8192    output that is not written yet
  *     16384   constants: texts (asconfig.json, memoryBase)
@@ -21,13 +21,11 @@ export const CLOCK: usize = 4616
 export const RESULT: usize = 4672
 /** (u32 address, u32 length) for WASI functions. */
 export const VECTOR: usize = 4736
-/** Reader of json.ts. */
-export const JSON_READER: usize = 4800
 /** Bytes in OUTPUT, u32. */
 export const PENDING: usize = 4864
 /** Where it goes, u32. */
 export const TARGET: usize = 4868
-/** Utf8Stream of text.ts. */
+/** Utf8Stream of utf8.ts. */
 export const TEXT_STREAM: usize = 4928
 export const TOKENIZER: usize = 5120
 export const OUTPUT: usize = 8192

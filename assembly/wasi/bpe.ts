@@ -2,8 +2,11 @@
  * Byte-pair encoding of one piece of text: units become tokens, then the pair that comes first in the list of merges is
  * merged, of equal pairs the leftmost, until none is left. A heap keeps the pairs, so a whole document may be one piece.
  */
+import { BYTE_LEVEL } from './abi'
 import { reserve } from './memory'
-import { addId, BYTE_LEVEL, findMerge, findToken, NONE, tokenizer, unitBytes } from './vocabulary'
+import { addId, NONE, tables, tokenizer } from './tables'
+import { charBytes } from './utf8'
+import { findMerge, findToken } from './vocabulary'
 
 /** A token of the piece so far, or one that was merged into its left neighbour. */
 @unmanaged
@@ -46,7 +49,7 @@ function partAt(work: Work, index: u32): Part {
 /** Adds the ids of the text from `at` to `end`. */
 export function encodePiece(at: usize, end: usize): void {
   if (at == end) return
-  if (tokenizer().ignoresMerges) {
+  if (tables().ignoresMerges) {
     const id = findToken(at, end - at)
     if (id != NONE) {
       addId(id)
@@ -61,10 +64,15 @@ export function encodePiece(at: usize, end: usize): void {
   for (let i: u32 = 0; i != NONE; i = partAt(work, i).next) emit(partAt(work, i))
 }
 
+/** Bytes of the unit that tokens begin from: a byte, or a character. */
+function unitBytes(at: usize): u32 {
+  return tables().kind == BYTE_LEVEL ? 1 : charBytes(load<u8>(at))
+}
+
 /** One part per unit. */
 function cut(work: Work, at: usize, end: usize): u32 {
   const t = tokenizer()
-  const isBytes = t.kind == BYTE_LEVEL
+  const isBytes = tables().kind == BYTE_LEVEL
   let count: u32 = 0
   while (at < end) {
     const s = partAt(work, count)

@@ -1,4 +1,4 @@
-/** Bytes compared with constant texts; texts are ASCII. */
+/** Bytes compared with constant texts, which are ASCII; and characters as bytes. */
 
 /** Are the bytes this text? */
 export function isText(at: usize, length: usize, text: string): bool {
@@ -17,4 +17,23 @@ export function lengthOf(at: usize): usize {
   let end = at
   while (load<u8>(end)) end++
   return end - at
+}
+
+/** Writes a character in UTF-8, at most four bytes, and returns where it ends. */
+export function storeChar(at: usize, c: u32): usize {
+  if (c < 0x80) {
+    store<u8>(at, c)
+    return at + 1
+  }
+  if (c < 0x800) store<u8>(at++, 0xc0 | (c >> 6))
+  else {
+    if (c < 0x10000) store<u8>(at++, 0xe0 | (c >> 12))
+    else {
+      store<u8>(at++, 0xf0 | (c >> 18))
+      store<u8>(at++, 0x80 | ((c >> 12) & 63))
+    }
+    store<u8>(at++, 0x80 | ((c >> 6) & 63))
+  }
+  store<u8>(at, 0x80 | (c & 63))
+  return at + 1
 }

@@ -1,11 +1,13 @@
 /** The parts of the command that tests look at alone: tokenizer, numbers and digests, in memory instead of files. */
 import { SHA256_SCRATCH, sha256Prefix } from '../kernels/sha256'
 import { TOP } from './addresses'
+import { encode } from './encode'
 import { beginMemory, reserve } from './memory'
+import { normalise, Text } from './nfc'
 import { parseNumber } from './number'
-import { encode, openTables, prepareEncoding } from './tokenizer'
+import { openTables, tokenizer } from './tables'
 import { isUtf8 } from './utf8'
-import { tokenizer } from './vocabulary'
+import { prepareEncoding } from './vocabulary'
 
 /** Reserves room for `bytes` bytes. */
 export function room(bytes: u32): usize {
@@ -33,6 +35,15 @@ export function encodeText(at: usize, length: u32, ids: usize): u32 {
   t.scratch = 0
   encode(at, length)
   return t.count
+}
+
+/** The text in normal form C, where the tables have it: its address in the low half, its length in the high one. */
+export function normaliseText(at: usize, length: u32): u64 {
+  const text = changetype<Text>(reserve(offsetof<Text>()))
+  text.at = at
+  text.end = at + length
+  normalise(text)
+  return (((text.end - text.at) as u64) << 32) | text.at
 }
 
 export function number(at: usize, length: u32): f64 {

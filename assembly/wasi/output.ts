@@ -3,6 +3,7 @@
  * else is bytes of UTF-8.
  */
 import { OUTPUT, OUTPUT_BYTES, PENDING, RESULT, TARGET, VECTOR } from './addresses'
+import { storeChar } from './bytes'
 import { CHARACTER_DEVICE, fd_fdstat_get, fd_write, PIPE, proc_exit, SUCCESS } from './wasi_snapshot_preview1'
 
 export const STDOUT: u32 = 1
@@ -66,20 +67,9 @@ export function text(value: string): void {
 
 /** One character in UTF-8. */
 export function codePoint(c: u32): void {
-  if (c < 0x80) {
-    byte(c)
-    return
-  }
-  if (c < 0x800) byte(0xc0 | (c >> 6))
-  else {
-    if (c < 0x10000) byte(0xe0 | (c >> 12))
-    else {
-      byte(0xf0 | (c >> 18))
-      byte(0x80 | ((c >> 12) & 63))
-    }
-    byte(0x80 | ((c >> 6) & 63))
-  }
-  byte(0x80 | (c & 63))
+  if (load<u32>(PENDING) + 4 > OUTPUT_BYTES) flush()
+  const from = OUTPUT + load<u32>(PENDING)
+  store<u32>(PENDING, load<u32>(PENDING) + ((storeChar(from, c) - from) as u32))
 }
 
 /** Bytes as they are, or, `isShown`, with control characters made visible as the command of Node does. */

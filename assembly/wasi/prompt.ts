@@ -1,13 +1,28 @@
 /** The prompt of the command line: text, a file's text, or token ids; and its ids. */
 import { Plan } from '../abi'
+import { Options, TokenizerTables, UNKNOWN_WAY } from './abi'
+import { lengthOf } from './bytes'
+import { encode, reserveIds } from './encode'
 import { openFile, readAll } from './files'
 import { reserve } from './memory'
-import { options } from './options'
-import { beginError, byte, count, EXIT_FAILED, EXIT_USAGE, endError, endUsageError, fail, quoted, text } from './output'
-import { Settings } from './settings'
-import { encode, failWithoutTables, prepareEncoding, readTables } from './tokenizer'
+import { file, header, read, unitBytes } from './model-file'
+import { fallbackOf, isGiven, options, textOf } from './options'
+import {
+  beginError,
+  byte,
+  bytes,
+  count,
+  EXIT_FAILED,
+  EXIT_USAGE,
+  endError,
+  endUsageError,
+  fail,
+  quoted,
+  text,
+} from './output'
+import { addId, openTables, refuseTables, tokenizer } from './tables'
 import { isUtf8 } from './utf8'
-import { addId, tokenizer } from './vocabulary'
+import { prepareEncoding } from './vocabulary'
 
 const NO_PROMPT: string = 'the prompt must hold at least one token, found none: give some text or --tokens'
 
@@ -27,19 +42,19 @@ export class Prompt {
 export function readPrompt(): Prompt {
   const o = options()
   const prompt = changetype<Prompt>(reserve(offsetof<Prompt>()))
-  const given = (o.prompt ? 1 : 0) + (o.file ? 1 : 0) + (o.tokens ? 1 : 0)
+  const given = (isGiven(o.prompt) ? 1 : 0) + (isGiven(o.file) ? 1 : 0) + (isGiven(o.tokens) ? 1 : 0)
   if (given > 1) {
     beginError()
     text('only one of --prompt, --file, --tokens must be given, found ')
     count(given)
     endUsageError()
   }
-  if (o.tokens) readIds(prompt, o.tokens, o.tokensLength)
-  else if (o.file) readText(prompt, o.file, o.fileLength)
-  else {
-    prompt.text = o.prompt
-    prompt.length = o.promptLength
-    if (prompt.text && !isUtf8(prompt.text, prompt.length)) {
+  if (isGiven(o.tokens)) readIds(prompt, textOf(o.tokens))
+  else if (isGiven(o.file)) readText(prompt, textOf(o.file))
+  else if (isGiven(o.prompt)) {
+    prompt.text = textOf(o.prompt)
+    prompt.length = lengthOf(prompt.text)
+    if (!isUtf8(prompt.text, prompt.length)) {
       beginError()
       text('the prompt must be UTF-8 text, found other bytes')
       endUsageError()
@@ -50,7 +65,8 @@ export function readPrompt(): Prompt {
 }
 
 /** Whole numbers with commas between. */
-function readIds(prompt: Prompt, at: usize, length: usize): void {
+function readIds(prompt: Prompt, at: usize): void {
+  const length = lengthOf(at)
   prompt.ids = reserve(4 * ((length as u64) + 1))
   const end = at + length
   for (let from = at; from < end; ) {
@@ -86,7 +102,8 @@ function idOf(from: usize, to: usize): i64 {
 }
 
 /** A file's text, without the newline that editors put at its end. */
-function readText(prompt: Prompt, path: usize, length: usize): void {
+function readText(prompt: Prompt, path: usize): void {
+  const length = lengthOf(path)
   const isStdin = length == 1 && load<u8>(path) == 45
   let bytesRead = readAll(isStdin ? 0 : openFile(path, length), path, length)
   let at = reserve(bytesRead)
@@ -114,21 +131,53 @@ function readText(prompt: Prompt, path: usize, length: usize): void {
 }
 
 /** Encodes the text of a prompt, and checks the ids: each is a token, and all fit in the context. */
-export function encodePrompt(prompt: Prompt, settings: Settings, plan: Plan, context: u32): void {
-  prompt.hasText = readTables() ? 1 : 0
+export function encodePrompt(prompt: Prompt, plan: Plan, context: u32): void {
+  prompt.hasText = readTables(prompt.ids == 0) ? 1 : 0
   if (!prompt.ids) {
-    if (!prompt.hasText) failWithoutTables()
     prepareEncoding()
-    const t = tokenizer()
-    // A token for each byte at most, for each blank and the one before the text three; and the begin token.
-    t.ids = reserve(4 * (3 * (prompt.length as u64) + 8))
-    if (settings.hasBos) addId(settings.bos)
+    reserveIds(prompt.length)
+    if (header().hasBos) addId(header().bos)
     encode(prompt.text, prompt.length)
-    prompt.ids = t.ids
-    prompt.count = t.count
+    prompt.ids = tokenizer().ids
+    prompt.count = tokenizer().count
   }
   for (let i: u32 = 0; i < prompt.count; i++) checkId(load<u32>(prompt.ids + ((i as usize) << 2)), plan.vocabSize)
   if (prompt.count > context) failAsFull(prompt.count, context, plan.maxContext)
+}
+
+/** Reads what text needs; false if the command cannot have it, which is an error where it `isNeeded`. */
+function readTables(isNeeded: bool): bool {
+  const h = header()
+  const length = unitBytes(h.tablesEnd - h.tablesBegin)
+  if (length == 0) {
+    if (isNeeded)
+      failWithoutText(' is missing (no tokenizer.json): get the model again, or use --tokens with ids', 0, 0)
+    return false
+  }
+  const at = reserve(length)
+  read(at, length, file().dataStart + unitBytes(h.tablesBegin))
+  const tables = changetype<TokenizerTables>(at)
+  if (tables.kind != UNKNOWN_WAY) {
+    openTables(at, length)
+    return true
+  }
+  const name = at + offsetof<TokenizerTables>()
+  if ((tables.textBytes as u64) + offsetof<TokenizerTables>() > length || !isUtf8(name, tables.textBytes))
+    refuseTables()
+  if (isNeeded) failWithoutText(' must be of a kind that this command knows, found ', name, tables.textBytes)
+  return false
+}
+
+function failWithoutText(what: string, name: usize, length: usize): void {
+  beginError()
+  text('the tokenizer of ')
+  quoted(file().path, file().pathLength)
+  text(what)
+  if (name) {
+    bytes(name, length, true)
+    text(': use --tokens with ids')
+  }
+  endError(EXIT_FAILED)
 }
 
 function checkId(id: u32, vocabSize: u32): void {
@@ -160,16 +209,13 @@ function failAsFull(tokens: u32, context: u32, maxContext: u32): void {
 /** Positions of the conversation: what was asked for, else what the model was made for, at most 4096. */
 export function contextOf(plan: Plan): u32 {
   const wanted = options().context
-  if (wanted == 0) return min(plan.maxContext, DEFAULT_CONTEXT)
+  if (!isGiven(wanted)) return min(plan.maxContext, fallbackOf(offsetof<Options>('context')) as u32)
   if (wanted <= (plan.maxContext as f64)) return wanted as u32
   beginError()
-  text('the context (-c) must be a whole number from 1 to ')
+  text('context (-c) must be a whole number from 1 to ')
   count(plan.maxContext)
   text(', found ')
   count(wanted as u64)
   endError(EXIT_USAGE)
   return 0
 }
-
-/** The context that is reserved when nobody asks for one, as on the host. */
-const DEFAULT_CONTEXT: u32 = 4096

@@ -7,44 +7,38 @@
  *     Llama 3   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|
  *               \s*[\r\n]+|\s+(?!\S)|\s+
  *     Qwen 2    the same, but \p{N} without {1,3}
+ *     Qwen 3.5  as Qwen 2; to its classes marks are letters
  */
-import { TOKENIZER } from './addresses'
+import {
+  CLASS_LETTER,
+  CLASS_NUMBER,
+  CLASS_OTHER,
+  CLASS_SPACE,
+  CLASS_SPACE_OF_JS,
+  SPLIT_GPT2,
+  SPLIT_LLAMA3,
+} from './abi'
+import { tables, tokenizer } from './tables'
 import { charAt, charBytes } from './utf8'
-import { Tokenizer } from './vocabulary'
-
-export const SPLIT_NONE: u32 = 0
-export const SPLIT_GPT2: u32 = 1
-export const SPLIT_LLAMA3: u32 = 2
-export const SPLIT_QWEN2: u32 = 3
-
-/** Classes of characters, as host/files/tables.ts writes them. */
-const OTHER: u32 = 0
-const LETTER: u32 = 1
-const NUMBER: u32 = 2
-/** White space of JavaScript's \s and of Unicode; of the former only; of the latter only. */
-const SPACE: u32 = 3
-const SPACE_OF_JS: u32 = 4
-// 5: white space of Unicode only
-export const LAST_CLASS: u32 = 5
 
 const APOSTROPHE: u32 = 39
 const BLANK: u32 = 32
 
-/** Class of the character at `at`; OTHER at the end, which nothing matches. */
+/** Class of the character at `at`; CLASS_OTHER at the end, which nothing matches. */
 function classAt(at: usize): u32 {
-  const t = changetype<Tokenizer>(TOKENIZER)
+  const classes = tokenizer().classes
   const c = charAt(at)
   // The last boundary that is not above c.
   let low: u32 = 0
-  let high = t.classCount
+  let high = tables().classes
   while (high - low > 1) {
     const middle = (low + high) >> 1
-    if (load<u32>(t.classes + (middle << 2)) >> 8 <= c) low = middle
+    if (load<u32>(classes + (middle << 2)) >> 8 <= c) low = middle
     else high = middle
   }
-  const found = load<u32>(t.classes + (low << 2)) & 255
-  if (found < SPACE_OF_JS) return found
-  return (found == SPACE_OF_JS) == (t.split == SPLIT_GPT2) ? SPACE : OTHER
+  const found = load<u32>(classes + (low << 2)) & 255
+  if (found < CLASS_SPACE_OF_JS) return found
+  return (found == CLASS_SPACE_OF_JS) == (tables().split == SPLIT_GPT2) ? CLASS_SPACE : CLASS_OTHER
 }
 
 function next(at: usize): usize {
@@ -94,21 +88,21 @@ function gpt2Word(at: usize, end: usize): usize {
   const from = load<u8>(at) == BLANK ? at + 1 : at
   if (from == end) return 0
   const kind = classAt(from)
-  return kind == SPACE ? 0 : runEnd(from, end, kind, u32.MAX_VALUE)
+  return kind == CLASS_SPACE ? 0 : runEnd(from, end, kind, u32.MAX_VALUE)
 }
 
 function llama3Word(at: usize, end: usize, digits: u32): usize {
   const c: u32 = load<u8>(at)
   const kind = classAt(at)
-  if (kind == LETTER) return runEnd(at, end, LETTER, u32.MAX_VALUE)
-  if (kind != NUMBER && c != 10 && c != 13) {
+  if (kind == CLASS_LETTER) return runEnd(at, end, CLASS_LETTER, u32.MAX_VALUE)
+  if (kind != CLASS_NUMBER && c != 10 && c != 13) {
     const after = next(at)
-    if (after < end && classAt(after) == LETTER) return runEnd(after, end, LETTER, u32.MAX_VALUE)
+    if (after < end && classAt(after) == CLASS_LETTER) return runEnd(after, end, CLASS_LETTER, u32.MAX_VALUE)
   }
-  if (kind == NUMBER) return runEnd(at, end, NUMBER, digits)
+  if (kind == CLASS_NUMBER) return runEnd(at, end, CLASS_NUMBER, digits)
   const from = c == BLANK ? at + 1 : at
-  if (from == end || classAt(from) != OTHER) return 0
-  return newlinesEnd(runEnd(from, end, OTHER, u32.MAX_VALUE), end)
+  if (from == end || classAt(from) != CLASS_OTHER) return 0
+  return newlinesEnd(runEnd(from, end, CLASS_OTHER, u32.MAX_VALUE), end)
 }
 
 /** White space: up to the last newline, else all but what goes with the next word. */
@@ -116,7 +110,7 @@ function spacesEnd(at: usize, end: usize, endsAtNewline: bool): usize {
   let last = at
   let newline: usize = 0
   let i = at
-  while (i < end && classAt(i) == SPACE) {
+  while (i < end && classAt(i) == CLASS_SPACE) {
     last = i
     i = next(i)
     if (load<u8>(last) == 10 || load<u8>(last) == 13) newline = i

@@ -3,27 +3,29 @@
  *
  *     ┌ safetensors header, padded so that data starts at a multiple of 64
  *     │   __metadata__: format "gta-edge", version, type q8|q4|f32, config, generation, tokenizer_config (JSON texts)
+ *     ├ command                    U8, where everything is for gta.wasm: tables.ts; not loaded into the engine
  *     ├ plan                       u32 words, models/plan.ts
  *     ├ rotations.0.inv_freq, …    f64
  *     ├ embed, embed.scale, layers.0.mixer_in_norm, layers.0.in, …    in the order in which a step reads them
  *     ├ tokenizer.json             U8, padded with spaces; not loaded into the engine
- *     ├ generation.table, tokenizer.tables    U8, for the command without JavaScript: tables.ts
+ *     ├ tokenizer.tables           U8, the same for gta.wasm: tokenizer-tables.ts
  *     └ sha256                     U8, of the header and of each tensor before it: hashes.ts
  *
- * Everything before the tokenizer is one range of bytes that is read straight into the engine's memory.
+ * From the plan to the tokenizer it is one range of bytes that is read straight into the engine's memory.
  */
 import { randomUUID } from 'node:crypto'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
+import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
 import { errors, GtaError } from '../errors.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { HASH_TENSOR, hashTableBytes, TensorHashes } from './hashes.ts'
-import { FORMAT, TOKENIZER_TENSOR } from './packed.ts'
+import { FORMAT, TABLES_TENSOR, TOKENIZER_TENSOR } from './packed.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
-import { commandTables } from './tables.ts'
+import { commandHeader, type Part } from './tables.ts'
 import { type PackOptions, packTensors } from './tensors.ts'
+import { tokenizerTables } from './tokenizer-tables.ts'
 
 /**
  * Writes the packed file: under a temporary name, synced, then renamed. On any failure nothing is left behind. `check`
@@ -54,15 +56,17 @@ export async function writePacked(
 
 async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options: PackOptions): Promise<number> {
   const { files } = checkpoint
-  const more = [
-    ...(files.tokenizer ? [{ name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) }] : []),
-    ...commandTables(checkpoint.model.spec, files),
-  ]
+  const behind: Part[] = files.tokenizer
+    ? [
+        { name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) },
+        { name: TABLES_TENSOR, bytes: tokenizerTables(files.tokenizer, files.tokenizerConfig) },
+      ]
+    : []
   // What it holds is known when all the others are written, how much that is before.
-  more.push({ name: HASH_TENSOR, bytes: new Uint8Array(hashTableBytes(plan.tensors.length + more.length)) })
-  const behind = layBehind(plan, more)
-  const header = packedHeader(files, plan, more)
-  const hashes = new TensorHashes([...plan.tensors, ...behind.slice(0, -1)])
+  const others = 1 + plan.tensors.length + behind.length
+  behind.push({ name: HASH_TENSOR, bytes: new Uint8Array(hashTableBytes(others)) })
+  const { header, command, tensors } = layOut(checkpoint.model.spec, files, plan, behind)
+  const hashes = new TensorHashes(tensors.slice(0, -1))
   const file = await open(path, 'wx')
   try {
     const write = async (position: number, bytes: Uint8Array) => {
@@ -75,35 +79,46 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
       return write(header.length + offset, bytes)
     }
     await write(0, header)
-    await packTensors(checkpoint, plan, writeTensor, options)
-    for (const [i, { offset }] of behind.slice(0, -1).entries())
-      await writeTensor(offset, (more[i] as (typeof more)[number]).bytes)
-    const { offset, bytes } = behind.at(-1) as (typeof behind)[number]
-    await write(header.length + offset, hashes.table(header))
+    await writeTensor(0, command.bytes)
+    const weights = command.bytes.length
+    await packTensors(checkpoint, plan, (offset, bytes) => writeTensor(weights + offset, bytes), options)
+    let end = weights + plan.bytes
+    for (const { bytes } of behind.slice(0, -1)) {
+      await writeTensor(end, bytes)
+      end += bytes.length
+    }
+    const table = hashes.table(header)
+    await write(header.length + end, table)
     await file.sync()
-    return header.length + offset + bytes
+    return header.length + end + table.length
   } finally {
     await file.close()
   }
 }
 
-/** Tensors of bytes behind those of the plan. */
-function layBehind(plan: Plan, more: readonly { name: string; bytes: Uint8Array }[]) {
-  let offset = plan.bytes
-  return more.map(({ name, bytes: { length } }) => {
-    const tensor = { name, dtype: 'U8' as Dtype, shape: [length], offset, bytes: length }
-    offset += length
-    return tensor
-  })
+/** A tensor of the file; its offset counts from the first one. */
+export interface PackedPart {
+  name: string
+  dtype: Dtype
+  shape: number[]
+  offset: number
+  bytes: number
 }
 
-/** What stands before the packed tensors of a file; `more` tensors of bytes follow them. */
-export function packedHeader(
-  files: ModelFiles,
-  plan: Plan,
-  more: readonly { name: string; bytes: Uint8Array }[] = [],
-): Uint8Array {
-  return encodeHeader(packedMetadata(files, plan), [...plan.tensors, ...layBehind(plan, more)])
+/** What stands before the packed tensors of a file: its header and the tensor of the command; and where each tensor is. */
+export function layOut(spec: ModelSpec, files: ModelFiles, plan: Plan, behind: readonly Part[] = []) {
+  const command = commandHeader(spec, files, plan, behind)
+  const tensors: PackedPart[] = []
+  let offset = 0
+  const add = ({ name, dtype, shape, bytes }: Omit<PackedPart, 'offset'>) => {
+    tensors.push({ name, dtype, shape, offset, bytes })
+    offset += bytes
+  }
+  const addBytes = ({ name, bytes: { length } }: Part) => add({ name, dtype: 'U8', shape: [length], bytes: length })
+  addBytes(command)
+  plan.tensors.forEach(add)
+  behind.forEach(addBytes)
+  return { header: encodeHeader(packedMetadata(files, plan), tensors), command, tensors }
 }
 
 function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {

@@ -15,20 +15,16 @@ import {
 import { errors } from '../errors.ts'
 import { countHashes, verifyHashes } from './hashes.ts'
 import type { SafetensorsFile } from './safetensors.ts'
-import type { ModelFiles } from './source.ts'
+import type { ModelFiles, ReadOptions } from './source.ts'
 
 /** Largest tokenizer.json that is read. */
 const MAX_TOKENIZER = 256e6
 
 /** Of the container: pack.ts. */
 export const FORMAT = 'gta-edge'
+export const COMMAND_TENSOR = 'command'
 export const TOKENIZER_TENSOR = 'tokenizer.json'
-
-export interface ReadOptions {
-  signal?: AbortSignal
-  /** In bytes of weights. */
-  onProgress?: (progress: { done: number; total: number }) => void
-}
+export const TABLES_TENSOR = 'tokenizer.tables'
 
 export interface PackedModel {
   path: string
@@ -48,7 +44,7 @@ export interface PackedModel {
 
 /** Everything but the weights themselves; reads from the beginning on, and the tokenizer only when it is asked for. */
 export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel> {
-  const { path, file, metadata, tensors, dataStart } = opened
+  const { path, file, metadata, tensors } = opened
   if (metadata.format !== FORMAT)
     throw errors.notAModel(path, 'a packed model', 'a safetensors file that "gta convert" did not write')
   if (metadata.version !== String(PLAN_VERSION)) throw errors.otherVersion(path, metadata.version, PLAN_VERSION)
@@ -58,22 +54,25 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
   const config = parseMetadata(path, metadata, 'config')
   const model = describe(config)
   const plan = planModel(model, type as WeightType)
+  // gta.wasm's record stands before the weights.
+  const command = tensors.get(COMMAND_TENSOR)
+  const start = opened.dataStart + (command?.begin === opened.dataStart ? command.bytes : 0)
   for (const expected of plan.tensors) {
     const found = tensors.get(expected.name)
     const matches =
       found &&
       found.dtype === expected.dtype &&
       found.shape.join() === expected.shape.join() &&
-      found.begin === dataStart + expected.offset
+      found.begin === start + expected.offset
     if (!matches)
       throw errors.badFile(
         path,
         `tensor "${expected.name}"`,
         `${expected.dtype} [${expected.shape}] at offset ${expected.offset}`,
-        found ? `${found.dtype} [${found.shape}] at ${found.begin - dataStart}` : 'nothing',
+        found ? `${found.dtype} [${found.shape}] at ${found.begin - start}` : 'nothing',
       )
   }
-  await checkDerived(opened, plan)
+  await checkDerived(opened, start, plan)
   return {
     path,
     files: {
@@ -84,7 +83,7 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
     model,
     plan,
     async readWeights(target, { signal, onProgress } = {}) {
-      file.forgetUpTo?.(dataStart)
+      file.forgetUpTo?.(start)
       let next = 0
       let done = 0
       const readOn = async () => {
@@ -93,7 +92,7 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
           const from = next
           next = Math.min(plan.bytes, from + file.readBytes)
           const part = target.subarray(from, next)
-          await file.read(part, dataStart + from)
+          await file.read(part, start + from)
           done += part.length
           onProgress?.({ done, total: plan.bytes })
         }
@@ -118,12 +117,12 @@ function parseMetadata(path: string, metadata: Record<string, string>, name: str
 }
 
 /** The tensors that follow from the config must be what this version computes, bit for bit. */
-async function checkDerived({ path, file, dataStart }: SafetensorsFile, plan: Plan): Promise<void> {
+async function checkDerived({ path, file }: SafetensorsFile, start: number, plan: Plan): Promise<void> {
   for (const tensor of plan.tensors) {
     const expected = derivedBytes(plan, tensor)
     if (!expected) continue
     const found = new Uint8Array(tensor.bytes)
-    await file.read(found, dataStart + tensor.offset)
+    await file.read(found, start + tensor.offset)
     if (!isEqual(expected, found))
       throw errors.badFile(path, `tensor "${tensor.name}"`, 'what its config asks for', 'other values')
   }

@@ -15,8 +15,12 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+
+import { CommandHeader } from '../../assembly/wasi/abi.ts'
 import { choiceOf, readArguments, refuse } from '../../bench/arguments.ts'
+
 import { defaultModel, load } from '../../host/index.ts'
+import { runtimeOf } from '../../host/runtime/model.ts'
 import { prompts } from '../prompts.ts'
 import type { Answer, Case, Job } from './job.ts'
 import { describe, prepare, type Row, rows } from './rows.ts'
@@ -53,12 +57,15 @@ const model = fileURLToPath(defaultModel)
 const wordless = join(folder, 'wordless.gta')
 const engines = join(folder, 'engines.mjs')
 
-/** The model without its tables for text: another name hides them, and the command shows token ids. */
+/** The model without its tables for text, so that the command shows token ids: they begin where they end. */
 function hideTables(): void {
   const bytes = readFileSync(model)
-  const at = bytes.indexOf('"tokenizer.tables"')
-  if (at < 0) throw new Error(`${model} has no tables for text: gta convert packs them`)
-  bytes.write('"tokenizer.hidden"', at)
+  const record = 8 + Number(bytes.readBigUInt64LE())
+  const fields = Object.keys(new CommandHeader())
+  const [begin, end] = ['tablesBegin', 'tablesEnd'].map((name) => record + 4 * fields.indexOf(name)) as [number, number]
+  if (bytes.readUInt32LE(begin) === bytes.readUInt32LE(end))
+    throw new Error(`${model} has no tables for text: gta convert packs them`)
+  bytes.copy(bytes, end, begin, begin + 4)
   writeFileSync(wordless, bytes)
 }
 
@@ -78,7 +85,7 @@ async function bundleEngines(): Promise<void> {
 /** Cases of all prompts at temperature 0, then with seeds: what the model recommends besides. */
 async function makeCases(): Promise<Case[][]> {
   const tokenizer = await load(defaultModel, { threads: 1 })
-  const all = prompts.map((prompt) => ({ prompt, ids: tokenizer.promptIds(prompt) }))
+  const all = prompts.map((prompt) => ({ prompt, ids: runtimeOf(tokenizer).promptIds(prompt) }))
   await tokenizer.close()
   return [
     all.map((one) => ({ ...one, temperature: 0, seed: 0 })),

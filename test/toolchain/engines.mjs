@@ -49,17 +49,25 @@ async function buildEngine(target) {
 
 /**
  * A source for asc; null if there is none. In the command for WASI, which has no host, what the host gives to the engine
- * comes from another file, and the version stands where it is printed.
+ * comes from another file, and its options are those of host/settings.ts.
  */
-function readSource(name, base, target) {
+async function readSource(name, base, target) {
   const path = resolve(base, name)
   if (!existsSync(path)) return null
   const text = readFileSync(path, 'utf8')
   if (!target.startsWith('wasi-')) return text
   if (name === 'assembly/host.ts') return "export * from './wasi/host'\n"
-  if (name === 'assembly/wasi/version.ts')
-    return text.replace('from source', JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version)
-  return text
+  if (name !== 'assembly/wasi/option-table.ts') return text
+  const { optionTableSource } = await importSource('host/wasi/option-table.ts')
+  return optionTableSource(JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version)
+}
+
+/** A module of the host; Node 20, which may be the one that builds, reads no TypeScript. */
+async function importSource(path) {
+  const { build } = await import('esbuild')
+  const options = { absWorkingDir: root, bundle: true, write: false, format: 'esm', platform: 'node' }
+  const { outputFiles } = await build({ ...options, entryPoints: [path] })
+  return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
 if (!isMainThread) for (const target of workerData) await buildEngine(target)
