@@ -52,7 +52,7 @@ const MAX_LAYERS: u32 = 1024
 /**
  * Checks the plan at `p`, of which `limit` bytes may be read, and with its weights `bytes` are there; 0: none, so that it does
  * not matter where they would be. Returns 0,
- * with the end of all tensors in the walk, or what is wrong: PLAN_BAD_… of abi.ts. `w.list` and `w.room` are the caller's.
+ * with the end of all tensors in the walk, or what is wrong: PLAN_BAD_… of abi.ts.
  */
 export function checkPlan(p: Plan, limit: u64, bytes: u64, w: Walk): u32 {
   if (limit < HEAD_BYTES) return PLAN_BAD_LENGTH
