@@ -206,7 +206,7 @@ test('the commands do what they say', () => {
   const run = commands.filter((line) => !(line in notRun) && !(line in servers))
   assert.ok(run.length >= 17, run.join('\n'))
   for (const line of run) {
-    // What is converted is a new file for whoever follows the documents.
+    // It is a new file for whoever follows the documents, and is not replaced.
     if (line.startsWith('gta convert')) rmSync(join(consumer, 'my-gta.gta'))
     const { status, stderr } = spawnSync('sh', ['-c', line], { cwd: consumer, env, encoding: 'utf8', timeout: 300_000 })
     assert.is(status, 0, `${line}: ${stderr}`)

@@ -9,8 +9,8 @@ import * as assert from 'uvu/assert'
 
 import { Options } from '../assembly/wasi/abi.ts'
 import { convert, defaultModel, type GenerateOptions, load } from '../host/index.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { expectedOf, helpOf, type Setting, type SettingName, settings } from '../host/settings.ts'
-
 import { temporary } from './checkpoints.ts'
 import { golden, kinds, readGolden, readJson } from './goldens.ts'
 import { runNode } from './programs.ts'
@@ -99,7 +99,7 @@ test('the end of a text and that of the context end the generation', async () =>
   await short.close()
   assert.is(cut.finish, 'context')
   expectSame(run('-p', 'Once upon a time', '-s', '1', '-c', '70', '--cache', 'f32'), 'Once upon a time', cut, 'context')
-  const ids = stories.promptIds('The end.').join()
+  const ids = runtimeOf(stories).promptIds('The end.').join()
   const [on, stopped] = [
     run('--tokens', ids, '-n', '30', '--temp', '0'),
     run('--tokens', ids, '--stop-eos', '--temp', '0'),

@@ -6,8 +6,8 @@
 import { platform } from '#platform'
 import { errors } from '../errors.ts'
 import type { Hash } from '../platform/platform.ts'
-import type { ReadOptions } from './packed.ts'
 import type { SafetensorsFile, TensorInfo } from './safetensors.ts'
+import type { ReadOptions } from './source.ts'
 
 export const HASH_TENSOR = 'sha256'
 
