@@ -35,7 +35,6 @@ export function pageTokens(): u32 {
 export function layout(request: usize): f64 {
   const r = changetype<LayoutRequest>(request)
   const walk = changetype<Walk>(PLAN_WALK)
-  walk.list = 0
   const here = ((memory.size() as u64) << 16) - r.plan
   const bad = checkPlan(changetype<Plan>(r.plan as usize), here, r.weights, walk)
   if (bad) return -(bad as f64)

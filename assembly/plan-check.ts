@@ -54,7 +54,7 @@ const MAX_CONTEXT: u32 = 0x7fff_ffff
 /**
  * Checks the plan at `p`, of which `limit` bytes may be read, and with its weights `bytes` are there; 0: none, so that it does
  * not matter where they would be. Returns 0,
- * with the end of all tensors in the walk, or what is wrong: PLAN_BAD_… of abi.ts. `w.list` and `w.room` are the caller's.
+ * with the end of all tensors in the walk, or what is wrong: PLAN_BAD_… of abi.ts.
  */
 export function checkPlan(p: Plan, limit: u64, bytes: u64, w: Walk): u32 {
   if (limit < HEAD_BYTES) return PLAN_BAD_LENGTH
