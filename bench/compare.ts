@@ -7,7 +7,7 @@
  * every other round. What slows the machine down for a while so slows both; what counts is the ratio within a round.
  */
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -158,7 +158,9 @@ async function prepare(tree: string, ref: string, signal: AbortSignal): Promise<
   const lock = (where: string) => readFileSync(join(where, 'package-lock.json'), 'utf8')
   if (lock(tree) === lock(root)) symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'))
   for (const where of [root, tree]) {
-    const { code, stderr } = await run(['test/toolchain/build.mjs'], where, signal)
+    // Commits before the build had a place at the root keep it elsewhere.
+    const script = existsSync(join(where, 'build.mjs')) ? 'build.mjs' : 'test/toolchain/build.mjs'
+    const { code, stderr } = await run([script], where, signal)
     if (code !== 0) throw new Refusal(`the build of ${where === root ? 'the working tree' : ref} failed:\n${stderr}`)
   }
   const { code } = await run([join(tree, 'dist/gta.mjs'), 'bench', '--help'], root, signal)

@@ -1,4 +1,4 @@
-/** The engine's modules where sources run as they are: files of dist/. A bundle has them inside instead (test/toolchain/build.mjs). */
+/** The engine's modules where sources run as they are: files of dist/. A bundle has them inside instead (build.mjs). */
 import { readFile } from 'node:fs/promises'
 
 const dist = new URL('../../dist/', import.meta.url)

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { root } from './install.mjs'
 
-const { build } = await import('./build.mjs')
+const { build } = await import('../../build.mjs')
 await build()
 const words = process.argv.slice(2).join(' ')
 const prompt = words ? [`--prompt=${words}`] : []

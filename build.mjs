@@ -1,21 +1,23 @@
 /**
- * Builds dist/: the engine with asc, the host with esbuild, type declarations with tsc. Does nothing when no source has
- * changed since the last build; a new commit of the same sources is only written into the host's modules.
+ * Builds dist/: the engine with asc, the host with esbuild, type declarations with tsc; and writes models/registry.ts. Does
+ * nothing when no source has changed since the last build; a new commit of the same sources is only written into the
+ * host's modules.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { availableParallelism } from 'node:os'
+import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import { brotliCompressSync } from 'node:zlib'
-import { buildEngines } from './engines.mjs'
-import { install, root } from './install.mjs'
-import { writeRegistry } from './registry.mjs'
+import { install, root } from './test/toolchain/install.mjs'
 
+const models = new URL('models/', import.meta.url)
 const stamp = `${root}dist/.built-from`
 /** What the build is made from. */
-const folders = ['assembly', 'host', 'models', 'test/toolchain']
-const files = ['package.json', 'asconfig.json', 'tsconfig.json']
+const folders = ['assembly', 'host', 'models']
+const files = ['build.mjs', 'package.json', 'asconfig.json', 'tsconfig.json']
 
 export async function build() {
   install()
@@ -57,6 +59,104 @@ function hashSources() {
   )
   for (const name of [...inside, ...files].sort()) hash.update(name).update(readFileSync(root + name))
   return hash.digest('hex')
+}
+
+/**
+ * models/registry.ts: an import for each file of models/kinds/ and models/families/, so that a kind or a family is one file
+ * and nothing else. Browsers and bundlers need static imports, which is why the list is not read at run time.
+ */
+export function registryText() {
+  const files = ['kinds', 'families'].flatMap((folder) =>
+    readdirSync(new URL(folder, models))
+      .filter((file) => file.endsWith('.ts'))
+      .sort()
+      .map((file) => ({ path: `./${folder}/${file}`, name: file.slice(0, -3).replaceAll('-', '_') })),
+  )
+  const imports = [
+    ...files.map(({ path, name }) => ({ path, line: `import { family as ${name} } from '${path}'` })),
+    { path: './family.ts', line: "import type { Family } from './family.ts'" },
+  ]
+  return `/** Every kind and family: the files of kinds/ and families/. The build writes this list; it is not edited by hand. */
+${imports
+  .sort((a, b) => (a.path < b.path ? -1 : 1))
+  .map(({ line }) => line)
+  .join('\n')}
+
+// biome-ignore format: written by a program
+export const families: readonly Family[] = [
+${files.map(({ name }) => `  ${name},`).join('\n')}
+]
+`
+}
+
+function writeRegistry() {
+  const file = new URL('registry.ts', models)
+  const text = registryText()
+  if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text)
+}
+
+/** The engine's builds: the entry of each target in asconfig.json. */
+const targets = {
+  strict: 'assembly/index.ts',
+  relaxed: 'assembly/index.ts',
+  'strict-single': 'assembly/index.ts',
+  'relaxed-single': 'assembly/index.ts',
+  debug: 'assembly/debug.ts',
+  'debug-relaxed': 'assembly/debug.ts',
+  'wasi-strict': 'assembly/wasi.ts',
+  'wasi-relaxed': 'assembly/wasi.ts',
+  'wasi-debug': 'assembly/wasi/debug.ts',
+}
+
+/** Builds all of them into dist/, some at a time: each takes two seconds of one core. */
+export async function buildEngines() {
+  // asc resolves its configuration and entries from the working directory, which threads cannot change.
+  process.chdir(root)
+  const names = Object.keys(targets)
+  // A thread needs some 400 MB.
+  const threads = Math.min(3, availableParallelism())
+  await Promise.all(
+    Array.from({ length: threads }, (_, thread) => {
+      const own = names.filter((_, i) => i % threads === thread)
+      const worker = new Worker(fileURLToPath(import.meta.url), { workerData: own })
+      return new Promise((done, reject) => {
+        worker.on('error', reject)
+        worker.on('exit', (code) => (code === 0 ? done() : reject(new Error(`asc ended with ${code}`))))
+      })
+    }),
+  )
+}
+
+async function buildEngine(target) {
+  const { main } = await import('assemblyscript/asc')
+  const { error, stdout, stderr } = await main([targets[target], '--config', 'asconfig.json', '--target', target], {
+    readFile: (name, base) => readSource(name, base, target),
+  })
+  if (stdout.toString()) console.error(stdout.toString())
+  if (error) throw new Error(`asc ${target}: ${error.message}\n${stderr.toString()}`)
+}
+
+/**
+ * A source for asc; null if there is none. In the command for WASI, which has no host, what the host gives to the engine
+ * comes from another file, and its options are those of host/settings.ts.
+ */
+async function readSource(name, base, target) {
+  const path = resolve(base, name)
+  if (!existsSync(path)) return null
+  const text = readFileSync(path, 'utf8')
+  if (!target.startsWith('wasi-')) return text
+  if (name === 'assembly/host.ts') return "export * from './wasi/host'\n"
+  if (name !== 'assembly/wasi/option-table.ts') return text
+  const { optionTableSource } = await importSource('host/wasi/option-table.ts')
+  return optionTableSource(JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version)
+}
+
+/** A module of the host; Node 20, which may be the one that builds, reads no TypeScript. */
+async function importSource(path) {
+  const { build } = await import('esbuild')
+  const options = { absWorkingDir: root, bundle: true, write: false, format: 'esm', platform: 'node' }
+  const { outputFiles } = await build({ ...options, entryPoints: [path] })
+  return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
 /** What all bundles have in common. Nothing is left outside: an installed package needs no other. */
@@ -220,4 +320,5 @@ function buildTypes() {
   writeFileSync(`${root}dist/types-cjs/package.json`, '{ "type": "commonjs" }\n')
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await build()
+if (!isMainThread) for (const target of workerData) await buildEngine(target)
+else if (process.argv[1] === fileURLToPath(import.meta.url)) await build()
