@@ -196,10 +196,10 @@ browserTest('page.html tells a story with threads, and another one; its server s
     })
     const story = (await page?.innerText('#story')) ?? ''
     assert.ok(story.startsWith('The fox said') && story.length > 50, story)
-    await page?.click('button[name=go]')
-    await page?.click('button[name=stop]')
+    // In one turn of the page: a story may be at its end before a second click from outside comes.
+    await page?.evaluate("document.querySelector('[name=go]').click(); document.querySelector('[name=stop]').click()")
     await page?.waitForSelector('button[name=go]:enabled', { timeout: 60_000 })
-    assert.match((await page?.innerText('#state')) ?? '', /^(Stopped|The end)\.$/)
+    assert.is(await page?.innerText('#state'), 'Stopped.')
     assert.equal(faults, [])
   } finally {
     await browser?.close()

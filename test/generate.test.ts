@@ -540,8 +540,8 @@ test('a token whose numbers are NaN spoils its own step and no other', async () 
   const model = await load(directory, { type: 'f32' })
   try {
     const before = await model.logits([5])
-    const { engine } = model as unknown as { engine: { engine: { memory: WebAssembly.Memory } } }
-    const floats = new Float32Array(engine.engine.memory.buffer)
+    const { engine } = runtimeOf(model).engine as unknown as { engine: { memory: WebAssembly.Memory } }
+    const floats = new Float32Array(engine.memory.buffer)
     const wanted = new Float32Array(new Uint8Array(tensors.get('model.embed_tokens.weight')?.data ?? []).buffer)
     const width = config.hidden_size
     const at = floats.findIndex((_, i) => wanted.subarray(0, width).every((value, d) => floats[i + d] === value))

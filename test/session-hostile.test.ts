@@ -53,7 +53,7 @@ async function seen(it = model): Promise<unknown> {
 
 /** Conversations that can be opened. */
 function open(): number {
-  return (model as unknown as { free: number[] }).free.length
+  return (runtimeOf(model) as unknown as { free: number[] }).free.length
 }
 
 const refusals = ['BAD_SESSION', 'OTHER_MODEL', 'OTHER_VERSION', 'CONTEXT_FULL']

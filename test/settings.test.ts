@@ -143,7 +143,7 @@ test('no other file decides the default of the cache', () => {
     /'f32' \? 'f32' : 'int8'|\(?default:? (int8|f32)/.test(readFileSync(join(root, 'host', name), 'utf8')),
   )
   // The comment of the public option says it once more: it is read where the table is not.
-  assert.equal(deciding.sort(), ['runtime/open.ts', 'settings.ts'])
+  assert.equal(deciding.sort(), ['runtime/api.ts', 'settings.ts'])
 })
 
 test.run()

@@ -52,6 +52,8 @@ const server = createServer(async (request, response) => {
     if (!response.headersSent) send(response, error instanceof BadRequest ? 400 : (statusOf[error.code] ?? 500), told)
     else response.end(`data: ${JSON.stringify(told)}\n\n`)
   } finally {
+    // What is left of a body that was refused is thrown away, so that the connection can be used again.
+    request.resume()
     // Gives its conversation back, wherever it was left.
     await pieces?.return()
   }

@@ -4,7 +4,7 @@ import { errors } from '../errors.ts'
 import { advice } from '../platform/advice.ts'
 import type { ConversationOptions, GenerateOptions, Generation, OpenOptions, Prompt } from '../runtime/api.ts'
 import { Connection } from './connection.ts'
-import type { EngineFacts, ModelFacts } from './protocol.ts'
+import type { EngineFacts, SentModel } from './protocol.ts'
 
 export interface LoadOptions extends OpenOptions {
   /** Where browser-worker.mjs is, if not beside this module: bundlers move it. */
@@ -51,13 +51,13 @@ function startWorker(url: string | URL | undefined): Worker {
 /** A loaded model. */
 export class Model {
   readonly url: string
-  readonly spec: ModelFacts['spec']
-  readonly weightType: ModelFacts['weightType']
-  readonly cacheType: ModelFacts['cacheType']
+  readonly spec: SentModel['spec']
+  readonly weightType: SentModel['weightType']
+  readonly cacheType: SentModel['cacheType']
   /** Positions per conversation. */
   readonly context: number
   /** What generation_config.json recommends. */
-  readonly recommended: ModelFacts['recommended']
+  readonly recommended: SentModel['recommended']
   /** Weight bytes that one decoded token reads. */
   readonly bytesPerToken: number
   /** Tokens that end a text. */
@@ -67,7 +67,7 @@ export class Model {
   private readonly connection: Connection
 
   /** Use `load()`. */
-  constructor(url: string, connection: Connection, facts: ModelFacts) {
+  constructor(url: string, connection: Connection, facts: SentModel) {
     this.url = url
     this.connection = connection
     this.spec = facts.spec

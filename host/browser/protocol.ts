@@ -26,7 +26,7 @@ export interface EngineFacts {
   singleBecause: string | undefined
 }
 
-export interface ModelFacts {
+export interface SentModel {
   spec: ModelSpec
   weightType: WeightType
   cacheType: CacheType
@@ -47,7 +47,7 @@ export interface Piece {
 
 /** What the page may ask for. Conversations and generations are numbers; conversation 0 is one of its own, for once. */
 export interface Methods {
-  load(url: string, options: SentOpenOptions): ModelFacts
+  load(url: string, options: SentOpenOptions): SentModel
   open(options: ConversationOptions): number
   fork(conversation: number): number
   rewind(conversation: number, length: number): void

@@ -9,10 +9,10 @@ import {
   type Answer,
   type Message,
   type Methods,
-  type ModelFacts,
   type Piece,
   type Request,
   type SentGenerateOptions,
+  type SentModel,
   type SentOpenOptions,
   sendError,
 } from './protocol.ts'
@@ -53,7 +53,7 @@ export class Service implements Served {
     }
   }
 
-  async load(url: string, options: SentOpenOptions): Promise<ModelFacts> {
+  async load(url: string, options: SentOpenOptions): Promise<SentModel> {
     const id = this.request
     const onProgress = (progress: Progress) => this.post({ id, progress })
     this.model = await loadRemote(url, { ...options, onProgress })

@@ -8,7 +8,6 @@ import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { isMissing } from './disk.ts'
 import { sessionErrors } from './errors.ts'
-import { openSession } from './read.ts'
 
 const SUFFIX = '.session'
 
@@ -72,6 +71,8 @@ export class SessionStore {
 }
 
 async function tokensOf(path: string): Promise<number | undefined> {
+  // A program that only loads a model does not read how sessions are read.
+  const { openSession } = await import('./read.ts')
   try {
     const session = await openSession(path)
     const { length, next } = session.state

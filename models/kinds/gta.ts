@@ -108,7 +108,7 @@ function describe(config: Config): ModelDescription {
     return {
       in: [q.weight, k.weight, v.weight, g.weight],
       inBias: [q.bias, k.bias, v.bias, g.bias],
-      // The stored shape is a fiction: the memory holds P[map][latentDim][repeat·latentDim], and a row vector o_j is
+      // The stored shape misleads: the memory holds P[map][latentDim][repeat·latentDim], and a row vector o_j is
       // multiplied from the left (SPEC §4.2). Each P_j transposed is the matrix that we apply.
       decoder: [
         {
