@@ -318,7 +318,8 @@ test('files of other forms', () => {
     [word(0x12345678), foreign],
     [good.subarray(0, dataStart + 8), foreign],
     [word(1), /found version 1: convert the original model again with this version of gta\n$/],
-    [withoutRecord, new RegExp(`of format version ${PLAN_VERSION}, found an earlier form of it: convert the original model again`)],
+    [word(PLAN_VERSION - 1), new RegExp(`version ${PLAN_VERSION}, found version ${PLAN_VERSION - 1}: convert`)],
+    [withoutRecord, foreign],
     [version, new RegExp(`must be a packed model of format version ${PLAN_VERSION}, found version 9: convert`)],
   ] as [Buffer, RegExp][]) // biome-ignore format: a table
     expectRefused(run(bytes), `${pattern}`, pattern)

@@ -21,8 +21,9 @@ export class File {
   size: u64
   /** Position of the first tensor, which is the record. */
   dataStart: u64
-  /** The record. */
+  /** The record; then u32[eosCount]. */
   header: usize
+  eos: usize
 }
 
 export function file(): File {
@@ -62,7 +63,7 @@ export function openModel(path: usize, length: usize): void {
   f.fd = openFile(path, length)
   f.size = sizeOf(f.fd, path, length)
   f.dataStart = 8 + readJsonLength()
-  f.header = reserve(MAX_HEADER)
+  f.header = reserve(offsetof<CommandHeader>())
   if (f.size < f.dataStart + offsetof<CommandHeader>()) failAsNoModel()
   read(f.header, offsetof<CommandHeader>(), f.dataStart)
   const h = header()
@@ -76,7 +77,8 @@ export function openModel(path: usize, length: usize): void {
     endBadFile()
   }
   checkHeader(h)
-  read(f.header, unitBytes(h.planBegin), f.dataStart)
+  f.eos = reserve(4 * (h.eosCount as u64))
+  read(f.eos, 4 * (h.eosCount as u64), f.dataStart + offsetof<CommandHeader>())
 }
 
 function readJsonLength(): u64 {
@@ -125,21 +127,17 @@ function failAsNoModel(): void {
   endError(EXIT_FAILED)
 }
 
-/** Files without a record begin with the plan, whose first word is the version of their format. */
+/** Files of earlier versions have no record: they begin with the plan, whose first word is the version. */
 function checkFormat(h: CommandHeader): void {
   const isOlder = h.magic != COMMAND_MAGIC
-  if (isOlder && (h.magic == 0 || h.magic > PLAN_VERSION)) failAsNoModel()
+  if (isOlder && (h.magic == 0 || h.magic >= PLAN_VERSION)) failAsNoModel()
   if (!isOlder && h.version == PLAN_VERSION) return
   beginError()
   quoted(file().path, file().pathLength)
   text(' must be a packed model of format version ')
   count(PLAN_VERSION)
-  text(', found ')
-  if (isOlder && h.magic == PLAN_VERSION) text('an earlier form of it')
-  else {
-    text('version ')
-    count(isOlder ? h.magic : h.version)
-  }
+  text(', found version ')
+  count(isOlder ? h.magic : h.version)
   text(': convert the original model again with this version of gta')
   endError(EXIT_FAILED)
 }

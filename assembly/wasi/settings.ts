@@ -1,9 +1,9 @@
 /** The settings of this run: what the command line says over what the model recommends over the defaults of the table. */
-import { CommandHeader, Options } from './abi'
+import { Options } from './abi'
 import { OPTIONS, RESULT } from './addresses'
 import { Sampling } from './generate'
 import { reserve } from './memory'
-import { header, refuseHeader } from './model-file'
+import { file, header, refuseHeader } from './model-file'
 import { fallbackOf, isGiven, options } from './options'
 import { random_get } from './wasi_snapshot_preview1'
 
@@ -13,8 +13,7 @@ export function checkTokens(vocabSize: u32): void {
 }
 
 export function isEos(token: u32): bool {
-  const ids = changetype<usize>(header()) + offsetof<CommandHeader>()
-  for (let i: u32 = 0; i < header().eosCount; i++) if (load<u32>(ids + (i << 2)) == token) return true
+  for (let i: u32 = 0; i < header().eosCount; i++) if (load<u32>(file().eos + (i << 2)) == token) return true
   return false
 }
 
