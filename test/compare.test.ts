@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { klDivergence } from '../host/compare.ts'
-import { compare, type Difference, type GtaError, load } from '../host/index.ts'
+import { compare, type Difference, defaultModel, type GtaError, load } from '../host/index.ts'
 import { golden } from './goldens.ts'
 import { encodeStories } from './tok512.ts'
 
@@ -116,7 +116,7 @@ test('sums over all places, in windows of the smallest context', async () => {
 
 test('what cannot be compared is refused, and leaves the models free', async () => {
   const [a, b] = [await load(golden('gta')), await load(golden('gta'))]
-  const stories = await load(golden('stories'))
+  const stories = await load(defaultModel)
   const named = (label: string, model = a) => ({ label, model })
   await rejects(compare(named('a'), [named('a', b)], IDS), 'BAD_OPTION', 'labels', '"a"')
   await rejects(compare(named('a'), [named('s', stories)], IDS), 'BAD_OPTION', '"s"', '320 tokens', '4096')

@@ -10,6 +10,7 @@ import type { Engine } from '../host/engine.ts'
 import {
   type Conversation,
   type ConversationOptions,
+  defaultModel,
   greedy,
   type LoadOptions,
   load,
@@ -74,7 +75,7 @@ for (const kind of kinds)
     }
   })
 
-const stories = golden('stories')
+const stories = defaultModel
 const vocabSize = 4096
 const ample = { context: 512, cacheMemory: 2 ** 25, threads: 1 }
 

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { evaluateTasks, findTasks, type GtaError, load, type Model, type Task } from '../host/index.ts'
+import { defaultModel, evaluateTasks, findTasks, type GtaError, load, type Model, type Task } from '../host/index.ts'
 import { type TaskFormat, taskFormats } from '../host/tasks/formats.ts'
 import { failure, temporary } from './checkpoints.ts'
 import { golden } from './goldens.ts'
@@ -11,7 +11,7 @@ import { writeUnigram } from './unigram.ts'
 
 const folder = temporary()
 const unigram = await load(writeUnigram(), { type: 'f32' })
-const stories = await load(golden('stories'))
+const stories = await load(defaultModel)
 
 const close = (found: unknown, expected: number, tolerance = 1e-12) =>
   assert.ok(Math.abs((found as number) - expected) <= tolerance, `${found} instead of ${expected}`)
@@ -121,7 +121,7 @@ test('who shares a step changes no bit: small steps, little memory, other items'
   const found = await task('fox', fox)
   const { samples } = await evaluateTasks(stories, [found])
   // Five pages: not even four of the items at once.
-  const small = await load(golden('stories'), { batch: 7, maxLogits: 3, cacheMemory: 5 * 40e3, context: 200 })
+  const small = await load(defaultModel, { batch: 7, maxLogits: 3, cacheMemory: 5 * 40e3, context: 200 })
   const repeated = Array.from({ length: 30 }, () => fox[1] as (typeof fox)[0])
   const many = { ...found, documents: [...found.documents, ...repeated] }
   const all = await evaluateTasks(stories, [many])
