@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type GtaError, load } from '../host/index.ts'
+import { defaultModel, type GtaError, load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { compare, type Difference, klDivergence } from '../host/tools/evaluate/compare.ts'
 import { golden } from './goldens.ts'
@@ -117,7 +117,7 @@ test('sums over all places, in windows of the smallest context', async () => {
 
 test('what cannot be compared is refused, and leaves the models free', async () => {
   const [a, b] = [await load(golden('gta')), await load(golden('gta'))]
-  const stories = await load(golden('stories'))
+  const stories = await load(defaultModel)
   const named = (label: string, model = a) => ({ label, model })
   await rejects(compare(named('a'), [named('a', b)], IDS), 'BAD_OPTION', 'labels', '"a"')
   await rejects(compare(named('a'), [named('s', stories)], IDS), 'BAD_OPTION', '"s"', '320 tokens', '4096')

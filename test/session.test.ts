@@ -9,7 +9,14 @@ import * as assert from 'uvu/assert'
 import type { KvCache } from '../host/cache/cache.ts'
 import { greedy } from '../host/engine/engine.ts'
 import type { Build } from '../host/engine/wasm/builds.ts'
-import { type Conversation, type ConversationOptions, type LoadOptions, load, type Model } from '../host/index.ts'
+import {
+  type Conversation,
+  type ConversationOptions,
+  defaultModel,
+  type LoadOptions,
+  load,
+  type Model,
+} from '../host/index.ts'
 import { sequenceOf } from '../host/runtime/conversation.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { findSession, saveConversation } from '../host/sessions/conversation.ts'
@@ -70,7 +77,7 @@ for (const kind of kinds)
     }
   })
 
-const stories = golden('stories')
+const stories = defaultModel
 const vocabSize = 4096
 const ample = { context: 512, cacheMemory: 2 ** 25, threads: 1 }
 

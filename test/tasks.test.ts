@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type GtaError, load, type Model } from '../host/index.ts'
+import { defaultModel, type GtaError, load, type Model } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { evaluateTasks } from '../host/tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks, type Task } from '../host/tools/evaluate/tasks/find.ts'
@@ -17,7 +17,7 @@ const folder = temporary()
 /** Samples that a clone brings along. */
 const cloned = fileURLToPath(new URL('../bench/tasks/', import.meta.url))
 const unigram = await load(writeUnigram(), { type: 'f32' })
-const stories = await load(golden('stories'))
+const stories = await load(defaultModel)
 
 const close = (found: unknown, expected: number, tolerance = 1e-12) =>
   assert.ok(Math.abs((found as number) - expected) <= tolerance, `${found} instead of ${expected}`)
@@ -127,7 +127,7 @@ test('who shares a step changes no bit: small steps, little memory, other items'
   const found = await task('fox', fox)
   const { samples } = await evaluateTasks(stories, [found])
   // Five pages: not even four of the items at once.
-  const small = await load(golden('stories'), { batch: 7, maxLogits: 3, cacheMemory: 5 * 40e3, context: 200 })
+  const small = await load(defaultModel, { batch: 7, maxLogits: 3, cacheMemory: 5 * 40e3, context: 200 })
   const repeated = Array.from({ length: 30 }, () => fox[1] as (typeof fox)[0])
   const many = { ...found, documents: [...found.documents, ...repeated] }
   const all = await evaluateTasks(stories, [many])

@@ -11,12 +11,21 @@ const ids = new Map(pieces.map(({ piece, id }) => [piece, id]))
 /** The id that begins a story. */
 const BEGIN = 1
 
-/** The best-scored neighbouring pair is merged until none is left. */
+const words = new Map<string, number[]>()
+
+/** Word by word, each once: no piece has a blank behind its first letter. */
 export function encode(text: string): number[] {
+  return ` ${text}`.split(/(?= )/).flatMap((word) => {
+    const found = words.get(word) ?? encodeWord(word)
+    words.set(word, found)
+    return found
+  })
+}
+
+/** The best-scored neighbouring pair is merged until none is left. */
+function encodeWord(word: string): number[] {
   const byte = (value: number) => ids.get(`<0x${value.toString(16).toUpperCase().padStart(2, '0')}>`) as number
-  const tokens = Array.from(` ${text}`).flatMap(
-    (char) => ids.get(char) ?? Array.from(new TextEncoder().encode(char), byte),
-  )
+  const tokens = Array.from(word).flatMap((char) => ids.get(char) ?? Array.from(new TextEncoder().encode(char), byte))
   for (;;) {
     let best = { at: -1, id: -1, score: Number.NEGATIVE_INFINITY }
     for (let at = 0; at + 1 < tokens.length; at++) {
