@@ -7,7 +7,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { tokenizerTables } from '../host/files/tokenizer-tables.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
-import { CommandTokenizer } from '../test/command-tokenizer.ts'
+import { CommandTokenizer } from '../test/harness/command-tokenizer.ts'
 import { readArguments } from './arguments.ts'
 
 const { positionals } = readArguments({

@@ -19,6 +19,6 @@ export interface Family {
   tensor?: string
   /** Throws ModelError naming the field that is wrong or not supported. */
   describe(config: Config): ModelDescription
-  /** Configs of shapes that nobody tuned for, by what is unusual; test/conformance runs them against test/reference.ts. */
+  /** Configs of shapes that nobody tuned for, by what is unusual; test/conformance runs them against test/reference/reference.ts. */
   shapes: Record<string, Record<string, unknown>>
 }

@@ -7,8 +7,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { convert } from '../host/files/convert.ts'
 import { machineFile } from '../host/tools/analyze/measure.ts'
-import { temporary } from './checkpoints.ts'
-import { golden, readJson } from './goldens.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
 
 // What the user's own machine was measured to do is neither seen nor changed.
 process.env.XDG_CACHE_HOME = temporary()

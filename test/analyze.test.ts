@@ -29,8 +29,8 @@ import {
 import { recordsOf } from '../host/tools/analyze/records.ts'
 import type { OperationResult, PassResult } from '../host/tools/analyze/walk.ts'
 import { cost, describe, nLayers, planModel, type WeightType, weightBytesPerToken } from '../models/index.ts'
-import { gqaConfig, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
-import { attentionOf, golden, kinds, readJson } from './goldens.ts'
+import { gqaConfig, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { attentionOf, golden, kinds, readJson } from './fixtures/goldens.ts'
 
 const config = (name: string) => describe(readJson(new URL(`../models/configs/${name}.json`, import.meta.url).pathname))
 const models = { 'gta-1b': config('gta-1b'), 'gqa-1b': config('gqa-1b') }

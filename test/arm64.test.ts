@@ -9,9 +9,9 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compile } from '../bench/a76/emulate.ts'
-import { temporary } from './checkpoints.ts'
-import { type Core, cores, findRuntime, type Runtime } from './runtimes.ts'
-import { skipLoudly } from './tools.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { type Core, cores, findRuntime, type Runtime } from './harness/runtimes.ts'
+import { skipLoudly } from './harness/tools.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const here: Runtime = { command: process.execPath, args: [] }

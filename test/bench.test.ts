@@ -30,8 +30,8 @@ import {
   weightBytesPerToken,
   weightTypes,
 } from '../models/index.ts'
-import { type Config, gqaConfig, gtaConfig, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
-import { golden, kinds, readJson } from './goldens.ts'
+import { type Config, gqaConfig, gtaConfig, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { golden, kinds, readJson } from './fixtures/goldens.ts'
 
 const config = golden('gta/config.json')
 const pp: BenchTest = { phase: 'pp', tokens: 8, depth: 0, conversations: 1, threads: 1 }

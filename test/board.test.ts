@@ -16,7 +16,7 @@ import { readBoardReport } from '../host/tools/bench/board/file.ts'
 import { publicName, standardSet } from '../host/tools/bench/board/measure.ts'
 import type { BoardReport } from '../host/tools/bench/board/report.ts'
 import { describe } from '../models/index.ts'
-import { temporary } from './checkpoints.ts'
+import { temporary } from './fixtures/checkpoints.ts'
 
 const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
 const quick = ['-p', '8', '-n', '4', '-r', '1', '-t', '1']

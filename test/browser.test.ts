@@ -12,7 +12,7 @@ import * as assert from 'uvu/assert'
 import type * as library from '../host/browser/index.ts'
 import { defaultModel, type Generation, load } from '../host/index.ts'
 import { isolation } from '../host/web/server.ts'
-import { browserTest, launchBrowser } from './browsers.ts'
+import { browserTest, launchBrowser } from './harness/browsers.ts'
 
 const stories = readFileSync(defaultModel)
 const dist = new URL('../dist/', import.meta.url)

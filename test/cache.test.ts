@@ -15,7 +15,7 @@ import {
   type Row,
 } from '../host/engine/engine.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
-import { failure, random } from './checkpoints.ts'
+import { failure, random } from './fixtures/checkpoints.ts'
 
 const VOCAB = 50
 const CONVERSATIONS = 4

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { convert } from '../host/files/convert.ts'
-import { chatModel } from './chats.ts'
-import { temporary } from './checkpoints.ts'
+import { chatModel } from './fixtures/chats.ts'
+import { temporary } from './fixtures/checkpoints.ts'
 
 const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
 const folder = temporary()

@@ -9,9 +9,9 @@ import { renderTemplate } from '../host/text/template/render.ts'
 import type { ChatMessage } from '../host/text/template/template.ts'
 import { builtInTemplates } from '../host/text/template/templates.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
-import { deepseek2, deepseekR1, gemma, mistral, qwen2 } from './chat-templates.ts'
-import { bytes, chatModel, controls, tokenizerJson } from './chats.ts'
-import { failure, temporary } from './checkpoints.ts'
+import { deepseek2, deepseekR1, gemma, mistral, qwen2 } from './fixtures/chat-templates.ts'
+import { bytes, chatModel, controls, tokenizerJson } from './fixtures/chats.ts'
+import { failure, temporary } from './fixtures/checkpoints.ts'
 
 const variables = { bos_token: '<s>', eos_token: '</s>' }
 const system: ChatMessage = { role: 'system', content: 'Be brief.' }

@@ -7,8 +7,8 @@ import { findEnding } from '../host/runtime/chat.ts'
 import { renderTemplate } from '../host/text/template/render.ts'
 import { ChatTemplate } from '../host/text/template/template.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
-import { bytes, chatModel, controls, tokenizerJson } from './chats.ts'
-import { failure, temporary } from './checkpoints.ts'
+import { bytes, chatModel, controls, tokenizerJson } from './fixtures/chats.ts'
+import { failure, temporary } from './fixtures/checkpoints.ts'
 
 const model = await load(chatModel(), { type: 'f32', threads: 1, cacheMemory: 4e6 })
 const { '<|im_start|>': start, '<|im_end|>': end } = controls

@@ -16,7 +16,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Conversion, convert } from '../host/files/convert.ts'
 import { encodeHeader } from '../host/files/safetensors.ts'
-import { type Config, gqaConfig, randomTensors, sourcesOf, temporary, writeCheckpoint } from './checkpoints.ts'
+import { type Config, gqaConfig, randomTensors, sourcesOf, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const command = join(root, 'dist', 'gta.mjs')

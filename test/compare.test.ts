@@ -5,8 +5,8 @@ import * as assert from 'uvu/assert'
 import { defaultModel, type GtaError, load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { compare, type Difference, klDivergence } from '../host/tools/evaluate/compare.ts'
-import { golden } from './goldens.ts'
-import { encodeStories } from './tok512.ts'
+import { golden } from './fixtures/goldens.ts'
+import { encodeStories } from './fixtures/tok512.ts'
 
 const IDS = Array.from({ length: 90 }, (_, i) => (37 * i + 11 * (i % 7)) % 320)
 

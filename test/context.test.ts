@@ -14,9 +14,9 @@ import type { ContextPolicy } from '../host/runtime/api.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { planDrop } from '../host/runtime/scheduler.ts'
 import { describe, PAGE_TOKENS, ropeDim } from '../models/index.ts'
-import { temporary } from './checkpoints.ts'
-import { feed, openEngine, strict } from './engines.ts'
-import { attentionOf, golden, kinds, readJson, worst } from './goldens.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { attentionOf, golden, kinds, readJson, worst } from './fixtures/goldens.ts'
+import { feed, openEngine, strict } from './harness/engines.ts'
 
 const CONTEXT = 384
 const TOLERANCE = 1e-4

@@ -20,9 +20,9 @@ import {
 } from '../host/index.ts'
 import { promptLookup } from '../host/runtime/generate.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
-import { failure } from './checkpoints.ts'
-import { feed, openEngine, strict } from './engines.ts'
-import { golden, kinds } from './goldens.ts'
+import { failure } from './fixtures/checkpoints.ts'
+import { golden, kinds } from './fixtures/goldens.ts'
+import { feed, openEngine, strict } from './harness/engines.ts'
 
 const MEGABYTE = 2 ** 20
 const roomy: LoadOptions = { threads: 1, cacheMemory: 16 * MEGABYTE }

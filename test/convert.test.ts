@@ -41,8 +41,8 @@ import {
   temporary,
   writeCheckpoint,
   writeIndex,
-} from './checkpoints.ts'
-import { attentionOf } from './goldens.ts'
+} from './fixtures/checkpoints.ts'
+import { attentionOf } from './fixtures/goldens.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const run = promisify(execFile)

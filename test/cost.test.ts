@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { cacheBytes, cost, describe, PAGE_TOKENS, pageBytes } from '../models/index.ts'
-import { readJson } from './goldens.ts'
+import { readJson } from './fixtures/goldens.ts'
 
 const config = (name: string) => describe(readJson(new URL(`../models/configs/${name}.json`, import.meta.url).pathname))
 

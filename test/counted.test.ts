@@ -13,8 +13,8 @@ import type { Stage } from '../host/tools/analyze/walk.ts'
 import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
 import { type CacheType, describe, type ModelDescription, PAGE_TOKENS, type WeightType } from '../models/index.ts'
 import { fieldsOf } from '../models/records.ts'
-import { type DebugEngine, openDebug } from './debug-engine.ts'
-import { golden, kinds, readJson } from './goldens.ts'
+import { golden, kinds, readJson } from './fixtures/goldens.ts'
+import { type DebugEngine, openDebug } from './harness/debug-engine.ts'
 
 /** Longer than a page and than a slice of a prompt, and no multiple of either. */
 const LENGTH = 70

@@ -30,9 +30,9 @@ import { paperConfig } from '../host/load.ts'
 import { Analysis } from '../host/tools/analyze/analyze.ts'
 import { tokensPerSecond } from '../host/tools/analyze/charts.ts'
 import { findHardware } from '../host/tools/analyze/hardware.ts'
-import { browserTest, launchBrowser } from './browsers.ts'
-import { temporary } from './checkpoints.ts'
-import { browserTypes, compile, nodeTypes } from './consumer.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { browserTest, launchBrowser } from './harness/browsers.ts'
+import { browserTypes, compile, nodeTypes } from './harness/consumer.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 /** The text of each document by its name. */

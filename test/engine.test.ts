@@ -12,10 +12,10 @@ import { greedy } from '../host/engine/engine.ts'
 import { debugBuild } from '../host/engine/wasm/builds.ts'
 import * as protocol from '../host/engine/wasm/protocol.ts'
 import { GtaError } from '../host/index.ts'
-import { failure } from './checkpoints.ts'
-import { feed, openEngine } from './engines.ts'
-import { golden } from './goldens.ts'
-import { runNode } from './programs.ts'
+import { failure } from './fixtures/checkpoints.ts'
+import { golden } from './fixtures/goldens.ts'
+import { feed, openEngine } from './harness/engines.ts'
+import { runNode } from './harness/programs.ts'
 
 /** What the engine keeps to itself. */
 interface Insides {

@@ -9,8 +9,8 @@ import { Aedes } from 'aedes'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { browserTest, launchBrowser } from './browsers.ts'
-import { temporary } from './checkpoints.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { browserTest, launchBrowser } from './harness/browsers.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const cache = temporary()

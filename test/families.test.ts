@@ -3,8 +3,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { cacheElements, describe, ModelError, planModel } from '../models/index.ts'
 import { invFreq } from '../models/rope.ts'
-import { type Config, gqaConfig, gtaConfig, sourcesOf } from './checkpoints.ts'
-import { attentionOf, ropeOf } from './goldens.ts'
+import { type Config, gqaConfig, gtaConfig, sourcesOf } from './fixtures/checkpoints.ts'
+import { attentionOf, ropeOf } from './fixtures/goldens.ts'
 
 /** A config with some fields changed; undefined removes one. */
 function edit(config: Config, change: Config): Config {

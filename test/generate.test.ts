@@ -21,9 +21,9 @@ import {
   type Model,
 } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
-import { randomTensors, writeCheckpoint } from './checkpoints.ts'
-import { golden, readJson, worst } from './goldens.ts'
-import { runNode } from './programs.ts'
+import { randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { golden, readJson, worst } from './fixtures/goldens.ts'
+import { runNode } from './harness/programs.ts'
 
 const PROMPT = 'Once upon a time there was a little'
 const IDS = [5, 17, 99, 250, 3, 44, 301, 8]

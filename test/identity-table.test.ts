@@ -1,10 +1,10 @@
 /** What `npm run identity` makes of what platforms answer: a token or a bit that differs must show, and nothing else. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { prompts } from './fixtures/prompts.ts'
 import type { Answer, Found } from './identity/job.ts'
 import { rows } from './identity/rows.ts'
 import { judge, laneLines, markdown, type Result } from './identity/table.ts'
-import { prompts } from './prompts.ts'
 
 const size = { prompts: 2, tokens: 3 }
 const [row, other] = rows as [Result['row'], Result['row']]

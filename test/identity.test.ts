@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { greedy } from '../host/engine/engine.ts'
 import { load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
-import { golden, kinds } from './goldens.ts'
+import { golden, kinds } from './fixtures/goldens.ts'
 
 const ids = Array.from({ length: 150 }, (_, i) => (i * 37 + 11) % 320)
 

@@ -3,8 +3,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import * as abi from '../assembly/abi.ts'
 import { describe } from '../models/index.ts'
-import { openDebug, Random, Room } from './debug-engine.ts'
-import { erf } from './spec-reference.ts'
+import { openDebug, Random, Room } from './harness/debug-engine.ts'
+import { erf } from './reference/spec-reference.ts'
 
 const { fround } = Math
 const MOST_COLS = 8192

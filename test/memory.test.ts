@@ -17,8 +17,8 @@ import {
   planModel,
   weightTypes,
 } from '../models/index.ts'
-import { relaxed, relaxedSingle, strict } from './engines.ts'
-import { golden, kinds, readJson } from './goldens.ts'
+import { golden, kinds, readJson } from './fixtures/goldens.ts'
+import { relaxed, relaxedSingle, strict } from './harness/engines.ts'
 
 const configs = new URL('../models/configs/', import.meta.url).pathname
 const papers = readdirSync(configs).map((file) => describe(readJson(`${configs}${file}`)))

@@ -10,9 +10,9 @@ import { greedy } from '../host/engine/engine.ts'
 import { GtaError, OutOfMemoryError } from '../host/errors.ts'
 import { type Conversation, load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
-import { Random } from './debug-engine.ts'
-import { feed, openEngine, strict } from './engines.ts'
-import { golden } from './goldens.ts'
+import { golden } from './fixtures/goldens.ts'
+import { Random } from './harness/debug-engine.ts'
+import { feed, openEngine, strict } from './harness/engines.ts'
 
 const directory = await mkdtemp(join(tmpdir(), 'gta-offload-'))
 test.after(() => rm(directory, { recursive: true }))

@@ -8,9 +8,9 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packPackage } from '../bench/package.ts'
-import { temporary } from './checkpoints.ts'
-import { nodeBinary, nodeVersions } from './node-versions.ts'
-import { skipLoudly } from './tools.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { nodeBinary, nodeVersions } from './harness/node-versions.ts'
+import { skipLoudly } from './harness/tools.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = temporary()

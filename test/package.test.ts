@@ -10,8 +10,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { limits, type Package, packPackage, sizeTable } from '../bench/package.ts'
 import { defaultModel, load } from '../host/index.ts'
-import { temporary } from './checkpoints.ts'
-import { browserTypes, compile, nodeTypes } from './consumer.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { browserTypes, compile, nodeTypes } from './harness/consumer.ts'
 
 const folder = temporary()
 /** Where the package is unpacked for all that is not about installing. */

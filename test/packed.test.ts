@@ -20,7 +20,7 @@ import {
   safetensors,
   temporary,
   writeCheckpoint,
-} from './checkpoints.ts'
+} from './fixtures/checkpoints.ts'
 
 const folder = temporary()
 

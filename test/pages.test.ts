@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert'
 import { PageCache, pagesFor } from '../host/cache/pages.ts'
 import { OutOfMemoryError } from '../host/index.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
-import { random } from './checkpoints.ts'
+import { random } from './fixtures/checkpoints.ts'
 
 const PAGE_BYTES = 1000
 const LONG = 100 * PAGE_TOKENS

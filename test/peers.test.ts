@@ -7,7 +7,7 @@ import { type GgufWeights, tensorsOf, writeGguf } from '../bench/peers/gguf.ts'
 import { countQuiet, foreignShare, parseTicks, quietest } from '../bench/peers/processes.ts'
 import { markdown, rowsOf, type Series } from '../bench/peers/table.ts'
 import { describe } from '../models/index.ts'
-import { gtaConfig, temporary } from './checkpoints.ts'
+import { gtaConfig, temporary } from './fixtures/checkpoints.ts'
 
 const config = {
   architectures: ['LlamaForCausalLM'],

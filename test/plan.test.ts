@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { describe, disassemble, PLAN_VERSION, planModel } from '../models/index.ts'
-import { golden, kinds, readJson } from './goldens.ts'
+import { golden, kinds, readJson } from './fixtures/goldens.ts'
 
 for (const kind of kinds)
   for (const type of ['f32', 'q8'] as const)

@@ -6,7 +6,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { describe } from '../models/index.ts'
-import { type DebugEngine, debugNames, openDebug, Random, Room } from './debug-engine.ts'
+import { type DebugEngine, debugNames, openDebug, Random, Room } from './harness/debug-engine.ts'
 
 const { fround } = Math
 const MOST_COLS = 400

@@ -24,8 +24,8 @@ import {
   randomTensors,
   temporary,
   writeCheckpoint,
-} from './checkpoints.ts'
-import { golden, readJson } from './goldens.ts'
+} from './fixtures/checkpoints.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
 
 const folder = temporary()
 const ids = Array.from({ length: 40 }, (_, i) => (i * 7) % 96)

@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { RemoteFile } from '../host/browser/remote-file.ts'
-import { failure } from './checkpoints.ts'
+import { failure } from './fixtures/checkpoints.ts'
 
 const body = Uint8Array.from({ length: 300_000 }, (_, i) => (i * 31) % 251)
 const quick = { delays: [1, 1, 1], patience: 300 }

@@ -4,8 +4,8 @@ import * as assert from 'uvu/assert'
 import { ln, power } from '../models/arithmetic.ts'
 import { describe } from '../models/index.ts'
 import { invFreq } from '../models/rope.ts'
-import { random } from './checkpoints.ts'
-import { attentionOf, golden, readJson, ropeOf } from './goldens.ts'
+import { random } from './fixtures/checkpoints.ts'
+import { attentionOf, golden, readJson, ropeOf } from './fixtures/goldens.ts'
 
 const isClose = (found: number, expected: number, tolerance: number) =>
   assert.ok(Math.abs(found - expected) <= tolerance * Math.abs(expected), `${found} instead of ${expected}`)

@@ -4,7 +4,7 @@ import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sectionsOf } from './wasm-sections.ts'
+import { sectionsOf } from './harness/wasm-sections.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 
@@ -325,10 +325,10 @@ test('the command for WASI keeps its state in memory too; its texts are constant
   }
 })
 
-test('tests look for tools through test/tools.ts, which .ci/bare and .ci/run know too', () => {
+test('tests look for tools through test/harness/tools.ts, which .ci/bare and .ci/run know too', () => {
   const others = ['test', 'bench'].flatMap(sources).filter(({ text }) => /SKIPPED|\/usr\/bin|apt-get/.test(text))
   // The table of identity.ts has rows that are skipped; run.test.ts is about these lines.
-  const known = ['test/identity/identity.ts', 'test/rules.test.ts', 'test/run.test.ts', 'test/tools.ts']
+  const known = ['test/harness/tools.ts', 'test/identity/identity.ts', 'test/rules.test.ts', 'test/run.test.ts']
   assert.equal(others.map(({ file }) => file).sort(), known)
 })
 

@@ -16,7 +16,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { findRuntime } from './runtimes.ts'
+import { findRuntime } from './harness/runtimes.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 

@@ -5,10 +5,10 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { temporary } from './checkpoints.ts'
+import { temporary } from './fixtures/checkpoints.ts'
 
 const here = new URL('./', import.meta.url)
-const tools = JSON.stringify(new URL('tools.ts', here).href)
+const tools = JSON.stringify(new URL('harness/tools.ts', here).href)
 const head = `import { test } from ${JSON.stringify(import.meta.resolve('uvu'))}\nimport { skipLoudly, toolTest } from ${tools}\n`
 const run = '\ntest.run()\n'
 const good = `${head}test('a', () => {})\ntest('b', () => {})${run}`

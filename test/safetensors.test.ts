@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { GtaError } from '../host/errors.ts'
 import { openSafetensors } from '../host/files/files.ts'
 import { dtypeBytes, encodeHeader } from '../host/files/safetensors.ts'
-import { failure, openFiles, random, safetensors, temporary } from './checkpoints.ts'
+import { failure, openFiles, random, safetensors, temporary } from './fixtures/checkpoints.ts'
 
 const folder = temporary()
 const path = join(folder, 'file.safetensors')

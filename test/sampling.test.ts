@@ -8,7 +8,7 @@ import { ROW_WORDS, writeRow } from '../host/engine/wasm/rows.ts'
 import { GtaError } from '../host/errors.ts'
 import type { Sampling } from '../host/index.ts'
 import { derivedBytes, describe, planModel } from '../models/index.ts'
-import { openDebug, Random } from './debug-engine.ts'
+import { openDebug, Random } from './harness/debug-engine.ts'
 
 const { fround } = Math
 const VOCAB = 203

@@ -10,7 +10,7 @@ import { errors } from '../host/errors.ts'
 import { type GtaError, OutOfMemoryError } from '../host/index.ts'
 import { type ContextSettings, type Feed, planDrop, type ScheduledCache, Scheduler } from '../host/runtime/scheduler.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
-import { failure, random } from './checkpoints.ts'
+import { failure, random } from './fixtures/checkpoints.ts'
 
 const PAGE_BYTES = 1000
 const stopping: ContextSettings = { policy: 'error', keep: 64 }

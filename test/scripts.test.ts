@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { temporary } from './checkpoints.ts'
+import { temporary } from './fixtures/checkpoints.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = temporary()

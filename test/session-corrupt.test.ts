@@ -9,9 +9,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError } from '../host/errors.ts'
 import { openSession } from '../host/sessions/read.ts'
-import { failure, random, temporary } from './checkpoints.ts'
-import { DIRECTORY, MemoryDisk } from './session-disk.ts'
-import { checkSession, read, type Saved, save } from './sessions.ts'
+import { failure, random, temporary } from './fixtures/checkpoints.ts'
+import { checkSession, read, type Saved, save } from './fixtures/sessions.ts'
+import { DIRECTORY, MemoryDisk } from './harness/session-disk.ts'
 
 const path = `${DIRECTORY}/talk`
 const seed = 20250617

@@ -10,10 +10,10 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError } from '../host/errors.ts'
 import { openSession } from '../host/sessions/read.ts'
-import { failure, temporary } from './checkpoints.ts'
-import { DIRECTORY, MemoryDisk, type Operation, systemError } from './session-disk.ts'
-import { checkSession, read, save } from './sessions.ts'
-import { skipLoudly } from './tools.ts'
+import { failure, temporary } from './fixtures/checkpoints.ts'
+import { checkSession, read, save } from './fixtures/sessions.ts'
+import { DIRECTORY, MemoryDisk, type Operation, systemError } from './harness/session-disk.ts'
+import { skipLoudly } from './harness/tools.ts'
 
 const path = `${DIRECTORY}/talk`
 
@@ -173,7 +173,7 @@ test('a disk that cannot be read: a typed error, and nothing left open', async (
 function inNamespace(scenario: string, mount: string): { status: number | null; output: string } {
   const folder = join(temporary(), 'place')
   mkdirSync(folder)
-  const program = fileURLToPath(new URL('session-places.ts', import.meta.url))
+  const program = fileURLToPath(new URL('harness/session-places.ts', import.meta.url))
   const node = `"${process.execPath}" --disable-warning=ExperimentalWarning "${program}" ${scenario} "${folder}"`
   const script = mount.replaceAll('FOLDER', `"${folder}"`).replaceAll('NODE', node)
   const { status, stdout, stderr } = spawnSync('unshare', ['-rm', 'sh', '-c', script], { encoding: 'utf8' })
@@ -193,7 +193,7 @@ mountTest('a full disk: the session before stays, and the next save works once t
 })
 
 function limited(): { status: number | null; output: string } {
-  const program = fileURLToPath(new URL('session-places.ts', import.meta.url))
+  const program = fileURLToPath(new URL('harness/session-places.ts', import.meta.url))
   const command = `ulimit -f 8192; exec "${process.execPath}" --disable-warning=ExperimentalWarning "${program}" limited "${temporary()}"`
   const { status, stdout, stderr } = spawnSync('bash', ['-c', command], { encoding: 'utf8' })
   return { status, output: `${stdout}${stderr}` }

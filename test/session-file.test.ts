@@ -22,9 +22,9 @@ import { GtaError } from '../host/errors.ts'
 import { besides } from '../host/sessions/disk.ts'
 import { openSession } from '../host/sessions/read.ts'
 import { saveSession } from '../host/sessions/save.ts'
-import { failure, temporary } from './checkpoints.ts'
-import { DIRECTORY, MemoryDisk } from './session-disk.ts'
-import { checkSession, read, type Saved, save, session } from './sessions.ts'
+import { failure, temporary } from './fixtures/checkpoints.ts'
+import { checkSession, read, type Saved, save, session } from './fixtures/sessions.ts'
+import { DIRECTORY, MemoryDisk } from './harness/session-disk.ts'
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()
 const stateBytes = (n: number) => Buffer.from(JSON.stringify(session(n).state)).length

@@ -18,9 +18,17 @@ import {
 import { sequenceOf } from '../host/runtime/conversation.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { findSession } from '../host/sessions/conversation.ts'
-import { failure, gqaConfig, random, randomTensors, type Tensors, temporary, writeCheckpoint } from './checkpoints.ts'
-import { golden } from './goldens.ts'
-import { goOnAlike, hashOf, type OpenedSession, putTogether, say, takeApart, trace } from './session-talks.ts'
+import {
+  failure,
+  gqaConfig,
+  random,
+  randomTensors,
+  type Tensors,
+  temporary,
+  writeCheckpoint,
+} from './fixtures/checkpoints.ts'
+import { golden } from './fixtures/goldens.ts'
+import { goOnAlike, hashOf, type OpenedSession, putTogether, say, takeApart, trace } from './fixtures/session-talks.ts'
 
 const folder = temporary()
 const good = join(folder, 'good')

@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { buildSync } from 'esbuild'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { random, temporary } from './checkpoints.ts'
-import { checkSession, read } from './sessions.ts'
+import { random, temporary } from './fixtures/checkpoints.ts'
+import { checkSession, read } from './fixtures/sessions.ts'
 
 const KILLS = 200
 /** Files that are saved at the same time, each by one program after the other. */
@@ -17,7 +17,7 @@ const seed = Number(process.env.SEED ?? Date.now() % 1e6)
 // In one file without types, it starts in a third of the time.
 const program = join(temporary(), 'saver.mjs')
 buildSync({
-  entryPoints: [fileURLToPath(new URL('session-saver.ts', import.meta.url))],
+  entryPoints: [fileURLToPath(new URL('harness/session-saver.ts', import.meta.url))],
   outfile: program,
   bundle: true,
   platform: 'node',

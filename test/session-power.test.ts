@@ -5,9 +5,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError } from '../host/errors.ts'
-import { failure, random } from './checkpoints.ts'
-import { crashes, DIRECTORY, MemoryDisk, systemError } from './session-disk.ts'
-import { checkSession, read, type Saved, save } from './sessions.ts'
+import { failure, random } from './fixtures/checkpoints.ts'
+import { checkSession, read, type Saved, save } from './fixtures/sessions.ts'
+import { crashes, DIRECTORY, MemoryDisk, systemError } from './harness/session-disk.ts'
 
 const path = `${DIRECTORY}/talk`
 const seed = 5

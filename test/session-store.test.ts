@@ -5,8 +5,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError } from '../host/errors.ts'
 import { SessionStore } from '../host/sessions/store.ts'
-import { failure, temporary } from './checkpoints.ts'
-import { checkSession, read, save } from './sessions.ts'
+import { failure, temporary } from './fixtures/checkpoints.ts'
+import { checkSession, read, save } from './fixtures/sessions.ts'
 
 async function refused(promise: Promise<unknown>, rule: string): Promise<void> {
   const error = await failure(promise)

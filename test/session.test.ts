@@ -20,10 +20,10 @@ import {
 import { sequenceOf } from '../host/runtime/conversation.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { findSession, saveConversation } from '../host/sessions/conversation.ts'
-import { failure, random, temporary } from './checkpoints.ts'
-import { feed, openEngine, relaxed, strict } from './engines.ts'
-import { golden, kinds } from './goldens.ts'
-import { goOnAlike, say, trace } from './session-talks.ts'
+import { failure, random, temporary } from './fixtures/checkpoints.ts'
+import { golden, kinds } from './fixtures/goldens.ts'
+import { goOnAlike, say, trace } from './fixtures/session-talks.ts'
+import { feed, openEngine, relaxed, strict } from './harness/engines.ts'
 
 const folder = temporary()
 let files = 0

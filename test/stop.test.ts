@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { StopStrings } from '../host/runtime/stop.ts'
-import { Random } from './debug-engine.ts'
+import { Random } from './harness/debug-engine.ts'
 
 interface Shown {
   text: string

@@ -16,8 +16,8 @@ import {
   type View,
 } from '../models/index.ts'
 import { invFreq } from '../models/rope.ts'
-import { type DebugEngine, openDebug, Random } from './debug-engine.ts'
-import { attentionOf, ropeOf } from './goldens.ts'
+import { attentionOf, ropeOf } from './fixtures/goldens.ts'
+import { type DebugEngine, openDebug, Random } from './harness/debug-engine.ts'
 
 const LENGTHS = [1, 3, 4, 63, 64, 65, 130]
 const MOST = 130

@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { paperConfig } from '../host/load.ts'
-import { temporary } from './checkpoints.ts'
-import { runNode } from './programs.ts'
-import { findTool, toolTest } from './tools.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { runNode } from './harness/programs.ts'
+import { findTool, toolTest } from './harness/tools.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const unit = `${root}host/systemd/gta-edge@.service`

@@ -8,10 +8,10 @@ import * as assert from 'uvu/assert'
 import { load } from '../host/index.ts'
 import { evaluateTasks, type TaskResults } from '../host/tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks, type Task } from '../host/tools/evaluate/tasks/find.ts'
-import { failure, temporary } from './checkpoints.ts'
-import { golden } from './goldens.ts'
-import { runNode } from './programs.ts'
-import { writeUnigram } from './unigram.ts'
+import { failure, temporary } from './fixtures/checkpoints.ts'
+import { golden } from './fixtures/goldens.ts'
+import { writeUnigram } from './fixtures/unigram.ts'
+import { runNode } from './harness/programs.ts'
 
 const folder = temporary()
 const directory = writeUnigram()

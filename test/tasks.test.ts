@@ -9,9 +9,9 @@ import { runtimeOf } from '../host/runtime/model.ts'
 import { evaluateTasks } from '../host/tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks, type Task } from '../host/tools/evaluate/tasks/find.ts'
 import { type TaskFormat, taskFormats } from '../host/tools/evaluate/tasks/formats.ts'
-import { failure, temporary } from './checkpoints.ts'
-import { golden } from './goldens.ts'
-import { writeUnigram } from './unigram.ts'
+import { failure, temporary } from './fixtures/checkpoints.ts'
+import { golden } from './fixtures/goldens.ts'
+import { writeUnigram } from './fixtures/unigram.ts'
 
 const folder = temporary()
 /** Samples that a clone brings along. */

@@ -10,7 +10,7 @@ import { fillPage } from '../host/tools/analyze/fill-page.ts'
 import { reportPage, styles } from '../host/tools/analyze/texts.ts'
 import { viewerPage, viewerStyles } from '../host/tools/analyze/viewer/texts.ts'
 import { webPage, webStyles } from '../host/web/texts.ts'
-import { temporary } from './checkpoints.ts'
+import { temporary } from './fixtures/checkpoints.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 

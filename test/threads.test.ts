@@ -9,9 +9,9 @@ import * as assert from 'uvu/assert'
 import type { KvCache } from '../host/cache/cache.ts'
 import { greedy, nameOf } from '../host/engine/engine.ts'
 import { defaultModel, load, type WeightType } from '../host/index.ts'
-import { type Config, randomTensors, writeCheckpoint } from './checkpoints.ts'
-import { feed, openEngine, relaxedSingle, strict, strictSingle } from './engines.ts'
-import { golden, kinds } from './goldens.ts'
+import { type Config, randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { golden, kinds } from './fixtures/goldens.ts'
+import { feed, openEngine, relaxedSingle, strict, strictSingle } from './harness/engines.ts'
 
 const LENGTH = 150
 const DECODED = 10

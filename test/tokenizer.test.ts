@@ -6,8 +6,8 @@ import * as assert from 'uvu/assert'
 import { GtaError } from '../host/index.ts'
 import { TextStream } from '../host/text/text-stream.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
-import { Random } from './debug-engine.ts'
-import { golden, readJson } from './goldens.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
+import { Random } from './harness/debug-engine.ts'
 
 const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
 

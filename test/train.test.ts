@@ -10,9 +10,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { load } from '../host/index.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
-import { temporary } from './checkpoints.ts'
-import { golden, kinds, readGolden, worst } from './goldens.ts'
-import { findTool, toolTest } from './tools.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { golden, kinds, readGolden, worst } from './fixtures/goldens.ts'
+import { findTool, toolTest } from './harness/tools.ts'
 
 const recipe = fileURLToPath(new URL('../models/train/', import.meta.url))
 const python = findTool('python')

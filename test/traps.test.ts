@@ -7,9 +7,9 @@ import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { cost, describe, ModelError, nLayers } from '../models/index.ts'
-import { parseSafetensors } from './checkpoints.ts'
-import { attentionOf, golden, readGolden, readJson, worst } from './goldens.ts'
-import { attention, type Weights } from './reference.ts'
+import { parseSafetensors } from './fixtures/checkpoints.ts'
+import { attentionOf, golden, readGolden, readJson, worst } from './fixtures/goldens.ts'
+import { attention, type Weights } from './reference/reference.ts'
 
 const config = (name: string) => readJson(new URL(`../models/configs/${name}.json`, import.meta.url).pathname)
 const goldenConfig = (kind: string) => ({

@@ -20,8 +20,8 @@ import { GtaError, type LoadOptions, load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { rememberedThreads, rememberThreads, threadsFile, threadsKey } from '../host/runtime/tune.ts'
 import { planModel, type WeightType } from '../models/index.ts'
-import { type Config, failure, gqaConfig, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
-import { golden } from './goldens.ts'
+import { type Config, failure, gqaConfig, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { golden } from './fixtures/goldens.ts'
 
 const cores = availableParallelism()
 const gta = golden('gta')

@@ -9,7 +9,7 @@ import { openPacked, openSafetensors } from '../host/files/files.ts'
 import { HASH_TENSOR, hashTableBytes, TensorHashes } from '../host/files/hashes.ts'
 import { GtaError, load } from '../host/index.ts'
 import { weightTypes } from '../models/index.ts'
-import { failure, gtaConfig, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
+import { failure, gtaConfig, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 
 const folder = temporary()
 const directory = writeCheckpoint(gtaConfig, randomTensors(gtaConfig))

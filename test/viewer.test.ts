@@ -11,8 +11,8 @@ import { isLoopback } from '../host/server/local-server.ts'
 import { hardwareTable } from '../host/tools/analyze/hardware.ts'
 import { viewerModels } from '../host/tools/analyze/viewer/models.ts'
 import { openViewer, type Viewer } from '../host/tools/analyze/viewer/server.ts'
-import { browserTest, launchBrowser, screenshots } from './browsers.ts'
-import { failure } from './checkpoints.ts'
+import { failure } from './fixtures/checkpoints.ts'
+import { browserTest, launchBrowser, screenshots } from './harness/browsers.ts'
 
 let viewer: Viewer
 let browser: Browser | undefined

@@ -13,10 +13,10 @@ import { convert } from '../host/files/convert.ts'
 import { describe } from '../models/index.ts'
 import { PLAN_VERSION } from '../models/plan.ts'
 import { fieldsOf, placesOf } from '../models/records.ts'
-import { type Config, gqaConfig, gtaConfig, randomTensors, writeCheckpoint } from './checkpoints.ts'
-import { openDebug, Random } from './debug-engine.ts'
-import { golden } from './goldens.ts'
-import { type Outcome, runOnShim } from './wasi-engines.ts'
+import { type Config, gqaConfig, gtaConfig, randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { golden } from './fixtures/goldens.ts'
+import { openDebug, Random } from './harness/debug-engine.ts'
+import { type Outcome, runOnShim } from './harness/wasi-engines.ts'
 
 /** A small model with a tokenizer of bytes alone: GPT-2's names of them, in order. */
 async function packed(config: Config, type: 'q8' | 'f32', change: object = {}): Promise<Buffer> {

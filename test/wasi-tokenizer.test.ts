@@ -9,9 +9,9 @@ import * as assert from 'uvu/assert'
 import { TokenizerTables, UNKNOWN_WAY } from '../assembly/wasi/abi.ts'
 import { tokenizerTables } from '../host/files/tokenizer-tables.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
-import { CommandTokenizer } from './command-tokenizer.ts'
-import { Random } from './debug-engine.ts'
-import { golden, readJson } from './goldens.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
+import { CommandTokenizer } from './harness/command-tokenizer.ts'
+import { Random } from './harness/debug-engine.ts'
 
 const stories = readJson(golden('stories/tokenizer.json'))
 const config = readJson(golden('stories/tokenizer_config.json'))

@@ -1,10 +1,10 @@
 /** gta.wasm under WasmEdge, interpreter and JIT: the same tokens and the same logits as the library, in both builds. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { prompts } from './prompts.ts'
-import { toolTest } from './tools.ts'
-import { type CommandBuild, runOnWasmEdge } from './wasi-engines.ts'
-import { args, expectSame, generate, stories, storiesFolder } from './wasi-stories.ts'
+import { prompts } from './fixtures/prompts.ts'
+import { args, expectSame, generate, stories, storiesFolder } from './fixtures/wasi-stories.ts'
+import { toolTest } from './harness/tools.ts'
+import { type CommandBuild, runOnWasmEdge } from './harness/wasi-engines.ts'
 
 const directory = ['--dir', `.:${storiesFolder}`]
 

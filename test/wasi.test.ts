@@ -11,12 +11,12 @@ import { Options } from '../assembly/wasi/abi.ts'
 import { convert, defaultModel, type GenerateOptions, load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { expectedOf, helpOf, type Setting, type SettingName, settings } from '../host/settings.ts'
-import { temporary } from './checkpoints.ts'
-import { golden, kinds, readGolden, readJson } from './goldens.ts'
-import { runNode } from './programs.ts'
-import { prompts } from './prompts.ts'
-import { commandModule, runOnNode, runOnShim } from './wasi-engines.ts'
-import { args, expectSame, generate, stories, storiesFolder, storiesPath } from './wasi-stories.ts'
+import { temporary } from './fixtures/checkpoints.ts'
+import { golden, kinds, readGolden, readJson } from './fixtures/goldens.ts'
+import { prompts } from './fixtures/prompts.ts'
+import { args, expectSame, generate, stories, storiesFolder, storiesPath } from './fixtures/wasi-stories.ts'
+import { runNode } from './harness/programs.ts'
+import { commandModule, runOnNode, runOnShim } from './harness/wasi-engines.ts'
 
 const builds = ['strict', 'relaxed'] as const
 /** Options of the command that the table has. */

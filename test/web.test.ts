@@ -8,7 +8,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { LocalServer } from '../host/server/local-server.ts'
 import { openWeb } from '../host/web/server.ts'
-import { browserTest, launchBrowser, screenshots } from './browsers.ts'
+import { browserTest, launchBrowser, screenshots } from './harness/browsers.ts'
 
 let browser: Browser | undefined
 let isolated: LocalServer

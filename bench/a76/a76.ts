@@ -9,8 +9,8 @@
  * Predicted from machine code under emulation, never measured.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { findRuntime } from '../../test/runtimes.ts'
-import { findTool, lacking, skipLoudly } from '../../test/tools.ts'
+import { findRuntime } from '../../test/harness/runtimes.ts'
+import { findTool, lacking, skipLoudly } from '../../test/harness/tools.ts'
 import { readArguments } from '../arguments.ts'
 import { compile, withNames } from './emulate.ts'
 import { type Build, type Found, faultsOf, findLoops, hotLoops } from './loops.ts'

@@ -1,14 +1,14 @@
 /**
  * V8's arm64 code of an engine build: the module, with the names of its functions added, compiled by the arm64 Node of the
- * lock file on an emulated Cortex-A76 (test/runtimes.ts). Nothing is run, and nothing is timed.
+ * lock file on an emulated Cortex-A76 (test/harness/runtimes.ts). Nothing is run, and nothing is timed.
  *
  * Needs qemu-user-static, libraries of arm64 and llvm-22: .ci/run has the list. Node comes from the npm registry.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type Core, findRuntime } from '../../test/runtimes.ts'
-import { CUSTOM, moduleOf, sectionsOf } from '../../test/wasm-sections.ts'
+import { type Core, findRuntime } from '../../test/harness/runtimes.ts'
+import { CUSTOM, moduleOf, sectionsOf } from '../../test/harness/wasm-sections.ts'
 import { type Code, parseListing } from './listing.ts'
 import type { Build } from './loops.ts'
 

@@ -10,8 +10,8 @@ import type { KvCache } from '../../host/cache/cache.ts'
 import { greedy } from '../../host/engine/engine.ts'
 import { type Build, builds, debugBuild } from '../../host/engine/wasm/builds.ts'
 import { describe, families, type WeightType } from '../../models/index.ts'
-import { openEngine } from '../engines.ts'
-import { golden, readJson, worst } from '../goldens.ts'
+import { golden, readJson, worst } from '../fixtures/goldens.ts'
+import { openEngine } from '../harness/engines.ts'
 
 interface FamilyCase {
   prompt: number[]

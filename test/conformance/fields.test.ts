@@ -25,10 +25,10 @@ import {
 } from '../../models/index.ts'
 import { grouped } from '../../models/kinds/gqa.ts'
 import { snakeCase } from '../../models/plan.ts'
-import { random } from '../checkpoints.ts'
-import { worst } from '../goldens.ts'
-import type { Weights } from '../reference.ts'
-import { specLogits } from '../spec-reference.ts'
+import { random } from '../fixtures/checkpoints.ts'
+import { worst } from '../fixtures/goldens.ts'
+import type { Weights } from '../reference/reference.ts'
+import { specLogits } from '../reference/spec-reference.ts'
 
 /** Longer than a page, so that windows begin in the middle of one, and leave whole ones behind. */
 const LENGTH = 150

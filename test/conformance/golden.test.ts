@@ -11,7 +11,7 @@ import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
 import { packTensors } from '../../host/files/tensors.ts'
 import { planModel } from '../../models/index.ts'
-import { type GoldenCase, golden, kinds, readGolden, worst } from '../goldens.ts'
+import { type GoldenCase, golden, kinds, readGolden, worst } from '../fixtures/goldens.ts'
 
 const TOLERANCE = 1e-4
 const CONVERSATIONS = 3

@@ -9,7 +9,7 @@ import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
 import { packTensors } from '../../host/files/tensors.ts'
 import { distUrl } from '../../host/platform/dist.ts'
 import { planModel } from '../../models/index.ts'
-import { golden, kinds, readGolden, worst } from '../goldens.ts'
+import { golden, kinds, readGolden, worst } from '../fixtures/goldens.ts'
 
 interface DebugExports extends EngineExports {
   normed(): number

@@ -2,8 +2,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { debugBuild } from '../../host/engine/wasm/builds.ts'
-import { feed, openEngine, relaxed, strict } from '../engines.ts'
-import { golden, kinds, readGolden } from '../goldens.ts'
+import { golden, kinds, readGolden } from '../fixtures/goldens.ts'
+import { feed, openEngine, relaxed, strict } from '../harness/engines.ts'
 
 /** Share of the size of b that a differs by. */
 function difference(a: ArrayLike<number>, b: readonly number[]): number {

@@ -7,9 +7,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { load } from '../../host/index.ts'
 import { families } from '../../models/index.ts'
-import { type Config, encode, random, sourcesOf, type Tensors, writeCheckpoint } from '../checkpoints.ts'
-import { worst } from '../goldens.ts'
-import { attention, referenceLogits, type Weights } from '../reference.ts'
+import { type Config, encode, random, sourcesOf, type Tensors, writeCheckpoint } from '../fixtures/checkpoints.ts'
+import { worst } from '../fixtures/goldens.ts'
+import { attention, referenceLogits, type Weights } from '../reference/reference.ts'
 
 /** Names say what is unusual. */
 const shapes: Record<string, Config> = Object.assign({}, ...families.map((family) => family.shapes))

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { defaultModel, load, type Model } from '../../host/index.ts'
 import type { Evaluation } from '../../host/runtime/api.ts'
 import { runtimeOf } from '../../host/runtime/model.ts'
-import { golden, readFloats, readJson, worst } from '../goldens.ts'
+import { golden, readFloats, readJson, worst } from '../fixtures/goldens.ts'
 
 const directory = golden('stories')
 const reference = readJson(`${directory}/golden.json`)

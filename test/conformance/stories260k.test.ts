@@ -7,8 +7,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { load } from '../../host/index.ts'
 import { runtimeOf } from '../../host/runtime/model.ts'
-import { golden, readFloats, readJson, worst } from '../goldens.ts'
-import { encode, pieces } from '../tok512.ts'
+import { golden, readFloats, readJson, worst } from '../fixtures/goldens.ts'
+import { encode, pieces } from '../fixtures/tok512.ts'
 
 const directory = golden('stories260K')
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import type * as library from '../../host/browser/index.ts'
 import { openLocalServer } from '../../host/server/local-server.ts'
 import { isolation } from '../../host/web/server.ts'
-import { launchBrowser } from '../browsers.ts'
+import { launchBrowser } from '../harness/browsers.ts'
 import type { Answer, Job } from './job.ts'
 
 const dist = new URL('../../dist/', import.meta.url)

@@ -5,7 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import type { Model } from '../../host/index.ts'
-import { type Outcome, runOnNode, runOnShim, runOnWasmEdge, runOnWasmtime } from '../wasi-engines.ts'
+import { type Outcome, runOnNode, runOnShim, runOnWasmEdge, runOnWasmtime } from '../harness/wasi-engines.ts'
 import type { Answer, Case, Found, Job } from './job.ts'
 
 const dist = new URL('../dist/', import.meta.url)

@@ -21,7 +21,7 @@ import { choiceOf, readArguments, refuse } from '../../bench/arguments.ts'
 
 import { defaultModel, load } from '../../host/index.ts'
 import { runtimeOf } from '../../host/runtime/model.ts'
-import { prompts } from '../prompts.ts'
+import { prompts } from '../fixtures/prompts.ts'
 import type { Answer, Case, Job } from './job.ts'
 import { describe, prepare, type Row, rows } from './rows.ts'
 import { judge, laneLines, markdown, type Result, type Size, type Verdict } from './table.ts'

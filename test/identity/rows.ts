@@ -1,7 +1,7 @@
 /** The platforms of the identity table. The first row is what all others are compared with. */
-import { findRuntime, nameOf, type Runtime } from '../runtimes.ts'
-import { findTool, lacking } from '../tools.ts'
-import { findWasmtime } from '../wasi-engines.ts'
+import { findRuntime, nameOf, type Runtime } from '../harness/runtimes.ts'
+import { findTool, lacking } from '../harness/tools.ts'
+import { findWasmtime } from '../harness/wasi-engines.ts'
 import type { Engine, Job } from './job.ts'
 
 export interface Row {

@@ -40,7 +40,7 @@ export class CommandTokenizer {
 
   /** `tables`: tensor "tokenizer.tables". */
   constructor(tables: Uint8Array) {
-    compiled ??= new WebAssembly.Module(readFileSync(new URL('../dist/gta-debug.wasm', import.meta.url)))
+    compiled ??= new WebAssembly.Module(readFileSync(new URL('../../dist/gta-debug.wasm', import.meta.url)))
     const instance = new WebAssembly.Instance(
       compiled,
       imports(() => this.exports.memory),

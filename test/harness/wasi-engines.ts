@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { WASI as NodeWasi } from 'node:wasi'
 import { ConsoleStdout, File, OpenFile, PreopenDirectory, WASI as ShimWasi } from '@bjorn3/browser_wasi_shim'
-import { temporary } from './checkpoints.ts'
+import { temporary } from '../fixtures/checkpoints.ts'
 import { packageFile } from './packages.ts'
 import { findTool } from './tools.ts'
 import { IMPORT, moduleOf, sectionsOf } from './wasm-sections.ts'
@@ -26,7 +26,7 @@ export interface Outcome {
   stderr: string
 }
 
-const path = (build: string) => fileURLToPath(new URL(`../dist/gta-${build}.wasm`, import.meta.url))
+const path = (build: string) => fileURLToPath(new URL(`../../dist/gta-${build}.wasm`, import.meta.url))
 const modules = new Map<string, WebAssembly.Module>()
 
 /** Compiled once per build. */
@@ -76,7 +76,7 @@ export function runOnShim(
   return { status, stdout, stderr }
 }
 
-const wasmEdgeRoot = fileURLToPath(new URL('toolchain/.wasmedge', import.meta.url))
+const wasmEdgeRoot = fileURLToPath(new URL('../toolchain/.wasmedge', import.meta.url))
 
 /** Under WasmEdge through its own loader; it takes the directory's name and place from `--dir`. */
 export function runOnWasmEdge(args: readonly string[], flags: readonly string[], build: CommandBuild): Outcome {

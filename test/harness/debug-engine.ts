@@ -1,10 +1,10 @@
 /** The debug build on this thread, and seeded random numbers: what tests of single parts of the engine share. */
 import { readFile } from 'node:fs/promises'
-import type { EngineOptions } from '../host/engine/engine.ts'
-import { type EngineExports, instantiate } from '../host/engine/wasm/instance.ts'
-import { layoutMemory, weightsOf } from '../host/engine/wasm/memory.ts'
-import { distUrl } from '../host/platform/dist.ts'
-import { derivedBytes, type ModelDescription, type Plan, planModel, type WeightType } from '../models/index.ts'
+import type { EngineOptions } from '../../host/engine/engine.ts'
+import { type EngineExports, instantiate } from '../../host/engine/wasm/instance.ts'
+import { layoutMemory, weightsOf } from '../../host/engine/wasm/memory.ts'
+import { distUrl } from '../../host/platform/dist.ts'
+import { derivedBytes, type ModelDescription, type Plan, planModel, type WeightType } from '../../models/index.ts'
 
 /** What assembly/debug.ts adds. */
 export interface DebugExports extends EngineExports {

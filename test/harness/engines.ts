@@ -1,12 +1,12 @@
 /** Engines of the golden and of other checkpoints in every build, opened without the detour over `load()`. */
 
-import { KvCache } from '../host/cache/cache.ts'
-import { type EngineOptions, greedy, type Row } from '../host/engine/engine.ts'
-import { type Build, builds, singleBuilds } from '../host/engine/wasm/builds.ts'
-import { openWasmEngine } from '../host/engine/wasm/engine.ts'
-import { Checkpoint, readModelFiles } from '../host/files/checkpoint.ts'
-import { packTensors } from '../host/files/tensors.ts'
-import { type ModelSpec, type Plan, planModel, type WeightType } from '../models/index.ts'
+import { KvCache } from '../../host/cache/cache.ts'
+import { type EngineOptions, greedy, type Row } from '../../host/engine/engine.ts'
+import { type Build, builds, singleBuilds } from '../../host/engine/wasm/builds.ts'
+import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
+import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
+import { packTensors } from '../../host/files/tensors.ts'
+import { type ModelSpec, type Plan, planModel, type WeightType } from '../../models/index.ts'
 
 export const [relaxed, strict] = builds as [Build, Build]
 export const [relaxedSingle, strictSingle] = singleBuilds as [Build, Build]

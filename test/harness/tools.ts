@@ -13,7 +13,7 @@ import tools from './tools.json' with { type: 'json' }
 
 export type Tool = keyof typeof tools
 
-const root = fileURLToPath(new URL('../', import.meta.url))
+const root = fileURLToPath(new URL('../../', import.meta.url))
 /** Whether tools are looked for at all. */
 export const isBare = process.env.GTA_TOOLS === 'none'
 if (process.env.GTA_TOOLS !== undefined && !isBare)

@@ -3,7 +3,7 @@
  * of the states that POSIX allows. Of what was not synced every write, cut and name may be there or not, in any
  * combination; a write may be there in part.
  */
-import type { Disk, DiskFile, FileStatus } from '../host/sessions/disk.ts'
+import type { Disk, DiskFile, FileStatus } from '../../host/sessions/disk.ts'
 
 export const DIRECTORY = '/sessions'
 

@@ -2,7 +2,7 @@
  * A ModelSpec evaluated as it reads, in f64: every layer from its fields, whole texts at once, no cache, no folding. Its
  * weights go by the plan's names ('layers.0.in'). Nothing of models/ but the types, so that what a field means is said twice.
  */
-import type { AttentionSpec, FeedForward, HeadNorm, LayerSpec, ModelSpec, Norm, Rope } from '../models/index.ts'
+import type { AttentionSpec, FeedForward, HeadNorm, LayerSpec, ModelSpec, Norm, Rope } from '../../models/index.ts'
 import { addRows, at, attend, geluTanh, join, part, type Rows, rmsNorm, rope, silu, type Weights } from './reference.ts'
 
 /** Logits (tokens, vocabSize) of a whole text. */

@@ -4,7 +4,7 @@
  * 17 tokens, "e 17" after; and once on file descriptor 3 that it begins.
  */
 import { writeSync } from 'node:fs'
-import { read, type Saved, save } from './sessions.ts'
+import { read, type Saved, save } from '../fixtures/sessions.ts'
 
 const [path = '', pageBytes = ''] = process.argv.slice(2)
 const MOST_TOKENS = 60

@@ -2,9 +2,9 @@
 import { readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { GtaError } from '../host/errors.ts'
-import { failure } from './checkpoints.ts'
-import { checkSession, read, type Saved, save } from './sessions.ts'
+import { GtaError } from '../../host/errors.ts'
+import { failure } from '../fixtures/checkpoints.ts'
+import { checkSession, read, type Saved, save } from '../fixtures/sessions.ts'
 
 const [scenario, folder = '', isPreparing] = process.argv.slice(2)
 const path = join(folder, 'talk')
