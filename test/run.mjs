@@ -4,7 +4,7 @@
  * a test nor says why it skips them all is a failure.
  *
  * Arguments: names of files, or parts of names, to run only those; `--on RUNTIME` of runtimes.ts, with flags of V8 behind
- * `--`, to run them there; `--folder DIR` for files that are elsewhere.
+ * `--`, to run them there; `--quick` for those that answer within half a minute; `--folder DIR` for files that are elsewhere.
  *
  * A test that did not run says SKIPPED, why, and in parentheses at the end what to install. These lines are shown, and
  * counted in the lines of lanes, which .ci/run repeats at its end; the lines before the last one say what would bring the
@@ -23,7 +23,11 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 const split = process.argv.indexOf('--') >>> 0
 const { values, positionals: wanted } = parseArgs({
   args: process.argv.slice(2, split),
-  options: { on: { type: 'string' }, folder: { type: 'string', default: `${root}test` } },
+  options: {
+    on: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    folder: { type: 'string', default: `${root}test` },
+  },
   allowPositionals: true,
 })
 const flags = process.argv.slice(split + 1)
@@ -77,6 +81,15 @@ const slow = [
   'viewer.test.ts',
 ]
 const rank = (name) => slow.findIndex((end) => name.endsWith(end)) >>> 0
+/** npm run test:quick: models against their references, and units; together some 30 s of one core. */
+const quick = `
+  conformance/golden conformance/families conformance/layer kernels products-random sweep rules plan cost rope families
+  pages cache scheduler sampling stop settings sha256 safetensors tokenizer texts documents
+`
+  .trim()
+  .split(/\s+/)
+  .map((name) => `${name}.test.ts`)
+if (values.quick) wanted.push(...quick)
 /** A whole name means that file and no other whose name ends with it. */
 const isWanted = (name) =>
   wanted.length === 0 || wanted.some((part) => (part.endsWith('.test.ts') ? part === name : name.includes(part)))
