@@ -19,7 +19,6 @@ import type {
 } from './api.ts'
 import type { Chat, openChat } from './chat.ts'
 import { type Conversation, conversationOf } from './conversation.ts'
-import { evaluate, predict } from './evaluate.ts'
 import type { Runtime } from './runtime.ts'
 import { Sequence } from './sequence.ts'
 
@@ -160,12 +159,14 @@ export class Model {
     ids: number[],
     options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
   ): Promise<Evaluation> {
+    const { evaluate } = await import('./evaluate.ts')
     return await evaluate(this.#runtime, ids, options)
   }
 
   /** Logits at every place of a text, a few at a time, in windows of the context; in a conversation of its own. */
-  predict(ids: number[], options: PredictOptions = {}): AsyncGenerator<Predictions, void> {
-    return predict(this.#runtime, ids, options)
+  async *predict(ids: number[], options: PredictOptions = {}): AsyncGenerator<Predictions, void> {
+    const { predict } = await import('./evaluate.ts')
+    yield* predict(this.#runtime, ids, options)
   }
 
   async close(): Promise<void> {
