@@ -8,7 +8,7 @@
  */
 
 /** Version of plan words, number formats and packed file together. A file of another version is refused. */
-export const PLAN_VERSION: u32 = 2
+export const PLAN_VERSION: u32 = 3
 
 // Fixed addresses. 0 is unused, so that it means "absent"; what follows the weights is in arena.ts.
 
@@ -24,6 +24,8 @@ export const STREAM_SWEPT: usize = 960
 export const CONSTANTS: usize = 1024
 /** Where a host may put a LayoutRequest. */
 export const LAYOUT_REQUEST: usize = 2048
+/** The walk of plan-check.ts, while the layout is made. */
+export const PLAN_WALK: usize = 2176
 /** Scratch of logitsHash(): kernels/sha256.ts. */
 export const HASH: usize = 3072
 /** First address of the weights in an engine with a host: the plan, then the other tensors of the packed file. */
@@ -54,39 +56,135 @@ export const Q4_COLS: u32 = 32
 export const Q4_BYTES: u32 = 144
 /** Widest input of a matrix: keeps int32 sums of 7 bit × 8 bit products exact. */
 export const MAX_WIDTH: u32 = 131072
-/**
- * Widest model whose attention stays q8 when the rest is q4: a weight of `in` or `out` costs small models two to four
- * times what one of the feed-forward costs, and there is little to save (decision 013).
- */
-export const SMALL_HIDDEN: u32 = 512
 
 /** What is sampled from logits that are not finite. */
 export const NO_TOKEN: u32 = 0xffff_ffff
 
+// Numbers of the plan. What may be absent begins with 1.
+
+/** LayerKind.mixer. */
+export const MIXER_ATTENTION: u32 = 1
+/** What a norm of heads spans: each of them, or all of a token's together. */
+export const SPAN_HEAD: u32 = 1
+export const SPAN_ALL: u32 = 2
+export const NORM_RMS: u32 = 1
+export const NORM_LAYER: u32 = 2
+/** LayerKind.activation. */
+export const SILU: u32 = 1
+export const GELU: u32 = 2
+export const GELU_TANH: u32 = 3
+export const RELU2: u32 = 4
+
+/** Why a plan is refused: layout() returns the negative. */
+export const PLAN_BAD_VERSION: u32 = 1
+export const PLAN_BAD_LENGTH: u32 = 2
+/** A size or a count is impossible, or does not fit the others. */
+export const PLAN_BAD_SIZE: u32 = 3
+export const PLAN_BAD_FLAG: u32 = 4
+/** A number is not finite. */
+export const PLAN_BAD_NUMBER: u32 = 5
+export const PLAN_BAD_VIEW: u32 = 6
+export const PLAN_BAD_HEAD: u32 = 7
+export const PLAN_BAD_ROTATION: u32 = 8
+export const PLAN_BAD_KIND: u32 = 9
+export const PLAN_BAD_PAGES: u32 = 10
+export const PLAN_BAD_BUFFER: u32 = 11
+export const PLAN_BAD_TENSOR: u32 = 12
+
 /**
  * The head of the plan. Offsets count from the first byte of the weights, which is the plan's own address.
  *
- *     Plan ┃ slot head of each map: key 0, key 1, value ┃ Matrix embed ┃ Matrix head ┃ layer 0 ┃ layer 1 ┃ …
- *     layer = Layer ┃ Matrix, for each field of LayerMatrices
+ *     Plan ┃ Buffers ┃ Matrix embed ┃ Matrix positions ┃ Matrix head ┃ PageKind … ┃ Rotation … ┃ layer kind … ┃ layer …
+ *     layer kind = LayerKind ┃ slot head of each map: key 0, key 1, value
+ *     layer      = Layer ┃ Matrix, for each field of LayerMatrices
  */
 export class Plan {
   version: u32 = 0
   nLayers: u32 = 0
+  nLayerKinds: u32 = 0
+  nPageKinds: u32 = 0
+  nRotations: u32 = 0
+  /** Offset of the first layer. */
+  layers: u32 = 0
   hiddenDim: u32 = 0
-  ffnDim: u32 = 0
   vocabSize: u32 = 0
   maxContext: u32 = 0
-  normEps: f32 = NaN
+  embeddingScale: f32 = NaN
+  /** The norm before the output head: its kind, and offsets of f32 (hiddenDim). */
+  headNormKind: u32 = 0
+  headNormEps: f32 = NaN
+  headNorm: u32 = 0
+  headNormBias: u32 = 0
+  /** Offset of f32 (vocabSize), 0 if absent. */
+  headBias: u32 = 0
+  /** Of the logits; 0: none. */
+  headSoftcap: f32 = NaN
+}
+
+/** Bytes of scratch memory: the most that a layer of the model needs. See layerBuffers() in models/layer.ts. */
+export class Buffers {
+  /** For each row of a step. A layer that needs less uses the same distance from row to row. */
+  angles: u32 = 0
+  projection: u32 = 0
+  low: u32 = 0
+  query: u32 = 0
+  plain: u32 = 0
+  encoded: u32 = 0
+  averages: u32 = 0
+  decoded: u32 = 0
+  gateUp: u32 = 0
+  activation: u32 = 0
+  branch: u32 = 0
+  ffnInput: u32 = 0
+  /** Numbers; how wide they are is a matter of the build. */
+  quantised: u32 = 0
+  quantPairs: u32 = 0
+  groupOffsets: u32 = 0
+  /** For each page of a wave. */
+  pagePartials: u32 = 0
+  /** For each rank. */
+  sweepQueries: u32 = 0
+  queryScales: u32 = 0
+  softmax: u32 = 0
+  partial: u32 = 0
+  turned: u32 = 0
+}
+
+/** Layers whose pages are laid out and given back alike: the same row, the same window. */
+export class PageKind {
+  /** Offset of a layer kind that has it. */
+  kind: u32 = 0
+  /** Layers of the model that have it. */
+  layers: u32 = 0
+}
+
+/** A way to rotate: the angles of each row of a step are computed once for all layers that use them. */
+export class Rotation {
+  dim: u32 = 0
+  /** Factor of cos and sin. */
+  magnitude: f32 = NaN
+  /** Offset of f64 (dim / 2). */
+  invFreq: u32 = 0
+  /** Bytes from the angles of a row to these: f32 (dim). */
+  angles: u32 = 0
+}
+
+/** What layers have in common. */
+export class LayerKind {
+  mixer: u32 = 0
   maps: u32 = 0
   slot0Heads: u32 = 0
   slot0Dim: u32 = 0
+  /** Rotated width; 0: none. */
   slot0Rope: u32 = 0
-  slot0HasNorm: u32 = 0
+  /** What a norm spans; 0: none. */
+  slot0Norm: u32 = 0
+  slot0Eps: f32 = NaN
   slot1Heads: u32 = 0
   slot1Dim: u32 = 0
   slot1Rope: u32 = 0
-  slot1HasNorm: u32 = 0
-  slotEps: f32 = NaN
+  slot1Norm: u32 = 0
+  slot1Eps: f32 = NaN
   key0Slot: u32 = 0
   key0Dim: u32 = 0
   key1Slot: u32 = 0
@@ -94,8 +192,15 @@ export class Plan {
   key1Dim: u32 = 0
   valueSlot: u32 = 0
   valueDim: u32 = 0
+  /** Offset of a Rotation; 0: nothing is rotated. */
+  rotation: u32 = 0
+  /** Tokens that a token sees, itself among them; 0: all. */
+  window: u32 = 0
   /** 0: the query is projected at once. */
   queryRank: u32 = 0
+  lowEps: f32 = NaN
+  /** What the norm of the queries spans; 0: none. */
+  queryNorm: u32 = 0
   queryEps: f32 = NaN
   /** 0: no encoder. */
   encoderDim: u32 = 0
@@ -105,12 +210,21 @@ export class Plan {
   hasGate: u32 = 0
   outDim: u32 = 0
   scale: f32 = NaN
-  ropeDim: u32 = 0
-  ropeMagnitude: f32 = NaN
-  /** Offset of f64 (ropeDim / 2). */
-  invFreq: u32 = 0
-  /** Offset of f32 (hiddenDim). */
-  norm: u32 = 0
+  /** Of the scores; 0: none. */
+  softcap: f32 = NaN
+  ffnDim: u32 = 0
+  activation: u32 = 0
+  isGated: u32 = 0
+  isParallel: u32 = 0
+  /** Kinds of norms; 0: none. */
+  mixerInKind: u32 = 0
+  mixerInEps: f32 = NaN
+  mixerOutKind: u32 = 0
+  mixerOutEps: f32 = NaN
+  ffnInKind: u32 = 0
+  ffnInEps: f32 = NaN
+  ffnOutKind: u32 = 0
+  ffnOutEps: f32 = NaN
 }
 
 /** Weights (rows × cols); a row, or a block of eight rows of q4, takes `stride` bytes, padded. */
@@ -124,16 +238,31 @@ export class Matrix {
   scales: u32 = 0
 }
 
-/** Offsets of a layer's vectors, 0 if absent. */
+/** A layer of the model. */
 export class Layer {
-  attnNorm: u32 = 0
+  /** Offset of its LayerKind. */
+  kind: u32 = 0
+  pageKind: u32 = 0
+  /** Which of the layers of its page kind it is. */
+  pageLayer: u32 = 0
+  /** Offsets of vectors, 0 if absent. */
+  mixerInNorm: u32 = 0
+  mixerInNormBias: u32 = 0
   inBias: u32 = 0
-  queryNorm: u32 = 0
+  lowNorm: u32 = 0
   queryBias: u32 = 0
+  queryNorm: u32 = 0
   slotNorm: u32 = 0
   decoderBias: u32 = 0
   outBias: u32 = 0
-  ffnNorm: u32 = 0
+  mixerOutNorm: u32 = 0
+  mixerOutNormBias: u32 = 0
+  ffnInNorm: u32 = 0
+  ffnInNormBias: u32 = 0
+  gateUpBias: u32 = 0
+  downBias: u32 = 0
+  ffnOutNorm: u32 = 0
+  ffnOutNormBias: u32 = 0
 }
 
 /** The order of a layer's matrices: a field here stands for a whole Matrix there. */
@@ -149,8 +278,11 @@ export class LayerMatrices {
 
 /** What layout() is asked for. */
 export class LayoutRequest {
-  /** Address of the plan, and the first address that is free: behind the weights. */
+  /** Address of the plan. */
   plan: u32 = 0
+  /** Bytes of the plan and of the tensors that follow it; 0: there are none, the layout is only counted. */
+  weights: u32 = 0
+  /** The first address that is free: behind the weights. */
   start: u32 = 0
   /** Rows of a step at most, and those of them that may want logits. */
   maxRows: u32 = 0

@@ -6,36 +6,18 @@
  *     64     Arena
  *     512    words of the team (team.ts)
  *     1024   vector constants (kernels/constants.ts)
- *     2048   a LayoutRequest, while the layout is made
+ *     2048   a LayoutRequest and the check of its plan, while the layout is made
  *     3072   scratch of logitsHash()
  *     4096   weights: the plan first, then the tensors of the packed file
  *     start  rows, page tables, scratch, KV cache, stream, in the order of the fields below
  */
-import { ARENA, LayoutRequest, PAGE_TOKENS, Plan, Row, STREAM_ALIGNMENT, TEAM, TYPE_F32, WAVE } from './abi'
+import { ARENA, LayerKind, LayoutRequest, PAGE_TOKENS, Plan, Row, STREAM_ALIGNMENT, TEAM, WAVE } from './abi'
 import { rank } from './host'
+import { ACTIVATION_SHIFT } from './kernels/lanes'
 import { Product, TILE_BYTES } from './kernels/product'
 import { PAGE_SCRATCH } from './kernels/sweep'
-import { embedding } from './plan'
-import {
-  ACCOUNT_BYTES,
-  averagesStride,
-  decodedStride,
-  encodedStride,
-  ffnStride,
-  gateUpStride,
-  hiddenStride,
-  logitsStride,
-  pageStride,
-  partialStride,
-  plainStride,
-  projectionStride,
-  quantisedBytes,
-  queryLatentStride,
-  queryStride,
-  streamStride,
-  sweepQueryStride,
-  widestInput,
-} from './sizes'
+import { buffersOf } from './plan'
+import { ACCOUNT_BYTES, hiddenStride, logitsStride, pageStride, streamStride } from './sizes'
 
 @unmanaged
 export class Arena {
@@ -57,6 +39,8 @@ export class Arena {
   /** Does this step stream pages? The host sets it. */
   isStreaming: u32
   streamPages: u32
+  /** Of a page, all layers. */
+  pageBytes: usize
   /** From one rank's scratch to the next. */
   rankStride: usize
 
@@ -65,22 +49,27 @@ export class Arena {
   places: usize // u32[pages]: where each page lies, see cache.ts
   history: usize // u32 (pages, PAGE_TOKENS): the token of each row of the cache
   sampled: usize // u32[maxLogits]
-  angles: usize // f32 (maxRows, ropeDim): cos of each pair, then sin
   x: usize // f32 (maxRows, hiddenStride): the residual stream
   normed: usize // f32 (maxRows, hiddenStride)
-  projection: usize // f32 (maxRows, projectionStride): q, or its low-rank side, | row | gate
-  queryLatent: usize // f32 (maxRows, queryLatentStride): the normed low-rank side
-  query: usize // f32 (maxRows, queryStride): q of every map, where it is not part of the projection
-  plain: usize // f32 (maxRows, maps, plainStride): un-rotated parts of q, the encoder's inputs
-  encoded: usize // f32 (maxRows, encodedStride): what the encoder makes of them
-  averages: usize // f32 (maxRows, averagesStride): weighted sums of values, map by map
-  decoded: usize // f32 (maxRows, decodedStride): what enters W_o, if there is a value decoder
-  gateUp: usize // f32 (maxRows, gateUpStride)
-  activation: usize // f32 (maxRows, ffnStride)
-  quantised: usize // activations of the matmul that runs, zero-padded as its rows are
+
+  // By the plan's Buffers, so many bytes for each row.
+  angles: usize // f32, for each rotation: cos of each pair, then sin
+  projection: usize // f32: q, or its low-rank side, | row | gate
+  low: usize // f32: the normed low-rank side
+  query: usize // f32: q of every map, where it is not part of the projection
+  plain: usize // f32 (maps, plainStride): un-rotated parts of q, the encoder's inputs
+  encoded: usize // f32: what the encoder makes of them
+  averages: usize // f32 (maps, averageStride): weighted sums of values
+  decoded: usize // f32: what enters W_o, if there is a value decoder
+  gateUp: usize // f32
+  activation: usize // f32
+  branch: usize // f32: what a norm is applied to before it is added to x
+  ffnInput: usize // f32: what the feed-forward block of a parallel layer reads
+  quantised: usize // activations of the product that runs, zero-padded as its rows are
   quantPairs: usize // (f32 scale, i32 sum) of each quantised vector
-  groupOffsets: usize // i32 (maxRows, groups of 32): for q4 weights
-  pagePartials: usize // (WAVE pages, maps, partialStride): what the ranks leave of the pages of one row
+  groupOffsets: usize // i32 (groups of 32): for q4 weights
+  // For each page.
+  pagePartials: usize // (maps, partialStride): what the ranks leave of the pages of one row
   accounts: usize // Account[maxRanks], see profile.ts
 
   // Scratch of rank 0; that of the others follows: see mine().
@@ -121,9 +110,20 @@ export function rowAt(index: u32): Row {
 }
 
 /** Address of the query of row i: that of its first map. */
-export function queryAt(plan: Plan, i: u32): usize {
+export function queryAt(plan: Plan, kind: LayerKind, i: u32): usize {
   const a = arena()
-  return (plan.queryRank ? a.query : a.projection) + i * queryStride(plan)
+  const b = buffersOf(plan)
+  return kind.queryRank ? a.query + i * b.query : a.projection + i * b.projection
+}
+
+/** Address and stride of the rows that enter W_o. */
+export function entering(kind: LayerKind): usize {
+  const a = arena()
+  return kind.hasDecoder ? a.decoded : a.averages
+}
+export function enteringStride(plan: Plan, kind: LayerKind): usize {
+  const b = buffersOf(plan)
+  return kind.hasDecoder ? b.decoded : b.averages
 }
 
 /**
@@ -150,7 +150,8 @@ export function layoutArena(request: LayoutRequest): f64 {
   takeStep(plan)
   takeRanks(plan)
   a.logits = take((a.maxLogits as u64) * logitsStride(plan))
-  a.cache = take((request.residentPages as u64) * pageStride(plan, a.isCacheInt8))
+  a.pageBytes = pageStride(plan, a.isCacheInt8)
+  a.cache = take((request.residentPages as u64) * a.pageBytes)
   if (a.streamPages) {
     a.end = (a.end + STREAM_ALIGNMENT - 1) & ~((STREAM_ALIGNMENT as u64) - 1)
     a.stream = take((a.streamPages as u64) * 2 * streamStride(plan, a.isCacheInt8))
@@ -167,42 +168,40 @@ function takeStep(plan: Plan): void {
   a.places = take((a.pages as u64) * 4)
   a.history = take((a.pages as u64) * PAGE_TOKENS * 4)
   a.sampled = take((a.maxLogits as u64) * 4)
-  a.angles = take(rows * plan.ropeDim * 4)
   a.x = take(rows * hiddenStride(plan))
   a.normed = take(rows * hiddenStride(plan))
-  a.projection = take(rows * projectionStride(plan))
-  if (plan.queryRank) {
-    a.queryLatent = take(rows * queryLatentStride(plan))
-    a.query = take(rows * queryStride(plan))
-  }
-  if (plan.encoderDim) {
-    a.plain = take(rows * plan.maps * plainStride(plan))
-    a.encoded = take(rows * encodedStride(plan))
-  }
-  a.averages = take(rows * averagesStride(plan))
-  a.decoded = plan.hasDecoder ? take(rows * decodedStride(plan)) : a.averages
-  a.gateUp = take(rows * gateUpStride(plan))
-  a.activation = take(rows * ffnStride(plan))
-  if (embedding(plan).type != TYPE_F32) {
-    a.quantised = take(quantisedBytes(plan, rows))
-    a.quantPairs = take(rows * plan.maps * 8)
-    a.groupOffsets = take(rows * ((widestInput(plan) + 31) >> 5) * 4)
-  }
-  a.pagePartials = take((min(a.tablePages, WAVE) as u64) * plan.maps * partialStride(plan))
+  const b = buffersOf(plan)
+  a.angles = take(rows * b.angles)
+  a.projection = take(rows * b.projection)
+  a.low = take(rows * b.low)
+  a.query = take(rows * b.query)
+  a.plain = take(rows * b.plain)
+  a.encoded = take(rows * b.encoded)
+  a.averages = take(rows * b.averages)
+  a.decoded = take(rows * b.decoded)
+  a.gateUp = take(rows * b.gateUp)
+  a.activation = take(rows * b.activation)
+  a.branch = take(rows * b.branch)
+  a.ffnInput = take(rows * b.ffnInput)
+  a.quantised = take((rows * b.quantised) << ACTIVATION_SHIFT)
+  a.quantPairs = take(rows * b.quantPairs)
+  a.groupOffsets = take(rows * b.groupOffsets)
+  a.pagePartials = take((min(a.tablePages, WAVE) as u64) * b.pagePartials)
   a.accounts = take(a.maxRanks * ACCOUNT_BYTES)
 }
 
 /** The scratch of each rank. */
 function takeRanks(plan: Plan): void {
   const a = arena()
-  a.sweepQueries = take((plan.maps as u64) * sweepQueryStride(plan))
-  a.queryScales = take((plan.maps as u64) * 8)
-  a.softmax = take((plan.maps as u64) * 8)
+  const b = buffersOf(plan)
+  a.sweepQueries = take(b.sweepQueries)
+  a.queryScales = take(b.queryScales)
+  a.softmax = take(b.softmax)
   a.scores = take(PAGE_SCRATCH)
-  a.partial = take(partialStride(plan))
+  a.partial = take(b.partial)
   a.product = take(offsetof<Product>())
   a.tile = take(TILE_BYTES)
-  a.turned = take((plan.ropeDim + max(plan.slot0Dim, plan.slot1Dim)) * 4)
+  a.turned = take(b.turned)
   a.candidates = take((plan.vocabSize as u64) * 8)
   a.rankStride = (a.end - a.sweepQueries) as usize
   a.end += ((a.maxRanks - 1) as u64) * a.rankStride

@@ -1,8 +1,8 @@
 /**
  * The KV cache: pages of PAGE_TOKENS rows, found through a page table per conversation. The host owns the tables.
  *
- *     page   = layer 0 ┃ layer 1 ┃ …                     pageStride
- *     layer  = heads of slot 0 ┃ heads of slot 1         layerStride, 64 byte aligned
+ *     page   = layers of page kind 0 ┃ of page kind 1 ┃ …     pageStride
+ *     layer  = heads of slot 0 ┃ heads of slot 1              layerStride, 64 byte aligned
  *
  * tables say which page, places where it lies: the n-th in memory, or, with the highest bit, the n-th of those that are
  * streamed from a file, of which two layers are in memory at a time (stream.ts).
@@ -15,13 +15,14 @@
  * One block serves both products, so a slot can be key and value at once. Keys: four bytes of a token meet four of q, no
  * sum across tokens. Values: transposed by one shuffle, four tokens of a dim meet four weights.
  */
-import { IN_FILE, PAGE_TOKENS, Plan } from './abi'
+import { IN_FILE, Layer, LayerKind, PAGE_TOKENS, Plan } from './abi'
 import { arena, mine } from './arena'
 import { countWritten } from './count'
 import { hadamard } from './kernels/hadamard'
 import { quantizeHead } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
-import { headBytes, layerStride, pageStride, slotBytes, streamStride } from './sizes'
+import { kindOf, layerAt, rotationAt } from './plan'
+import { headBytes, layerStride, pageKindStart, slotBytes, streamStride } from './sizes'
 import { isMine } from './team'
 
 /** The page that holds `position` of a conversation. */
@@ -34,18 +35,23 @@ function pageOf(conversation: u32, position: u32): u32 {
 }
 
 /** Address of a layer's part of a page. */
-export function layerOf(plan: Plan, layer: u32, page: u32): usize {
+export function layerOf(plan: Plan, layer: Layer, page: u32): usize {
   const a = arena()
+  const isInt8 = a.isCacheInt8
   const place = load<u32>(a.places + (page << 2))
-  if (!(place & IN_FILE))
-    return a.cache + place * pageStride(plan, a.isCacheInt8) + layer * layerStride(plan, a.isCacheInt8)
+  if (!(place & IN_FILE)) {
+    const inPage =
+      pageKindStart(plan, layer.pageKind, isInt8) + layer.pageLayer * layerStride(kindOf(plan, layer), isInt8)
+    return a.cache + place * a.pageBytes + inPage
+  }
   assert(a.isStreaming && (place & ~IN_FILE) < a.streamPages)
-  const half = (a.streamed + layer) & 1
+  // What is streamed has one page kind, so this is the layer of the model.
+  const half = (a.streamed + layer.pageLayer) & 1
   return a.stream + (half * a.streamPages + (place & ~IN_FILE)) * streamStride(plan, a.isCacheInt8)
 }
 
 /** Address of a layer's part of the page that holds `position` of a conversation. */
-export function pageAt(plan: Plan, layer: u32, conversation: u32, position: u32): usize {
+export function pageAt(plan: Plan, layer: Layer, conversation: u32, position: u32): usize {
   return layerOf(plan, layer, pageOf(conversation, position))
 }
 
@@ -63,21 +69,22 @@ export function tokenAt(conversation: u32, position: u32): usize {
  * Are the heads of a slot, and the queries that meet them, spread by a Hadamard rotation before int8 rounds them? Only where
  * a slot is nothing but key, and each view of it is as wide as it is: an average of values would have to be turned back.
  */
-export function isSpread(plan: Plan, slot: u32): bool {
-  if (!arena().isCacheInt8 || slot == plan.valueSlot) return false
-  const dim = slot ? plan.slot1Dim : plan.slot0Dim
+export function isSpread(kind: LayerKind, slot: u32): bool {
+  if (!arena().isCacheInt8 || slot == kind.valueSlot) return false
+  const dim = slot ? kind.slot1Dim : kind.slot0Dim
   // What an encoder made for the first view is not at hand where the others are spread.
-  if (plan.key0Slot == slot && (plan.encoderDim || plan.key0Dim != dim)) return false
-  return !plan.key1Dim || plan.key1Slot != slot || plan.key1Dim == dim
+  if (kind.key0Slot == slot && (kind.encoderDim || kind.key0Dim != dim)) return false
+  return !kind.key1Dim || kind.key1Slot != slot || kind.key1Dim == dim
 }
 
 /** Writes a row, normed and rotated, into the cache: f32 slot heads one after the other at `source`. */
-export function writeRow(plan: Plan, layer: u32, conversation: u32, position: u32, source: usize): void {
+export function writeRow(plan: Plan, layer: Layer, conversation: u32, position: u32, source: usize): void {
+  const kind = kindOf(plan, layer)
   const isInt8 = arena().isCacheInt8
   let target = pageAt(plan, layer, conversation, position)
   const token = position % PAGE_TOKENS
-  for (let h: u32 = 0; h < plan.slot0Heads + plan.slot1Heads; h++) {
-    const dim = h < plan.slot0Heads ? plan.slot0Dim : plan.slot1Dim
+  for (let h: u32 = 0; h < kind.slot0Heads + kind.slot1Heads; h++) {
+    const dim = h < kind.slot0Heads ? kind.slot0Dim : kind.slot1Dim
     if (isInt8) writeInt8(target, token, source, dim)
     else writeF32(target, token, source, dim)
     countWritten(dim)
@@ -109,27 +116,33 @@ function writeInt8(head: usize, token: u32, source: usize, dim: u32): void {
 export function turnPage(plan: Plan, source: u32, target: u32, delta: u32): void {
   const a = arena()
   const angles = mine(a.turned)
-  const key = angles + (plan.ropeDim << 2)
-  // The magnitude is in the keys already.
-  writeAngles(angles, delta, a.plan + plan.invFreq, plan.ropeDim >> 1, 1)
-  for (let layer: u32 = 0; layer < plan.nLayers; layer++) {
-    if (!isMine(layer)) continue
+  let turned: u32 = 0
+  for (let index: u32 = 0; index < plan.nLayers; index++) {
+    if (!isMine(index)) continue
+    const layer = layerAt(plan, index)
+    const kind = kindOf(plan, layer)
     const from = layerOf(plan, layer, source)
     const to = layerOf(plan, layer, target)
-    memory.copy(to, from, layerStride(plan, a.isCacheInt8))
-    turnSlot(plan, 0, to, angles, key)
-    turnSlot(plan, 1, to + slotBytes(plan, 0, a.isCacheInt8), angles, key)
+    memory.copy(to, from, layerStride(kind, a.isCacheInt8))
+    if (!kind.rotation) continue
+    const rotation = rotationAt(plan, kind.rotation)
+    const key = angles + (rotation.dim << 2)
+    // The magnitude is in the keys already. Layers in a row mostly share their angles.
+    if (turned != kind.rotation) writeAngles(angles, delta, a.plan + rotation.invFreq, rotation.dim >> 1, 1)
+    turned = kind.rotation
+    turnSlot(kind, 0, to, angles, key)
+    turnSlot(kind, 1, to + slotBytes(kind, 0, a.isCacheInt8), angles, key)
   }
   if (isMine(0)) memory.copy(historyOf(target), historyOf(source), PAGE_TOKENS << 2)
 }
 
-function turnSlot(plan: Plan, slot: u32, head: usize, angles: usize, key: usize): void {
-  const heads = slot ? plan.slot1Heads : plan.slot0Heads
-  const dim = slot ? plan.slot1Dim : plan.slot0Dim
-  const rope = slot ? plan.slot1Rope : plan.slot0Rope
+function turnSlot(kind: LayerKind, slot: u32, head: usize, angles: usize, key: usize): void {
+  const heads = slot ? kind.slot1Heads : kind.slot0Heads
+  const dim = slot ? kind.slot1Dim : kind.slot0Dim
+  const rope = slot ? kind.slot1Rope : kind.slot0Rope
   if (!rope) return
   const isInt8 = arena().isCacheInt8
-  const spread = isSpread(plan, slot)
+  const spread = isSpread(kind, slot)
   for (let h: u32 = 0; h < heads; h++) {
     for (let token: u32 = 0; token < PAGE_TOKENS; token++) {
       if (isInt8) readInt8(head, token, key, dim)

@@ -2,7 +2,7 @@
 import { Matrix, Plan, TYPE_Q8 } from './abi'
 import { arena, mine } from './arena'
 import { rank } from './host'
-import { embedding, head, layerAt, MATRICES, matrixOf } from './plan'
+import { embedding, head, layerAt, MATRICES, matrixOf, positions } from './plan'
 import { barrier, ranks, spanStart } from './team'
 
 /**
@@ -11,7 +11,7 @@ import { barrier, ranks, spanStart } from './team'
  */
 export function areWeightsNarrow(): bool {
   const plan = changetype<Plan>(arena().plan)
-  let bits = v128.or(bitsOf(embedding(plan)), bitsOf(head(plan)))
+  let bits = v128.or(bitsOf(embedding(plan)), v128.or(bitsOf(positions(plan)), bitsOf(head(plan))))
   for (let index: u32 = 0; index < plan.nLayers; index++)
     for (let i: usize = 0; i < MATRICES; i++) bits = v128.or(bits, bitsOf(matrixOf(layerAt(plan, index), i)))
   store<u32>(mine(arena().tile), i8x16.bitmask(bits))

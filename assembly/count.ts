@@ -5,7 +5,7 @@
  *
  * Counters lie behind a rank's account (profile.ts), and begin at zero with it.
  */
-import { Counts, Matrix, Plan, TYPE_Q4, TYPE_Q8 } from './abi'
+import { Counts, LayerKind, Matrix, NORM_LAYER, Plan, TYPE_Q4, TYPE_Q8 } from './abi'
 import { arena } from './arena'
 import { rank } from './host'
 import { Product } from './kernels/product'
@@ -47,36 +47,33 @@ export function countBias(p: Product): void {
   if (p.bias && rank == 0) count(WEIGHTS, p.matrix.rows << 2)
 }
 
-/** One row of the embedding. */
+/** One row of the embedding, or of the learned positions. */
 export function countGathered(m: Matrix): void {
   if (!IS_COUNTING) return
   count(WEIGHTS, m.stride + (m.type == TYPE_Q8 ? 4 : 0))
 }
 
-/** The weight of a norm of the hidden width, once for all rows. */
-export function countNorm(plan: Plan): void {
+/** The weight of a norm of the hidden width, and its bias, once for all rows. */
+export function countNorm(plan: Plan, kind: u32): void {
   if (!IS_COUNTING) return
-  if (rank == 0) count(WEIGHTS, plan.hiddenDim << 2)
+  if (rank == 0) count(WEIGHTS, (kind == NORM_LAYER ? 2 : 1) * (plan.hiddenDim << 2))
 }
 
-/** That of the norm of a low-rank query, once for all rows: with row 0. */
-export function countQueryNorm(plan: Plan, i: u32): void {
+/** That of `n` numbers of a query or a cache row, once for all rows: with row 0. */
+export function countHeadNorm(n: u32, i: u32): void {
   if (!IS_COUNTING) return
-  if (i == 0) count(WEIGHTS, plan.queryRank << 2)
+  if (i == 0) count(WEIGHTS, n << 2)
 }
 
-/** That of the norm of a slot head. */
-export function countSlotNorm(dim: u32, i: u32): void {
+export function countDecoderBias(kind: LayerKind, bias: usize): void {
   if (!IS_COUNTING) return
-  if (i == 0) count(WEIGHTS, dim << 2)
+  if (bias && rank == 0) count(WEIGHTS, (kind.maps * kind.outDim) << 2)
 }
 
-export function countDecoderBias(plan: Plan, bias: usize): void {
-  if (!IS_COUNTING) return
-  if (bias && rank == 0) count(WEIGHTS, (plan.maps * plan.outDim) << 2)
-}
-
-/** Products of one query with `tokens` keys, and of its weights with their values. */
+/**
+ * Products of one query with `tokens` keys, and of its weights with their values. What a window leaves out of the page where
+ * it begins is computed too, but not counted: less than a page of a row.
+ */
 export function countScores(dim: u32, tokens: u32): void {
   if (!IS_COUNTING) return
   count(SCORES, (dim as u64) * tokens)
@@ -102,7 +99,7 @@ export function forgetHeads(): void {
  * The rows of `tokens` tokens in a head of that page, with their scales. A key that is also a value is read whole; maps that
  * share a head find it in the processor's cache, so it counts once.
  */
-export function countHead(plan: Plan, slot: u32, head: u32, tokens: u32): void {
+export function countHead(kind: LayerKind, slot: u32, head: u32, tokens: u32): void {
   if (!IS_COUNTING) return
   assert(head < 64)
   const at = counters(rank) + SEEN + (slot << 3)
@@ -110,7 +107,7 @@ export function countHead(plan: Plan, slot: u32, head: u32, tokens: u32): void {
   const bit = (1 as u64) << head
   if (seen & bit) return
   store<u64>(at, seen | bit)
-  count(CACHE_READ, tokens * headRowBytes(slot ? plan.slot1Dim : plan.slot0Dim))
+  count(CACHE_READ, tokens * headRowBytes(slot ? kind.slot1Dim : kind.slot0Dim))
 }
 
 function headRowBytes(dim: u32): u64 {

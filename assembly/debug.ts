@@ -1,12 +1,12 @@
 /** The debug build: the whole ABI with its asserts, and single parts for tests. */
-import { Matrix, Plan } from './abi'
+import { GELU, GELU_TANH, Matrix, Plan, RELU2, SILU } from './abi'
 import { arena, rowAt } from './arena'
 import { counters } from './count'
 import { begin } from './forward'
-import { sigmoidGate, swiglu } from './kernels/activation'
+import { gelu, geluTanh, relu2, sigmoidGate, silu, softcap, swiglu } from './kernels/activation'
 import { cos1, exp1, sin1 } from './kernels/exp'
 import { hadamard } from './kernels/hadamard'
-import { rmsNorm } from './kernels/norm'
+import { layerNorm, rmsNorm } from './kernels/norm'
 import { quantizeHead, quantizeQuery } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
 import { exponentials, prepareKeys_int8, scores_f32, scores_int8, values_f32, values_int8 } from './kernels/sweep'
@@ -37,7 +37,7 @@ export function attentionLayer(index: u32, count: u32): void {
   const a = arena()
   const plan = changetype<Plan>(a.plan)
   begin(plan, count)
-  attend(plan, layerAt(plan, index), index, count, a.x, false)
+  attend(plan, layerAt(plan, index), index, count, a.normed, a.x, false)
 }
 
 export function exp(x: f32): f32 {
@@ -98,6 +98,19 @@ export function rope(head: usize, position: u32, invFreq: usize, pairs: u32, ang
 
 export function gatedProduct(gate: usize, up: usize, n: u32, y: usize): void {
   swiglu(gate, up, n, y)
+}
+/** y = f(x), f by its code in abi.ts. */
+export function activate(code: u32, x: usize, n: u32, y: usize): void {
+  if (code == SILU) silu(x, n, y)
+  else if (code == GELU) gelu(x, n, y)
+  else if (code == GELU_TANH) geluTanh(x, n, y)
+  else if (code == RELU2) relu2(x, n, y)
+}
+export function cap(x: usize, n: u32, at: f32): void {
+  softcap(x, n, at)
+}
+export function normLayer(x: usize, w: usize, b: usize, n: u32, eps: f32, y: usize): void {
+  layerNorm(x, w, b, n, eps, y)
 }
 export function gate(gates: usize, n: u32, y: usize): void {
   sigmoidGate(gates, n, y)

@@ -2,16 +2,18 @@
  * One step, as every rank runs it: rows of tokens in, sampled tokens out. A row is any token of any conversation; prompt
  * rows and generated rows are the same call. Only rows that want logits pay for the output head.
  */
-import { Matrix, NO_TOKEN, PAGE_TOKENS, Plan, TYPE_Q8 } from './abi'
+import { Layer, Matrix, NO_TOKEN, NORM_LAYER, PAGE_TOKENS, Plan, TYPE_Q8 } from './abi'
 import { arena, rowAt } from './arena'
 import { tokenAt } from './cache'
 import { countGathered, countNorm } from './count'
 import { feedForward } from './ffn'
-import { rmsNorm } from './kernels/norm'
+import { softcap } from './kernels/activation'
+import { addTo } from './kernels/elementwise'
+import { layerNorm, rmsNorm } from './kernels/norm'
 import { writeAngles } from './kernels/rope'
 import { linear, productOf } from './linear'
 import { attend } from './mixers/attention'
-import { embedding, head, layerAt } from './plan'
+import { buffersOf, embedding, head, kindOf, layerAt, positions, rotationAt, rotationOffset, vectorAt } from './plan'
 import { begin as beginProfile, enter, REST } from './profile'
 import { sample } from './sample'
 import { hiddenStride, logitsStride } from './sizes'
@@ -26,16 +28,64 @@ export function forward(count: u32): u32 {
   const plan = changetype<Plan>(a.plan)
   beginProfile()
   begin(plan, count)
-  for (let index: u32 = 0; index < plan.nLayers; index++) {
-    const layer = layerAt(plan, index)
-    normalise(plan, layer.attnNorm, count)
-    attend(plan, layer, index, count, a.x, true)
-    normalise(plan, layer.ffnNorm, count)
-    feedForward(plan, layer, count)
-  }
+  for (let index: u32 = 0; index < plan.nLayers; index++) runLayer(plan, layerAt(plan, index), index, count)
   const status = finish(plan, count)
   enter(REST)
   return status
+}
+
+/** What a layer adds to the residual stream (models/layer.ts has the picture). */
+function runLayer(plan: Plan, layer: Layer, index: u32, count: u32): void {
+  const a = arena()
+  const kind = kindOf(plan, layer)
+  let input = a.x
+  if (kind.mixerInKind) {
+    input = a.normed
+    normalise(plan, kind.mixerInKind, kind.mixerInEps, layer.mixerInNorm, layer.mixerInNormBias, count, a.x, input)
+  }
+  // In a parallel layer both blocks read what was there before either of them added anything.
+  if (kind.isParallel) prepareFeedForward(plan, layer, count, a.ffnInput)
+  const mixed = kind.mixerOutKind ? a.branch : a.x
+  attend(plan, layer, index, count, input, mixed, kind.mixerOutKind == 0)
+  if (kind.mixerOutKind) {
+    normalise(
+      plan,
+      kind.mixerOutKind,
+      kind.mixerOutEps,
+      layer.mixerOutNorm,
+      layer.mixerOutNormBias,
+      count,
+      mixed,
+      mixed,
+    )
+    addBranch(plan, count)
+  }
+  input = kind.isParallel ? a.ffnInput : kind.ffnInKind ? a.normed : a.x
+  if (!kind.isParallel && kind.ffnInKind) prepareFeedForward(plan, layer, count, input)
+  const fed = kind.ffnOutKind ? a.branch : a.x
+  feedForward(plan, layer, count, input, fed, kind.ffnOutKind == 0)
+  if (kind.ffnOutKind) {
+    normalise(plan, kind.ffnOutKind, kind.ffnOutEps, layer.ffnOutNorm, layer.ffnOutNormBias, count, fed, fed)
+    addBranch(plan, count)
+  }
+}
+
+/** What the feed-forward block reads, normed if it is to be. */
+function prepareFeedForward(plan: Plan, layer: Layer, count: u32, target: usize): void {
+  const a = arena()
+  const kind = kindOf(plan, layer)
+  if (kind.ffnInKind) {
+    normalise(plan, kind.ffnInKind, kind.ffnInEps, layer.ffnInNorm, layer.ffnInNormBias, count, a.x, target)
+    return
+  }
+  const stride = hiddenStride(plan)
+  for (let i: u32 = 0; i < count; i++) if (isMine(i)) memory.copy(target + i * stride, a.x + i * stride, stride)
+}
+
+function addBranch(plan: Plan, count: u32): void {
+  const a = arena()
+  const stride = hiddenStride(plan)
+  for (let i: u32 = 0; i < count; i++) if (isMine(i)) addTo(a.x + i * stride, a.branch + i * stride, plan.hiddenDim)
 }
 
 /** Gathers embeddings, notes each token in its conversation's history, and prepares the rotation angles. */
@@ -47,37 +97,54 @@ export function begin(plan: Plan, count: u32): void {
     assert(row.token < plan.vocabSize && row.conversation < a.conversations)
     assert(row.position < a.tablePages * PAGE_TOKENS)
     store<u32>(tokenAt(row.conversation, row.position), row.token)
-    gather(embedding(plan), row.token, a.x + i * hiddenStride(plan))
-    writeAngles(
-      a.angles + i * (plan.ropeDim << 2),
-      row.dropped + row.position,
-      a.plan + plan.invFreq,
-      plan.ropeDim >> 1,
-      plan.ropeMagnitude,
-    )
+    const x = a.x + i * hiddenStride(plan)
+    const position = row.dropped + row.position
+    gather(embedding(plan), row.token, plan.embeddingScale, x)
+    if (positions(plan).type) addPosition(plan, position, i, x)
+    const angles = a.angles + i * buffersOf(plan).angles
+    for (let r: u32 = 0; r < plan.nRotations; r++) {
+      const rotation = rotationAt(plan, rotationOffset(plan, r))
+      const pairs = rotation.dim >> 1
+      writeAngles(angles + rotation.angles, position, a.plan + rotation.invFreq, pairs, rotation.magnitude)
+    }
   }
 }
 
-/** One row of a matrix as f32. */
-function gather(m: Matrix, row: u32, target: usize): void {
+/** One row of a matrix as f32, times `factor`. */
+function gather(m: Matrix, row: u32, factor: f32, target: usize): void {
   const base = arena().plan
   const source = base + m.data + (row as usize) * m.stride
   countGathered(m)
   if (m.type != TYPE_Q8) {
-    memory.copy(target, source, m.cols << 2)
+    for (let i: usize = 0; i < m.stride; i += 16)
+      v128.store(target + i, f32x4.mul(v128.load(source + i), f32x4.splat(factor)))
     return
   }
-  const scale = load<f32>(base + m.scales + (row << 2))
+  const scale = load<f32>(base + m.scales + (row << 2)) * factor
   for (let i: u32 = 0; i < m.cols; i++)
     store<f32>(target + (i << 2), (((load<u8>(source + i) as i32) - 64) as f32) * scale)
 }
 
-function normalise(plan: Plan, weight: u32, count: u32): void {
-  const a = arena()
+/** Learned positions: the last one is that of all behind it. */
+function addPosition(plan: Plan, position: u32, i: u32, x: usize): void {
+  const m = positions(plan)
+  const row = arena().normed + i * hiddenStride(plan)
+  gather(m, min(position, m.rows - 1), 1, row)
+  addTo(x, row, plan.hiddenDim)
+}
+
+/** Norms `count` rows of the hidden width; `from` and `to` may be the same. */
+function normalise(plan: Plan, kind: u32, eps: f32, weight: u32, bias: u32, count: u32, from: usize, to: usize): void {
   const stride = hiddenStride(plan)
-  countNorm(plan)
+  countNorm(plan, kind)
   for (let i: u32 = 0; i < count; i++)
-    if (isMine(i)) rmsNorm(a.x + i * stride, a.plan + weight, plan.hiddenDim, plan.normEps, a.normed + i * stride)
+    if (isMine(i)) normaliseRow(plan, kind, eps, weight, bias, from + i * stride, to + i * stride)
+}
+
+function normaliseRow(plan: Plan, kind: u32, eps: f32, weight: u32, bias: u32, from: usize, to: usize): void {
+  const base = arena().plan
+  if (kind == NORM_LAYER) layerNorm(from, base + weight, base + bias, plan.hiddenDim, eps, to)
+  else rmsNorm(from, base + weight, plan.hiddenDim, eps, to)
 }
 
 /** Logits and samples of the rows that want them, in their order. */
@@ -87,15 +154,26 @@ function finish(plan: Plan, count: u32): u32 {
   let wanted: u32 = 0
   for (let i: u32 = 0; i < count; i++) {
     if (!rowAt(i).wantsLogits) continue
-    if (isMine(wanted))
-      rmsNorm(a.x + i * stride, a.plan + plan.norm, plan.hiddenDim, plan.normEps, a.normed + wanted * stride)
+    if (isMine(wanted)) {
+      const target = a.normed + wanted * stride
+      normaliseRow(
+        plan,
+        plan.headNormKind,
+        plan.headNormEps,
+        plan.headNorm,
+        plan.headNormBias,
+        a.x + i * stride,
+        target,
+      )
+    }
     wanted++
   }
   assert(wanted <= a.maxLogits)
   // A slice of a prompt that is not its last has no use for the head.
   if (wanted) {
-    countNorm(plan)
+    countNorm(plan, plan.headNormKind)
     const p = productOf(head(plan), wanted)
+    p.bias = vectorAt(plan, plan.headBias)
     p.from(a.normed, stride)
     p.into(a.logits, logitsStride(plan))
     linear(p)
@@ -103,7 +181,11 @@ function finish(plan: Plan, count: u32): u32 {
   let k: u32 = 0
   for (let i: u32 = 0; i < count; i++) {
     if (!rowAt(i).wantsLogits) continue
-    if (isMine(k)) store<u32>(a.sampled + (k << 2), sample(plan, rowAt(i), a.logits + k * logitsStride(plan)))
+    if (isMine(k)) {
+      const logits = a.logits + k * logitsStride(plan)
+      if (plan.headSoftcap) softcap(logits, plan.vocabSize, plan.headSoftcap)
+      store<u32>(a.sampled + (k << 2), sample(plan, rowAt(i), logits))
+    }
     k++
   }
   barrier()

@@ -2,7 +2,7 @@
  * What hosts call; the records that they share with the engine are in abi.ts. The host owns the memory and the page tables; it calls `layout()` once, loads weights, writes rows,
  * and calls `step()`. Nothing here knows files, text or JSON.
  */
-import { HASH, LayoutRequest, PAGE_TOKENS, PLAN_VERSION, Plan, WEIGHTS } from './abi'
+import { HASH, LayoutRequest, PAGE_TOKENS, PLAN_VERSION, PLAN_WALK, Plan, WEIGHTS } from './abi'
 import { arena, layoutArena } from './arena'
 import { turnPage } from './cache'
 import { areWeightsNarrow } from './check'
@@ -10,8 +10,11 @@ import { forward } from './forward'
 import { rank } from './host'
 import { writeConstants } from './kernels/constants'
 import { SHA256_SCRATCH, sha256Prefix } from './kernels/sha256'
+import { kindAt, pageKindAt } from './plan'
+import { checkPlan } from './plan-check'
+import { Walk } from './plan-tensors'
 import { setProfile, times } from './profile'
-import { layerStride, logitsStride, pageStride, streamStride } from './sizes'
+import { layerStride, logitsStride, streamStride } from './sizes'
 import { barrier, poison, setRanks, spanStart } from './team'
 
 /** Version of the plan words that this engine executes. */
@@ -26,12 +29,19 @@ export function pageTokens(): u32 {
 
 /**
  * Lays out everything but the weights, as the LayoutRequest at `request` asks for. Returns the first address behind it as a
- * number that does not wrap: when it exceeds the memory, grow the memory before `step()`. Touches addresses below 4096 only.
+ * number that does not wrap: when it exceeds the memory, grow the memory before `step()`. A plan that could not be executed
+ * is refused: then it is negative, −PLAN_BAD_…. Writes to addresses below 4096 only.
  */
 export function layout(request: usize): f64 {
+  const r = changetype<LayoutRequest>(request)
+  const walk = changetype<Walk>(PLAN_WALK)
+  walk.list = 0
+  const here = ((memory.size() as u64) << 16) - r.plan
+  const bad = checkPlan(changetype<Plan>(r.plan as usize), here, r.weights, walk)
+  if (bad) return -(bad as f64)
   writeConstants()
   setRanks(1)
-  return layoutArena(changetype<LayoutRequest>(request))
+  return layoutArena(r)
 }
 
 /** Address of Row[maxRows]. */
@@ -61,14 +71,14 @@ export function cache(): usize {
 
 /** Bytes of a page. */
 export function pageBytes(): usize {
-  const a = arena()
-  return pageStride(changetype<Plan>(a.plan), a.isCacheInt8)
+  return arena().pageBytes
 }
 
-/** Bytes of one layer of a page. */
+/** Bytes of one layer of a page, of the first page kind. */
 export function layerBytes(): usize {
   const a = arena()
-  return layerStride(changetype<Plan>(a.plan), a.isCacheInt8)
+  const plan = changetype<Plan>(a.plan)
+  return layerStride(kindAt(plan, pageKindAt(plan, 0).kind), a.isCacheInt8)
 }
 
 /** Writes page `target` with what page `source` holds, its keys rotated on by `delta` positions. By all ranks, as `step`. */

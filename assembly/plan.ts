@@ -1,35 +1,69 @@
-/** The plan as the engine sees it: views straight over the words that models/plan.ts lays out. The records are in abi.ts. */
-import { Layer, LayerMatrices, Matrix, Plan } from './abi'
+/** The plan as the engine sees it: views straight over the words that models/plan-words.ts lays out. The records are in abi.ts. */
+import { Buffers, Layer, LayerKind, LayerMatrices, Matrix, PageKind, Plan, Rotation } from './abi'
 
-const HEADER: usize = offsetof<Plan>()
 const MATRIX: usize = offsetof<Matrix>()
-const VECTORS: usize = offsetof<Layer>()
 /** Matrices of a layer. */
 export const MATRICES: usize = offsetof<LayerMatrices>() >> 2
+export const LAYER_BYTES: usize = offsetof<Layer>() + MATRICES * MATRIX
+/** Plan, buffers, and the matrices of the model. */
+export const HEAD_BYTES: usize = offsetof<Plan>() + offsetof<Buffers>() + 3 * MATRIX
+
+function at(plan: Plan, offset: usize): usize {
+  return changetype<usize>(plan) + offset
+}
+
+export function buffersOf(plan: Plan): Buffers {
+  return changetype<Buffers>(at(plan, offsetof<Plan>()))
+}
+
+function matrixAt(plan: Plan, index: usize): Matrix {
+  return changetype<Matrix>(at(plan, offsetof<Plan>() + offsetof<Buffers>() + index * MATRIX))
+}
+export function embedding(plan: Plan): Matrix {
+  return matrixAt(plan, 0)
+}
+/** Learned positions; type 0 if there are none. */
+export function positions(plan: Plan): Matrix {
+  return matrixAt(plan, 1)
+}
+export function head(plan: Plan): Matrix {
+  return matrixAt(plan, 2)
+}
+
+export function pageKindAt(plan: Plan, index: u32): PageKind {
+  return changetype<PageKind>(at(plan, HEAD_BYTES + index * offsetof<PageKind>()))
+}
+
+/** Offset of a rotation. */
+export function rotationOffset(plan: Plan, index: u32): usize {
+  return HEAD_BYTES + plan.nPageKinds * offsetof<PageKind>() + index * offsetof<Rotation>()
+}
+export function rotationAt(plan: Plan, offset: usize): Rotation {
+  return changetype<Rotation>(at(plan, offset))
+}
+
+export function kindAt(plan: Plan, offset: usize): LayerKind {
+  return changetype<LayerKind>(at(plan, offset))
+}
+/** Bytes of a layer kind with its tables. */
+export function kindBytes(kind: LayerKind): usize {
+  return offsetof<LayerKind>() + ((3 * (kind.maps as usize)) << 2)
+}
 
 /** Slot head that map `j` reads through view 0 (key), 1 (second key) or 2 (value). */
-export function viewHead(plan: Plan, view: u32, j: u32): u32 {
-  return load<u32>(changetype<usize>(plan) + HEADER + ((view * plan.maps + j) << 2))
-}
-
-function matrices(plan: Plan): usize {
-  return changetype<usize>(plan) + HEADER + ((3 * plan.maps) << 2)
-}
-
-export function embedding(plan: Plan): Matrix {
-  return changetype<Matrix>(matrices(plan))
-}
-
-export function head(plan: Plan): Matrix {
-  return changetype<Matrix>(matrices(plan) + MATRIX)
+export function viewHead(kind: LayerKind, view: u32, j: u32): u32 {
+  return load<u32>(changetype<usize>(kind) + offsetof<LayerKind>() + ((view * kind.maps + j) << 2))
 }
 
 export function layerAt(plan: Plan, index: u32): Layer {
-  return changetype<Layer>(matrices(plan) + 2 * MATRIX + index * (VECTORS + MATRICES * MATRIX))
+  return changetype<Layer>(at(plan, plan.layers + index * LAYER_BYTES))
+}
+export function kindOf(plan: Plan, layer: Layer): LayerKind {
+  return kindAt(plan, layer.kind)
 }
 
 export function matrixOf(layer: Layer, index: usize): Matrix {
-  return changetype<Matrix>(changetype<usize>(layer) + VECTORS + index * MATRIX)
+  return changetype<Matrix>(changetype<usize>(layer) + offsetof<Layer>() + index * MATRIX)
 }
 export function inMatrix(layer: Layer): Matrix {
   return matrixOf(layer, offsetof<LayerMatrices>('in') >> 2)
@@ -55,5 +89,5 @@ export function downMatrix(layer: Layer): Matrix {
 
 /** Address of a vector; 0 if absent. */
 export function vectorAt(plan: Plan, offset: u32): usize {
-  return offset ? changetype<usize>(plan) + offset : 0
+  return offset ? at(plan, offset) : 0
 }

@@ -1,92 +1,97 @@
 /**
  * How much everything takes, in bytes, from the plan alone; where it lies is in arena.ts. Rows of f32 are padded to 64
- * bytes, the padding stays zero. Layouts of the cache are drawn in cache.ts.
+ * bytes, the padding stays zero. Layouts of the cache are drawn in cache.ts. From row to row of the buffers of a step there
+ * are as many bytes as the plan says (Buffers in abi.ts), whatever a layer needs; plan-check.ts sees that it is enough.
  */
-import { Counts, PAGE_TOKENS, PARTIAL_SUMS, Plan, STREAM_ALIGNMENT, Times } from './abi'
-import { ACTIVATION_SHIFT } from './kernels/lanes'
+import { Buffers, Counts, LayerKind, PAGE_TOKENS, PARTIAL_SUMS, Plan, STREAM_ALIGNMENT, Times, TYPE_F32 } from './abi'
+import { embedding, kindAt, pageKindAt, rotationAt } from './plan'
 
-function floatStride(n: u32): usize {
+export function floatStride(n: u32): usize {
   return ((n + 15) & ~15) << 2
 }
 
-// From row to row of the buffers of a step; arena.ts lists them.
-
 export function hiddenStride(plan: Plan): usize {
   return floatStride(plan.hiddenDim)
-}
-/** Width of one map's q as it is projected: its un-rotated part, and what meets the second key view. */
-export function queryDim(plan: Plan): u32 {
-  return (plan.encoderDim ? plan.encoderDim : plan.key0Dim) + plan.key1Dim
-}
-export function queryWidth(plan: Plan): u32 {
-  return plan.queryRank ? plan.queryRank : plan.maps * queryDim(plan)
-}
-export function rowWidth(plan: Plan): u32 {
-  return plan.slot0Heads * plan.slot0Dim + plan.slot1Heads * plan.slot1Dim
-}
-export function projectionStride(plan: Plan): usize {
-  return floatStride(queryWidth(plan) + rowWidth(plan) + (plan.hasGate ? plan.maps * plan.outDim : 0))
-}
-export function queryLatentStride(plan: Plan): usize {
-  return floatStride(plan.queryRank)
-}
-export function queryStride(plan: Plan): usize {
-  return plan.queryRank ? floatStride(plan.maps * queryDim(plan)) : projectionStride(plan)
-}
-export function plainStride(plan: Plan): usize {
-  return floatStride(plan.encoderDim)
-}
-export function encodedStride(plan: Plan): usize {
-  return floatStride(plan.maps * plan.key0Dim)
-}
-/** From one map's average to the next: padded only where each is the input of a matrix of its own. */
-export function averageStride(plan: Plan): usize {
-  return plan.hasDecoder ? floatStride(plan.valueDim) : plan.valueDim << 2
-}
-export function averagesStride(plan: Plan): usize {
-  return floatStride(((plan.maps * averageStride(plan)) as u32) >> 2)
-}
-export function decodedStride(plan: Plan): usize {
-  return floatStride(plan.maps * plan.outDim)
-}
-export function gateUpStride(plan: Plan): usize {
-  return floatStride(2 * plan.ffnDim)
-}
-export function ffnStride(plan: Plan): usize {
-  return floatStride(plan.ffnDim)
 }
 export function logitsStride(plan: Plan): usize {
   return floatStride(plan.vocabSize)
 }
 
-// Inputs of products with quantised weights.
+// Parts of a row of a step.
 
-/** Bytes of a quantised vector of n numbers, padded as the rows of q8 weights are. */
-export function quantisedStride(n: u32): u64 {
-  return ((n + 63) & ~63) << (ACTIVATION_SHIFT as u32)
+/** Width of one map's q as it is projected: its un-rotated part, and what meets the second key view. */
+export function queryDim(kind: LayerKind): u32 {
+  return (kind.encoderDim ? kind.encoderDim : kind.key0Dim) + kind.key1Dim
 }
-/** Numbers of the widest vector that enters a product. */
-export function widestInput(plan: Plan): u32 {
-  return max(max(plan.hiddenDim, plan.ffnDim), max(plan.maps * plan.outDim, plan.queryRank))
+export function queryWidth(kind: LayerKind): u32 {
+  return kind.queryRank ? kind.queryRank : kind.maps * queryDim(kind)
 }
-/** Bytes of all quantised vectors: as many as rows, or, where each map has a matrix of its own, as rows times maps. */
-export function quantisedBytes(plan: Plan, rows: u64): u64 {
-  const perMap = max(plan.hasDecoder ? quantisedStride(plan.valueDim) : 0, quantisedStride(plan.encoderDim))
-  return max(rows * quantisedStride(widestInput(plan)), rows * plan.maps * perMap)
+export function rowWidth(kind: LayerKind): u32 {
+  return kind.slot0Heads * kind.slot0Dim + kind.slot1Heads * kind.slot1Dim
+}
+/** From one map's input of the encoder to the next. */
+export function plainStride(kind: LayerKind): usize {
+  return floatStride(kind.encoderDim)
+}
+/** From one map's average to the next: padded only where each is the input of a matrix of its own. */
+export function averageStride(kind: LayerKind): usize {
+  return kind.hasDecoder ? floatStride(kind.valueDim) : kind.valueDim << 2
 }
 
 // The sweep.
 
 /** Bytes of one query in `sweepQueries`: 4 dims take 16 bytes in either cache type, the second view follows the first. */
-export function sweepQueryStride(plan: Plan): usize {
-  return sweepQueryBytes(plan.key0Dim) + sweepQueryBytes(plan.key1Dim)
+export function sweepQueryStride(kind: LayerKind): usize {
+  return sweepQueryBytes(kind.key0Dim) + sweepQueryBytes(kind.key1Dim)
 }
 export function sweepQueryBytes(dim: u32): usize {
   return ((dim + 3) & ~3) << 2
 }
 /** What one page leaves for one map: (maximum, sum), padded, then the weighted sum of values. */
-export function partialStride(plan: Plan): usize {
-  return PARTIAL_SUMS + floatStride(plan.valueDim)
+export function partialStride(kind: LayerKind): usize {
+  return PARTIAL_SUMS + floatStride(kind.valueDim)
+}
+
+// The buffers of a step: layerBuffers() of models/layer.ts has the same table.
+
+/** Bytes that a layer needs of the field of Buffers at `field`; numbers of the quantised ones. */
+export function bufferBytes(plan: Plan, k: LayerKind, field: usize): u64 {
+  const maps = k.maps as u64
+  const queries = (maps * queryDim(k)) as u32
+  const outWidth = k.maps * k.outDim
+  const hasOutNorm = k.mixerOutKind | k.ffnOutKind
+  if (field == offsetof<Buffers>('projection'))
+    return floatStride(queryWidth(k) + rowWidth(k) + (k.hasGate ? outWidth : 0))
+  if (field == offsetof<Buffers>('low')) return floatStride(k.queryRank)
+  if (field == offsetof<Buffers>('query')) return k.queryRank ? floatStride(queries) : 0
+  if (field == offsetof<Buffers>('plain')) return maps * plainStride(k)
+  if (field == offsetof<Buffers>('encoded')) return k.encoderDim ? floatStride(k.maps * k.key0Dim) : 0
+  if (field == offsetof<Buffers>('averages'))
+    return k.hasDecoder ? maps * averageStride(k) : floatStride(k.maps * k.valueDim)
+  if (field == offsetof<Buffers>('decoded')) return k.hasDecoder ? floatStride(outWidth) : 0
+  if (field == offsetof<Buffers>('gateUp')) return floatStride(k.isGated ? 2 * k.ffnDim : k.ffnDim)
+  if (field == offsetof<Buffers>('activation')) return floatStride(k.ffnDim)
+  if (field == offsetof<Buffers>('branch')) return hasOutNorm ? hiddenStride(plan) : 0
+  if (field == offsetof<Buffers>('ffnInput')) return k.isParallel ? hiddenStride(plan) : 0
+  if (field == offsetof<Buffers>('pagePartials')) return maps * partialStride(k)
+  if (field == offsetof<Buffers>('sweepQueries')) return maps * sweepQueryStride(k)
+  if (field == offsetof<Buffers>('queryScales') || field == offsetof<Buffers>('softmax')) return maps << 3
+  if (field == offsetof<Buffers>('partial')) return partialStride(k)
+  if (field == offsetof<Buffers>('turned')) {
+    const rotated = k.rotation ? rotationAt(plan, k.rotation).dim : 0
+    return (rotated + max(k.slot0Dim, k.slot1Dim)) << 2
+  }
+  return embedding(plan).type == TYPE_F32 ? 0 : quantisedBytes(plan, k, field)
+}
+
+/** Inputs of products, where weights are not f32: as many vectors as there are matrices one below the other. */
+function quantisedBytes(plan: Plan, k: LayerKind, field: usize): u64 {
+  const perMap = max(k.hasDecoder ? k.valueDim : 0, k.encoderDim)
+  const widest = max(max(plan.hiddenDim, k.ffnDim), max(k.maps * k.outDim, k.queryRank))
+  if (field == offsetof<Buffers>('quantised'))
+    return max(((widest + 63) & ~63) as u64, (k.maps as u64) * ((perMap + 63) & ~63))
+  if (field == offsetof<Buffers>('quantPairs')) return (perMap ? (k.maps as u64) : 1) << 3
+  return ((widest + 31) >> 5) << 2
 }
 
 // The cache.
@@ -96,19 +101,30 @@ export function headBytes(dim: u32, isInt8: u32): usize {
   return isInt8 ? PAGE_TOKENS * (4 + padded) : PAGE_TOKENS * padded * 4
 }
 /** Bytes of a whole slot: 0 or 1. */
-export function slotBytes(plan: Plan, slot: u32, isInt8: u32): usize {
-  return slot ? plan.slot1Heads * headBytes(plan.slot1Dim, isInt8) : plan.slot0Heads * headBytes(plan.slot0Dim, isInt8)
+export function slotBytes(kind: LayerKind, slot: u32, isInt8: u32): usize {
+  return slot ? kind.slot1Heads * headBytes(kind.slot1Dim, isInt8) : kind.slot0Heads * headBytes(kind.slot0Dim, isInt8)
 }
-export function layerStride(plan: Plan, isInt8: u32): usize {
-  return (slotBytes(plan, 0, isInt8) + slotBytes(plan, 1, isInt8) + 63) & ~63
+/** Bytes of one layer of a page. */
+export function layerStride(kind: LayerKind, isInt8: u32): usize {
+  return (slotBytes(kind, 0, isInt8) + slotBytes(kind, 1, isInt8) + 63) & ~63
+}
+/** Bytes from the beginning of a page to the layers of a page kind: those of the kinds before it. */
+export function pageKindStart(plan: Plan, pageKind: u32, isInt8: u32): usize {
+  let bytes: usize = 0
+  for (let index: u32 = 0; index < pageKind; index++) {
+    const before = pageKindAt(plan, index)
+    bytes += before.layers * layerStride(kindAt(plan, before.kind), isInt8)
+  }
+  return bytes
 }
 export function pageStride(plan: Plan, isInt8: u32): usize {
-  return plan.nLayers * layerStride(plan, isInt8)
+  return pageKindStart(plan, plan.nPageKinds, isInt8)
 }
-/** Bytes from one streamed page to the next: one layer. */
+/** Bytes from one streamed page to the next: one layer. Only models of one page kind are streamed. */
 export function streamStride(plan: Plan, isInt8: u32): usize {
   const last: u64 = STREAM_ALIGNMENT - 1
-  return (((layerStride(plan, isInt8) as u64) + last) & ~last) as usize
+  const layer = layerStride(kindAt(plan, pageKindAt(plan, 0).kind), isInt8)
+  return (((layer as u64) + last) & ~last) as usize
 }
 
 // A rank's account (profile.ts), behind which a debug build counts (count.ts).

@@ -16,10 +16,10 @@ import { beginMemory, reserve } from './wasi/memory'
 import { file, openModel, read, tensorAt } from './wasi/model-file'
 import { CACHE_DEFAULT, CACHE_INT8, options, readOptions } from './wasi/options'
 import { beginError, byte, bytes, count, endUsageError, flush, isTerminal, STDOUT, text, writeTo } from './wasi/output'
-import { checkFrequencies, checkPlan, checkPlanTensor } from './wasi/plan-check'
 import { contextOf, encodePrompt, Prompt, readPrompt } from './wasi/prompt'
 import { isEos, readSettings, Settings, samplingOf } from './wasi/settings'
 import { printStatistics, Run } from './wasi/statistics'
+import { checkFrequencies, checkPlanTensor, checkTensors } from './wasi/tensor-check'
 import { pushToken } from './wasi/tokenizer'
 import { beginStream, endStream } from './wasi/utf8'
 import { version } from './wasi/version'
@@ -47,7 +47,7 @@ function run(): void {
   const prompt = readPrompt()
   openModel(o.model, o.modelLength)
   const checked = readPlan()
-  const size = checkPlan(checked)
+  const size = checkTensors(checked)
   const context = contextOf(checked)
   const settings = readSettings(checked.vocabSize)
   encodePrompt(prompt, settings, checked, context)
@@ -56,7 +56,7 @@ function run(): void {
   const stats = changetype<Run>(reserve(offsetof<Run>()))
   stats.weightBytes = size
   stats.isCacheInt8 = isCacheInt8 ? 1 : 0
-  openEngine(plan, context, isCacheInt8)
+  openEngine(plan, size, context, isCacheInt8)
   checkWeights()
   write(settings, prompt, context, stats)
   printStatistics(plan, stats)

@@ -3,12 +3,13 @@
  *
  * Every kind of attention does the same thing. A token leaves one *row* in the KV cache. A row is two *slots*, each
  * `heads × dim`. A *map* (query head) scores a *key view* (one slot, or both) and averages a *value view* (one slot).
- * Everything else is optional: a low-rank query, an encoder before scoring, a value decoder after averaging, a gate.
+ * Everything else is optional: a low-rank query, norms, a rotation, an encoder before scoring, a window and a cap of the
+ * scores, a value decoder after averaging, a gate.
  *
  *     x ──▶ [ q | row | gate ]                                    one fused projection
  *             │     └──▶ cache     ┃ slot ┃ slot ┃                normed and rotated, one row per token
  *             ▼
- *     o_j = Σ_t softmax_t(scale · q_j · key(t)) · value(t)        for each map j
+ *     o_j = Σ_t softmax_t(scale · q_j · key(t)) · value(t)        for each map j, over the tokens t that it sees
  *     u_j = [o_j, o_j, …] + P_j · o_j + b_j                       value decoder: `repeat` copies and a matrix
  *     x  += W_o (u ⊙ σ(gate))
  *
@@ -25,17 +26,24 @@
  *
  * Grouped-head latenT Attention (GTA, arXiv 2506.17286) has few maps, one key head and one *latent* value: GTA-1B keeps
  * 64 + 128 numbers per token and layer where GQA keeps 640. The engine sees these numbers only; the names of the kinds
- * live in this folder and nowhere else. The mathematics of each is in its family, with its source.
+ * live in this folder and nowhere else. The mathematics of each is in its file under kinds/, with its source, and what is
+ * around the attention is in layer.ts.
  */
+
+/** RMSNorm of heads: of each by itself, or of all of a token's together. */
+export interface HeadNorm {
+  eps: number
+  spans: 'head' | 'all'
+}
 
 /** Part of a cache row: `heads` vectors of `dim` numbers. */
 export interface Slot {
   heads: number
   dim: number
-  /** Rotated width: RoPE in half layout over the first `rope` entries of each head; absent: none. */
-  rope?: number
-  /** RMSNorm of each head before it is rotated and cached. */
-  norm?: { eps: number }
+  /** The first `rope.dim` entries of each head are rotated before they are cached. */
+  isRotated?: boolean
+  /** Before the rotation and the cache. */
+  norm?: HeadNorm
 }
 
 /** A slot as seen by the maps: the first `dim` entries of one of its heads. */
@@ -46,7 +54,28 @@ export interface View {
   heads?: number[]
 }
 
+/** RoPE in half layout (SPEC §1): entries i and i + dim/2 of the first `dim` entries of a head are a pair. */
+export interface Rope {
+  /** Rotated width. */
+  dim: number
+  theta: number
+  scaling?:
+    | { type: 'linear'; factor: number }
+    | { type: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
+    | {
+        type: 'yarn'
+        factor: number
+        betaFast: number
+        betaSlow: number
+        isTruncated: boolean
+        originalContext: number
+      }
+  /** Factor of cos and sin; default 1. */
+  magnitude?: number
+}
+
 export interface AttentionSpec {
+  is: 'attention'
   /** Attention maps per token, that is query heads after sharing. */
   maps: number
   /** What one token leaves in the cache, in row order. */
@@ -55,8 +84,14 @@ export interface AttentionSpec {
   key: View[]
   /** May overlap the key: that is "tied" and "latent". */
   value: View
+  /** How rotated slots, and the queries that meet them, are rotated; absent: not at all. */
+  rope?: Rope
+  /** A token sees itself and the `window` − 1 before it; absent: all. */
+  window?: number
   /** Low-rank query: project to `rank`, norm, project up. */
   query?: { rank: number; eps: number; bias: boolean }
+  /** Of the projected queries, before they are rotated. */
+  queryNorm?: HeadNorm
   /** One matrix per map on the un-rotated part of its query, inDim → key[0].dim. */
   encoder?: { inDim: number }
   /** After the weighted sum: `repeat` copies of it plus one matrix per map, value.dim → outDim. */
@@ -69,123 +104,8 @@ export interface AttentionSpec {
   outDim: number
   /** Factor of the scores. */
   scale: number
-  /** Multiply-adds per token pair of the value product as the papers count them, where the engine does not do the same. */
-  valuePairMacs?: number
-}
-
-interface Biases {
-  in: boolean
-  out: boolean
-}
-
-/** Keys and values in heads of their own: MHA, MQA, GQA, GVA and GHA (SPEC §3). */
-export function grouped(shape: {
-  maps: number
-  keyHeads: number
-  keyDim: number
-  valueHeads: number
-  valueDim: number
-  /** Value head of each map; default: neighbouring maps share. */
-  valueHeadOfMap?: number[]
-  bias: Biases
-}): AttentionSpec {
-  const { maps, keyHeads, keyDim, valueHeads, valueDim, valueHeadOfMap, bias } = shape
-  return {
-    maps,
-    slots: { k: { heads: keyHeads, dim: keyDim, rope: keyDim }, v: { heads: valueHeads, dim: valueDim } },
-    key: [{ slot: 'k', dim: keyDim }],
-    value: { slot: 'v', dim: valueDim, heads: valueHeadOfMap },
-    bias,
-    outDim: valueDim,
-    scale: keyDim ** -0.5,
-  }
-}
-
-/** GTA: shared maps, a latent value, a nonlinear decoder (SPEC §4). */
-export function latentValue(shape: {
-  maps: number
-  keyHeads: number
-  keyDim: number
-  valueHeads: number
-  latentDim: number
-  /** Heads' worth of output per map: hiddenDim / (maps · latentDim). */
-  repeat: number
-}): AttentionSpec {
-  const { maps, keyHeads, keyDim, valueHeads, latentDim, repeat } = shape
-  return {
-    maps,
-    slots: { k: { heads: keyHeads, dim: keyDim, rope: keyDim }, latent: { heads: valueHeads, dim: latentDim } },
-    key: [{ slot: 'k', dim: keyDim }],
-    value: { slot: 'latent', dim: latentDim },
-    decoder: { repeat, bias: false },
-    gate: 'sigmoid',
-    bias: { in: true, out: false },
-    outDim: repeat * latentDim,
-    scale: keyDim ** -0.5,
-  }
-}
-
-/** Grouped-tied attention: one state is key and value; a shared rotated key replaces the end of each key (SPEC §6.1). */
-export function tied(shape: {
-  maps: number
-  kvHeads: number
-  headDim: number
-  ropeDim: number
-  bias: Biases
-}): AttentionSpec {
-  const { maps, kvHeads, headDim, ropeDim, bias } = shape
-  return {
-    maps,
-    slots: { kv: { heads: kvHeads, dim: headDim }, r: { heads: 1, dim: ropeDim, rope: ropeDim } },
-    key: [
-      { slot: 'kv', dim: headDim - ropeDim },
-      { slot: 'r', dim: ropeDim },
-    ],
-    value: { slot: 'kv', dim: headDim },
-    bias,
-    outDim: headDim,
-    scale: headDim ** -0.5,
-  }
-}
-
-/**
- * MLA and GLA, absorbed: what is cached is a normed latent and one rotated key. A head's key matrix moves to its query
- * (encoder) and its value matrix behind the average (decoder), so the cache is read as it is (SPEC §5, §6.2).
- */
-export function latent(shape: {
-  maps: number
-  latents: number
-  latentDim: number
-  latentEps: number
-  /** Width of the un-rotated and of the rotated part of a query. */
-  plainDim: number
-  ropeDim: number
-  /** Width of a head's value. */
-  valueDim: number
-  query?: { rank: number; eps: number; bias: boolean }
-  decoderBias: boolean
-  bias: Biases
-  scale: number
-}): AttentionSpec {
-  const { maps, latents, latentDim, latentEps, plainDim, ropeDim, valueDim, query, decoderBias, bias, scale } = shape
-  return {
-    maps,
-    slots: {
-      c: { heads: latents, dim: latentDim, norm: { eps: latentEps } },
-      r: { heads: 1, dim: ropeDim, rope: ropeDim },
-    },
-    key: [
-      { slot: 'c', dim: latentDim },
-      { slot: 'r', dim: ropeDim },
-    ],
-    value: { slot: 'c', dim: latentDim },
-    query,
-    encoder: { inDim: plainDim },
-    decoder: { repeat: 0, bias: decoderBias },
-    bias,
-    outDim: valueDim,
-    scale,
-  }
+  /** Scores become softcap · tanh(score / softcap). */
+  softcap?: number
 }
 
 /** The slot behind a view. */
@@ -221,9 +141,9 @@ export function cacheHeads(attention: AttentionSpec): number {
   return Object.values(attention.slots).reduce((sum, slot) => sum + slot.heads, 0)
 }
 
-/** Rotated width; every rotated slot of a row has the same. */
-export function ropeDim(attention: AttentionSpec): number {
-  return Math.max(0, ...Object.values(attention.slots).map(({ rope }) => rope ?? 0))
+/** Rotated entries of a slot's heads: 0 without a rotation. */
+export function ropeDim({ rope }: AttentionSpec, slot: Slot): number {
+  return slot.isRotated && rope ? rope.dim : 0
 }
 
 /** Widths of the parts of the fused projection [q | row | gate]; a low-rank query has its low side there. */

@@ -3,7 +3,8 @@
  * and an error names the field, what is expected and what was found.
  */
 import { ln } from './arithmetic.ts'
-import { ModelError, mismatch, type Rope, show } from './spec.ts'
+import type { Rope } from './attention.ts'
+import { ModelError, mismatch, show } from './spec.ts'
 
 /** Largest count that any dimension may have; keeps every product below 2^53. */
 const MAX_COUNT = 2 ** 24
@@ -104,16 +105,38 @@ export class Config {
     return value
   }
 
-  /** RoPE base and scaling; transformers 4 keeps them apart, transformers 5 in `rope_parameters`. */
-  rope(): Rope {
+  /**
+   * RoPE of so many entries of a head: transformers 4 keeps base and scaling apart, transformers 5 in `rope_parameters`.
+   * `fallback` is the base of the class.
+   */
+  rope(dim: number, fallback = 10000): Rope {
     const parameters = this.has('rope_parameters') ? this.child('rope_parameters') : undefined
-    const theta = (parameters?.has('rope_theta') ? parameters : this).above('rope_theta', 1.001, 10000)
+    const theta = (parameters?.has('rope_theta') ? parameters : this).above('rope_theta', 1.001, fallback)
     const scaling = this.has('rope_scaling') ? this.child('rope_scaling') : parameters
     for (const place of [parameters, scaling]) place?.require('partial_rotary_factor', 1)
-    if (!scaling) return { theta }
-    const type = scaling.value('rope_type') ?? scaling.value('type') ?? (scaling === parameters ? 'default' : undefined)
-    if (type === 'default') return { theta }
-    if (type === 'linear') return { theta, scaling: { type, factor: scaling.above('factor', 1) } }
+    return { dim, theta, ...(scaling && this.ropeScaling(scaling, scaling === parameters)) }
+  }
+
+  /** Layer by layer, whether it has a sliding window: `layer_types` says it, else the family's rule. */
+  slidingLayers(count: number, rule: (index: number) => boolean): boolean[] {
+    const types = this.value('layer_types')
+    if (types === undefined) return Array.from({ length: count }, (_, index) => rule(index))
+    const isList = Array.isArray(types) && types.length === count
+    if (!isList || types.some((type) => type !== 'full_attention' && type !== 'sliding_attention'))
+      throw mismatch(
+        '"layer_types" in config.json',
+        `${count} times "full_attention" or "sliding_attention"`,
+        types,
+        CHECK_CONFIG,
+      )
+    return types.map((type) => type === 'sliding_attention')
+  }
+
+  /** The scaling that `scaling` asks for; where it may say nothing of it, none. */
+  ropeScaling(scaling: Config, isOptional: boolean): Pick<Rope, 'scaling' | 'magnitude'> {
+    const type = scaling.value('rope_type') ?? scaling.value('type') ?? (isOptional ? 'default' : undefined)
+    if (type === 'default') return {}
+    if (type === 'linear') return { scaling: { type, factor: scaling.above('factor', 1) } }
     if (type === 'llama3') {
       const lowFreqFactor = scaling.positive('low_freq_factor')
       const highFreqFactor = scaling.positive('high_freq_factor')
@@ -125,12 +148,9 @@ export class Config {
           CHECK_CONFIG,
         )
       const originalContext = scaling.integer('original_max_position_embeddings')
-      return {
-        theta,
-        scaling: { type, factor: scaling.above('factor', 1), lowFreqFactor, highFreqFactor, originalContext },
-      }
+      return { scaling: { type, factor: scaling.above('factor', 1), lowFreqFactor, highFreqFactor, originalContext } }
     }
-    if (type === 'yarn') return { theta, ...this.yarn(scaling) }
+    if (type === 'yarn') return this.yarn(scaling)
     throw new ModelError(
       `"rope_scaling" in config.json must be null or of type default, linear, llama3 or yarn, found ${show(this.value('rope_scaling') ?? this.value('rope_parameters'))}: ` +
         'this model needs a position encoding that is not supported, running it without would give wrong text',

@@ -2,101 +2,121 @@
  * What a model costs, counted from its spec and its plan: parameters, bytes, multiply-adds. Nothing is typed in by hand;
  * the paper's Table 5 is reproduced in test/cost.test.ts.
  */
-import * as abi from '../assembly/abi.ts'
 import { cacheElements, cacheHeads, keyDim } from './attention.ts'
-import { type Plan, planModel, roundUp, type WeightType, weightTypes } from './plan.ts'
-import { checkpointTensors, type ModelDescription, type ModelSpec, tensorsOf } from './spec.ts'
+import { type CacheType, keptTokens } from './cache.ts'
+import { type LayerSpec, layerTensors } from './layer.ts'
+import { type WeightType, weightTypes } from './packed.ts'
+import { type Plan, planModel } from './plan.ts'
+import {
+  checkpointTensors,
+  countedLayers,
+  type LayerSources,
+  type ModelDescription,
+  type ModelSpec,
+  tensorsOf,
+} from './spec.ts'
 
-export const cacheTypes = ['f32', 'int8'] as const
-export type CacheType = (typeof cacheTypes)[number]
-
-/** Tokens per page of the KV cache. */
-export const PAGE_TOKENS: number = abi.PAGE_TOKENS
-
-export interface Cost {
-  /** Trained numbers, counted from the tensors of a checkpoint. */
-  parameters: number
-  /** Numbers in the KV cache per token and layer. */
+/** What one layer costs. */
+export interface LayerCost {
+  /** Numbers in the KV cache per token. */
   cacheElements: number
-  /** Packed weights, by weight type, in bytes. */
-  weightBytes: Record<WeightType, number>
-  /** Multiply-adds per token and layer in linear maps of the attention (SPEC §4.4, §3.4). */
+  /** Multiply-adds per token in linear maps of the attention (SPEC §4.4, §3.4). */
   attentionLinearMacs: number
-  /** Multiply-adds per (query, key) pair and layer. */
+  /** Multiply-adds per (query, key) pair. */
   attentionPairMacs: number
-  /** Multiply-adds per token and layer in the feed-forward block. */
+  /** Multiply-adds per token in the feed-forward block. */
   ffnMacs: number
-  /** Multiply-adds per token in the output head. */
-  headMacs: number
   /** What the engine does where a conversion folds (GHA's output) and maps share: else the same two numbers. */
   executed: { linearMacs: number; pairMacs: number }
 }
 
+/** A model; where its layers differ, what is per layer is their mean, and `layers` has each. */
+export interface Cost extends LayerCost {
+  /** Trained numbers, counted from the tensors of a checkpoint. */
+  parameters: number
+  /** Packed weights, by weight type, in bytes. */
+  weightBytes: Record<WeightType, number>
+  /** Multiply-adds per token in the output head. */
+  headMacs: number
+  /** The distinct layers, in the order of `ModelSpec.layers`, and how many there are of each. */
+  layers: (LayerCost & { count: number })[]
+}
+
 export function cost(model: ModelDescription): Cost {
   const { spec, sources } = model
-  const { attention, hiddenDim, ffnDim, vocabSize } = spec
-  const { attnNorm, ffnNorm, gateUp, down, ...attentionSources } = sources.layer(0)
-  const matrices = tensorsOf(Object.values(attentionSources)).filter(({ shape }) => shape.length === 2)
+  const layers = countedLayers(spec).map(({ layer, count }, index) => ({
+    ...layerCost(layer, spec.hiddenDim, sources.layer(spec.order.indexOf(index))),
+    count,
+  }))
+  const mean = (value: (layer: LayerCost) => number) =>
+    layers.reduce((sum, layer) => sum + layer.count * value(layer), 0) / spec.order.length
+  const bytes = weightTypes.map((type) => [type, planModel(model, type).bytes])
   return {
-    parameters: count(checkpointTensors(model)),
-    cacheElements: cacheElements(attention),
-    weightBytes: Object.fromEntries(
-      weightTypes.map((type) => [type, planModel(model, type).bytes]),
-    ) as Cost['weightBytes'],
-    attentionLinearMacs: count(matrices),
-    attentionPairMacs:
-      attention.maps * keyDim(attention) + (attention.valuePairMacs ?? attention.maps * attention.value.dim),
-    ffnMacs: 3 * hiddenDim * ffnDim,
-    headMacs: hiddenDim * vocabSize,
+    parameters: numbersIn(checkpointTensors(model)),
+    cacheElements: mean((layer) => layer.cacheElements),
+    weightBytes: Object.fromEntries(bytes) as Cost['weightBytes'],
+    attentionLinearMacs: mean((layer) => layer.attentionLinearMacs),
+    attentionPairMacs: mean((layer) => layer.attentionPairMacs),
+    ffnMacs: mean((layer) => layer.ffnMacs),
+    headMacs: spec.hiddenDim * spec.vocabSize,
     executed: {
-      linearMacs: packedLinearMacs(model),
-      pairMacs: attention.maps * (keyDim(attention) + attention.value.dim),
+      linearMacs: mean(({ executed }) => executed.linearMacs),
+      pairMacs: mean(({ executed }) => executed.pairMacs),
     },
+    layers,
   }
 }
 
-/** Weights of a layer's packed matrices, each of which multiplies once per token. */
-function packedLinearMacs(model: ModelDescription): number {
-  const ofAttention = /^layers\.0\.(in|query|encoder|decoder|out)$/
-  return planModel(model, 'q8').tensors.reduce(
-    (sum, { name, content }) =>
-      content.is === 'matrix' && ofAttention.test(name) ? sum + content.rows * content.cols : sum,
-    0,
-  )
+function layerCost(layer: LayerSpec, hiddenDim: number, sources: LayerSources): LayerCost {
+  const { mixer } = layer
+  const packed = layerTensors(layer, hiddenDim).filter((tensor) => tensor.is === 'matrix')
+  const ofMixer = packed.filter(({ of }) => of === 'mixer')
+  const macs = (tensors: typeof packed) => tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0)
+  const stored = tensorsOf(ofMixer.map(({ name }) => sources[name])).filter(({ shape }) => shape.length === 2)
+  const scores = mixer.maps * keyDim(mixer)
+  // Columns of W_o that read the same average are added up at conversion; as the papers count, each has its own.
+  const foldedFrom = sources.out?.find(({ fold }) => fold)?.shape[1]
+  return {
+    cacheElements: cacheElements(mixer),
+    attentionLinearMacs: numbersIn(stored),
+    attentionPairMacs: scores + (foldedFrom ?? mixer.maps * mixer.value.dim),
+    ffnMacs: macs(packed.filter(({ of }) => of === 'ffn')),
+    executed: { linearMacs: macs(ofMixer), pairMacs: scores + mixer.maps * mixer.value.dim },
+  }
 }
 
 /** Numbers in tensors of a checkpoint. */
-function count(tensors: { shape: number[] }[]): number {
+function numbersIn(tensors: { shape: number[] }[]): number {
   return tensors.reduce((sum, { shape }) => sum + shape.reduce((product, n) => product * n, 1), 0)
 }
 
-/** Bytes of the KV cache for `context` tokens: the elements, and the scales that int8 adds (one f32 per slot head). */
+/**
+ * Bytes of the KV cache for `context` tokens of one conversation: the elements, and the scales that int8 adds (one f32 per
+ * slot head). A layer with a window keeps what it sees, and little more.
+ */
 export function cacheBytes(spec: ModelSpec, type: CacheType, context: number): { elements: number; scales: number } {
-  const tokens = spec.nLayers * context
-  const elements = cacheElements(spec.attention) * tokens * (type === 'f32' ? 4 : 1)
-  return { elements, scales: type === 'int8' ? cacheHeads(spec.attention) * tokens * 4 : 0 }
-}
-
-/** Bytes of one page, all layers, as the engine allocates it: dims padded to 4, layers to 64 bytes. */
-export function pageBytes(spec: ModelSpec, type: CacheType): number {
-  const layer = Object.values(spec.attention.slots).reduce((sum, { heads, dim }) => {
-    const element = type === 'f32' ? 4 : 1
-    const scale = type === 'f32' ? 0 : 4
-    return sum + heads * PAGE_TOKENS * (roundUp(dim, 4) * element + scale)
-  }, 0)
-  return roundUp(layer, 64) * spec.nLayers
+  let [elements, heads] = [0, 0]
+  for (const { layer, count } of countedLayers(spec)) {
+    const tokens = count * keptTokens(layer, context)
+    elements += tokens * cacheElements(layer.mixer)
+    heads += tokens * cacheHeads(layer.mixer)
+  }
+  return { elements: elements * (type === 'f32' ? 4 : 1), scales: type === 'int8' ? heads * 4 : 0 }
 }
 
 /** Weight bytes that decoding one token reads: all but the embedding, of which one row is gathered. */
 export function weightBytesPerToken(plan: Plan, spec: ModelSpec): number {
-  const embedding = plan.tensors.filter(({ name }) => name === 'embed' || name === 'embed.scale')
-  const skipped = spec.isTied ? 0 : embedding.reduce((sum, { bytes }) => sum + bytes, 0)
-  return plan.bytes - skipped
+  const looked = spec.head.isTied ? ['positions'] : ['embed', 'positions']
+  return plan.bytes - bytesOf(plan, looked)
 }
 
 /** Bytes of the output head, which only rows with logits read; part of `weightBytesPerToken`. */
 export function headBytes(plan: Plan, spec: ModelSpec): number {
-  const name = spec.isTied ? 'embed' : 'head'
-  const head = plan.tensors.filter((tensor) => tensor.name === name || tensor.name === `${name}.scale`)
-  return head.reduce((sum, { bytes }) => sum + bytes, 0)
+  return bytesOf(plan, [spec.head.isTied ? 'embed' : 'head'])
+}
+
+/** Bytes of matrices of a plan, with their scales. */
+function bytesOf({ tensors }: Plan, matrices: string[]): number {
+  const names = new Set(matrices.flatMap((name) => [name, `${name}.scale`]))
+  return tensors.reduce((sum, { name, bytes }) => sum + (names.has(name) ? bytes : 0), 0)
 }

@@ -3,12 +3,13 @@
  * computed once, at conversion, and lie in the packed file, by arithmetic that is the same everywhere, so no platform's `Math.pow` is between two tokens.
  */
 import { ln, power } from './arithmetic.ts'
-import type { Rope } from './spec.ts'
+import type { Rope } from './attention.ts'
 
-/** Radians per position for each of the `ropeDim / 2` pairs. */
-export function invFreq(rope: Rope, ropeDim: number): Float64Array {
-  const scale = rope.scaling?.type === 'yarn' ? yarn(rope, rope.scaling, ropeDim) : scaled
-  return Float64Array.from({ length: ropeDim / 2 }, (_, i) => scale(rope, power(rope.theta, (-2 * i) / ropeDim), i))
+/** Radians per position for each of the `dim / 2` pairs. */
+export function invFreq(rope: Rope): Float64Array {
+  const { dim, theta } = rope
+  const scale = rope.scaling?.type === 'yarn' ? yarn(rope, rope.scaling) : scaled
+  return Float64Array.from({ length: dim / 2 }, (_, i) => scale(rope, power(theta, (-2 * i) / dim), i))
 }
 
 function scaled(rope: Rope, frequency: number): number {
@@ -25,12 +26,12 @@ function scaled(rope: Rope, frequency: number): number {
 }
 
 /** Slow pairs are interpolated, fast ones stay, with a ramp between: transformers, _compute_yarn_parameters. */
-function yarn({ theta }: Rope, scaling: Extract<Rope['scaling'], { type: 'yarn' }>, ropeDim: number) {
+function yarn({ dim, theta }: Rope, scaling: Extract<Rope['scaling'], { type: 'yarn' }>) {
   const { factor, betaFast, betaSlow, isTruncated, originalContext } = scaling
-  const pairOf = (rotations: number) => (ropeDim * ln(originalContext / (rotations * 2 * Math.PI))) / (2 * ln(theta))
+  const pairOf = (rotations: number) => (dim * ln(originalContext / (rotations * 2 * Math.PI))) / (2 * ln(theta))
   const [first, last] = [pairOf(betaFast), pairOf(betaSlow)]
   const low = Math.max(isTruncated ? Math.floor(first) : first, 0)
-  const high = Math.min(isTruncated ? Math.ceil(last) : last, ropeDim - 1)
+  const high = Math.min(isTruncated ? Math.ceil(last) : last, dim - 1)
   const width = high === low ? 0.001 : high - low
   return (_: Rope, frequency: number, pair: number) => {
     const ramp = Math.min(1, Math.max(0, (pair - low) / width))

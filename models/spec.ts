@@ -1,9 +1,9 @@
 /**
- * ModelSpec: what a decoder-only language model is, in numbers. Made from a Hugging Face config.json by a family
- * (`families/`), read by everybody else: `plan()` turns it into the engine's plan, `cost()` counts it.
+ * ModelSpec: what a decoder-only language model is, in numbers. Made from a Hugging Face config.json by a kind (`kinds/`) or
+ * a family (`families/`), read by everybody else: `planModel()` turns it into the engine's plan, `cost()` counts it.
  */
-import type { AttentionSpec } from './attention.ts'
 import { ModelError } from './errors.ts'
+import type { LayerSpec, Norm, TensorName } from './layer.ts'
 
 export { ModelError } from './errors.ts'
 
@@ -12,82 +12,94 @@ export interface ModelSpec {
   kind: string
   vocabSize: number
   hiddenDim: number
-  ffnDim: number
-  nLayers: number
   maxContext: number
-  normEps: number
-  rope: Rope
-  /** The output head is the embedding matrix. */
-  isTied: boolean
-  attention: AttentionSpec
+  embedding: {
+    /** Factor of what is looked up. A tied head uses the matrix as it is, so this cannot be folded into it. */
+    scale: number
+    /** Learned positions: so many rows of a second matrix, one of which is added to each token. */
+    positions?: number
+  }
+  /** The distinct layers. */
+  layers: LayerSpec[]
+  /** Layer i of the model is layers[order[i]]. */
+  order: number[]
+  head: {
+    norm: Norm
+    /** The output head is the embedding matrix. */
+    isTied: boolean
+    bias: boolean
+    /** Logits become softcap · tanh(logit / softcap). */
+    softcap?: number
+  }
   /** Token that begins a text; absent: none. */
   bos?: number
   /** Tokens that end a text. */
   eos: number[]
 }
 
-export interface Rope {
-  theta: number
-  scaling?:
-    | { type: 'linear'; factor: number }
-    | { type: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
-    | {
-        type: 'yarn'
-        factor: number
-        betaFast: number
-        betaSlow: number
-        isTruncated: boolean
-        originalContext: number
-      }
-  /** Factor of cos and sin; default 1. */
-  magnitude?: number
+/** How many layers a model has. */
+export function nLayers({ order }: ModelSpec): number {
+  return order.length
+}
+
+/** Layer `index` of the model. */
+export function layerOf({ layers, order }: ModelSpec, index: number): LayerSpec {
+  const layer = layers[order[index] ?? -1]
+  if (!layer) throw new RangeError(`the model has no layer ${index}`)
+  return layer
+}
+
+/** The distinct layers of a model, each with how many there are of it. */
+export function countedLayers({ layers, order }: ModelSpec): { layer: LayerSpec; count: number }[] {
+  return layers.map((layer, index) => ({ layer, count: order.filter((one) => one === index).length }))
+}
+
+/** Layers one after the other as the distinct ones, in the order of their first, and their order. */
+export function arrange(all: LayerSpec[]): Pick<ModelSpec, 'layers' | 'order'> {
+  const found = new Map<string, number>()
+  const layers: LayerSpec[] = []
+  const order = all.map((layer) => {
+    const text = JSON.stringify(layer)
+    const index = found.get(text) ?? layers.push(layer) - 1
+    found.set(text, index)
+    return index
+  })
+  return { layers, order }
 }
 
 /**
  * Where the numbers of a packed tensor come from: rows of a checkpoint's tensor, in order. A packed tensor is made of
- * one or more sources, one below the other.
+ * one or more sources, one below the other. What can be folded into weights is said here, and no engine knows of it.
  */
 export interface Source {
   /** Hugging Face tensor name; absent: as many zeros. */
   tensor?: string
   /** Shape it must have there; a matrix is (rows, cols), or (cols) numbers of a vector. */
   shape: number[]
-  /** Rows (of a vector: numbers) to take, in this order; default: all. */
+  /** Rows (of a vector: numbers) to take, in this order, some more than once if so; default: all. */
   rows?: number[]
   /** What is taken are this many matrices (a × b) end to end, each to be transposed to (b × a). */
   transposedBlocks?: number
   /** Columns are blocks of `width`; block i is added to block target[i] of the packed matrix. */
   fold?: { width: number; target: number[] }
+  /** Added to each number: some norms keep w − 1. */
+  plus?: number
+  /** Factor of each number, after `plus`: of a residual branch, or of the logits. */
+  times?: number
 }
 
-/** Checkpoint tensors of one layer, by the plan's names; an empty list is a tensor that the model does not have. */
-export interface LayerSources extends AttentionSources {
-  attnNorm: Source[]
-  ffnNorm: Source[]
-  gateUp: Source[]
-  down: Source[]
-}
-
-export interface AttentionSources {
-  in: Source[]
-  inBias?: Source[]
-  queryNorm?: Source[]
-  query?: Source[]
-  queryBias?: Source[]
-  /** Norm weights of the normed slots, in row order. */
-  slotNorm?: Source[]
-  encoder?: Source[]
-  decoder?: Source[]
-  decoderBias?: Source[]
-  out: Source[]
-  outBias?: Source[]
-}
+/** Checkpoint tensors of one layer: exactly those that `layerTensors()` names; an empty list is none. */
+export type LayerSources = Partial<Record<TensorName, Source[]>>
 
 export interface ModelSources {
   embed: Source[]
+  /** Learned positions (positions × hiddenDim). */
+  positions?: Source[]
   norm: Source[]
+  normBias?: Source[]
   /** Empty when the head is tied to the embedding. */
   head: Source[]
+  headBias?: Source[]
   layer(index: number): LayerSources
   /** Tensors that a checkpoint may carry and that carry no information (recomputed or tied). */
   isRedundant(tensor: string): boolean
@@ -109,10 +121,9 @@ export function tensorsOf(lists: (Source[] | undefined)[]): { tensor: string; sh
 
 /** All tensors that a model takes from its checkpoint. */
 export function checkpointTensors({ spec, sources }: ModelDescription): { tensor: string; shape: number[] }[] {
-  const layers = Array.from({ length: spec.nLayers }, (_, i) =>
-    Object.values<Source[] | undefined>({ ...sources.layer(i) }),
-  )
-  return tensorsOf([sources.embed, ...layers.flat(), sources.norm, sources.head])
+  const { embed, positions, norm, normBias, head, headBias } = sources
+  const layers = spec.order.flatMap((_, index) => Object.values<Source[] | undefined>(sources.layer(index)))
+  return tensorsOf([embed, positions, ...layers, norm, normBias, head, headBias])
 }
 
 /** The message formula of this project: what, expected, found, what to do. */

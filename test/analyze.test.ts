@@ -28,9 +28,9 @@ import {
 } from '../host/tools/analyze/hardware.ts'
 import { recordsOf } from '../host/tools/analyze/records.ts'
 import type { OperationResult, PassResult } from '../host/tools/analyze/walk.ts'
-import { cost, describe, planModel, type WeightType, weightBytesPerToken } from '../models/index.ts'
+import { cost, describe, nLayers, planModel, type WeightType, weightBytesPerToken } from '../models/index.ts'
 import { gqaConfig, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
-import { golden, kinds, readJson } from './goldens.ts'
+import { attentionOf, golden, kinds, readJson } from './goldens.ts'
 
 const config = (name: string) => describe(readJson(new URL(`../models/configs/${name}.json`, import.meta.url).pathname))
 const models = { 'gta-1b': config('gta-1b'), 'gqa-1b': config('gqa-1b') }
@@ -147,10 +147,10 @@ for (const kind of kinds)
     ] as const) {
       const decode = analysis.pass('decode', batch, seqlen).total
       const prefill = analysis.pass('prefill', batch, seqlen).total
-      const perToken = spec.nLayers * (linearMacs + counted.ffnMacs)
+      const perToken = nLayers(spec) * (linearMacs + counted.ffnMacs)
       const pairs = (batch * seqlen * (seqlen + 1)) / 2
-      assert.is(decode.macs, batch * (perToken + counted.headMacs + spec.nLayers * (seqlen + 1) * pairMacs))
-      assert.is(prefill.macs, batch * (seqlen * perToken + counted.headMacs) + spec.nLayers * pairs * pairMacs)
+      assert.is(decode.macs, batch * (perToken + counted.headMacs + nLayers(spec) * (seqlen + 1) * pairMacs))
+      assert.is(prefill.macs, batch * (seqlen * perToken + counted.headMacs) + nLayers(spec) * pairs * pairMacs)
     }
     // Where the engine shares or folds nothing, it does what the papers count.
     if (!kind.startsWith('gha')) {
@@ -171,7 +171,7 @@ for (const type of ['q8', 'q4', 'f32'] as WeightType[])
       const padding =
         weightBytesPerToken(plan, model.spec) - total.weights + looked - sum(aside.map(({ bytes }) => bytes))
       // Vectors and scales are padded to 64 bytes: some 20 per layer.
-      assert.ok(padding >= 0 && padding < 64 * 25 * (model.spec.nLayers + 1), `${kind}: ${padding}`)
+      assert.ok(padding >= 0 && padding < 64 * 25 * (nLayers(model.spec) + 1), `${kind}: ${padding}`)
     }
   })
 
@@ -210,7 +210,7 @@ test('exact: what the defects of the tool are, put right', () => {
   const wide = describe({ ...readJson(golden('gqa/config.json')), head_dim: 128 })
   const analysis = new Analysis(wide, anywhere)
   const q = analysis.pass('decode', 1, 1).operations.find(({ name }) => name === 'q_proj')
-  assert.is(q?.macs, wide.spec.attention.maps * 128 * wide.spec.hiddenDim)
+  assert.is(q?.macs, attentionOf(wide.spec).maps * 128 * wide.spec.hiddenDim)
   // (m) a device without INT8 computes in FP16
   const apple = new Analysis(models['gta-1b'], findHardware('apple_M2'), {
     widths: { weights: 8, activations: 8, cache: 8 },

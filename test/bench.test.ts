@@ -23,6 +23,7 @@ import {
   cacheBytes,
   cost,
   describe,
+  nLayers,
   type PackedTensor,
   planModel,
   type WeightType,
@@ -154,8 +155,8 @@ test('multiply-adds and bytes are those of the model', () => {
   const plan = planModel(model, 'q8')
   const { spec } = model
   const counted = cost(model)
-  const linear = spec.nLayers * (counted.attentionLinearMacs + counted.ffnMacs)
-  const pair = spec.nLayers * counted.attentionPairMacs
+  const linear = nLayers(spec) * (counted.attentionLinearMacs + counted.ffnMacs)
+  const pair = nLayers(spec) * counted.attentionPairMacs
   const kv = (positions: number) => {
     const { elements, scales } = cacheBytes(spec, 'int8', positions)
     return elements + scales

@@ -11,10 +11,10 @@ import type { CachedPage, KvCache } from '../host/cache/cache.ts'
 import { greedy, nameOf } from '../host/engine/engine.ts'
 import { type Conversation, type Generation, load, type WeightType } from '../host/index.ts'
 import { type ContextPolicy, planDrop } from '../host/runtime/scheduler.ts'
-import { describe, PAGE_TOKENS } from '../models/index.ts'
+import { describe, PAGE_TOKENS, ropeDim } from '../models/index.ts'
 import { temporary } from './checkpoints.ts'
 import { feed, openEngine, strict } from './engines.ts'
-import { golden, kinds, readJson, worst } from './goldens.ts'
+import { attentionOf, golden, kinds, readJson, worst } from './goldens.ts'
 
 const CONTEXT = 384
 const TOLERANCE = 1e-4
@@ -126,7 +126,10 @@ for (const kind of ['gta', 'gqa', 'mla', 'gla', 'tied'])
 /** Where each slot lies in a layer of a page, and how much of each head is rotated. */
 function slotsOf(kind: string, isInt8: boolean) {
   let at = 0
-  return Object.entries(describe(configOf(kind)).spec.attention.slots).map(([name, { heads, dim, rope = 0 }]) => {
+  const attention = attentionOf(describe(configOf(kind)).spec)
+  return Object.entries(attention.slots).map(([name, slot]) => {
+    const { heads, dim } = slot
+    const rope = ropeDim(attention, slot)
     const padded = (dim + 3) & ~3
     const bytes = heads * PAGE_TOKENS * (isInt8 ? 4 + padded : 4 * padded)
     at += bytes

@@ -42,6 +42,7 @@ import {
   writeCheckpoint,
   writeIndex,
 } from './checkpoints.ts'
+import { attentionOf } from './goldens.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const run = promisify(execFile)
@@ -177,7 +178,7 @@ test('rows are fused in order, padded, and the value decoder is transposed block
   // P[j][a][b] of the stored memory, applied from the left: row b of map j is P[j][·][b].
   const stored = values('self_attn.v_b_proj.weight')
   const [maps, latent, width] = [2, 12, 24]
-  assert.is(spec.attention.outDim, width)
+  assert.is(attentionOf(spec).outDim, width)
   const decoder: number[] = []
   for (let j = 0; j < maps; j++)
     for (let b = 0; b < width; b++)

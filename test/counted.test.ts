@@ -67,21 +67,21 @@ function prompt(conversation: number): Row[][] {
 
 function predict(analysis: Analysis, stage: Stage, batch: number): Counted {
   const { total, operations } = analysis.pass(stage, batch, LENGTH)
-  const attention = operations.find(({ name }) => name === 'fused_attention')
-  assert.ok(attention)
-  const { maps, key, value } = analysis.model.spec.attention
-  const macs = attention.macs * attention.count
-  const keyDim = key.reduce((sum, { dim }) => sum + dim, 0)
-  const pairs = macs / (keyDim + value.dim)
-  assert.ok(Number.isInteger(pairs / maps))
-  return {
-    products: total.macs - macs,
-    scores: pairs * keyDim,
-    values: pairs * value.dim,
-    weights: total.weights,
-    cacheRead: total.cacheReads,
-    cacheWritten: total.cacheWrites,
+  const found = { products: total.macs, scores: 0, values: 0 }
+  for (const { name, work } of analysis.operations) {
+    if (work.is !== 'fused') continue
+    const swept = operations.find((operation) => operation.name === name)
+    assert.ok(swept)
+    const macs = swept.macs * swept.count
+    const pairs = macs / (work.keyDim + work.valueDim)
+    assert.ok(Number.isInteger(pairs / work.maps))
+    found.products -= macs
+    found.scores += pairs * work.keyDim
+    found.values += pairs * work.valueDim
   }
+  assert.ok(found.scores > 0)
+  const { weights, cacheReads, cacheWrites } = total
+  return { ...found, weights, cacheRead: cacheReads, cacheWritten: cacheWrites }
 }
 
 const formats: [WeightType, CacheType][] = [
@@ -90,7 +90,9 @@ const formats: [WeightType, CacheType][] = [
   ['f32', 'f32'],
 ]
 
-for (const kind of kinds)
+const families = ['families/qwen3', 'families/gemma3_text']
+
+for (const kind of [...kinds, ...families])
   test(`${kind}: multiply-adds, weights and cache bytes are those that the engine counts`, () => {
     const model = describe(readJson(golden(`${kind}/config.json`)))
     for (const [type, cache] of formats) {

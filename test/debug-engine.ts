@@ -39,6 +39,9 @@ export interface DebugExports extends EngineExports {
   rope(head: number, position: number, invFreq: number, pairs: number, angles: number): void
   gatedProduct(gate: number, up: number, n: number, y: number): void
   gate(gates: number, n: number, y: number): void
+  activate(code: number, x: number, n: number, y: number): void
+  cap(x: number, n: number, at: number): void
+  normLayer(x: number, w: number, b: number, n: number, eps: number, y: number): void
   spread(x: number, n: number): void
   quantizeRow(x: number, dim: number, target: number): number
   prepareQuery(x: number, dim: number, target: number): number
@@ -105,7 +108,7 @@ export function openDebug(
   const all: EngineOptions = { context: 64, cache: 'f32', maxRows: 1, maxLogits: 1, conversations: 1, ...options }
   const engine = layoutMemory(module, model.spec, plan, all)
   const weights = weightsOf(engine, plan)
-  for (const tensor of plan.tensors) weights.set(derivedBytes(plan, model.spec, tensor) ?? [], tensor.offset)
+  for (const tensor of plan.tensors) weights.set(derivedBytes(plan, tensor) ?? [], tensor.offset)
   const { memory } = engine
   memory.grow(Math.ceil(extraBytes / 65536))
   return {

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import { cacheElements, describe, ModelError, planModel } from '../models/index.ts'
 import { invFreq } from '../models/rope.ts'
 import { type Config, gqaConfig, gtaConfig, sourcesOf } from './checkpoints.ts'
+import { attentionOf, ropeOf } from './goldens.ts'
 
 /** A config with some fields changed; undefined removes one. */
 function edit(config: Config, change: Config): Config {
@@ -58,12 +59,12 @@ const gta1b: Config = {
 test('GTA-1B as published', () => {
   const spec = specOf(gta1b)
   assert.is(spec.kind, 'gta')
-  assert.is(cacheElements(spec.attention), 192)
-  assert.is(spec.attention.maps, 5)
-  assert.equal(spec.attention.decoder, { repeat: 2, bias: false })
-  assert.is(spec.attention.outDim, 256)
-  assert.is(spec.attention.scale, 1 / 8)
-  assert.equal(spec.rope, { theta: 10000 })
+  assert.is(cacheElements(attentionOf(spec)), 192)
+  assert.is(attentionOf(spec).maps, 5)
+  assert.equal(attentionOf(spec).decoder, { repeat: 2, bias: false })
+  assert.is(attentionOf(spec).outDim, 256)
+  assert.is(attentionOf(spec).scale, 1 / 8)
+  assert.equal(ropeOf(spec), { dim: 64, theta: 10000 })
   assert.is(spec.maxContext, 2048)
   assert.equal([spec.bos, spec.eos], [undefined, []])
   assert.equal(shapeOf(gta1b, 'model.layers.0.self_attn.v_b_proj.weight'), [256, 640])
@@ -74,16 +75,19 @@ test('GTA-1B as published', () => {
 test('the cache of GTA does not come from num_key_value_heads', () => {
   for (const heads of [20, 1, 5]) {
     const spec = specOf({ ...gta1b, num_key_value_heads: heads })
-    assert.is(cacheElements(spec.attention), 192)
+    assert.is(cacheElements(attentionOf(spec)), 192)
   }
 })
 
 test('GTA is recognised by its class, or by its fields alone', () => {
   const { architectures, ...fields } = gta1b
   assert.equal(architectures, ['GTAForCausalLM'])
-  for (const names of [['GTAForCausalLM'], ['LlamaForCausalLM'], ['SomethingElse'], [], undefined, null])
+  for (const names of [['GTAForCausalLM'], ['LlamaForCausalLM'], [], undefined, null])
     assert.is(specOf(edit(fields, { architectures: names })).kind, 'gta', JSON.stringify(names))
   assert.is(specOf({ ...gta1b, attention_kind: 'gta' }).kind, 'gta')
+  // A class that nobody knows may differ in what no field says, unless the kind is named.
+  refused({ ...fields, architectures: ['SomethingElse'] }, '"architectures"', 'SomethingElse')
+  assert.is(specOf({ ...fields, architectures: ['SomethingElse'], attention_kind: 'gta' }).kind, 'gta')
   // One of the two fields is no sign of GTA, and the class name without the fields is a broken GTA.
   assert.is(specOf({ ...gqaConfig, num_query_heads: 4 }).kind, 'gqa')
   assert.is(specOf({ ...gqaConfig, value_dim: 8 }).kind, 'gqa')
@@ -118,10 +122,10 @@ test('every constraint of GTA', () => {
 
 test('GTA with other sizes that fit', () => {
   const e1 = specOf({ ...gta1b, num_query_heads: 10 })
-  assert.equal(e1.attention.decoder, { repeat: 1, bias: false })
+  assert.equal(attentionOf(e1).decoder, { repeat: 1, bias: false })
   const several = specOf({ ...gta1b, num_query_heads: 10, num_key_heads: 5, num_value_heads: 2 })
-  assert.is(cacheElements(several.attention), 5 * 64 + 2 * 128)
-  assert.is(specOf(edit(gta1b, { head_dim: undefined })).attention.key[0]?.dim, 64)
+  assert.is(cacheElements(attentionOf(several)), 5 * 64 + 2 * 128)
+  assert.is(attentionOf(specOf(edit(gta1b, { head_dim: undefined }))).key[0]?.dim, 64)
 })
 
 test('GTA has biases on q, k, v and g whatever attention_bias says', () => {
@@ -148,7 +152,7 @@ test('biases of llama and its like', () => {
   for (const [change, names] of cases) {
     const config = { ...gqaConfig, ...change }
     assert.equal(biasesOf(config), names, JSON.stringify(change))
-    const { bias } = specOf(config).attention
+    const { bias } = attentionOf(specOf(config))
     assert.equal(bias, { in: names.includes('q_proj'), out: names.includes('o_proj') })
   }
   const config = { ...gqaConfig, attention_bias: true, head_dim: 10 }
@@ -168,7 +172,7 @@ test('head counts make MHA, MQA or GQA', () => {
   for (const [change, kind, elements] of kinds) {
     const spec = specOf(edit(gqaConfig, change))
     assert.is(spec.kind, kind)
-    assert.is(cacheElements(spec.attention), elements)
+    assert.is(cacheElements(attentionOf(spec)), elements)
   }
   for (const heads of [3, 8]) refused({ ...gqaConfig, num_key_value_heads: heads }, '"num_attention_heads"', 'found 4')
   refused({ ...gqaConfig, num_attention_heads: 3, num_key_value_heads: 3 }, '"hidden_size"', 'num_attention_heads 3')
@@ -210,7 +214,15 @@ test('kinds and mixtures of kinds that are not known', () => {
 })
 
 test('architectures that are not known', () => {
-  const names = ['MixtralForCausalLM', 'Qwen3ForCausalLM', 'GPT2LMHeadModel', 'llama', '']
+  const names = [
+    'MixtralForCausalLM',
+    'Qwen3MoeForCausalLM',
+    'Gemma3ForConditionalGeneration',
+    'MiniCPM3ForCausalLM',
+    'GPT2LMHeadModel',
+    'llama',
+    '',
+  ]
   for (const name of names)
     refused({ ...gqaConfig, architectures: [name] }, '"architectures"', `"${name}"`, 'LlamaForCausalLM')
   for (const value of [undefined, null, []])
@@ -288,9 +300,9 @@ test('fields with a default of transformers', () => {
   )
   const spec = specOf(edit(gqaConfig, absent))
   assert.is(spec.maxContext, 2048)
-  assert.is(spec.normEps, 1e-6)
-  assert.equal(spec.rope, { theta: 10000 })
-  assert.is(spec.isTied, false)
+  assert.is(spec.head.norm.eps, 1e-6)
+  assert.equal(ropeOf(spec), { dim: 8, theta: 10000 })
+  assert.is(spec.head.isTied, false)
   assert.equal([spec.bos, spec.eos], [undefined, []])
   assert.equal(specOf({ ...gqaConfig, bos_token_id: 1, eos_token_id: [2, 3] }).eos, [2, 3])
   assert.equal(specOf({ ...gqaConfig, bos_token_id: 0, eos_token_id: 0 }).bos, 0)
@@ -411,12 +423,11 @@ test('frequencies are those of transformers', () => {
     [{ rope_parameters: { ...linear, rope_theta: 77 } }, reference(77, 128, linear)],
   ]
   for (const [change, expected] of cases)
-    isClose(invFreq(specOf({ ...gqaConfig, head_dim: 128, ...change }).rope, 128), expected, JSON.stringify(change))
+    isClose(invFreq(ropeOf(specOf({ ...gqaConfig, head_dim: 128, ...change }))), expected, JSON.stringify(change))
 })
 
 test('the three ranges of llama3 are all there, with numbers worked out by hand', () => {
-  const { rope } = specOf({ ...gqaConfig, head_dim: 128, rope_scaling: llama3, rope_theta: 500000 })
-  const found = invFreq(rope, 128)
+  const found = invFreq(ropeOf(specOf({ ...gqaConfig, head_dim: 128, rope_scaling: llama3, rope_theta: 500000 })))
   const base = reference(500000, 128)
   const ratio = Array.from(found, (value, i) => value / (base[i] as number))
   assert.is(found[0], 1)
@@ -428,11 +439,10 @@ test('the three ranges of llama3 are all there, with numbers worked out by hand'
 })
 
 test('the frequencies of a GTA model are head_dim wide', () => {
-  const { rope } = specOf(gta1b)
   const plan = planModel(describe(gta1b), 'q8')
-  const tensor = plan.tensors.find(({ name }) => name === 'inv_freq')
+  const tensor = plan.tensors.find(({ name }) => name === 'rotations.0.inv_freq')
   assert.equal(tensor?.shape, [32])
-  isClose(invFreq(rope, 64), reference(10000, 64), 'GTA-1B')
+  isClose(invFreq(ropeOf(specOf(gta1b))), reference(10000, 64), 'GTA-1B')
 })
 
 test('matrices are never wider than the engine adds up exactly', () => {

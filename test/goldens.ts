@@ -1,6 +1,7 @@
 /** The golden models of test/golden and what their references say. See test/README.md for where they come from. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { AttentionSpec, ModelSpec, Rope } from '../models/index.ts'
 
 /** Path of a file or folder in test/golden. */
 export const golden = (name: string) => fileURLToPath(new URL(`golden/${name}`, import.meta.url))
@@ -51,3 +52,17 @@ export const kinds = [
   'gla',
 ] as const
 export const readGolden = (kind: string): Golden => readJson(golden(`${kind}/golden.json`))
+
+/** The attention of a model's first layer. */
+export function attentionOf({ layers }: ModelSpec): AttentionSpec {
+  const mixer = layers[0]?.mixer
+  if (mixer?.is !== 'attention') throw new Error('the first layer has no attention')
+  return mixer
+}
+
+/** How the first layer rotates. */
+export function ropeOf(spec: ModelSpec): Rope {
+  const { rope } = attentionOf(spec)
+  if (!rope) throw new Error('the first layer does not rotate')
+  return rope
+}

@@ -1,8 +1,10 @@
 /** Every kernel against a naive twin: integers exactly, floats against f64. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as abi from '../assembly/abi.ts'
 import { describe } from '../models/index.ts'
 import { openDebug, Random, Room } from './debug-engine.ts'
+import { erf } from './spec-reference.ts'
 
 const { fround } = Math
 const MOST_COLS = 8192
@@ -382,6 +384,94 @@ test('SwiGLU: silu(gate) · up, any width', () => {
     }
     assert.is(found[n], 5, 'nothing is written behind the last number')
   }
+})
+
+test('activations: within 1e-6 of f64, everywhere, any width, in place too', () => {
+  const exact: [string, number, (x: number) => number][] = [
+    ['silu', abi.SILU, (x) => x * sigmoid(x)],
+    ['gelu', abi.GELU, (x) => (x * (1 + erf(x / Math.SQRT2))) / 2],
+    ['gelu-tanh', abi.GELU_TANH, (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))],
+    ['relu2', abi.RELU2, (x) => Math.max(0, x) ** 2],
+  ]
+  for (const [name, code, f] of exact)
+    for (const n of [1, 3, 4, 7, 2001]) {
+      const room = new Room(engine.end)
+      const x = Float32Array.from({ length: n }, (_, i) => (n < 10 ? i - 2.5 : (i - 1000) / 100))
+      const [at, y] = [room.take(n * 4), room.take(n * 4 + 4)]
+      engine.floats(at, n).set(x)
+      engine.floats(y, n + 1).fill(5)
+      exports.activate(code, at, n, y)
+      const found = engine.floats(y, n + 1).slice()
+      for (let i = 0; i < n; i++) {
+        const expected = f(x[i] as number)
+        const error = Math.abs((found[i] as number) - expected)
+        assert.ok(error <= 1e-6 * Math.max(1, Math.abs(expected)), `${name}(${x[i]}): ${found[i]} for ${expected}`)
+      }
+      assert.is(found[n], 5, 'nothing is written behind the last number')
+      exports.activate(code, at, n, at)
+      assert.equal(engine.floats(at, n), found.subarray(0, n))
+    }
+  for (const [name, code] of exact) {
+    const at = new Room(engine.end).take(64)
+    for (const [x, expected] of [
+      [Number.NaN, Number.NaN],
+      [-1e4, 0],
+      [1e4, code === abi.RELU2 ? 1e8 : 1e4],
+    ] as const) {
+      engine.floats(at, 1)[0] = x
+      exports.activate(code, at, 1, at)
+      const found = engine.floats(at, 1)[0] as number
+      assert.ok(Object.is(found, expected) || Math.abs(found - expected) <= 1e-30, `${name}(${x}): ${found}`)
+    }
+  }
+})
+
+test('a cap: cap · tanh(x / cap) within 1e-6 of the cap, and of small numbers, any width', () => {
+  for (const cap of [0.5, 30, 50])
+    for (const n of [1, 3, 4, 7, 2001]) {
+      const at = new Room(engine.end).take(n * 4 + 4)
+      const x = Float32Array.from({ length: n }, (_, i) => (n < 10 ? (i - 2.5) / 10 : ((i - 1000) / 250) * cap))
+      engine
+        .floats(at, n + 1)
+        .fill(5)
+        .set(x)
+      exports.cap(at, n, cap)
+      const found = engine.floats(at, n + 1)
+      for (let i = 0; i < n; i++) {
+        const expected = cap * Math.tanh((x[i] as number) / cap)
+        const error = Math.abs((found[i] as number) - expected)
+        assert.ok(error <= 4e-7 * Math.abs(expected), `${x[i]} capped at ${cap}: ${found[i]} for ${expected}`)
+      }
+      assert.is(found[n], 5, 'nothing is written behind the last number')
+    }
+})
+
+test('layer norm, any width, in place too', () => {
+  for (const n of [1, 2, 3, 15, 16, 17, 33, 64, 100, 1000])
+    for (const offset of [0, 3, -100]) {
+      const random = new Random(n + offset)
+      const room = new Room(engine.end)
+      const x = Float32Array.from({ length: n }, () => number(random) + offset)
+      const [w, b] = [1, 2].map(() => Float32Array.from({ length: n }, () => random.signed() * 2)) as [
+        Float32Array,
+        Float32Array,
+      ]
+      const [xAt, wAt, bAt] = [x, w, b].map((list) => place(room, [list], n).at) as [number, number, number]
+      const y = place(room, [x.map(() => 7)], n).at
+      const mean = x.reduce((sum, value) => sum + value, 0) / n
+      const variance = x.reduce((sum, value) => sum + (value - mean) ** 2, 0) / n
+      const eps = fround(1e-3)
+      exports.normLayer(xAt, wAt, bAt, n, eps, y)
+      const found = engine.floats(y, n).slice()
+      for (const [i, value] of found.entries()) {
+        const expected = (((x[i] as number) - mean) / Math.sqrt(variance + eps)) * (w[i] as number) + (b[i] as number)
+        assert.ok(Math.abs(value - expected) <= 2e-5 * (1 + Math.abs(offset)), `${n}, ${i}: ${value} for ${expected}`)
+      }
+      const padded = Math.ceil(n / 16) * 16
+      assert.ok(engine.floats(y, padded).every((value, i) => i < n || value === 0))
+      exports.normLayer(xAt, wAt, bAt, n, eps, xAt)
+      assert.equal(engine.floats(xAt, n).slice(), found)
+    }
 })
 
 test('the sigmoid gate multiplies in place, any width', () => {

@@ -85,7 +85,7 @@ export async function tell(): Promise<number> {
   await load('x.gta', { thread: 2 })
   // @ts-expect-error a name of the tools is none of the library
   type Tool = typeof import('gta-edge').Analysis
-  return generation.tokens.length + spec.nLayers + analysis.plan.bytes + report.results.length + results.max_length
+  return generation.tokens.length + spec.order.length + analysis.plan.bytes + report.results.length + results.max_length
 }
 `
 

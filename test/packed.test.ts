@@ -210,35 +210,43 @@ function headerOf(bytes: Buffer): Parts {
 test('changed frequencies, be it by the last bit', async () => {
   const withFrequency = (index: number, value: (old: number) => number) =>
     changed((parts) => {
-      const position = at(parts, 'inv_freq') + index * 8
+      const position = at(parts, 'rotations.0.inv_freq') + index * 8
       parts.data.writeDoubleLE(value(parts.data.readDoubleLE(position)), position)
     })
-  assert.equal(entryOf(headerOf(q8), 'inv_freq').shape, [8])
+  assert.equal(entryOf(headerOf(q8), 'rotations.0.inv_freq').shape, [8])
   const wrong = [(x: number) => x * (1 + 1e-9), (x: number) => -x, () => 0, () => Number.NaN, () => Infinity]
   for (const index of [0, 3])
-    for (const value of wrong) await refused(withFrequency(index, value), 'BAD_FILE', 'inv_freq')
+    for (const value of wrong) await refused(withFrequency(index, value), 'BAD_FILE', 'rotations.0.inv_freq')
   // head_dim 8 has four; the rest of the row is padding.
   for (const index of [4, 7]) {
     await refused(
       withFrequency(index, () => 1e-300),
       'BAD_FILE',
-      'inv_freq',
+      'rotations.0.inv_freq',
     )
     await refused(
       withFrequency(index, () => Number.NaN),
       'BAD_FILE',
-      'inv_freq',
+      'rotations.0.inv_freq',
     )
   }
   await refused(
     withFrequency(3, (x) => x * (1 + 2 ** -52)),
     'BAD_FILE',
-    'inv_freq',
+    'rotations.0.inv_freq',
   )
 })
 
 test('a tensor that is renamed, gone, reshaped, of another type, or elsewhere', async () => {
-  for (const name of ['plan', 'inv_freq', 'embed', 'embed.scale', 'layers.0.in', 'layers.1.decoder', 'norm']) {
+  for (const name of [
+    'plan',
+    'rotations.0.inv_freq',
+    'embed',
+    'embed.scale',
+    'layers.0.in',
+    'layers.1.decoder',
+    'norm',
+  ]) {
     const renamed = changed((parts) => {
       parts.entries[`${name}x`] = entryOf(parts, name)
       delete parts.entries[name]
@@ -307,7 +315,7 @@ test('a config that is broken, gone, or another one', async () => {
   await refused(edited({ vocab_size: 97 }), 'BAD_FILE', 'tensor "embed"')
   await refused(edited({ rms_norm_eps: 1e-6 }), 'BAD_FILE', 'tensor "plan"')
   await refused(edited({ max_position_embeddings: 65 }), 'BAD_FILE', 'tensor "plan"')
-  await refused(edited({ rope_theta: 10001 }), 'BAD_FILE', 'tensor "inv_freq"')
+  await refused(edited({ rope_theta: 10001 }), 'BAD_FILE', 'tensor "rotations.0.inv_freq"')
   await refused(edited({ tie_word_embeddings: false }), 'BAD_FILE', 'tensor "head"')
   await refused(edited({ num_hidden_layers: 1024, vocab_size: 2 ** 24 }), 'BAD_FILE')
   // What does not change the model is not looked at.

@@ -5,26 +5,76 @@
 
 export type Weights = Map<string, { shape: number[]; data: Float32Array }>
 type Config = Record<string, unknown>
-type Rows = Float64Array[]
+export type Rows = Float64Array[]
 
 /** Logits (tokens, vocabSize) of a whole text. */
 export function referenceLogits(config: Config, weights: Weights, ids: number[]): Rows {
+  const isGemma = classOf(config) === 'Gemma3ForCausalLM'
   const eps = Number(config.rms_norm_eps)
   const embedding = tensor(weights, 'model.embed_tokens.weight')
   const width = Number(config.hidden_size)
-  const x: Rows = ids.map((id) => Float64Array.from(embedding.data.subarray(id * width, (id + 1) * width)))
+  const normed = (name: string, rows: Rows) => norm(weights, name, rows, eps, isGemma ? 1 : 0)
+  const x: Rows = ids.map((id) =>
+    Float64Array.from(embedding.data.subarray(id * width, (id + 1) * width), (e) => (isGemma ? e * width ** 0.5 : e)),
+  )
   for (let layer = 0; layer < Number(config.num_hidden_layers); layer++) {
     const name = `model.layers.${layer}`
     const mlp = (part: string, rows: Rows) => linear(weights, `${name}.mlp.${part}_proj`, rows)
-    const attended = attention(config, weights, `${name}.self_attn`, norm(weights, `${name}.input_layernorm`, x, eps))
-    addRows(x, attended)
-    const z = norm(weights, `${name}.post_attention_layernorm`, x, eps)
+    const attended = attention(config, weights, `${name}.self_attn`, normed(`${name}.input_layernorm`, x))
+    const behind = `${name}.post_attention_layernorm`
+    addRows(x, isGemma ? normed(behind, attended) : attended)
+    const z = normed(isGemma ? `${name}.pre_feedforward_layernorm` : behind, x)
     const up = mlp('up', z)
-    const gated = mlp('gate', z).map((row, t) => row.map((g, i) => (g / (1 + Math.exp(-g))) * at(up[t], i)))
-    addRows(x, mlp('down', gated))
+    const f = isGemma ? geluTanh : silu
+    const fed = mlp(
+      'down',
+      mlp('gate', z).map((row, t) => row.map((g, i) => f(g) * at(up[t], i))),
+    )
+    addRows(x, isGemma ? normed(`${name}.post_feedforward_layernorm`, fed) : fed)
   }
-  const last = norm(weights, 'model.norm', x, eps)
-  return linear(weights, weights.has('lm_head.weight') ? 'lm_head' : 'model.embed_tokens', last)
+  const logits = linear(
+    weights,
+    weights.has('lm_head.weight') ? 'lm_head' : 'model.embed_tokens',
+    normed('model.norm', x),
+  )
+  const cap = Number(config.final_logit_softcapping ?? 0)
+  return cap ? logits.map((row) => row.map((logit) => cap * Math.tanh(logit / cap))) : logits
+}
+
+const classOf = (config: Config) => (config.architectures as string[] | undefined)?.[0]
+export const silu = (x: number) => x / (1 + Math.exp(-x))
+export const geluTanh = (x: number) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
+
+/** Attention of Qwen 3 and Gemma 3: queries and keys normed head by head, some layers with a window. */
+function normedAttention(config: Config, weights: Weights, name: string, x: Rows): Rows {
+  const isGemma = classOf(config) === 'Gemma3ForCausalLM'
+  const number = (field: string, fallback?: number) => Number(config[field] ?? fallback)
+  const [nHeads, d] = [number('num_attention_heads'), number('head_dim')]
+  const kvHeads = number('num_key_value_heads', nHeads)
+  const layer = Number(name.split('.')[2])
+  const types = config.layer_types as string[] | undefined
+  const pattern = number('sliding_window_pattern', 6)
+  const slides = isGemma
+    ? types
+      ? types[layer] === 'sliding_attention'
+      : (layer + 1) % pattern !== 0
+    : config.use_sliding_window === true && layer >= number('max_window_layers')
+  const window = slides ? number('sliding_window') : Number.POSITIVE_INFINITY
+  const theta = isGemma && slides ? number('rope_local_base_freq', 10000) : number('rope_theta')
+  const scale = isGemma ? number('query_pre_attn_scalar') ** -0.5 : d ** -0.5
+  const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((part) => linear(weights, `${name}.${part}`, x)) as [
+    Rows,
+    Rows,
+    Rows,
+  ]
+  const turned = (part: string, rows: Rows) =>
+    rope(norm(weights, `${name}.${part}`, rows, number('rms_norm_eps'), isGemma ? 1 : 0), theta)
+  const heads = Array.from({ length: nHeads }, (_, h) => {
+    const kv = Math.floor((h * kvHeads) / nHeads)
+    const queries = turned('q_norm', part(q, h * d, d))
+    return attend(queries, turned('k_norm', part(k, kv * d, d)), part(v, kv * d, d), scale, { window })
+  })
+  return linear(weights, `${name}.o_proj`, join(heads))
 }
 
 /** How GTA's value decoder is applied: to the average of the latents, or to every latent before it. Both are the same. */
@@ -36,6 +86,7 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
   const number = (field: string, fallback?: number) => Number(config[field] ?? fallback)
   const nHeads = number('num_attention_heads')
   const kind = String(config.attention_kind)
+  if (weights.has(`${name}.k_norm.weight`)) return normedAttention(config, weights, name, x)
 
   if (kind === 'gta') {
     const [maps, d, latentDim] = [number('num_query_heads'), number('head_dim'), number('value_dim')]
@@ -142,7 +193,7 @@ function tensor(weights: Weights, name: string) {
   return found
 }
 
-const at = (list: ArrayLike<number> | undefined, i: number) => list?.[i] as number
+export const at = (list: ArrayLike<number> | undefined, i: number) => list?.[i] as number
 
 /** y = W x + b, b where there is one. */
 function linear(weights: Weights, name: string, rows: Rows): Rows {
@@ -158,16 +209,18 @@ function linear(weights: Weights, name: string, rows: Rows): Rows {
   )
 }
 
-function norm(weights: Weights, name: string, rows: Rows, eps: number): Rows {
+function norm(weights: Weights, name: string, rows: Rows, eps: number, plus = 0): Rows {
   const { data } = tensor(weights, `${name}.weight`)
-  return rows.map((x) => {
-    const factor = 1 / Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length + eps)
-    return x.map((value, i) => value * factor * at(data, i))
-  })
+  return rows.map((x) => rmsNorm(x, data, eps, plus))
+}
+
+export function rmsNorm(x: Float64Array, weights: ArrayLike<number>, eps: number, plus = 0): Float64Array {
+  const factor = 1 / Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length + eps)
+  return x.map((value, i) => value * factor * (at(weights, i) + plus))
 }
 
 /** Half layout: entries i and i + r/2 are a pair. */
-function rope(rows: Rows, theta: number): Rows {
+export function rope(rows: Rows, theta: number): Rows {
   return rows.map((x, t) => {
     const half = x.length / 2
     return x.map((value, i) => {
@@ -189,29 +242,42 @@ function ropeInterleaved(rows: Rows, theta: number): Rows {
   )
 }
 
-/** One causal head. */
-function attend(queries: Rows, keys: Rows, values: Rows, scale: number): Rows {
+/** One causal head: each token sees itself and the `window` − 1 before it; scores capped where a cap is given. */
+export function attend(
+  queries: Rows,
+  keys: Rows,
+  values: Rows,
+  scale: number,
+  {
+    window = Number.POSITIVE_INFINITY,
+    softcap = 0,
+  }: { window?: number | undefined; softcap?: number | undefined } = {},
+): Rows {
   return queries.map((q, t) => {
-    const scores = keys.slice(0, t + 1).map((key) => scale * key.reduce((sum, value, i) => sum + value * at(q, i), 0))
+    const first = Math.max(0, t + 1 - window)
+    const seen = keys.slice(first, t + 1)
+    const plain = seen.map((key) => scale * key.reduce((sum, value, i) => sum + value * at(q, i), 0))
+    const scores = softcap ? plain.map((score) => softcap * Math.tanh(score / softcap)) : plain
     const peak = Math.max(...scores)
     const weights = scores.map((score) => Math.exp(score - peak))
     const total = weights.reduce((sum, weight) => sum + weight, 0)
     const result = new Float64Array(values[0]?.length ?? 0)
     for (const [s, weight] of weights.entries())
-      for (let i = 0; i < result.length; i++) result[i] = at(result, i) + (weight / total) * at(values[s], i)
+      for (let i = 0; i < result.length; i++) result[i] = at(result, i) + (weight / total) * at(values[first + s], i)
     return result
   })
 }
 
-const part = (rows: Rows, from: number, length: number): Rows => rows.map((row) => row.subarray(from, from + length))
+export const part = (rows: Rows, from: number, length: number): Rows =>
+  rows.map((row) => row.subarray(from, from + length))
 
 /** Side by side. */
-function join(lists: Rows[]): Rows {
+export function join(lists: Rows[]): Rows {
   return (lists[0] as Rows).map((_, t) =>
     Float64Array.from(lists.flatMap((rows) => Array.from(rows[t] as Float64Array))),
   )
 }
 
-function addRows(x: Rows, y: Rows): void {
+export function addRows(x: Rows, y: Rows): void {
   for (const [t, row] of x.entries()) for (let i = 0; i < row.length; i++) row[i] = at(row, i) + at(y[t], i)
 }

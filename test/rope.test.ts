@@ -5,7 +5,7 @@ import { ln, power } from '../models/arithmetic.ts'
 import { describe } from '../models/index.ts'
 import { invFreq } from '../models/rope.ts'
 import { random } from './checkpoints.ts'
-import { golden, readJson } from './goldens.ts'
+import { attentionOf, golden, readJson, ropeOf } from './goldens.ts'
 
 const isClose = (found: number, expected: number, tolerance: number) =>
   assert.ok(Math.abs(found - expected) <= tolerance * Math.abs(expected), `${found} instead of ${expected}`)
@@ -57,22 +57,23 @@ test('yarn as DeepSeek uses it: frequencies, scale of the scores, and no change 
   const config = { ...readJson(golden('mla/config.json')), qk_rope_head_dim: 64, qk_nope_head_dim: 128 }
   const { spec } = describe({ ...config, rope_scaling: yarn })
   const expected = yarnReference(10000, 64, 40, 4096, 32, 1)
-  for (const [i, frequency] of invFreq(spec.rope, 64).entries()) isClose(frequency, expected[i] as number, 1e-13)
-  isClose(spec.attention.scale, 192 ** -0.5 * (0.1 * Math.log(40) + 1) ** 2, 1e-13)
-  assert.is(spec.rope.magnitude, 1)
+  for (const [i, frequency] of invFreq(ropeOf(spec)).entries()) isClose(frequency, expected[i] as number, 1e-13)
+  isClose(attentionOf(spec).scale, 192 ** -0.5 * (0.1 * Math.log(40) + 1) ** 2, 1e-13)
+  assert.is(ropeOf(spec).magnitude, 1)
 })
 
 test('yarn elsewhere: cos and sin are multiplied, the scale of the scores is not', () => {
   const { mscale: _, mscale_all_dim: __, ...plain } = yarn
   const config = { ...readJson(golden('gqa/config.json')), rope_theta: 10000 }
   const { spec } = describe({ ...config, rope_scaling: plain })
-  isClose(spec.rope.magnitude as number, 0.1 * Math.log(40) + 1, 1e-13)
-  assert.is(spec.attention.scale, 8 ** -0.5)
-  assert.is(describe({ ...config, rope_scaling: { ...plain, attention_factor: 1.5 } }).spec.rope.magnitude, 1.5)
+  isClose(ropeOf(spec).magnitude as number, 0.1 * Math.log(40) + 1, 1e-13)
+  assert.is(attentionOf(spec).scale, 8 ** -0.5)
+  assert.is(ropeOf(describe({ ...config, rope_scaling: { ...plain, attention_factor: 1.5 } }).spec).magnitude, 1.5)
 })
 
 test('without scaling: theta^(−2i/r)', () => {
-  for (const [i, frequency] of invFreq({ theta: 500000 }, 128).entries()) isClose(frequency, 500000 ** (-i / 64), 1e-13)
+  for (const [i, frequency] of invFreq({ dim: 128, theta: 500000 }).entries())
+    isClose(frequency, 500000 ** (-i / 64), 1e-13)
 })
 
 test.run()

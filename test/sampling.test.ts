@@ -309,7 +309,7 @@ test('a row without finite logits has no token, and the engine can go on', async
     const plan = planModel(model, 'f32')
     const load = async (target: Uint8Array) => {
       for (const tensor of plan.tensors) {
-        target.set(derivedBytes(plan, model.spec, tensor) ?? [], tensor.offset)
+        target.set(derivedBytes(plan, tensor) ?? [], tensor.offset)
         const floats = new Float32Array(target.buffer, target.byteOffset + tensor.offset, tensor.bytes / 4)
         if (tensor.name === 'norm') floats.fill(1, 0, model.spec.hiddenDim)
         // Token 1 alone is all ones, so the last row of the head can make a bad logit from it, and from no other.

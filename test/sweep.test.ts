@@ -12,12 +12,12 @@ import {
   type ModelDescription,
   type PackedTensor,
   projectionWidths,
-  ropeDim,
   slotOf,
   type View,
 } from '../models/index.ts'
 import { invFreq } from '../models/rope.ts'
 import { type DebugEngine, openDebug, Random } from './debug-engine.ts'
+import { attentionOf, ropeOf } from './goldens.ts'
 
 const LENGTHS = [1, 3, 4, 63, 64, 65, 130]
 const MOST = 130
@@ -90,7 +90,7 @@ function open(model: ModelDescription, cache: CacheType, seed: number): Case {
   const input = Array.from({ length: MOST }, () =>
     Array.from({ length: spec.hiddenDim }, () => Math.fround(random.signed() * 1.5)),
   )
-  return { model, attention: spec.attention, engine, input }
+  return { model, attention: attentionOf(spec), engine, input }
 }
 
 function fillTensor(engine: DebugEngine, { content, offset }: PackedTensor, random: Random): void {
@@ -175,7 +175,7 @@ function expect({ model, attention, engine, input }: Case, length: number): Expe
   const { maps, outDim, scale } = attention
   const key = slotOf(attention, attention.key[0] as View)
   const value = slotOf(attention, attention.value)
-  const freqs = invFreq(model.spec.rope, ropeDim(attention))
+  const freqs = invFreq(ropeOf(model.spec))
   const widths = projectionWidths(attention)
   const projection = tensorOf(engine, 'in')
   const [inBias] = tensorOf(engine, 'in_bias')

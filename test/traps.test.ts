@@ -6,9 +6,9 @@
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { cost, describe, ModelError } from '../models/index.ts'
+import { cost, describe, ModelError, nLayers } from '../models/index.ts'
 import { parseSafetensors } from './checkpoints.ts'
-import { golden, readGolden, readJson, worst } from './goldens.ts'
+import { attentionOf, golden, readGolden, readJson, worst } from './goldens.ts'
 import { attention, type Weights } from './reference.ts'
 
 const config = (name: string) => readJson(new URL(`../models/configs/${name}.json`, import.meta.url).pathname)
@@ -69,7 +69,7 @@ test('GTA has its q, k, v and g biases whatever attention_bias says', () => {
       sources.layer(3).inBias?.map(({ tensor }) => tensor?.split('.').slice(-2).join('.')),
       ['q_proj.bias', 'k_proj.bias', 'v_proj.bias', 'g_proj.bias'],
     )
-    assert.not.ok(spec.attention.bias.out)
+    assert.not.ok(attentionOf(spec).bias.out)
   }
 })
 
@@ -81,7 +81,7 @@ test('20 maps of latent 128 are not expressible at hidden 1280: an expand rate o
 })
 
 test('GTA scores are scaled by head_dim, which query_dim must equal', () => {
-  assert.is(describe(config('gta-1b')).spec.attention.scale, 1 / 8)
+  assert.is(attentionOf(describe(config('gta-1b')).spec).scale, 1 / 8)
   assert.throws(() => describe({ ...config('gta-1b'), query_dim: 32 }), /query_dim/)
 })
 
@@ -89,7 +89,7 @@ test('the decoder matrix counts: 486.98 M includes it, 492.61 and 498.24 M of th
   const without = (fields: object) => {
     const model = describe({ ...config('500m-gta3'), ...fields })
     const decoder = model.sources.layer(0).decoder?.[0]?.shape as [number, number]
-    return ((cost(model).parameters - model.spec.nLayers * decoder[0] * decoder[1]) / 2 ** 20).toFixed(2)
+    return ((cost(model).parameters - nLayers(model.spec) * decoder[0] * decoder[1]) / 2 ** 20).toFixed(2)
   }
   assert.is((cost(describe(config('500m-gta3'))).parameters / 2 ** 20).toFixed(2), '486.98')
   assert.is(without({ num_query_heads: 10 }), '492.61')
@@ -98,7 +98,7 @@ test('the decoder matrix counts: 486.98 M includes it, 492.61 and 498.24 M of th
 })
 
 test('MLA: latent norms have eps 1e-6, not rms_norm_eps', () => {
-  const { attention: spec } = describe({ ...config('160m-mla'), rms_norm_eps: 1e-2, q_lora_rank: 32 }).spec
+  const spec = attentionOf(describe({ ...config('160m-mla'), rms_norm_eps: 1e-2, q_lora_rank: 32 }).spec)
   assert.is(spec.slots.c?.norm?.eps, 1e-6)
   assert.is(spec.query?.eps, 1e-6)
 })

@@ -7,10 +7,13 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as abi from '../assembly/abi.ts'
 import { convert } from '../host/files/convert.ts'
-import { PLAN_VERSION, planHeader } from '../models/plan.ts'
+import { describe } from '../models/index.ts'
+import { PLAN_VERSION } from '../models/plan.ts'
+import { fieldsOf, placesOf } from '../models/records.ts'
 import { type Config, gqaConfig, gtaConfig, randomTensors, writeCheckpoint } from './checkpoints.ts'
-import { Random } from './debug-engine.ts'
+import { openDebug, Random } from './debug-engine.ts'
 import { golden } from './goldens.ts'
 import { type Outcome, runOnShim } from './wasi-engines.ts'
 
@@ -32,6 +35,14 @@ async function packed(config: Config, type: 'q8' | 'f32'): Promise<Buffer> {
   return readFileSync(path)
 }
 
+/** Layers of two kinds, a window, norms behind the blocks, two rotations. */
+const gemmaConfig: Config = {
+  ...gqaConfig,
+  architectures: ['Gemma3ForCausalLM'],
+  head_dim: 8,
+  sliding_window: 5,
+  sliding_window_pattern: 2,
+}
 const good = await packed(gtaConfig, 'q8')
 const headerLength = Number(good.readBigUInt64LE())
 const dataStart = 8 + headerLength
@@ -95,26 +106,90 @@ test('each byte of the header changed', () => {
   assert.ok(refused > dataStart)
 })
 
-test('each word of the plan changed: refused, but for a number that may be any', () => {
-  const [begin, end] = (entries.plan as Entry).data_offsets
-  const free = new Set(['normEps', 'slotEps', 'queryEps', 'scale', 'ropeMagnitude', 'maxContext'])
-  // Which slot is read and how often it is copied is a matter of the model, as long as it is there and fits.
-  for (const name of ['key0Slot', 'key1Slot', 'valueSlot', 'repeat']) free.add(name)
-  free.add('head')
-  const maps = good.readUInt32LE(dataStart + begin + 4 * planHeader.indexOf('maps'))
-  for (let word = 0; word < (end - begin) / 4; word++) {
-    const at = dataStart + begin + 4 * word
-    const name = word < planHeader.length + 3 * maps ? (planHeader[word] ?? 'head') : undefined
-    for (const value of [0, 1, 2, 3, 63, 64, 65, 4096, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fc00000]) {
-      const bytes = Buffer.from(good)
-      if (bytes.readUInt32LE(at) === value) continue
-      bytes.writeUInt32LE(value, at)
-      const found = run(bytes)
-      const isPadding =
-        bytes.subarray(at, dataStart + end).every((byte, i) => byte === 0 || i < 4) && good.readUInt32LE(at) === 0
-      if (found.status === 0 && (free.has(name ?? '') || isPadding)) continue
-      expectRefused(found, `${name ?? ''} word ${word} is ${value}`, /^gta: [^\n]+\n$/)
+/** Which record and field each word of a plan is, and 'table' for slot heads of maps. */
+function fieldsOfPlan(file: Buffer, start: number): string[] {
+  const word = (index: number) => file.readUInt32LE(start + 4 * index)
+  const names: string[] = []
+  const push = (owner: string, record: object) => names.push(...fieldsOf(record).map((name) => `${owner}.${name}`))
+  const count = (field: keyof abi.Plan) => word(placesOf(new abi.Plan())[field])
+  push('plan', new abi.Plan())
+  push('buffers', new abi.Buffers())
+  for (const owner of ['embed', 'positions', 'head']) push(owner, new abi.Matrix())
+  for (let i = 0; i < count('nPageKinds'); i++) push('pageKind', new abi.PageKind())
+  for (let i = 0; i < count('nRotations'); i++) push('rotation', new abi.Rotation())
+  for (let i = 0; i < count('nLayerKinds'); i++) {
+    const maps = word(names.length + placesOf(new abi.LayerKind()).maps)
+    push('kind', new abi.LayerKind())
+    names.push(...Array.from({ length: 3 * maps }, () => 'table'))
+  }
+  for (let i = 0; i < count('nLayers'); i++) {
+    push('layer', new abi.Layer())
+    for (const owner of fieldsOf(new abi.LayerMatrices())) push(owner, new abi.Matrix())
+  }
+  return names
+}
+
+/** Numbers that may be any finite ones, and what is a matter of the model as long as it is there and fits. */
+const free = new Set([
+  ...['plan.embeddingScale', 'plan.headNormEps', 'plan.headSoftcap', 'plan.maxContext', 'rotation.magnitude', 'table'],
+  ...[
+    'slot0Eps',
+    'slot1Eps',
+    'lowEps',
+    'queryEps',
+    'scale',
+    'softcap',
+    'repeat',
+    'slot0Norm',
+    'slot1Norm',
+    'queryNorm',
+  ].map((name) => `kind.${name}`),
+  ...['key0Slot', 'key1Slot', 'valueSlot', 'window', 'activation'].map((name) => `kind.${name}`),
+  ...['mixerInEps', 'mixerOutEps', 'ffnInEps', 'ffnOutEps'].map((name) => `kind.${name}`),
+])
+
+test('each word of the plan changed: refused, but for a number that may be any', async () => {
+  for (const file of [good, await packed(gemmaConfig, 'q8')]) {
+    const from = 8 + Number(file.readBigUInt64LE())
+    const fields = fieldsOfPlan(file, from)
+    assert.ok(fields.length > 200)
+    let refused = 0
+    for (const [index, name] of fields.entries()) {
+      const at = from + 4 * index
+      for (const value of [0, 1, 2, 3, 63, 64, 65, 4096, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fc00000]) {
+        const bytes = Buffer.from(file)
+        if (bytes.readUInt32LE(at) === value) continue
+        bytes.writeUInt32LE(value, at)
+        const found = run(bytes)
+        if (found.status === 0 && free.has(name)) continue
+        expectRefused(found, `${name} (word ${index}) is ${value}`, /^gta: [^\n]+\n$/)
+        refused++
+      }
     }
+    assert.ok(refused > 10 * (fields.length - 100))
+  }
+})
+
+test('the engine itself refuses such a plan, whoever its host is', () => {
+  for (const config of [gtaConfig, gemmaConfig]) {
+    const engine = openDebug(describe(config), 'q8')
+    const words = engine.words(abi.WEIGHTS, engine.plan.words.length)
+    const fields = fieldsOfPlan(Buffer.from(words.buffer as ArrayBuffer, words.byteOffset, words.byteLength), 0)
+    assert.ok(engine.exports.layout(abi.LAYOUT_REQUEST) > 0)
+    let refused = 0
+    for (const [index, name] of fields.entries()) {
+      const right = words[index] as number
+      for (const value of [0, 1, 2, 3, 63, 64, 65, 4096, 0x7fffffff, 0x80000000, 0xffffffff, 0x7fc00000]) {
+        if (value === right) continue
+        words[index] = value
+        const end = engine.exports.layout(abi.LAYOUT_REQUEST)
+        if (!free.has(name)) assert.ok(end < 0 && end >= -abi.PLAN_BAD_TENSOR, `${name} is ${value}: ${end}`)
+        if (end < 0) refused++
+      }
+      words[index] = right
+    }
+    assert.ok(refused > 10 * (fields.length - 100))
+    assert.ok(engine.exports.layout(abi.LAYOUT_REQUEST) > 0)
   }
 })
 
@@ -125,13 +200,14 @@ test('words of the plan changed at random, several at a time, in models of two k
   ] as const) {
     // biome-ignore format: a table
     const random = new Random(seed)
+    const fields = fieldsOfPlan(source, 8 + Number(source.readBigUInt64LE())).length
     const from = 8 + Number(source.readBigUInt64LE())
     for (let i = 0; i < 3000; i++) {
       const bytes = Buffer.from(source)
       const words = 1 + random.below(3)
       for (let k = 0; k < words; k++) {
-        const at = from + 4 * random.below(planHeader.length + 40)
-        const other = from + 4 * random.below(planHeader.length + 40)
+        const at = from + 4 * random.below(fields)
+        const other = from + 4 * random.below(fields)
         const value = random.pick([0, 1, 2, 4, 8, 16, 64, 128, source.readUInt32LE(other), source.readUInt32LE(at) * 2])
         bytes.writeUInt32LE(value >>> 0, at)
       }
@@ -159,7 +235,7 @@ test('weights that no conversion writes, frequencies that are none', () => {
   const endless = Buffer.from(good)
   for (let i = 0; i < 256; i++) endless.writeFloatLE(Number.POSITIVE_INFINITY, dataStart + scale + 4 * i)
   expectRefused(run(endless), 'infinite scales', /^gta: logits must be finite, found NaN or infinity/)
-  const [freqs] = (entries.inv_freq as Entry).data_offsets
+  const [freqs] = (entries['rotations.0.inv_freq'] as Entry).data_offsets
   for (const value of [Number.NaN, 1e300, -1]) {
     const bytes = Buffer.from(good)
     bytes.writeDoubleLE(value, dataStart + freqs)

@@ -2,13 +2,13 @@
  * gta.wasm, the command without JavaScript: the same tokens and the same logits as the library, in both builds, under
  * Node's WASI and one in JavaScript; and what it says when something is wrong.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { convert, defaultModel, type GenerateOptions, load } from '../host/index.ts'
 import { temporary } from './checkpoints.ts'
-import { golden, kinds, readGolden } from './goldens.ts'
+import { golden, kinds, readGolden, readJson } from './goldens.ts'
 import { runNode } from './programs.ts'
 import { prompts } from './prompts.ts'
 import { type CommandBuild, commandModule, runOnNode, runOnShim } from './wasi-engines.ts'
@@ -43,13 +43,21 @@ test('a WASI in JavaScript, with files in memory', async () => {
     }
 })
 
-test('every attention kind and weight type, against the library', async () => {
+/** A prompt of each kind's and each family's golden. */
+const goldenPrompts: [string, number[]][] = [
+  ...kinds.map((kind): [string, number[]] => [kind, readGolden(kind).cases[0]?.prompt_ids ?? []]),
+  ...readdirSync(golden('families')).map((name): [string, number[]] => [
+    `families/${name}`,
+    readJson(golden(`families/${name}/golden.json`)).prompt,
+  ]),
+]
+
+test('every attention kind, family and weight type, against the library', async () => {
   const folder = temporary()
-  for (const kind of kinds)
+  for (const [kind, ids] of goldenPrompts)
     for (const type of ['f32', 'q8', 'q4'] as const) {
       await convert(golden(kind), join(folder, 'model.gta'), { type })
       const model = await load(join(folder, 'model.gta'), { threads: 1 })
-      const [{ prompt_ids: ids = [] } = {}] = readGolden(kind).cases
       const expected = await generate(model, ids, { maxTokens: 12, temperature: 0, seed: 0 })
       await model.close()
       const given = ['model.gta', '--tokens', ids.join(), '-n', '12', '--temp', '0', '-s', '0']

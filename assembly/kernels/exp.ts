@@ -8,7 +8,7 @@
 import { HI, LN2_HI, LN2_LO, LO, LOG2E, MAGIC, ONE, P0, P1, P2, P3, P4, P5 } from './constants'
 
 /** e^x of four numbers; x is clamped to ±87, NaN stays NaN. */
-function exp4(value: v128): v128 {
+export function exp4(value: v128): v128 {
   const x = f32x4.pmin(f32x4.pmax(value, v128.load(LO)), v128.load(HI))
   return expOf(
     x,

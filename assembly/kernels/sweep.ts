@@ -118,6 +118,14 @@ export function exponentials(tokens: u32, scores: usize, state: usize): void {
   store<f32>(state + 4, sumLanes(sum))
 }
 
+/** Tokens before `from` are not seen: their scores are below all others, and behind exponentials() their weights zeros. */
+export function hideScores(from: u32, scores: usize): void {
+  for (let t: u32 = 0; t < from; t++) store<f32>(scores + (t << 2), -Infinity)
+}
+export function hideWeights(from: u32, scores: usize): void {
+  memory.fill(scores, 0, from << 2)
+}
+
 /**
  * Σ weight · value over one page, the first `dim` entries of int8 values. `scores` holds exponentials and is overwritten.
  */

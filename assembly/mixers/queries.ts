@@ -1,101 +1,123 @@
 /** The query side of attention: from what a row is projected to, to queries and cache rows that can meet. */
-import { Layer, Plan } from '../abi'
+import { Layer, LayerKind, Plan, SPAN_HEAD } from '../abi'
 import { arena, queryAt, rowAt } from '../arena'
 import { isSpread, writeRow } from '../cache'
-import { countQueryNorm, countSlotNorm } from '../count'
+import { countHeadNorm } from '../count'
+import { clearPadding } from '../kernels/elementwise'
 import { hadamard } from '../kernels/hadamard'
 import { headNorm, rmsNorm } from '../kernels/norm'
 import { rotate } from '../kernels/rope'
 import { linear, linearBlocks, productOf } from '../linear'
-import { encoderMatrix, queryMatrix, vectorAt } from '../plan'
-import {
-  encodedStride,
-  plainStride,
-  projectionStride,
-  queryDim,
-  queryLatentStride,
-  queryStride,
-  queryWidth,
-} from '../sizes'
+import { buffersOf, encoderMatrix, kindOf, queryMatrix, rotationAt, vectorAt } from '../plan'
+import { plainStride, queryDim, queryWidth } from '../sizes'
 import { barrier, isMine } from '../team'
 
 /** A low-rank query: norm of its low side, then up to all maps. */
 export function raiseQueries(plan: Plan, layer: Layer, count: u32): void {
   const a = arena()
-  const weight = vectorAt(plan, layer.queryNorm)
+  const b = buffersOf(plan)
+  const kind = kindOf(plan, layer)
+  const weight = vectorAt(plan, layer.lowNorm)
   for (let i: u32 = 0; i < count; i++) {
     if (!isMine(i)) continue
-    const latent = a.queryLatent + i * queryLatentStride(plan)
-    memory.copy(latent, a.projection + i * projectionStride(plan), plan.queryRank << 2)
+    const low = a.low + i * b.low
+    memory.copy(low, a.projection + i * b.projection, kind.queryRank << 2)
     // The padding too: a NaN of an earlier row would stay there.
-    memory.fill(latent + (plan.queryRank << 2), 0, queryLatentStride(plan) - (plan.queryRank << 2))
-    rmsNorm(latent, weight, plan.queryRank, plan.queryEps, latent)
-    countQueryNorm(plan, i)
+    clearPadding(low, kind.queryRank)
+    rmsNorm(low, weight, kind.queryRank, kind.lowEps, low)
+    countHeadNorm(kind.queryRank, i)
   }
   const p = productOf(queryMatrix(layer), count)
   p.bias = vectorAt(plan, layer.queryBias)
-  p.from(a.queryLatent, queryLatentStride(plan))
-  p.into(a.query, queryStride(plan))
+  p.from(a.low, b.low)
+  p.into(a.query, b.query)
   linear(p)
 }
 
-/** Rotates the queries of row i, norms and rotates its cache row, and writes it. What is rounded to int8 is spread first. */
-export function place(plan: Plan, layer: Layer, index: u32, i: u32): void {
+/**
+ * Norms and rotates the queries of row i, norms and rotates its cache row, and writes it. What is rounded to int8 is spread
+ * first.
+ */
+export function place(plan: Plan, layer: Layer, i: u32): void {
   const a = arena()
-  const angles = a.angles + i * (plan.ropeDim << 2)
-  // What an encoder takes is not rotated; else the first part is, where the slot that it meets is.
-  const plain = plan.encoderDim ? plan.encoderDim : plan.key0Dim
-  const rope0 = plan.encoderDim ? 0 : slotRope(plan, plan.key0Slot)
-  const rope1 = plan.key1Dim ? slotRope(plan, plan.key1Slot) : 0
-  const spread0 = isSpread(plan, plan.key0Slot)
-  const spread1 = plan.key1Dim && isSpread(plan, plan.key1Slot)
-  let q = queryAt(plan, i)
-  for (let j: u32 = 0; j < plan.maps; j++) {
-    if (rope0) rotate(q, angles, rope0 >> 1)
-    if (rope1) rotate(q + (plain << 2), angles, rope1 >> 1)
-    if (spread0) hadamard(q, plan.key0Dim)
-    if (spread1) hadamard(q + (plain << 2), plan.key1Dim)
-    q += queryDim(plan) << 2
-  }
-
-  const cacheRow = a.projection + i * projectionStride(plan) + (queryWidth(plan) << 2)
-  let head = cacheRow
+  const b = buffersOf(plan)
+  const kind = kindOf(plan, layer)
+  const angles = a.angles + i * b.angles + (kind.rotation ? rotationAt(plan, kind.rotation).angles : 0)
+  placeQueries(plan, layer, kind, i, angles)
+  const cacheRow = a.projection + i * b.projection + (queryWidth(kind) << 2)
+  const second = cacheRow + ((kind.slot0Heads * kind.slot0Dim) << 2)
   let weight = vectorAt(plan, layer.slotNorm)
-  for (let h: u32 = 0; h < plan.slot0Heads + plan.slot1Heads; h++) {
-    const isFirst = h < plan.slot0Heads
-    const dim = isFirst ? plan.slot0Dim : plan.slot1Dim
-    if (isFirst ? plan.slot0HasNorm : plan.slot1HasNorm) {
-      headNorm(head, weight, dim, plan.slotEps)
-      countSlotNorm(dim, i)
-      weight += dim << 2
-    }
-    const rope = isFirst ? plan.slot0Rope : plan.slot1Rope
-    if (rope) rotate(head, angles, rope >> 1)
-    if (isSpread(plan, isFirst ? 0 : 1)) hadamard(head, dim)
-    head += dim << 2
-  }
+  placeSlot(kind, 0, cacheRow, weight, angles, i)
+  if (kind.slot0Norm) weight += second - cacheRow
+  placeSlot(kind, 1, second, weight, angles, i)
   const row = rowAt(i)
-  writeRow(plan, index, row.conversation, row.position, cacheRow)
+  writeRow(plan, layer, row.conversation, row.position, cacheRow)
 }
 
-function slotRope(plan: Plan, slot: u32): u32 {
-  return slot ? plan.slot1Rope : plan.slot0Rope
+function placeQueries(plan: Plan, layer: Layer, kind: LayerKind, i: u32, angles: usize): void {
+  // What an encoder takes is not rotated; else the first part is, where the slot that it meets is.
+  const plain = kind.encoderDim ? kind.encoderDim : kind.key0Dim
+  const rope0 = kind.encoderDim ? 0 : slotRope(kind, kind.key0Slot)
+  const rope1 = kind.key1Dim ? slotRope(kind, kind.key1Slot) : 0
+  const spread0 = isSpread(kind, kind.key0Slot)
+  const spread1 = kind.key1Dim && isSpread(kind, kind.key1Slot)
+  const dim = queryDim(kind)
+  let q = queryAt(plan, kind, i)
+  if (kind.queryNorm) normHeads(q, vectorAt(plan, layer.queryNorm), kind.maps, dim, kind.queryNorm, kind.queryEps, i)
+  for (let j: u32 = 0; j < kind.maps; j++) {
+    if (rope0) rotate(q, angles, rope0 >> 1)
+    if (rope1) rotate(q + (plain << 2), angles, rope1 >> 1)
+    if (spread0) hadamard(q, kind.key0Dim)
+    if (spread1) hadamard(q + (plain << 2), kind.key1Dim)
+    q += dim << 2
+  }
+}
+
+/** The heads of a slot; `weight` is that of its norm. */
+function placeSlot(kind: LayerKind, slot: u32, head: usize, weight: usize, angles: usize, i: u32): void {
+  const heads = slot ? kind.slot1Heads : kind.slot0Heads
+  const dim = slot ? kind.slot1Dim : kind.slot0Dim
+  const span = slot ? kind.slot1Norm : kind.slot0Norm
+  if (span) normHeads(head, weight, heads, dim, span, slot ? kind.slot1Eps : kind.slot0Eps, i)
+  const rope = slotRope(kind, slot)
+  const spread = isSpread(kind, slot)
+  for (let h: u32 = 0; h < heads; h++) {
+    if (rope) rotate(head, angles, rope >> 1)
+    if (spread) hadamard(head, dim)
+    head += dim << 2
+  }
+}
+
+/** Each head by itself, or all of them at once; a head has weights of its own either way. */
+function normHeads(x: usize, weight: usize, heads: u32, dim: u32, span: u32, eps: f32, i: u32): void {
+  const bytes = dim << 2
+  if (span == SPAN_HEAD) for (let h: u32 = 0; h < heads; h++) headNorm(x + h * bytes, weight + h * bytes, dim, eps)
+  else headNorm(x, weight, heads * dim, eps)
+  countHeadNorm(heads * dim, i)
+}
+
+function slotRope(kind: LayerKind, slot: u32): u32 {
+  return slot ? kind.slot1Rope : kind.slot0Rope
 }
 
 /** One matrix per map on the un-rotated part of its query. */
 export function encodeQueries(plan: Plan, layer: Layer, count: u32): void {
   const a = arena()
-  const stride = plainStride(plan)
+  const b = buffersOf(plan)
+  const kind = kindOf(plan, layer)
+  const stride = plainStride(kind)
   for (let i: u32 = 0; i < count; i++) {
     if (!isMine(i)) continue
-    for (let j: u32 = 0; j < plan.maps; j++) {
-      const source = queryAt(plan, i) + ((j * queryDim(plan)) << 2)
-      memory.copy(a.plain + (i * plan.maps + j) * stride, source, plan.encoderDim << 2)
+    for (let j: u32 = 0; j < kind.maps; j++) {
+      const source = queryAt(plan, kind, i) + ((j * queryDim(kind)) << 2)
+      const target = a.plain + i * b.plain + j * stride
+      memory.copy(target, source, kind.encoderDim << 2)
+      if (plan.nLayerKinds > 1) clearPadding(target, kind.encoderDim)
     }
   }
   barrier()
   const p = productOf(encoderMatrix(layer), count)
-  p.from(a.plain, plan.maps * stride)
-  p.into(a.encoded, encodedStride(plan))
-  linearBlocks(p, plan.maps, stride)
+  p.from(a.plain, b.plain)
+  p.into(a.encoded, b.encoded)
+  linearBlocks(p, kind.maps, stride)
 }

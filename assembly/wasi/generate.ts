@@ -29,11 +29,12 @@ export class Sampling {
 }
 
 /** Lays the engine out behind what is reserved, for one conversation of `context` tokens. */
-export function openEngine(plan: Plan, context: u32, isCacheInt8: bool): void {
+export function openEngine(plan: Plan, weightBytes: u64, context: u32, isCacheInt8: bool): void {
   const pages = (context + PAGE_TOKENS - 1) / PAGE_TOKENS
   const maxRows = min(MAX_ROWS, context)
   const request = changetype<LayoutRequest>(LAYOUT_REQUEST)
   request.plan = changetype<usize>(plan)
+  request.weights = weightBytes as u32
   request.start = top()
   request.maxRows = maxRows
   request.maxLogits = 1

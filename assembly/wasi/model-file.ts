@@ -4,18 +4,13 @@
  */
 
 import { PLAN_VERSION } from '../abi'
+import { F32, F64, U8, U32 } from '../plan-tensors'
 import { FILE } from './addresses'
 import { isText } from './bytes'
 import { openFile, readAt, sizeOf } from './files'
 import { beginJson, expect, expectEnd, failHere, take, takeCount, takeText, textAt, textLength } from './json'
 import { reserve } from './memory'
 import { beginError, byte, bytes, count, EXIT_FAILED, endError, quoted, text } from './output'
-
-/** Types of numbers in a packed file. */
-export const U8: u32 = 1
-export const F32: u32 = 2
-export const U32: u32 = 3
-export const F64: u32 = 4
 
 export const WEIGHTS_F32: u32 = 1
 export const WEIGHTS_Q8: u32 = 2

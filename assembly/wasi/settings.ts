@@ -2,10 +2,12 @@
  * Tensor "generation.table" of a packed file (host/files/tables.ts has its layout): begin and end tokens and the settings
  * of sampling that the model recommends. Together with the command line it makes the settings of this run.
  */
+
+import { U8 } from '../plan-tensors'
 import { RESULT } from './addresses'
 import { Sampling } from './generate'
 import { reserve } from './memory'
-import { beginBadFile, endBadFile, expected, file, findTensor, read, U8 } from './model-file'
+import { beginBadFile, endBadFile, expected, file, findTensor, read } from './model-file'
 import { HAS_MIN_P, HAS_REPEAT_PENALTY, HAS_SEED, HAS_TEMPERATURE, HAS_TOP_K, HAS_TOP_P, options } from './options'
 import { flush, STDERR, text, writeTo } from './output'
 import { random_get } from './wasi_snapshot_preview1'

@@ -1,7 +1,8 @@
 /** The line of statistics, in the form of the host's command (host/cli/run.ts); what it does not know is left out. */
 import { Plan } from '../abi'
 import { logitsHash } from '../index'
-import { embedding, head } from '../plan'
+import { embedding, head, kindOf, layerAt } from '../plan'
+import { rowWidth } from '../sizes'
 import { FINISH_CONTEXT, FINISH_EOS } from './generate'
 import { options } from './options'
 import { byte, count, fixed, flush, megabytes, STDERR, text, writeTo } from './output'
@@ -53,11 +54,16 @@ export function printStatistics(plan: Plan, run: Run): void {
 function bytesPerToken(plan: Plan, run: Run): f64 {
   const embed = embedding(plan)
   const gathered = embed.data == head(plan).data ? 0 : (embed.rows as u64) * (embed.stride + (embed.scales ? 4 : 0))
-  const heads = (plan.slot0Heads + plan.slot1Heads) as f64
-  const elements = (plan.slot0Heads * plan.slot0Dim + plan.slot1Heads * plan.slot1Dim) as f64
-  const row = run.isCacheInt8 ? elements + 4 * heads : 4 * elements
   const tokens = (run.promptTokens as f64) + (run.tokens as f64) / 2
-  return ((run.weightBytes - gathered) as f64) + tokens * (plan.nLayers as f64) * row
+  let cached: f64 = 0
+  for (let i: u32 = 0; i < plan.nLayers; i++) {
+    const kind = kindOf(plan, layerAt(plan, i))
+    const heads = (kind.slot0Heads + kind.slot1Heads) as f64
+    const elements = rowWidth(kind) as f64
+    const seen = kind.window ? min(tokens, kind.window as f64) : tokens
+    cached += seen * (run.isCacheInt8 ? elements + 4 * heads : 4 * elements)
+  }
+  return ((run.weightBytes - gathered) as f64) + cached
 }
 
 function hex(value: u64): void {

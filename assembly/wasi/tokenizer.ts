@@ -5,10 +5,12 @@
  *
  * User text never becomes a control token: those are not looked for.
  */
+
+import { U8 } from '../plan-tensors'
 import { TOKENIZER } from './addresses'
 import { encodePiece } from './bpe'
 import { reserve } from './memory'
-import { file, findTensor, read, U8 } from './model-file'
+import { file, findTensor, read } from './model-file'
 import { beginError, EXIT_FAILED, endError, quoted, text } from './output'
 import { LAST_CLASS, pieceEnd, SPLIT_NONE, SPLIT_QWEN2 } from './split'
 import { push } from './utf8'

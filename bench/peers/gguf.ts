@@ -11,7 +11,15 @@
  * Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
-import { type ModelDescription, mismatch, slotOf } from '../../models/index.ts'
+import {
+  type AttentionSpec,
+  type LayerSpec,
+  type ModelDescription,
+  mismatch,
+  nLayers,
+  type Rope,
+  slotOf,
+} from '../../models/index.ts'
 
 export type GgufWeights = 'Q8_0' | 'Q4_0'
 type TensorType = GgufWeights | 'F32'
@@ -64,8 +72,9 @@ function writeAll(file: number, bytes: Uint8Array): number {
 
 /** llama.cpp's names, in the order of its own files. */
 export function tensorsOf({ spec }: ModelDescription, weights: GgufWeights): GgufTensor[] {
-  const { hiddenDim, ffnDim, vocabSize, nLayers, attention } = spec
-  const { heads, kvHeads, headDim } = headsOf({ spec })
+  const { hiddenDim, vocabSize } = spec
+  const { mixer: attention, ffn } = llamaLayer({ spec })
+  const { heads, kvHeads, headDim } = headsOf(attention)
   const tensors: GgufTensor[] = []
   let offset = 0
   const add = (name: string, shape: number[], type: TensorType) => {
@@ -83,8 +92,8 @@ export function tensorsOf({ spec }: ModelDescription, weights: GgufWeights): Ggu
   }
   linear('token_embd', vocabSize, hiddenDim)
   norm('output_norm')
-  if (!spec.isTied) linear('output', vocabSize, hiddenDim)
-  for (let layer = 0; layer < nLayers; layer++) {
+  if (!spec.head.isTied) linear('output', vocabSize, hiddenDim)
+  for (let layer = 0; layer < nLayers(spec); layer++) {
     const prefix = `blk.${layer}`
     norm(`${prefix}.attn_norm`)
     linear(`${prefix}.attn_q`, heads * headDim, hiddenDim, attention.bias.in)
@@ -92,20 +101,24 @@ export function tensorsOf({ spec }: ModelDescription, weights: GgufWeights): Ggu
     linear(`${prefix}.attn_v`, kvHeads * headDim, hiddenDim, attention.bias.in)
     linear(`${prefix}.attn_output`, hiddenDim, heads * headDim, attention.bias.out)
     norm(`${prefix}.ffn_norm`)
-    linear(`${prefix}.ffn_gate`, ffnDim, hiddenDim)
-    linear(`${prefix}.ffn_up`, ffnDim, hiddenDim)
-    linear(`${prefix}.ffn_down`, hiddenDim, ffnDim)
+    linear(`${prefix}.ffn_gate`, ffn.width, hiddenDim)
+    linear(`${prefix}.ffn_up`, ffn.width, hiddenDim)
+    linear(`${prefix}.ffn_down`, hiddenDim, ffn.width)
   }
   return tensors
 }
 
 /** Only what LlamaForCausalLM can be; anything else would be another model under the same name. */
-function headsOf({ spec }: Pick<ModelDescription, 'spec'>): { heads: number; kvHeads: number; headDim: number } {
-  if (!['mha', 'mqa', 'gqa'].includes(spec.kind))
+function llamaLayer({ spec }: Pick<ModelDescription, 'spec'>): LayerSpec & { rope: Rope } {
+  const [layer, ...others] = spec.layers
+  const rope = layer?.mixer.rope
+  if (!layer || !rope || others.length > 0 || layer.mixer.queryNorm || !['mha', 'mqa', 'gqa'].includes(spec.kind))
     throw mismatch('the attention of a GGUF file', 'MHA, MQA or GQA', spec.kind, 'give the peer a config of its own')
-  if (spec.rope.scaling)
-    throw mismatch('"rope_scaling"', 'absent', spec.rope.scaling.type, 'the GGUF writer has no word for it')
-  const { attention } = spec
+  if (rope.scaling) throw mismatch('"rope_scaling"', 'absent', rope.scaling.type, 'the GGUF writer has no word for it')
+  return { ...layer, rope }
+}
+
+function headsOf(attention: AttentionSpec): { heads: number; kvHeads: number; headDim: number } {
   return { heads: attention.maps, kvHeads: slotOf(attention, attention.value).heads, headDim: attention.outDim }
 }
 
@@ -137,7 +150,8 @@ function encodeHeader(model: ModelDescription, weights: GgufWeights, tensors: Gg
 }
 
 function modelEntries({ spec }: ModelDescription, weights: GgufWeights): Uint8Array[] {
-  const { heads, kvHeads, headDim } = headsOf({ spec })
+  const { mixer, ffn, norms, rope } = llamaLayer({ spec })
+  const { heads, kvHeads, headDim } = headsOf(mixer)
   return [
     entry('general.architecture', 'string', string('llama')),
     entry('general.name', 'string', string('synthetic')),
@@ -147,15 +161,15 @@ function modelEntries({ spec }: ModelDescription, weights: GgufWeights): Uint8Ar
     entry('llama.vocab_size', 'u32', u32(spec.vocabSize)),
     entry('llama.context_length', 'u32', u32(spec.maxContext)),
     entry('llama.embedding_length', 'u32', u32(spec.hiddenDim)),
-    entry('llama.feed_forward_length', 'u32', u32(spec.ffnDim)),
-    entry('llama.block_count', 'u32', u32(spec.nLayers)),
+    entry('llama.feed_forward_length', 'u32', u32(ffn.width)),
+    entry('llama.block_count', 'u32', u32(nLayers(spec))),
     entry('llama.attention.head_count', 'u32', u32(heads)),
     entry('llama.attention.head_count_kv', 'u32', u32(kvHeads)),
     entry('llama.attention.key_length', 'u32', u32(headDim)),
     entry('llama.attention.value_length', 'u32', u32(headDim)),
-    entry('llama.attention.layer_norm_rms_epsilon', 'f32', f32(spec.normEps)),
+    entry('llama.attention.layer_norm_rms_epsilon', 'f32', f32(norms.mixerIn?.eps ?? 0)),
     entry('llama.rope.dimension_count', 'u32', u32(headDim)),
-    entry('llama.rope.freq_base', 'f32', f32(spec.rope.theta)),
+    entry('llama.rope.freq_base', 'f32', f32(rope.theta)),
   ]
 }
 

@@ -5,11 +5,17 @@ import {
   type CacheType,
   type Cost,
   cacheBytes,
+  cacheElements,
   cost,
+  countedLayers,
   disassemble,
+  type LayerCost,
+  type LayerSpec,
   type ModelSpec,
+  nLayers,
   planModel,
   projectionWidths,
+  ropeDim,
   type View,
   type WeightType,
 } from '../../models/index.ts'
@@ -62,7 +68,7 @@ async function execute(args: Arguments): Promise<void> {
   const kv = cacheBytes(spec, cache, context)
   const document = {
     kind: spec.kind,
-    maps: spec.attention.maps,
+    maps: spec.layers[0]?.mixer.maps,
     ...counted,
     parametersMi: counted.parameters / 2 ** 20,
     cacheType: cache,
@@ -100,19 +106,17 @@ interface Counted extends Cost {
 }
 
 function describeForPeople(path: string, spec: ModelSpec, counted: Counted): string[] {
-  const { attention } = spec
-  const { q, row, gate } = projectionWidths(attention)
   const number = (n: number) => n.toLocaleString('en')
-  const perToken = spec.nLayers * (counted.attentionLinearMacs + counted.ffnMacs) + counted.headMacs
+  const total = (value: (layer: LayerCost) => number) =>
+    counted.layers.reduce((sum, layer) => sum + layer.count * value(layer), 0)
+  const perToken = total((layer) => layer.attentionLinearMacs + layer.ffnMacs) + counted.headMacs
+  const widths = [...new Set(spec.layers.map(({ ffn }) => ffn.width))].join(' or ')
   const rows: [string, string][] = [
     ['model', path],
-    ['attention', `${spec.kind}: ${attention.maps} maps ${describeViews(attention)}`],
-    ['cache row', drawRow(attention)],
-    ['', `${counted.cacheElements} numbers per token and layer`],
-    ['projection', `${attention.query ? 'low-rank ' : ''}q ${q} | row ${row}${gate ? ` | gate ${gate}` : ''}`],
+    ...countedLayers(spec).flatMap(({ layer, count }) => describeLayer(spec, layer, count)),
     [
       'shape',
-      `${spec.nLayers} layers, hidden ${spec.hiddenDim}, feed-forward ${spec.ffnDim}, vocabulary ${spec.vocabSize}, context ${spec.maxContext}`,
+      `${nLayers(spec)} layers, hidden ${spec.hiddenDim}, feed-forward ${widths}, vocabulary ${spec.vocabSize}, context ${spec.maxContext}`,
     ],
     [
       'parameters',
@@ -126,12 +130,12 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
     ],
     [
       'work',
-      `${number(perToken)} multiply-adds per token, and ${number(spec.nLayers * counted.attentionPairMacs)} for each token before it`,
+      `${number(perToken)} multiply-adds per token, and ${number(total((layer) => layer.attentionPairMacs))} for each token before it`,
     ],
-    [
+    ...counted.layers.map((layer): [string, string] => [
       '',
-      `per layer: attention ${number(counted.attentionLinearMacs)}, feed-forward ${number(counted.ffnMacs)}, ${number(counted.attentionPairMacs)} per token pair`,
-    ],
+      `per ${counted.layers.length > 1 ? `layer, ${layer.count} of them` : 'layer'}: attention ${number(layer.attentionLinearMacs)}, feed-forward ${number(layer.ffnMacs)}, ${number(layer.attentionPairMacs)} per token pair`,
+    ]),
     [
       'cache',
       `${counted.cacheType}, ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales at ${number(counted.context)} tokens`,
@@ -141,6 +145,18 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
     ...(counted.hashes ? [['hashes', describeHashes(counted.hashes)] as [string, string]] : []),
   ]
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}`)
+}
+
+/** Its attention and what that keeps; which layers are meant where they differ. */
+function describeLayer(spec: ModelSpec, { mixer }: LayerSpec, count: number): [string, string][] {
+  const { q, row, gate } = projectionWidths(mixer)
+  const which = spec.layers.length > 1 ? `${count} layers: ` : ''
+  return [
+    ['attention', `${which}${spec.kind}: ${mixer.maps} maps ${describeViews(mixer)}`],
+    ['cache row', drawRow(mixer)],
+    ['', `${cacheElements(mixer)} numbers per token and layer`],
+    ['projection', `${mixer.query ? 'low-rank ' : ''}q ${q} | row ${row}${gate ? ` | gate ${gate}` : ''}`],
+  ]
 }
 
 function describeHashes({ tensors, verified }: NonNullable<Counted['hashes']>): string {
@@ -154,10 +170,14 @@ function describeFit({ memoryBytes, type, context }: Counted['fits'][number]): s
 }
 
 /** 'score k[64], average latent[128], value decoder × 2, sigmoid gate' */
-function describeViews({ key, value, query, encoder, decoder, gate, outDim }: AttentionSpec): string {
+function describeViews(attention: AttentionSpec): string {
+  const { key, value, query, queryNorm, encoder, decoder, gate, outDim, window, softcap } = attention
   const view = ({ slot, dim }: View) => `${slot}[${dim}]`
   const parts = [`score ${key.map(view).join(' + ')}`, `average ${view(value)}`]
   if (query) parts.unshift(`low-rank query of ${query.rank}`)
+  if (queryNorm) parts.unshift(queryNorm.spans === 'head' ? 'normed queries' : 'queries normed as one')
+  if (window !== undefined) parts.push(`window ${window}`)
+  if (softcap !== undefined) parts.push(`scores capped at ${softcap}`)
   if (encoder) parts.push(`encoder ${encoder.inDim} → ${key[0]?.dim}`)
   if (decoder)
     parts.push(
@@ -168,9 +188,11 @@ function describeViews({ key, value, query, encoder, decoder, gate, outDim }: At
 }
 
 /** ┃ k 1 × 64 rope ┃ latent 1 × 128 ┃ */
-function drawRow({ slots }: AttentionSpec): string {
-  const drawn = Object.entries(slots).map(([name, { heads, dim, rope, norm }]) =>
-    [`${name} ${heads} × ${dim}`, norm && 'norm', rope && 'rope'].filter(Boolean).join(' '),
+function drawRow(attention: AttentionSpec): string {
+  const drawn = Object.entries(attention.slots).map(([name, slot]) =>
+    [`${name} ${slot.heads} × ${slot.dim}`, slot.norm && 'norm', ropeDim(attention, slot) && 'rope']
+      .filter(Boolean)
+      .join(' '),
   )
   return `┃ ${drawn.join(' ┃ ')} ┃`
 }

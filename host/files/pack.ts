@@ -4,8 +4,8 @@
  *     ┌ safetensors header, padded so that data starts at a multiple of 64
  *     │   __metadata__: format "gta-edge", version, type q8|q4|f32, config, generation, tokenizer_config (JSON texts)
  *     ├ plan                       u32 words, models/plan.ts
- *     ├ inv_freq                   f64
- *     ├ embed, embed.scale, layers.0.attn_norm, layers.0.in, …    in the order in which a step reads them
+ *     ├ rotations.0.inv_freq, …    f64
+ *     ├ embed, embed.scale, layers.0.mixer_in_norm, layers.0.in, …    in the order in which a step reads them
  *     ├ tokenizer.json             U8, padded with spaces; not loaded into the engine
  *     ├ generation.table, tokenizer.tables    U8, for the command without JavaScript: tables.ts
  *     └ sha256                     U8, of the header and of each tensor before it: hashes.ts

@@ -73,7 +73,7 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
         found ? `${found.dtype} [${found.shape}] at ${found.begin - dataStart}` : 'nothing',
       )
   }
-  await checkDerived(opened, plan, model)
+  await checkDerived(opened, plan)
   return {
     path,
     files: {
@@ -118,13 +118,9 @@ function parseMetadata(path: string, metadata: Record<string, string>, name: str
 }
 
 /** The tensors that follow from the config must be what this version computes, bit for bit. */
-async function checkDerived(
-  { path, file, dataStart }: SafetensorsFile,
-  plan: Plan,
-  model: ModelDescription,
-): Promise<void> {
+async function checkDerived({ path, file, dataStart }: SafetensorsFile, plan: Plan): Promise<void> {
   for (const tensor of plan.tensors) {
-    const expected = derivedBytes(plan, model.spec, tensor)
+    const expected = derivedBytes(plan, tensor)
     if (!expected) continue
     const found = new Uint8Array(tensor.bytes)
     await file.read(found, dataStart + tensor.offset)

@@ -36,7 +36,7 @@ export async function packTensors(
 ): Promise<void> {
   for (const tensor of plan.tensors) {
     options.signal?.throwIfAborted()
-    const derived = derivedBytes(plan, checkpoint.model.spec, tensor)
+    const derived = derivedBytes(plan, tensor)
     if (derived) await sink(tensor.offset, derived)
     else if (tensor.content.is === 'vector') await packVector(checkpoint, tensor, tensor.content.sources, sink)
     else if (tensor.content.is === 'matrix') await packMatrix(checkpoint, tensor, tensor.content, sink, options)
@@ -47,11 +47,12 @@ export async function packTensors(
 async function packVector(checkpoint: Checkpoint, target: PackedTensor, sources: Source[], sink: Sink): Promise<void> {
   const padded = new Float32Array(target.bytes / 4)
   let at = 0
-  for (const { tensor, shape, rows } of sources) {
+  for (const source of sources) {
+    const { tensor, shape, rows } = source
     const [length = 0] = shape
     const values = tensor === undefined ? new Float32Array(length) : await checkpoint.read(tensor, 0, length)
     const taken = rows ? Float32Array.from(rows, (row) => values[row] as number) : values
-    padded.set(taken, at)
+    padded.set(adjusted(taken, source), at)
     at += taken.length
   }
   await sink(target.offset, new Uint8Array(padded.buffer))
@@ -116,8 +117,20 @@ function concat(a: Float32Array, b: Float32Array): Float32Array {
   return result
 }
 
+/** (x + plus) · times, in place. */
+function adjusted(values: Float32Array, { plus = 0, times = 1 }: Source): Float32Array {
+  if (plus !== 0 || times !== 1)
+    for (let i = 0; i < values.length; i++) values[i] = ((values[i] as number) + plus) * times
+  return values
+}
+
 /** A source as rows of `cols` packed numbers, some at a time. */
 async function* slices(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
+  for await (const values of takenRows(checkpoint, source, cols)) yield adjusted(values, source)
+}
+
+/** The same as the checkpoint has them. */
+async function* takenRows(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
   const { tensor, shape, rows, transposedBlocks: blocks, fold } = source
   if (tensor === undefined) throw new RangeError('a matrix has no zeros of its own')
   const total = shape.reduce((product, n) => product * n, 1)

@@ -296,11 +296,14 @@ export class Conversation {
 const names = ['contextPolicy', 'keep']
 
 /** Options with their defaults; throws BAD_OPTION. */
-export function checkContext(options: ConversationOptions, { context, cache }: Model): ContextSettings {
+export function checkContext(options: ConversationOptions, { context, cache, spec }: Model): ContextSettings {
   checkNames('open()', options, names)
   const { contextPolicy: policy = shared.contextPolicy.default, keep = shared.keep.default } = options
   checkSetting('contextPolicy', policy)
   checkSetting('keep', keep)
+  // What is cached knows its position, and no rotation can change it.
+  if (policy !== 'error' && spec.embedding.positions !== undefined)
+    throw errors.badOption('contextPolicy (--context-policy)', 'error for a model that learned its positions', policy)
   const settings = { policy, keep }
   const plan = planDrop(settings, context)
   if (policy !== 'error' && (plan.keep + plan.drop) * PAGE_TOKENS >= context)

@@ -97,7 +97,7 @@ function showModel({ engine, spec, weightType, bytesPerToken }: Model): void {
   why.classList.toggle('single', engine.singleBecause !== undefined)
   why.textContent = engine.singleBecause
     ? `One thread, because ${engine.singleBecause}.`
-    : `The page is isolated: a team of web workers may share memory, and how many of them are fastest was measured. ${spec.nLayers} layers, ${spec.kind.toUpperCase()} attention.`
+    : `The page is isolated: a team of web workers may share memory, and how many of them are fastest was measured. ${spec.order.length} layers, ${spec.kind.toUpperCase()} attention.`
 }
 
 /** Forgets the story. */

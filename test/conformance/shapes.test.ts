@@ -1,13 +1,23 @@
 /**
- * Every kind in shapes that nobody tuned for: odd head counts, dims from 2 up that are no multiple of 4, a vocabulary
- * that is none either, texts longer than a page. Logits in f32 against a literal f64 transcription of each kind.
+ * Every kind and family in shapes that nobody tuned for, which its own file lists: odd head counts, dims from 2 up that are
+ * no multiple of 4, a vocabulary that is none either, texts longer than a page. Logits in f32 against a literal f64
+ * transcription of each.
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { load } from '../../host/index.ts'
+import { families } from '../../models/index.ts'
 import { type Config, encode, random, sourcesOf, type Tensors, writeCheckpoint } from '../checkpoints.ts'
 import { worst } from '../goldens.ts'
 import { attention, referenceLogits, type Weights } from '../reference.ts'
+
+/** Names say what is unusual. */
+const shapes: Record<string, Config> = Object.assign({}, ...families.map((family) => family.shapes))
+
+test('every kind and family has shapes of its own', () => {
+  for (const { name, shapes: own } of families) assert.ok(Object.keys(own).length >= 2, name)
+  assert.is(Object.keys(shapes).length, families.flatMap((family) => Object.keys(family.shapes)).length)
+})
 
 const base = {
   num_hidden_layers: 2,
@@ -22,29 +32,6 @@ const sizes = (hidden_size: number, intermediate_size: number, vocab_size: numbe
   intermediate_size,
   vocab_size,
 })
-
-/** Names say what is unusual. */
-const shapes: Record<string, Config> = {
-  'mha, one head of 2': { ...llama, attention_kind: 'mha', ...sizes(2, 3, 5), num_attention_heads: 1, head_dim: 2 },
-  'gqa, 6 heads of 10 over 3, untied': { ...llama, attention_kind: 'gqa', ...sizes(30, 22, 51), num_attention_heads: 6, num_key_value_heads: 3, head_dim: 10, tie_word_embeddings: false },
-  'mqa, 64 heads of 2, all biases': { ...llama, attention_kind: 'mqa', ...sizes(46, 70, 33), num_attention_heads: 64, num_key_value_heads: 1, head_dim: 2, attention_bias: true },
-  'gqa, head of 256, qkv bias': { ...llama, attention_kind: 'gqa', ...sizes(24, 18, 37), num_attention_heads: 2, num_key_value_heads: 1, head_dim: 256, qkv_bias: true },
-  'gva, 3 maps for 9 heads of 6': { ...base, attention_kind: 'gva', ...sizes(54, 31, 43), num_attention_heads: 9, head_dim: 6, num_query_heads: 3, num_key_heads: 1, num_value_heads: 9 },
-  'gva with as many maps as heads': { ...base, attention_kind: 'gva', ...sizes(40, 31, 43), num_attention_heads: 4, head_dim: 10, num_query_heads: 4, num_key_heads: 2, num_value_heads: 4, attention_bias: true },
-  'gha block, blocks that straddle maps': { ...base, attention_kind: 'gha', value_head_map: 'block', ...sizes(72, 31, 43), num_attention_heads: 12, head_dim: 6, num_query_heads: 2, num_key_heads: 1, num_value_heads: 3 },
-  'gha block, more values than maps': { ...base, attention_kind: 'gha', value_head_map: 'block', ...sizes(64, 31, 43), num_attention_heads: 16, head_dim: 4, num_query_heads: 4, num_key_heads: 2, num_value_heads: 8 },
-  'gha stride, heads per map no multiple of values': { ...base, attention_kind: 'gha', value_head_map: 'stride', ...sizes(72, 31, 43), num_attention_heads: 12, head_dim: 6, num_query_heads: 2, num_key_heads: 1, num_value_heads: 4 },
-  'gha stride, more values than heads per map': { ...base, attention_kind: 'gha', value_head_map: 'stride', ...sizes(48, 31, 43), num_attention_heads: 8, head_dim: 6, num_query_heads: 4, num_key_heads: 4, num_value_heads: 4 },
-  'gha stride, three values in steps of two': { ...base, attention_kind: 'gha', value_head_map: 'stride', ...sizes(36, 31, 43), num_attention_heads: 6, head_dim: 6, num_query_heads: 3, num_key_heads: 3, num_value_heads: 3, qkv_bias: true },
-  'gta, expand rate 3, latent of 6': { ...base, attention_kind: 'gta', ...sizes(90, 31, 43), num_attention_heads: 9, head_dim: 10, num_query_heads: 5, query_dim: 10, num_key_heads: 1, key_dim: 10, num_value_heads: 5, value_dim: 6 },
-  'gta, one map for all': { ...base, attention_kind: 'gta', ...sizes(24, 10, 9), num_attention_heads: 12, head_dim: 2, num_query_heads: 1, query_dim: 2, num_key_heads: 1, key_dim: 2, num_value_heads: 1, value_dim: 24 },
-  'tied, 5 heads of 6, rotated 2': { ...llama, attention_kind: 'tied', ...sizes(26, 31, 43), num_attention_heads: 5, num_key_value_heads: 1, head_dim: 6, rope_dim: 2 },
-  'tied, biases': { ...llama, attention_kind: 'tied', ...sizes(48, 31, 43), num_attention_heads: 6, num_key_value_heads: 3, head_dim: 12, rope_dim: 6, attention_bias: true },
-  'mla, values wider than keys, other eps': { ...base, architectures: ['DeepseekV3ForCausalLM'], attention_kind: 'mla', rms_norm_eps: 1e-3, ...sizes(34, 31, 43), num_attention_heads: 3, kv_lora_rank: 18, q_lora_rank: null, qk_nope_head_dim: 6, qk_rope_head_dim: 2, v_head_dim: 10 },
-  'mla, low-rank query, biases, halves': { ...base, architectures: ['DeepseekV2ForCausalLM'], attention_kind: 'mla', rms_norm_eps: 1e-2, ...sizes(34, 31, 43), num_attention_heads: 4, kv_lora_rank: 14, q_lora_rank: 22, qk_nope_head_dim: 10, qk_rope_head_dim: 6, v_head_dim: 4, rope_interleave: false, attention_bias: true },
-  'gla, 6 heads of 6': { ...llama, attention_kind: 'gla', ...sizes(38, 31, 43), rms_norm_eps: 1e-3, num_attention_heads: 6, head_dim: 6, qk_rope_dim: 2 },
-  'gla, output bias': { ...llama, attention_kind: 'gla', ...sizes(20, 31, 43), num_attention_heads: 2, head_dim: 10, qk_rope_dim: 8, attention_bias: true },
-} // biome-ignore format: a table
 
 /** Weights that keep activations of order 1, norms around 1, biases that matter. */
 function randomWeights(config: Config, seed: number): Weights {

@@ -9,6 +9,7 @@ import { dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync } from 'node:zlib'
 import { install, root } from './install.mjs'
+import { writeRegistry } from './registry.mjs'
 
 const stamp = `${root}dist/.built-from`
 /** What the build is made from. */
@@ -17,6 +18,7 @@ const files = ['package.json', 'asconfig.json', 'tsconfig.json']
 
 export async function build() {
   install()
+  writeRegistry()
   const fingerprint = hashSources()
   const commit = commitOfSources()
   const built = existsSync(stamp) ? readFileSync(stamp, 'utf8').split(' ') : []

@@ -1,7 +1,7 @@
 /** The WebAssembly engine behind the Engine interface: owns its memory and a team of workers. */
 import { platform } from '#platform'
 import * as abi from '../../../assembly/abi.ts'
-import { type ModelSpec, PAGE_TOKENS, type Plan } from '../../../models/index.ts'
+import { type ModelSpec, nLayers, PAGE_TOKENS, type Plan } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import type { Engine, EngineFacts, EngineOptions, Logits, PageStore, PageStream, Row, ThreadCounts } from '../engine.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
@@ -184,7 +184,7 @@ class WasmEngine implements Engine, Probed {
     }
   }
 
-  private pageStream({ memory, exports, streamPages }: EngineMemory, { nLayers }: ModelSpec): PageStream {
+  private pageStream({ memory, exports, streamPages }: EngineMemory, spec: ModelSpec): PageStream {
     return {
       buffer: memory.buffer,
       cache: exports.cache() >>> 0,
@@ -193,7 +193,7 @@ class WasmEngine implements Engine, Probed {
       stride: exports.streamBytes() >>> 0,
       ready: abi.STREAM_READY / 4,
       swept: abi.STREAM_SWEPT / 4,
-      nLayers,
+      nLayers: nLayers(spec),
       layerBytes: exports.layerBytes() >>> 0,
       begin: (isOn, layers) => exports.setStream(isOn ? 1 : 0, layers),
       fail: (error) => {

@@ -5,7 +5,15 @@
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
 import * as abi from '../../../assembly/abi.ts'
-import { type ModelSpec, PAGE_TOKENS, type Plan, pageBytes, roundUp } from '../../../models/index.ts'
+import {
+  type ModelSpec,
+  nLayers,
+  PAGE_TOKENS,
+  type Plan,
+  pageBytes,
+  pageKinds,
+  roundUp,
+} from '../../../models/index.ts'
 import { wordsOf } from '../../../models/records.ts'
 import { errors } from '../../errors.ts'
 import type { EngineOptions } from '../engine.ts'
@@ -40,8 +48,15 @@ export function countPages(spec: ModelSpec, options: EngineOptions) {
   const pages = options.pages ?? Math.ceil(context / PAGE_TOKENS) * conversations
   const bytes = pageBytes(spec, cache)
   if (!offload || pages * bytes <= offload.bytes) return { pages, residentPages: pages, streamPages: 0 }
+  // Layers are streamed one after the other, each as long as the others.
+  if (pageKinds(spec).kinds.length > 1)
+    throw errors.badOption(
+      'offload (--offload)',
+      'left out for a model whose layers keep different things',
+      offload.bytes,
+    )
   // Two layers of every page that is not in memory: residentPages · bytes + 2 · (pages − residentPages) · layer.
-  const layer = roundUp(bytes / spec.nLayers, abi.STREAM_ALIGNMENT)
+  const layer = roundUp(bytes / nLayers(spec), abi.STREAM_ALIGNMENT)
   const residentPages = Math.floor((offload.bytes - 2 * pages * layer) / (bytes - 2 * layer))
   if (bytes <= 2 * layer || residentPages < LEAST_RESIDENT) {
     const least = LEAST_RESIDENT * bytes + 2 * (pages - LEAST_RESIDENT) * layer
@@ -74,7 +89,7 @@ export function memoryCounter(
     const bytes = (most: number) =>
       end -
       start +
-      layOut({ memory, exports }, start, options, {
+      layOut({ memory, exports }, start, 0, options, {
         ...pages,
         pages: most,
         residentPages: Math.min(pages.residentPages, most),
@@ -98,7 +113,7 @@ export function layoutMemory(
   const memory = createMemory(wasmPages(start), isShared)
   const exports = openPlan(module, plan, memory)
   const pages = countPages(spec, options)
-  const end = layOut({ memory, exports }, start, options, pages)
+  const end = layOut({ memory, exports }, start, plan.bytes, options, pages)
   if (end > MAX_MEMORY)
     throw errors.tooLarge('the model', end, MAX_MEMORY, 'that is the address space of one engine; use a smaller -c')
   try {
@@ -113,15 +128,17 @@ export function layoutMemory(
 
 const tablePages = ({ context }: EngineOptions) => Math.ceil(context / PAGE_TOKENS)
 
-/** Returns the first address behind all that is laid out from `start` on. */
+/** Returns the first address behind all that is laid out from `start` on; `weights` 0: it is only counted. */
 function layOut(
   { memory, exports }: Pick<EngineMemory, 'memory' | 'exports'>,
   start: number,
+  weights: number,
   options: EngineOptions,
   { pages, residentPages, streamPages }: ReturnType<typeof countPages>,
 ): number {
   const request = wordsOf(new abi.LayoutRequest(), {
     plan: abi.WEIGHTS,
+    weights,
     start,
     maxRows: options.maxRows,
     maxLogits: options.maxLogits,
@@ -132,7 +149,9 @@ function layOut(
     maxRanks: maxThreads(options),
   })
   new Uint32Array(memory.buffer, abi.LAYOUT_REQUEST, request.length).set(request)
-  return exports.layout(abi.LAYOUT_REQUEST)
+  const end = exports.layout(abi.LAYOUT_REQUEST)
+  if (end < 0) throw errors.engineFailed(`it refuses the plan of the model, for reason ${-end}`)
+  return end
 }
 
 /** An instance over a memory with the plan at `WEIGHTS`. */

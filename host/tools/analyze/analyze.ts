@@ -5,11 +5,8 @@
 import {
   type CacheType,
   cacheBytes,
-  cacheElements,
   cost,
   type ModelDescription,
-  type Operation,
-  operationsOf,
   PAGE_TOKENS,
   type Plan,
   pageBytes,
@@ -22,6 +19,7 @@ import { defaultCache, settings } from '../../settings.ts'
 import { type ExactOptions, enginePrompt, exactConvention, type Formats, widthsOf } from './exact.ts'
 import type { Hardware } from './hardware.ts'
 import { llmViewerConvention, type Widths } from './llm-viewer.ts'
+import { type Operation, operationsOf } from './operations.ts'
 import { type Convention, type Pass, type PassResult, type Stage, walk } from './walk.ts'
 
 export const modes = ['exact', 'llm-viewer'] as const
@@ -75,12 +73,12 @@ export class Analysis {
     this.convention =
       this.mode === 'llm-viewer'
         ? llmViewerConvention(spec, hardware, widthsOf(this.formats))
-        : exactConvention(spec, hardware, this.formats, settings)
+        : exactConvention(hardware, this.formats, settings)
   }
 
   pass(stage: Stage, batch: number, seqlen: number): PassResult {
     const pass: Pass = { stage, batch, seqlen }
-    return walk(this.model.spec, this.operations, this.convention, pass)
+    return walk(this.operations, this.convention, pass)
   }
 
   /** What lies in memory while a pass runs. */
@@ -140,7 +138,7 @@ export class Analysis {
         ? [this.plan.bytes, batch * Math.ceil(positions / PAGE_TOKENS) * pageBytes(spec, formats.cache)]
         : [
             (cost(this.model).parameters * formats.widths.weights) / 8,
-            (batch * positions * spec.nLayers * cacheElements(spec.attention) * formats.widths.cache) / 8,
+            (batch * cacheBytes(spec, 'int8', positions).elements * formats.widths.cache) / 8,
           ]
     return { total: weights + cache + activations, weights, cache, activations }
   }
@@ -149,7 +147,7 @@ export class Analysis {
 /** Bytes that one more token of a conversation takes. */
 export function cacheBytesPerToken({ model, formats }: Analysis): number {
   const { spec } = model
-  if (formats.is === 'plain') return (spec.nLayers * cacheElements(spec.attention) * formats.widths.cache) / 8
+  if (formats.is === 'plain') return (cacheBytes(spec, 'int8', 1).elements * formats.widths.cache) / 8
   const { elements, scales } = cacheBytes(spec, formats.cache, 1)
   return elements + scales
 }

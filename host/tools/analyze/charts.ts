@@ -1,8 +1,8 @@
 /** What the analyzer's results look like: the plots of the report, of `-o svg`, of the viewer and of the papers' figures. */
-import type { OperationPart } from '../../../models/index.ts'
 import { amount, duration, exactly, percent } from './amounts.ts'
 import type { Analysis } from './analyze.ts'
 import { contextSteps } from './compare.ts'
+import type { OperationPart } from './operations.ts'
 import type { Axis } from './plot/axes.ts'
 import { barPlot } from './plot/bars.ts'
 import { linePlot } from './plot/lines.ts'

@@ -9,11 +9,12 @@
  *
  * Decode sees `seqlen` tokens in the cache and itself.
  */
-import type { CacheType, MatrixWork, ModelSpec, Operation, SweepWork, WeightType } from '../../../models/index.ts'
+import { type CacheType, pairsSeen, type WeightType } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
 import type { Hardware, MeasuredRates, NumberFormat } from './hardware.ts'
 import type { Widths } from './llm-viewer.ts'
+import type { MatrixWork, Operation, SweepWork } from './operations.ts'
 import { type Convention, noTraffic, type Pass, type Traffic } from './walk.ts'
 
 /** How wide numbers are. */
@@ -39,7 +40,6 @@ export interface ExactOptions {
 
 /** Throws BAD_OPTION where the device cannot compute with such numbers. */
 export function exactConvention(
-  spec: ModelSpec,
   hardware: Hardware,
   formats: Formats,
   { bandwidth: kind = 'sustained', threads }: ExactOptions = {},
@@ -51,7 +51,7 @@ export function exactConvention(
   return {
     mode: 'exact',
     order: (operations) => operations,
-    count: (operation, pass) => count(spec, formats, hardware, operation, pass),
+    count: (operation, pass) => count(formats, hardware, operation, pass),
     limits: (operation, pass) => {
       if (rates && formats.is === 'engine') return measuredLimits(rates, formats, operation, pass)
       const reuse = formats.is === 'engine' ? cacheReuse(operation, pass, formats, hardware) : 1
@@ -111,8 +111,7 @@ function cacheReuse(
   if (work.is !== 'fused' || pass.stage === 'decode') return 1
   const row = cache === 'int8' ? work.rowElements + 4 * work.rowHeads : 4 * work.rowElements
   if (pass.seqlen * row > hardware.onchipBuffer.value) return 1
-  const { pairs } = countsOf(pass, rowsPerStep)
-  return pairs / rowsRead(pass, pairs, rowsPerStep)
+  return rowsRead(work, pass, 1) / rowsRead(work, pass, rowsPerStep)
 }
 
 /** What the engine reached on this machine, part by part, instead of what the device could. */
@@ -141,24 +140,21 @@ function measuredLimits(
   return { peak: products, bandwidth: Math.min(rest, rates.bandwidth) }
 }
 
-/** Tokens, rows with logits, (query, key) pairs, and steps of the engine. */
+/** Tokens, rows with logits, and steps of the engine. */
 interface Counts {
   tokens: number
   logits: number
-  pairs: number
   steps: number
   headSteps: number
 }
 
-/** (c) A token attends to those before it and itself; (g) so does a generated one. */
 function countsOf({ stage, batch, seqlen }: Pass, rowsPerStep: number): Counts {
   const tokens = stage === 'prefill' ? batch * seqlen : batch
-  const pairs = stage === 'prefill' ? (batch * seqlen * (seqlen + 1)) / 2 : batch * (seqlen + 1)
   const steps = Math.max(1, Math.ceil(tokens / rowsPerStep))
-  return { tokens, logits: batch, pairs, steps, headSteps: Math.min(batch, steps) }
+  return { tokens, logits: batch, steps, headSteps: Math.min(batch, steps) }
 }
 
-function count(spec: ModelSpec, formats: Formats, hardware: Hardware, { work, rows }: Operation, pass: Pass): Traffic {
+function count(formats: Formats, hardware: Hardware, { work, rows }: Operation, pass: Pass): Traffic {
   const isEngine = formats.is === 'engine'
   const counts = countsOf(pass, isEngine ? formats.rowsPerStep : Number.POSITIVE_INFINITY)
   const n = rows === 'logits' ? counts.logits : counts.tokens
@@ -188,7 +184,7 @@ function count(spec: ModelSpec, formats: Formats, hardware: Hardware, { work, ro
       stores: work.writes * n * activation,
     }
   }
-  return sweep(work, pass, counts, { activation, cached, block: isEngine ? 1 : blockOf(spec, hardware, activation) })
+  return sweep(work, pass, counts, { activation, cached, block: isEngine ? 1 : blockOf(work, hardware, activation) })
 }
 
 /** (f) Biases are counted. */
@@ -201,9 +197,8 @@ function productOf({ inDim, outDim, hasBias }: MatrixWork, n: number): Pick<Traf
  * (h) Queries whose numbers and running averages, in f32, stay on the chip while the keys and values pass once. The engine
  * takes one query at a time.
  */
-function blockOf({ attention }: ModelSpec, hardware: Hardware, activation: number): number {
-  const query =
-    attention.maps * (attention.key.reduce((sum, { dim }) => sum + dim, 0) * activation + 4 * attention.value.dim)
+function blockOf({ maps, keyDim, valueDim }: SweepWork, hardware: Hardware, activation: number): number {
+  const query = maps * (keyDim * activation + 4 * valueDim)
   return Math.max(1, Math.floor(hardware.onchipBuffer.value / query))
 }
 
@@ -214,23 +209,23 @@ interface SweepFormats {
 }
 
 function sweep(work: SweepWork, pass: Pass, counts: Counts, { activation, cached, block }: SweepFormats): Traffic {
-  const { is, maps, keyDim, valueDim, keyElements, valueElements, rowElements, rowHeads } = work
-  const { pairs, tokens } = counts
-  const scores = pairs * maps
+  const { is, maps, keyDim, valueDim, keyElements, valueElements, rowElements, rowHeads, operationsPerScore } = work
+  const { tokens } = counts
+  const scores = rowsRead(work, pass, 1) * maps
   const queries = maps * keyDim * tokens * activation
   // (a) The averages are written, not the scores.
   const averages = maps * valueDim * tokens * activation
   const [keyMacs, valueMacs] = [scores * keyDim, scores * valueDim]
-  const seen = pass.batch * (pass.stage === 'prefill' ? pass.seqlen : pass.seqlen + 1)
+  const seen = pass.batch * (pass.stage === 'prefill' ? pass.seqlen : pairsSeen(work.layer, pass.seqlen, 1))
   switch (is) {
     case 'fused':
       return {
         ...noTraffic,
         macs: keyMacs + valueMacs,
-        operations: 2 * (keyMacs + valueMacs) + 5 * scores,
+        operations: 2 * (keyMacs + valueMacs) + operationsPerScore * scores,
         loads: queries,
         stores: averages,
-        cacheReads: rowsRead(pass, pairs, block) * cached(rowElements, rowHeads),
+        cacheReads: rowsRead(work, pass, block) * cached(rowElements, rowHeads),
       }
     case 'scores':
       // (b) Queries are read, keys once.
@@ -243,7 +238,12 @@ function sweep(work: SweepWork, pass: Pass, counts: Counts, { activation, cached
         cacheReads: seen * cached(keyElements, 0),
       }
     case 'softmax':
-      return { ...noTraffic, operations: 5 * scores, loads: scores * activation, stores: scores * activation }
+      return {
+        ...noTraffic,
+        operations: operationsPerScore * scores,
+        loads: scores * activation,
+        stores: scores * activation,
+      }
     case 'average':
       return {
         ...noTraffic,
@@ -256,9 +256,20 @@ function sweep(work: SweepWork, pass: Pass, counts: Counts, { activation, cached
   }
 }
 
-/** Rows of the cache that pass by while blocks of queries stay: block i of a prompt sees all up to its own end. */
-function rowsRead({ stage, batch, seqlen }: Pass, pairs: number, block: number): number {
-  if (stage === 'decode' || block === 1) return pairs
+/**
+ * Rows of the cache that pass by while blocks of queries stay: block i of a prompt sees all up to its own end, as far as the
+ * window of its first query. One by one these are the (query, key) pairs: (c) a token attends to those before it and
+ * itself; (g) so does a generated one.
+ */
+function rowsRead({ layer }: SweepWork, { stage, batch, seqlen }: Pass, block: number): number {
+  if (stage === 'decode') return batch * pairsSeen(layer, seqlen, 1)
+  if (block === 1) return batch * pairsSeen(layer, 0, seqlen)
   const whole = Math.floor(seqlen / block)
-  return batch * ((block * whole * (whole + 1)) / 2 + (seqlen % block > 0 ? seqlen : 0))
+  const rest = seqlen % block
+  const window = layer.mixer.window ?? Number.POSITIVE_INFINITY
+  const most = window + block - 1
+  const growing = Math.min(whole, Math.floor(most / block))
+  const level = growing < whole ? (whole - growing) * most : 0
+  const last = rest > 0 ? Math.min(seqlen, window + rest - 1) : 0
+  return batch * ((block * growing * (growing + 1)) / 2 + level + last)
 }

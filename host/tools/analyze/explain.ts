@@ -2,13 +2,14 @@
  * Prediction against measurement: a test of `gta bench`, its parts as the engine accounted for them, and what the analyzer
  * expected of this machine. Waiting at barriers is shared out among the parts on both sides.
  */
-import { type ModelDescription, type OperationPart, operationParts } from '../../../models/index.ts'
+import type { ModelDescription } from '../../../models/index.ts'
 import { type StepProfile, secondsOf, stepParts } from '../../engine/engine.ts'
 import type { BenchReport } from '../bench/report.ts'
 import { amount, duration } from './amounts.ts'
 import { Analysis } from './analyze.ts'
 import { partNames } from './charts.ts'
 import type { Hardware } from './hardware.ts'
+import { type OperationPart, operationParts } from './operations.ts'
 import { barPlot } from './plot/bars.ts'
 import type { PassResult } from './walk.ts'
 

@@ -4,8 +4,8 @@
  *
  * Nodes can be reached with the keyboard and tell a screen reader all that they show.
  */
-import type { Operation } from '../../../models/index.ts'
 import { amount, duration, percent } from './amounts.ts'
+import type { Operation } from './operations.ts'
 import { colours, escapeHtml, picture, text } from './plot/svg.ts'
 import type { OperationResult, PassResult } from './walk.ts'
 
@@ -24,12 +24,12 @@ interface Placed {
   row: number
 }
 
-/** `selected`: the operation that is shown as chosen. */
+/** `layers`: how many there are of each distinct one; `selected`: the operation that is shown as chosen. */
 export function layerGraph(
   title: string,
   operations: readonly Operation[],
   pass: PassResult,
-  layers: number,
+  layers: readonly number[],
   selected?: string,
 ): string {
   const results = new Map(pass.operations.map((result) => [result.name, result]))
@@ -51,7 +51,7 @@ export function layerGraph(
   const content = [
     head,
     text(16, 24, title, { size: 16, weight: 600 }),
-    text(16, 44, `each layer × ${layers}; the bar is the share of the time`, {
+    text(16, 44, `each layer × ${layers.join(' and ')}; the bar is the share of the time`, {
       fill: 'var(--muted, #57606a)',
       size: 12,
     }),

@@ -3,10 +3,11 @@
  * formula by formula with its defects, so that published figures can be compared: SPEC §8 lists them as (a) to (m), and the
  * letters below are those. `exact.ts` is what is right. test/golden/llm-viewer has the tool's own numbers.
  */
-import { keyDim, type ModelSpec, type Operation, slotOf } from '../../../models/index.ts'
+import { keyDim, type LayerSpec, type ModelSpec, slotOf } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
 import type { Hardware } from './hardware.ts'
+import type { Operation } from './operations.ts'
 import { type Convention, noTraffic, type Pass, type Traffic } from './walk.ts'
 
 /** Bits of weights, activations and cached numbers. */
@@ -58,10 +59,13 @@ export function llmViewerConvention(spec: ModelSpec, hardware: Hardware, widths:
 
 /** The tool has two files of formulas: Llama's, and one for grouped latent values with a gate. */
 function shapeOf(spec: ModelSpec): Shape {
-  const { hiddenDim: hidden, ffnDim: ffn, attention } = spec
+  const { hiddenDim: hidden } = spec
+  const layer = spec.layers[0] as LayerSpec
+  const { mixer: attention } = layer
+  const ffn = layer.ffn.width
   const { maps, key, value, decoder, encoder, query, gate } = attention
   const [keySlot, valueSlot] = [slotOf(attention, key[0] as (typeof key)[number]), slotOf(attention, value)]
-  const isPlain = key.length === 1 && keySlot !== valueSlot && !encoder && !query
+  const isPlain = isLlamaLike(spec) && key.length === 1 && keySlot !== valueSlot && !encoder && !query
   const ffnMaps: [string, [number, number]][] = [
     ['gate_proj', [hidden, ffn]],
     ['up_proj', [hidden, ffn]],
@@ -111,8 +115,17 @@ function shapeOf(spec: ModelSpec): Shape {
   }
 }
 
+/** The tool knows one layer: two RMSNorms, attention to all tokens, a gated feed-forward block. */
+function isLlamaLike({ layers, embedding, head }: ModelSpec): boolean {
+  const [layer, ...others] = layers
+  if (!layer || others.length > 0 || embedding.positions !== undefined || head.softcap !== undefined) return false
+  const { mixer, ffn, norms, isParallel } = layer
+  const hasMore = norms.mixerOut || norms.ffnOut || mixer.queryNorm || isParallel || !ffn.isGated || ffn.bias
+  return !hasMore && mixer.window === undefined && mixer.softcap === undefined
+}
+
 function count(
-  { hiddenDim: hidden, ffnDim: ffn, vocabSize }: ModelSpec,
+  { hiddenDim: hidden, vocabSize, layers }: ModelSpec,
   shape: Shape,
   widths: Widths,
   buffer: number,
@@ -121,6 +134,7 @@ function count(
 ): Traffic | undefined {
   const [w, a, kv] = [widths.weights / 8, widths.activations / 8, widths.cache / 8]
   const t = stage === 'prefill' ? s : 1
+  const ffn = layers[0]?.ffn.width ?? 0
   const { maps, queryDim, keyHeads, keyDim, valueHeads, valueDim } = shape
   const linear = shape.linear.get(name)
   if (linear) {

@@ -6,14 +6,7 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
-import {
-  configs,
-  describe,
-  type ModelDescription,
-  operationsOf,
-  planModel,
-  type WeightType,
-} from '../../../models/index.ts'
+import { configs, describe, type ModelDescription, planModel, type WeightType } from '../../../models/index.ts'
 import type { KvCache } from '../../cache/cache.ts'
 import { type EngineOptions, type Row, type StepProfile, secondsOf } from '../../engine/engine.ts'
 import { cacheFile, readEntries, writeEntry } from '../../platform/remember.ts'
@@ -24,6 +17,7 @@ import { fillSynthetic } from '../bench/synthetic.ts'
 import { exactConvention } from './exact.ts'
 import { withoutBarriers } from './explain.ts'
 import type { Hardware, MeasuredRates } from './hardware.ts'
+import { operationsOf } from './operations.ts'
 import { walk } from './walk.ts'
 
 /**
@@ -229,8 +223,8 @@ function workOf(model: ModelDescription, type: WeightType, rows: number, pairs: 
     peak: { INT8: { value: 1, source: '' } },
     onchipBuffer: { value: 1, source: '' },
   }
-  const convention = exactConvention(model.spec, unlimited, formats)
-  const { operations } = walk(model.spec, operationsOf(model.spec, planModel(model, type)), convention, {
+  const convention = exactConvention(unlimited, formats)
+  const { operations } = walk(operationsOf(model.spec, planModel(model, type)), convention, {
     stage: 'decode',
     batch: rows,
     seqlen: 0,

@@ -1,11 +1,11 @@
 /**
- * One walk over one list of operations (models/operations.ts), under one of two cost conventions: `exact`, which counts
+ * One walk over one list of operations (operations.ts), under one of two cost conventions: `exact`, which counts
  * what the engine's plan does, and `llm-viewer`, which reproduces a published tool. The walk itself knows neither.
  *
  * Roofline: an operation takes as long as its arithmetic at the device's peak, or as its bytes at the memory's bandwidth,
  * whichever is longer. Pure: used by the command, by the report and by the page of the viewer.
  */
-import type { ModelSpec, Operation, OperationPart } from '../../../models/index.ts'
+import type { Operation, OperationPart } from './operations.ts'
 
 export const stages = ['prefill', 'decode'] as const
 export type Stage = (typeof stages)[number]
@@ -33,7 +33,7 @@ export interface Traffic {
 export interface OperationResult extends Traffic {
   name: string
   part: OperationPart
-  /** How often it is done: once per layer, or once. */
+  /** How often it is done: once in each layer that is alike, or once. */
   count: number
   bytes: number
   /** Operations per byte. */
@@ -73,14 +73,14 @@ export const noTraffic: Traffic = {
 const trafficKeys = Object.keys(noTraffic) as (keyof Traffic)[]
 
 /** Counts and times every operation of a pass. */
-export function walk(spec: ModelSpec, operations: Operation[], convention: Convention, pass: Pass): PassResult {
+export function walk(operations: Operation[], convention: Convention, pass: Pass): PassResult {
   const total = { ...noTraffic, bytes: 0, seconds: 0 }
   const results: OperationResult[] = []
   for (const operation of convention.order(operations)) {
     const traffic = convention.count(operation, pass)
     if (!traffic) continue
     const { peak, bandwidth } = convention.limits(operation, pass)
-    const count = operation.isPerLayer ? spec.nLayers : 1
+    const { count } = operation
     const result = {
       name: operation.name,
       part: operation.part,

@@ -9,6 +9,7 @@
 import {
   derivedBytes,
   type ModelDescription,
+  nLayers,
   type PackedTensor,
   type Plan,
   Q4_BYTES,
@@ -28,11 +29,11 @@ const spreadOfIntegers = (count: number) => Math.sqrt((count ** 2 - 1) / 12)
 
 /** Writes all packed tensors of a plan. */
 export function fillSynthetic({ spec }: ModelDescription, plan: Plan, target: Uint8Array): void {
-  const filler = new Filler(spec.nLayers)
+  const filler = new Filler(nLayers(spec))
   for (const tensor of plan.tensors) {
     const bytes = target.subarray(tensor.offset, tensor.offset + tensor.bytes)
     const { content } = tensor
-    const derived = derivedBytes(plan, spec, tensor)
+    const derived = derivedBytes(plan, tensor)
     if (derived) bytes.set(derived)
     else if (content.is === 'vector') filler.vector(tensor, floatsOf(bytes))
     else if (content.is === 'matrix') {
@@ -41,7 +42,7 @@ export function fillSynthetic({ spec }: ModelDescription, plan: Plan, target: Ui
       const { scales } = content
       if (scales)
         floatsOf(target.subarray(scales.offset, scales.offset + scales.bytes)).fill(
-          spreadOf(tensor, content, spec.nLayers) / spreadOfIntegers(127),
+          spreadOf(tensor, content, nLayers(spec)) / spreadOfIntegers(127),
         )
     }
   }
@@ -52,18 +53,18 @@ function floatsOf(bytes: Uint8Array): Float32Array {
 }
 
 /** Standard deviation of a matrix's weights: outputs are as large as inputs, and the sum over all layers stays small. */
-function spreadOf({ name }: PackedTensor, { cols }: Matrix, nLayers: number): number {
+function spreadOf({ name }: PackedTensor, { cols }: Matrix, layers: number): number {
   const isAdded = name.endsWith('.out') || name.endsWith('.down')
-  return 1 / Math.sqrt(isAdded ? cols * 2 * nLayers : cols)
+  return 1 / Math.sqrt(isAdded ? cols * 2 * layers : cols)
 }
 
 class Filler {
   private readonly pools = new Map<string, Uint8Array>()
   private readonly random = xorshift(1)
-  private readonly nLayers: number
+  private readonly layers: number
 
-  constructor(nLayers: number) {
-    this.nLayers = nLayers
+  constructor(layers: number) {
+    this.layers = layers
   }
 
   /** Norms are ones, biases small; padding is zeros. */
@@ -77,7 +78,7 @@ class Filler {
 
   matrix(tensor: PackedTensor, content: Matrix, bytes: Uint8Array): void {
     const { unit, draw, pad } = formats[content.type]
-    const pool = this.pool(content.type, draw, spreadOf(tensor, content, this.nLayers))
+    const pool = this.pool(content.type, draw, spreadOf(tensor, content, this.layers))
     const most = unit * Math.floor(pool.length / unit / 2)
     for (let at = 0; at < bytes.length; at += most) {
       const length = Math.min(bytes.length - at, most)

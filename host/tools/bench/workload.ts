@@ -4,11 +4,14 @@
  */
 import {
   type CacheType,
-  cacheBytes,
   cost,
   headBytes,
+  type LayerCost,
+  type LayerSpec,
   type ModelDescription,
   type Plan,
+  pairsSeen,
+  rowBytes,
   weightBytesPerToken,
 } from '../../../models/index.ts'
 
@@ -49,29 +52,33 @@ export interface Work {
 /** Counts a workload whose prompts are read in slices of `batch` tokens. */
 export function workCounter(model: ModelDescription, plan: Plan, cache: CacheType, batch: number) {
   const { spec } = model
-  const { attentionLinearMacs, ffnMacs, headMacs, attentionPairMacs } = cost(model)
-  const linearMacs = spec.nLayers * (attentionLinearMacs + ffnMacs)
-  const pairMacs = spec.nLayers * attentionPairMacs
+  const { layers, headMacs } = cost(model)
+  const sum = (each: (cost: LayerCost, layer: LayerSpec) => number) =>
+    layers.reduce((total, layer, index) => total + layer.count * each(layer, spec.layers[index] as LayerSpec), 0)
+  const linearMacs = sum(({ attentionLinearMacs, ffnMacs }) => attentionLinearMacs + ffnMacs)
   const weights = weightBytesPerToken(plan, spec)
   const head = headBytes(plan, spec)
-  const kv = cacheBytes(spec, cache, 1)
-  const rowBytes = kv.elements + kv.scales
+  const attentionMacs = (depth: number, count: number) =>
+    sum(({ attentionPairMacs }, layer) => attentionPairMacs * pairsSeen(layer, depth, count))
+  /** Of the cache, by a step each. */
+  const cacheReads = (depth: number, count: number) =>
+    sum((_, layer) => rowBytes(layer, cache) * pairsSeen(layer, depth, count))
+  /** Of the cache, by one step of `count` tokens up to `end`. */
+  const cacheRead = (end: number, count: number) =>
+    sum((_, layer) => rowBytes(layer, cache) * Math.min(end, (layer.mixer.window ?? end) + count - 1))
   return ({ phase, tokens, depth, conversations }: Workload): Work => {
-    const attention = pairMacs * pairs(depth, tokens)
+    const attention = attentionMacs(depth, tokens)
     if (phase === 'tg')
       return {
         macs: conversations * (tokens * (linearMacs + headMacs) + attention),
-        bytes: tokens * weights + conversations * rowBytes * pairs(depth, tokens),
+        bytes: tokens * weights + conversations * cacheReads(depth, tokens),
       }
     // Only the last token of a prompt needs logits.
     let bytes = head
-    for (let done = 0; done < tokens; done += batch)
-      bytes += weights - head + rowBytes * (depth + Math.min(tokens, done + batch))
+    for (let done = 0; done < tokens; done += batch) {
+      const count = Math.min(batch, tokens - done)
+      bytes += weights - head + cacheRead(depth + done + count, count)
+    }
     return { macs: tokens * linearMacs + attention + headMacs, bytes }
   }
-}
-
-/** (query, key) pairs of `count` tokens behind `depth` others: a token looks at those before it and at itself. */
-function pairs(depth: number, count: number): number {
-  return count * depth + (count * (count + 1)) / 2
 }

@@ -2,7 +2,7 @@
  * The viewer's page: reads the settings, runs the analyzer right here, draws. The settings live in the address, so that a view
  * can be kept and sent. Bundled for browsers; everything that it imports is pure.
  */
-import { describe } from '../../../../models/index.ts'
+import { countedLayers, describe } from '../../../../models/index.ts'
 import { amount, duration, exactly, percent } from '../amounts.ts'
 import { Analysis, type AnalyzeSettings } from '../analyze.ts'
 import {
@@ -147,8 +147,8 @@ function drawGraphs(entries: Entry[], stage: Stage, batch: number, seqlen: numbe
   drawn = { entries, stage, batch, seqlen }
   place('graphs').innerHTML = entries
     .map(({ name, analysis }) => {
-      const { spec } = analysis.model
-      const svg = layerGraph(name, analysis.operations, analysis.pass(stage, batch, seqlen), spec.nLayers, selected)
+      const counts = countedLayers(analysis.model.spec).map(({ count }) => count)
+      const svg = layerGraph(name, analysis.operations, analysis.pass(stage, batch, seqlen), counts, selected)
       return `<figure>${svg}</figure>`
     })
     .join('')

@@ -9,21 +9,87 @@
  * half layout at conversion, the same for both, so their dot product stays. The norms of the latents have eps 1e-6
  * whatever rms_norm_eps says: transformers leaves it at the default argument.
  */
-import { latent } from '../attention.ts'
+import type { AttentionSpec, Rope } from '../attention.ts'
 import { type Config, yarnMagnitude } from '../config.ts'
+import { decoderSources, heads, linear, llamaSpec, range, smallDecoder, zeros } from '../decoder.ts'
+import type { Family } from '../family.ts'
 import { type ModelDescription, ModelError, mismatch } from '../spec.ts'
-import { decoderSources, decoderSpec, heads, linear, range, zeros } from './decoder.ts'
-import type { Family } from './index.ts'
 
 const LATENT_EPS = 1e-6
 
-export const deepseek: Family = {
-  name: 'deepseek',
+export const family: Family = {
+  name: 'mla',
   kinds: ['mla'],
   architectures: ['DeepseekV2ForCausalLM', 'DeepseekV3ForCausalLM'],
   recognise: (config) => config.has('kv_lora_rank'),
   tensor: 'kv_a_proj_with_mqa.weight',
   describe,
+  shapes: {
+    'mla, values wider than keys, other eps': {
+      ...smallDecoder({ attention_kind: 'mla' }, 34, 31, 43),
+      rms_norm_eps: 1e-3,
+      num_attention_heads: 3,
+      kv_lora_rank: 18,
+      q_lora_rank: null,
+      qk_nope_head_dim: 6,
+      qk_rope_head_dim: 2,
+      v_head_dim: 10,
+    },
+    'mla, low-rank query, biases, halves': {
+      ...smallDecoder({ attention_kind: 'mla' }, 34, 31, 43),
+      rms_norm_eps: 1e-2,
+      num_attention_heads: 4,
+      kv_lora_rank: 14,
+      q_lora_rank: 22,
+      qk_nope_head_dim: 10,
+      qk_rope_head_dim: 6,
+      v_head_dim: 4,
+      rope_interleave: false,
+      attention_bias: true,
+    },
+  },
+}
+
+/**
+ * MLA and GLA, absorbed: what is cached is a normed latent and one rotated key. A head's key matrix moves to its query
+ * (encoder) and its value matrix behind the average (decoder), so the cache is read as it is.
+ */
+export function latent(shape: {
+  maps: number
+  latents: number
+  latentDim: number
+  latentEps: number
+  /** Width of the un-rotated part of a query. */
+  plainDim: number
+  rope: Rope
+  /** Width of a head's value. */
+  valueDim: number
+  query?: { rank: number; eps: number; bias: boolean }
+  decoderBias: boolean
+  bias: { in: boolean; out: boolean }
+  scale: number
+}): AttentionSpec {
+  const { maps, latents, latentDim, latentEps, plainDim, rope, valueDim, query, decoderBias, bias, scale } = shape
+  return {
+    is: 'attention',
+    maps,
+    slots: {
+      c: { heads: latents, dim: latentDim, norm: { eps: latentEps, spans: 'head' } },
+      r: { heads: 1, dim: rope.dim, isRotated: true },
+    },
+    key: [
+      { slot: 'c', dim: latentDim },
+      { slot: 'r', dim: rope.dim },
+    ],
+    value: { slot: 'c', dim: latentDim },
+    rope,
+    query,
+    encoder: { inDim: plainDim },
+    decoder: { repeat: 0, bias: decoderBias },
+    bias,
+    outDim: valueDim,
+    scale,
+  }
 }
 
 function describe(config: Config): ModelDescription {
@@ -50,14 +116,14 @@ function describe(config: Config): ModelDescription {
     latentDim: rank,
     latentEps: LATENT_EPS,
     plainDim,
-    ropeDim,
+    rope: config.rope(ropeDim),
     valueDim,
     query: queryRank === undefined ? undefined : { rank: queryRank, eps: LATENT_EPS, bias: false },
     decoderBias: false,
     bias: { in: hasBias, out: hasBias },
     scale: (plainDim + ropeDim) ** -0.5 * yarnScale(config),
   })
-  const spec = decoderSpec(config, 'mla', attention)
+  const spec = llamaSpec(config, 'mla', attention)
   const headRows = plainDim + ropeDim
   const halfLayout = (i: number) => (i < ropeDim / 2 ? 2 * i : 2 * (i - ropeDim / 2) + 1)
   const rotatedRow = (i: number) => (isInterleaved ? halfLayout(i) : i)
@@ -84,7 +150,7 @@ function describe(config: Config): ModelDescription {
       in: isLow ? [qa.weight, row] : [{ ...q.weight, rows: queryRows }, row],
       // A direct q_proj has no bias even when the others have one.
       inBias: !hasBias ? [] : isLow ? [qa.bias, rowBias] : [zeros(maps * headRows), rowBias],
-      queryNorm: isLow ? [{ tensor: `${prefix}.q_a_layernorm.weight`, shape: [queryRank] }] : [],
+      lowNorm: isLow ? [{ tensor: `${prefix}.q_a_layernorm.weight`, shape: [queryRank] }] : [],
       query: isLow ? [{ ...qb.weight, rows: queryRows }] : [],
       slotNorm: [{ tensor: `${prefix}.kv_a_layernorm.weight`, shape: [rank] }],
       encoder: [{ ...kvb.weight, rows: keyRows, transposedBlocks: maps }],

@@ -3,19 +3,79 @@
  * Its checkpoints say model_type "llama" and have no num_key_value_heads: the config class then fills in n_h, so the
  * cache is never derived from that field.
  */
-import { latentValue } from '../attention.ts'
+import type { AttentionSpec, Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
+import {
+  decoderSources,
+  headDim,
+  heads,
+  hiddenDim,
+  linear,
+  llamaSpec,
+  requireDivides,
+  smallDecoder,
+} from '../decoder.ts'
+import type { Family } from '../family.ts'
 import { type ModelDescription, mismatch } from '../spec.ts'
-import { decoderSources, decoderSpec, headDim, heads, hiddenDim, linear, requireDivides } from './decoder.ts'
-import type { Family } from './index.ts'
 
-export const gta: Family = {
+export const family: Family = {
   name: 'gta',
   kinds: ['gta'],
   architectures: ['GTAForCausalLM'],
   recognise: (config) => config.has('num_query_heads') && config.has('value_dim'),
   tensor: 'v_b_proj.weight',
   describe,
+  shapes: {
+    'gta, expand rate 3, latent of 6': {
+      ...smallDecoder({ attention_kind: 'gta' }, 90, 31, 43),
+      num_attention_heads: 9,
+      head_dim: 10,
+      num_query_heads: 5,
+      query_dim: 10,
+      num_key_heads: 1,
+      key_dim: 10,
+      num_value_heads: 5,
+      value_dim: 6,
+    },
+    'gta, one map for all': {
+      ...smallDecoder({ attention_kind: 'gta' }, 24, 10, 9),
+      num_attention_heads: 12,
+      head_dim: 2,
+      num_query_heads: 1,
+      query_dim: 2,
+      num_key_heads: 1,
+      key_dim: 2,
+      num_value_heads: 1,
+      value_dim: 24,
+    },
+  },
+}
+
+/** Shared maps, a latent value, a nonlinear decoder. */
+export function latentValue(shape: {
+  maps: number
+  keyHeads: number
+  keyDim: number
+  valueHeads: number
+  latentDim: number
+  /** Heads' worth of output per map: hiddenDim / (maps · latentDim). */
+  repeat: number
+  rope: Rope
+}): AttentionSpec {
+  const { maps, keyHeads, keyDim, valueHeads, latentDim, repeat, rope } = shape
+  return {
+    is: 'attention',
+    maps,
+    slots: { k: { heads: keyHeads, dim: keyDim, isRotated: true }, latent: { heads: valueHeads, dim: latentDim } },
+    key: [{ slot: 'k', dim: keyDim }],
+    value: { slot: 'latent', dim: latentDim },
+    rope,
+    decoder: { repeat, bias: false },
+    gate: 'sigmoid',
+    bias: { in: true, out: false },
+    outDim: repeat * latentDim,
+    scale: keyDim ** -0.5,
+  }
 }
 
 function describe(config: Config): ModelDescription {
@@ -38,8 +98,8 @@ function describe(config: Config): ModelDescription {
   requireDivides(['num_query_heads × value_dim', maps * latentDim], ['hidden_size', hidden])
   const repeat = hidden / (maps * latentDim)
 
-  const attention = latentValue({ maps, keyHeads, keyDim: dim, valueHeads, latentDim, repeat })
-  const spec = decoderSpec(config, 'gta', attention)
+  const attention = latentValue({ maps, keyHeads, keyDim: dim, valueHeads, latentDim, repeat, rope: config.rope(dim) })
+  const spec = llamaSpec(config, 'gta', attention)
   const sources = decoderSources(spec, (prefix) => {
     const q = linear(`${prefix}.q_proj`, maps * dim, hidden)
     const k = linear(`${prefix}.k_proj`, keyHeads * dim, hidden)

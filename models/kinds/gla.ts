@@ -9,21 +9,37 @@
  * All but the norms have a bias. The bias of K adds the same number to every score of a head and cancels in the softmax;
  * the bias of V is added once behind the average, because the weights of the average sum to 1.
  */
-import { latent } from '../attention.ts'
 import type { Config } from '../config.ts'
+import { decoderSources, headDim, heads, linear, llamaSpec, range, smallDecoder } from '../decoder.ts'
+import type { Family } from '../family.ts'
 import { type ModelDescription, mismatch } from '../spec.ts'
-import { decoderSources, decoderSpec, headDim, heads, linear, range } from './decoder.ts'
-import type { Family } from './index.ts'
+import { latent } from './mla.ts'
 
 const LATENTS = 2
 
-export const gla: Family = {
+export const family: Family = {
   name: 'gla',
   kinds: ['gla'],
   architectures: [],
   recognise: (config) => config.has('qk_rope_dim'),
   tensor: 'W_dKV.weight',
   describe,
+  shapes: {
+    'gla, 6 heads of 6': {
+      ...smallDecoder({ attention_kind: 'gla' }, 38, 31, 43),
+      rms_norm_eps: 1e-3,
+      num_attention_heads: 6,
+      head_dim: 6,
+      qk_rope_dim: 2,
+    },
+    'gla, output bias': {
+      ...smallDecoder({ attention_kind: 'gla' }, 20, 31, 43),
+      num_attention_heads: 2,
+      head_dim: 10,
+      qk_rope_dim: 8,
+      attention_bias: true,
+    },
+  },
 }
 
 function describe(config: Config): ModelDescription {
@@ -49,14 +65,14 @@ function describe(config: Config): ModelDescription {
     latentDim,
     latentEps: eps,
     plainDim: dim,
-    ropeDim,
+    rope: config.rope(ropeDim),
     valueDim: dim,
     query: { rank, eps, bias: true },
     decoderBias: true,
     bias: { in: true, out: hasOutBias },
     scale: (dim + ropeDim) ** -0.5,
   })
-  const spec = decoderSpec(config, 'gla', attention)
+  const spec = llamaSpec(config, 'gla', attention)
   const half = maps / LATENTS
   // Rows of K and of V within one W_ukv: per head [K d | V d].
   const keyRows = range(half * dim, (i) => Math.floor(i / dim) * 2 * dim + (i % dim))
@@ -70,7 +86,7 @@ function describe(config: Config): ModelDescription {
     return {
       in: [dQ.weight, dKV.weight],
       inBias: [dQ.bias, dKV.bias],
-      queryNorm: [{ tensor: `${prefix}.q_norm.weight`, shape: [rank] }],
+      lowNorm: [{ tensor: `${prefix}.q_norm.weight`, shape: [rank] }],
       query: [uQ.weight],
       queryBias: [uQ.bias],
       slotNorm: [1, 2].map((i) => ({ tensor: `${prefix}.kv_norm_${i}.weight`, shape: [latentDim] })),

@@ -1,30 +1,8 @@
-/**
- * The families: each reads one style of config.json and knows the tensor names of its checkpoints. `describe()` picks
- * one: `attention_kind` wins, then `architectures`, then the fields.
- */
-import { Config } from '../config.ts'
-import { type ModelDescription, ModelError, show } from '../spec.ts'
-import { deepseek } from './deepseek.ts'
-import { gla } from './gla.ts'
-import { gha, gva } from './grouped-value.ts'
-import { gta } from './gta.ts'
-import { llama } from './llama.ts'
-import { tied } from './tied.ts'
-
-export interface Family {
-  name: string
-  /** Values of `attention_kind` that select it. */
-  kinds: string[]
-  /** Values of `architectures` that select it. */
-  architectures: string[]
-  /** Does a config without either look like this family? */
-  recognise?(config: Config): boolean
-  /** The end of a tensor name that only its checkpoints have. */
-  tensor?: string
-  describe(config: Config): ModelDescription
-}
-
-export const families: readonly Family[] = [gta, gva, gha, tied, gla, deepseek, llama]
+/** Which kind or family a config.json is of, and what it says. */
+import { Config } from './config.ts'
+import type { Family } from './family.ts'
+import { families } from './registry.ts'
+import { type ModelDescription, ModelError, show } from './spec.ts'
 
 /**
  * Reads a parsed config.json; `tensors` are the names in its checkpoint, if that is at hand. Throws ModelError naming the
@@ -36,8 +14,8 @@ export function describe(value: unknown, tensors: Iterable<string> = []): ModelD
 }
 
 /**
- * `attention_kind` wins. Llama's architecture comes last: GTA, tied and GLA checkpoints were saved under its name, and
- * their fields and tensors say better what they are.
+ * `attention_kind` wins, then the class name. A class that is not known is not taken for a known one, whatever its fields:
+ * it may differ in what no field says. Fields and tensors decide where there is no class, or one that yields.
  */
 function familyOf(config: Config, tensors: string[]): Family {
   const kind = config.text('attention_kind')
@@ -48,7 +26,9 @@ function familyOf(config: Config, tensors: string[]): Family {
     throw unsupported('attention_kind', kind, (candidate) => candidate.kinds)
   }
   const named = families.find((family) => family.architectures.some((name) => architectures.includes(name)))
-  if (named && named !== llama) return named
+  if (named && !named.yields) return named
+  if (!named && architectures.length > 0)
+    throw unsupported('architectures', architectures, (family) => family.architectures)
   const found =
     families.find((family) => family.recognise?.(config)) ??
     families.find(({ tensor }) => tensor && tensors.some((name) => name.endsWith(`.self_attn.${tensor}`))) ??

@@ -1,0 +1,222 @@
+/**
+ * What families share: reading the fields that every config has, the Llama layer around an attention (SPEC §1), and the
+ * tensor names of Hugging Face's decoders.
+ */
+import { MAX_WIDTH } from '../assembly/abi.ts'
+import type { AttentionSpec } from './attention.ts'
+import type { Config } from './config.ts'
+import { type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
+import {
+  arrange,
+  type LayerSources,
+  layerOf,
+  ModelError,
+  type ModelSources,
+  type ModelSpec,
+  mismatch,
+  type Source,
+  show,
+} from './spec.ts'
+
+/** What a family says of its models, beyond the fields that every config has. */
+export interface Decoder {
+  /** Name of the attention kind. */
+  kind: string
+  /** Layer by layer. */
+  layers: LayerSpec[]
+  embeddingScale?: number
+  isTied: boolean
+  headNorm: Norm
+  softcap?: number
+  /** Where max_position_embeddings may be absent. */
+  maxContext?: number
+}
+
+export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
+  const { kind, layers, embeddingScale = 1, isTied, headNorm, softcap } = decoder
+  refuseQuantised(config)
+  for (const { mixer } of layers)
+    if (mixer.maps * mixer.outDim > MAX_WIDTH)
+      throw mismatch(
+        '"num_attention_heads" × head_dim in config.json',
+        `at most ${MAX_WIDTH}`,
+        mixer.maps * mixer.outDim,
+        'check config.json',
+      )
+  const vocabSize = config.integer('vocab_size')
+  return {
+    kind,
+    vocabSize,
+    hiddenDim: hiddenDim(config),
+    maxContext: config.integer('max_position_embeddings', { fallback: decoder.maxContext ?? 2048 }),
+    embedding: { scale: embeddingScale },
+    ...arrange(layers),
+    head: { norm: headNorm, isTied, bias: false, ...(softcap === undefined ? {} : { softcap }) },
+    bos: config.tokenIds('bos_token_id', vocabSize)[0],
+    eos: config.tokenIds('eos_token_id', vocabSize),
+  }
+}
+
+/** A Llama model but for its attention, the same in every layer. */
+export function llamaSpec(config: Config, kind: string, attention: AttentionSpec): ModelSpec {
+  config.require('partial_rotary_factor', 1)
+  if (config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
+  const norm = rmsNorm(config)
+  const ffn = swiGlu(config)
+  const layer: LayerSpec = { mixer: attention, ffn, norms: { mixerIn: norm, ffnIn: norm }, isParallel: false }
+  return decoderSpec(config, {
+    kind,
+    layers: range(layerCount(config), () => layer),
+    isTied: config.boolean('tie_word_embeddings', false),
+    headNorm: norm,
+  })
+}
+
+export function layerCount(config: Config): number {
+  return config.integer('num_hidden_layers', { max: 1024 })
+}
+
+export function rmsNorm(config: Config): Norm {
+  return { kind: 'rms', eps: config.positive('rms_norm_eps', { max: 1, fallback: 1e-6 }) }
+}
+
+/** W_down (silu(W_gate z) ⊙ W_up z). */
+export function swiGlu(config: Config): FeedForward {
+  config.require('hidden_act', 'silu')
+  config.require('mlp_bias', false)
+  return { width: ffnWidth(config), activation: 'silu', isGated: true, bias: false }
+}
+
+export function ffnWidth(config: Config): number {
+  return config.integer('intermediate_size', { max: MAX_WIDTH })
+}
+
+/** fp8 and packed int4 checkpoints: their numbers mean nothing without their own scales. */
+function refuseQuantised(config: Config): void {
+  if (!config.has('quantization_config')) return
+  const method = config.child('quantization_config').value('quant_method')
+  throw new ModelError(
+    `"quantization_config" in config.json must be absent, found ${show(method ?? config.value('quantization_config'))}: quantised checkpoints (fp8, packed int4, …) are not supported, use the original weights`,
+  )
+}
+
+export function hiddenDim(config: Config): number {
+  return config.integer('hidden_size', { max: MAX_WIDTH })
+}
+
+/** head_dim; when it is absent the default of the class, or hidden_size / num_attention_heads where it has none. */
+export function headDim(config: Config, nHeads: number, classDefault?: number): number {
+  const hidden = hiddenDim(config)
+  if (!config.has('head_dim') && classDefault === undefined && hidden % nHeads !== 0)
+    throw mismatch(
+      '"hidden_size" in config.json',
+      `a multiple of num_attention_heads ${nHeads}`,
+      hidden,
+      'or give head_dim',
+    )
+  const dim = config.integer('head_dim', { max: 1024, fallback: classDefault ?? hidden / nHeads })
+  if (dim % 2 !== 0)
+    throw mismatch('"head_dim" in config.json', 'even, because RoPE rotates pairs', dim, 'check config.json')
+  return dim
+}
+
+/** Number of heads; a head count above 1024 is a broken file. */
+export function heads(config: Config, name: string, fallback?: number): number {
+  return config.integer(name, { max: 1024, fallback })
+}
+
+export function requireDivides(small: [string, number], large: [string, number]): void {
+  if (large[1] % small[1] !== 0)
+    throw mismatch(
+      `"${large[0]}" in config.json`,
+      `a multiple of ${small[0]} ${small[1]}`,
+      large[1],
+      'check config.json',
+    )
+}
+
+/** Linear weights `name.weight (rows × cols)`, and `name.bias` when asked for. */
+export function linear(name: string, rows: number, cols: number) {
+  return { weight: { tensor: `${name}.weight`, shape: [rows, cols] }, bias: { tensor: `${name}.bias`, shape: [rows] } }
+}
+
+/** As many zeros: a part of a fused bias that a checkpoint does not have. */
+export function zeros(length: number): Source {
+  return { shape: [length] }
+}
+
+/** [f(0), f(1), …] */
+export function range<T>(length: number, f: (i: number) => T): T[] {
+  return Array.from({ length }, (_, i) => f(i))
+}
+
+/** Names of the norms in a layer, by their place; those of Llama are the usual ones. */
+export type NormNames = Partial<Record<NormPlace, string>>
+
+const llamaNorms: NormNames = { mixerIn: 'input_layernorm', ffnIn: 'post_attention_layernorm' }
+
+/**
+ * Tensor names of a decoder around its attention, of which the family gives the sources, layer by layer. `normPlus` is what
+ * the norms' weights lack: 1 where a checkpoint keeps w − 1.
+ */
+export function decoderSources(
+  spec: ModelSpec,
+  attention: (prefix: string, index: number) => LayerSources,
+  { norms = llamaNorms, normPlus }: { norms?: NormNames; normPlus?: number } = {},
+): ModelSources {
+  const { hiddenDim: width, vocabSize } = spec
+  const norm = (name: string): Source[] => [{ tensor: `${name}.weight`, shape: [width], ...plus(normPlus) }]
+  const { isTied } = spec.head
+  return {
+    embed: [{ tensor: 'model.embed_tokens.weight', shape: [vocabSize, width] }],
+    norm: norm('model.norm'),
+    head: isTied ? [] : [{ tensor: 'lm_head.weight', shape: [vocabSize, width] }],
+    layer: (index) => {
+      const prefix = `model.layers.${index}`
+      const { ffn } = layerOf(spec, index)
+      const named = normPlaces.flatMap((place) => {
+        const name = norms[place]
+        return name === undefined ? [] : [[`${place}Norm`, norm(`${prefix}.${name}`)]]
+      })
+      return {
+        ...Object.fromEntries(named),
+        ...attention(`${prefix}.self_attn`, index),
+        gateUp: [
+          linear(`${prefix}.mlp.gate_proj`, ffn.width, width).weight,
+          linear(`${prefix}.mlp.up_proj`, ffn.width, width).weight,
+        ],
+        down: [linear(`${prefix}.mlp.down_proj`, width, ffn.width).weight],
+      }
+    },
+    isRedundant: (tensor) => tensor.endsWith('.rotary_emb.inv_freq') || (isTied && tensor === 'lm_head.weight'),
+  }
+}
+
+function plus(value: number | undefined): Pick<Source, 'plus'> {
+  return value === undefined ? {} : { plus: value }
+}
+
+/** The weight of one head's norm for each of `heads` heads. */
+export function sharedNorm(name: string, heads: number, dim: number, normPlus?: number): Source[] {
+  return [{ tensor: `${name}.weight`, shape: [dim], rows: range(heads * dim, (i) => i % dim), ...plus(normPlus) }]
+}
+
+/** A config of a two-layer model for tests: what selects its family, hidden width, feed-forward width and vocabulary. */
+export function smallDecoder(
+  family: { attention_kind: string } | { architectures: string[] },
+  hidden: number,
+  ffn: number,
+  vocabulary: number,
+): Record<string, unknown> {
+  return {
+    ...family,
+    hidden_size: hidden,
+    intermediate_size: ffn,
+    vocab_size: vocabulary,
+    num_hidden_layers: 2,
+    max_position_embeddings: 160,
+    rms_norm_eps: 1e-5,
+    tie_word_embeddings: true,
+    rope_theta: 10000,
+  }
+}

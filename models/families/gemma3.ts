@@ -1,0 +1,139 @@
+/**
+ * Gemma 3, text only (transformers `gemma3_text`). Two kinds of layers: most look back as far as a window and rotate by a
+ * base of their own, every sixth (the last of each group) sees everything. Four norms per layer, those behind a branch act
+ * before it is added; queries and keys are normed head by head. Every norm keeps w − 1.
+ *
+ *     scale of the scores = query_pre_attn_scalar^−1/2          embedding · sqrt(hidden_size), the tied head without it
+ *
+ * `rope_scaling` is for the full layers alone. `attn_logit_softcapping` is in some configs, and the model never applies it.
+ */
+import type { Rope } from '../attention.ts'
+import type { Config } from '../config.ts'
+import {
+  decoderSources,
+  decoderSpec,
+  ffnWidth,
+  headDim,
+  heads,
+  hiddenDim,
+  layerCount,
+  requireDivides,
+  rmsNorm,
+  sharedNorm,
+  smallDecoder,
+} from '../decoder.ts'
+import type { Family } from '../family.ts'
+import { grouped, groupedKind, groupedSources } from '../kinds/gqa.ts'
+import type { LayerSpec } from '../layer.ts'
+import { layerOf, type ModelDescription } from '../spec.ts'
+
+const small = { architectures: ['Gemma3ForCausalLM'] }
+
+export const family: Family = {
+  name: 'gemma3',
+  kinds: [],
+  architectures: ['Gemma3ForCausalLM'],
+  describe,
+  shapes: {
+    'gemma3, a window of 5, 3 heads of 6': {
+      ...smallDecoder(small, 22, 31, 43),
+      num_hidden_layers: 3,
+      num_attention_heads: 3,
+      num_key_value_heads: 1,
+      head_dim: 6,
+      query_pre_attn_scalar: 10,
+      sliding_window: 5,
+      sliding_window_pattern: 2,
+      rope_local_base_freq: 100,
+    },
+    'gemma3, a window of a page, capped logits, untied': {
+      ...smallDecoder(small, 34, 18, 37),
+      num_hidden_layers: 3,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      head_dim: 10,
+      query_pre_attn_scalar: 7,
+      sliding_window: 64,
+      layer_types: ['full_attention', 'sliding_attention', 'sliding_attention'],
+      final_logit_softcapping: 2,
+      attention_bias: true,
+      tie_word_embeddings: false,
+    },
+  },
+}
+
+function describe(config: Config): ModelDescription {
+  config.require('hidden_activation', 'gelu_pytorch_tanh')
+  config.require('use_bidirectional_attention', false)
+  const maps = heads(config, 'num_attention_heads')
+  const kvHeads = heads(config, 'num_key_value_heads', maps)
+  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
+  const dim = headDim(config, maps, 256)
+  const hasBias = config.boolean('attention_bias', false)
+  const norm = rmsNorm(config)
+  const window = config.integer('sliding_window', { fallback: 4096 })
+  const layer = (isSliding: boolean): LayerSpec => ({
+    mixer: grouped({
+      ...{ maps, keyHeads: kvHeads, keyDim: dim, valueHeads: kvHeads, valueDim: dim },
+      bias: { in: hasBias, out: hasBias },
+      rope: isSliding ? slidingRope(config, dim) : fullRope(config, dim),
+      norm: { eps: norm.eps, spans: 'head' },
+      window: isSliding ? window : undefined,
+      scale: config.positive('query_pre_attn_scalar', { fallback: 256 }) ** -0.5,
+    }),
+    ffn: { width: ffnWidth(config), activation: 'gelu-tanh', isGated: true, bias: false },
+    norms: { mixerIn: norm, mixerOut: norm, ffnIn: norm, ffnOut: norm },
+    isParallel: false,
+  })
+  const pattern = config.has('sliding_window_pattern') ? 'sliding_window_pattern' : '_sliding_window_pattern'
+  const group = config.integer(pattern, { fallback: 6 })
+  const spec = decoderSpec(config, {
+    kind: groupedKind(maps, kvHeads),
+    layers: config.slidingLayers(layerCount(config), (index) => (index + 1) % group !== 0).map(layer),
+    embeddingScale: Math.sqrt(hiddenDim(config)),
+    isTied: config.boolean('tie_word_embeddings', true),
+    headNorm: norm,
+    softcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
+    maxContext: 131072,
+  })
+  const norms = {
+    mixerIn: 'input_layernorm',
+    mixerOut: 'post_attention_layernorm',
+    ffnIn: 'pre_feedforward_layernorm',
+    ffnOut: 'post_feedforward_layernorm',
+  }
+  const sources = decoderSources(
+    spec,
+    (prefix, index) => ({
+      ...groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim),
+      queryNorm: sharedNorm(`${prefix}.q_norm`, maps, dim, 1),
+      slotNorm: sharedNorm(`${prefix}.k_norm`, kvHeads, dim, 1),
+    }),
+    { norms, normPlus: 1 },
+  )
+  return { spec, sources }
+}
+
+/** transformers 4: rope_theta and rope_scaling; 5: rope_parameters by layer type. */
+function fullRope(config: Config, dim: number): Rope {
+  const own = parametersOf(config, 'full_attention')
+  const theta = (own?.has('rope_theta') ? own : config).above('rope_theta', 1.001, 1e6)
+  const scaling = config.has('rope_scaling') ? config.child('rope_scaling') : own
+  return { dim, theta, ...(scaling && config.ropeScaling(scaling, scaling === own)) }
+}
+
+/** transformers 4 has no word for a scaling here, and never scales. */
+function slidingRope(config: Config, dim: number): Rope {
+  const own = parametersOf(config, 'sliding_attention')
+  const theta = own?.has('rope_theta')
+    ? own.above('rope_theta', 1.001)
+    : config.above('rope_local_base_freq', 1.001, 1e4)
+  return { dim, theta, ...(own && config.ropeScaling(own, true)) }
+}
+
+function parametersOf(config: Config, type: string): Config | undefined {
+  const parameters = config.has('rope_parameters') ? config.child('rope_parameters') : undefined
+  if (parameters?.has('rope_theta') || parameters?.has('rope_type'))
+    return type === 'full_attention' ? parameters : undefined
+  return parameters?.has(type) ? parameters.child(type) : undefined
+}

@@ -1,0 +1,95 @@
+/**
+ * Qwen 3, dense (transformers `qwen3`): grouped attention whose queries and keys are normed, head by head and before they are
+ * rotated, with one weight for all heads. Heads are as wide as head_dim says, whatever hidden_size is.
+ */
+import type { Config } from '../config.ts'
+import {
+  decoderSources,
+  decoderSpec,
+  headDim,
+  heads,
+  layerCount,
+  requireDivides,
+  rmsNorm,
+  sharedNorm,
+  smallDecoder,
+  swiGlu,
+} from '../decoder.ts'
+import type { Family } from '../family.ts'
+import { grouped, groupedKind, groupedSources } from '../kinds/gqa.ts'
+import { layerOf, type ModelDescription } from '../spec.ts'
+
+const small = { architectures: ['Qwen3ForCausalLM'] }
+
+export const family: Family = {
+  name: 'qwen3',
+  kinds: [],
+  architectures: ['Qwen3ForCausalLM'],
+  describe,
+  shapes: {
+    'qwen3, 5 heads of 6 over 1, untied': {
+      ...smallDecoder(small, 22, 31, 43),
+      num_attention_heads: 5,
+      num_key_value_heads: 1,
+      head_dim: 6,
+      rms_norm_eps: 1e-2,
+      tie_word_embeddings: false,
+    },
+    'qwen3, biases, a window of 9 in the second layer': {
+      ...smallDecoder(small, 30, 18, 37),
+      num_attention_heads: 6,
+      num_key_value_heads: 3,
+      head_dim: 10,
+      attention_bias: true,
+      use_sliding_window: true,
+      sliding_window: 9,
+      max_window_layers: 1,
+    },
+  },
+}
+
+function describe(config: Config): ModelDescription {
+  const maps = heads(config, 'num_attention_heads')
+  const kvHeads = heads(config, 'num_key_value_heads', maps)
+  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
+  const dim = headDim(config, maps, 128)
+  const hasBias = config.boolean('attention_bias', false)
+  const norm = rmsNorm(config)
+  const rope = config.rope(dim)
+  const ffn = swiGlu(config)
+  const layer = (window: number | undefined) => ({
+    mixer: grouped({
+      ...{ maps, keyHeads: kvHeads, keyDim: dim, valueHeads: kvHeads, valueDim: dim },
+      bias: { in: hasBias, out: hasBias },
+      rope,
+      norm: { eps: norm.eps, spans: 'head' },
+      window,
+    }),
+    ffn,
+    norms: { mixerIn: norm, ffnIn: norm },
+    isParallel: false,
+  })
+  const spec = decoderSpec(config, {
+    kind: groupedKind(maps, kvHeads),
+    layers: windows(config).map(layer),
+    isTied: config.boolean('tie_word_embeddings', false),
+    headNorm: norm,
+    maxContext: 32768,
+  })
+  const sources = decoderSources(spec, (prefix, index) => ({
+    ...groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim),
+    queryNorm: sharedNorm(`${prefix}.q_norm`, maps, dim),
+    slotNorm: sharedNorm(`${prefix}.k_norm`, kvHeads, dim),
+  }))
+  return { spec, sources }
+}
+
+/** Without `use_sliding_window` the other fields mean nothing; with it, layers from max_window_layers on have the window. */
+function windows(config: Config): (number | undefined)[] {
+  const count = layerCount(config)
+  const isOn = config.boolean('use_sliding_window', false)
+  const from = config.integer('max_window_layers', { min: 0, fallback: 28 })
+  const window = isOn && config.has('sliding_window') ? config.integer('sliding_window') : undefined
+  const sliding = config.slidingLayers(count, (index) => window !== undefined && index >= from)
+  return sliding.map((isSliding) => (isSliding ? (window ?? config.integer('sliding_window')) : undefined))
+}

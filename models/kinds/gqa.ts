@@ -1,0 +1,139 @@
+/**
+ * Llama and its like: MHA, MQA and GQA (SPEC §3). transformers `LlamaForCausalLM`, `MistralForCausalLM`,
+ * `Qwen2ForCausalLM`. `attention_bias` puts a bias on q, k, v and o; `qkv_bias` (implied by Qwen2) on q, k and v only.
+ */
+import type { AttentionSpec, HeadNorm, Rope } from '../attention.ts'
+import type { Config } from '../config.ts'
+import { decoderSources, headDim, heads, linear, llamaSpec, requireDivides, smallDecoder } from '../decoder.ts'
+import type { Family } from '../family.ts'
+import { type LayerSources, type ModelDescription, mismatch } from '../spec.ts'
+
+export const family: Family = {
+  name: 'gqa',
+  kinds: ['mha', 'mqa', 'gqa'],
+  architectures: ['LlamaForCausalLM', 'MistralForCausalLM', 'Qwen2ForCausalLM'],
+  // Checkpoints of GTA, grouped-tied attention and GLA were saved under Llama's name.
+  yields: true,
+  describe,
+  shapes: {
+    'mha, one head of 2': { ...smallDecoder({ attention_kind: 'mha' }, 2, 3, 5), num_attention_heads: 1, head_dim: 2 },
+    'gqa, 6 heads of 10 over 3, untied': {
+      ...smallDecoder({ attention_kind: 'gqa' }, 30, 22, 51),
+      num_attention_heads: 6,
+      num_key_value_heads: 3,
+      head_dim: 10,
+      tie_word_embeddings: false,
+    },
+    'mqa, 64 heads of 2, all biases': {
+      ...smallDecoder({ attention_kind: 'mqa' }, 46, 70, 33),
+      num_attention_heads: 64,
+      num_key_value_heads: 1,
+      head_dim: 2,
+      attention_bias: true,
+    },
+    'gqa, head of 256, qkv bias': {
+      ...smallDecoder({ attention_kind: 'gqa' }, 24, 18, 37),
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      head_dim: 256,
+      qkv_bias: true,
+    },
+  },
+}
+
+interface Biases {
+  in: boolean
+  out: boolean
+}
+
+/** Keys and values in heads of their own: MHA, MQA, GQA, GVA and GHA, and most families (SPEC §3). */
+export function grouped(shape: {
+  maps: number
+  keyHeads: number
+  keyDim: number
+  valueHeads: number
+  valueDim: number
+  /** Value head of each map; default: neighbouring maps share. */
+  valueHeadOfMap?: number[]
+  bias: Biases
+  /** Absent: no rotation. */
+  rope?: Rope
+  /** Of queries and keys. */
+  norm?: HeadNorm
+  window?: number
+  softcap?: number
+  /** Default keyDim^−1/2. */
+  scale?: number
+}): AttentionSpec {
+  const { maps, keyHeads, keyDim, valueHeads, valueDim, valueHeadOfMap, bias, rope, norm, window, softcap } = shape
+  return {
+    is: 'attention',
+    maps,
+    slots: {
+      k: { heads: keyHeads, dim: keyDim, isRotated: rope !== undefined, norm },
+      v: { heads: valueHeads, dim: valueDim },
+    },
+    key: [{ slot: 'k', dim: keyDim }],
+    value: { slot: 'v', dim: valueDim, heads: valueHeadOfMap },
+    rope,
+    window,
+    queryNorm: norm,
+    bias,
+    outDim: valueDim,
+    scale: shape.scale ?? keyDim ** -0.5,
+    softcap,
+  }
+}
+
+function describe(config: Config): ModelDescription {
+  const maps = heads(config, 'num_attention_heads')
+  const kvHeads = heads(config, 'num_key_value_heads', maps)
+  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
+  const dim = headDim(config, maps)
+  const isQwen2 = config.architectures().includes('Qwen2ForCausalLM')
+  const outBias = config.boolean('attention_bias', false)
+  const inBias = outBias || config.boolean('qkv_bias', isQwen2)
+
+  const attention = grouped({
+    maps,
+    keyHeads: kvHeads,
+    keyDim: dim,
+    valueHeads: kvHeads,
+    valueDim: dim,
+    bias: { in: inBias, out: outBias },
+    rope: config.rope(dim),
+  })
+  const spec = llamaSpec(config, kindOf(config, maps, kvHeads), attention)
+  return { spec, sources: decoderSources(spec, (prefix) => groupedSources(prefix, attention, spec.hiddenDim)) }
+}
+
+/** Weights of grouped attention by the names that most checkpoints use: q_proj, k_proj, v_proj, o_proj. */
+export function groupedSources(prefix: string, attention: AttentionSpec, hiddenDim: number): LayerSources {
+  const { maps, slots, bias, outDim } = attention
+  const width = (slot: 'k' | 'v') => (slots[slot]?.heads ?? 0) * (slots[slot]?.dim ?? 0)
+  const q = linear(`${prefix}.q_proj`, maps * (attention.key[0]?.dim ?? 0), hiddenDim)
+  const k = linear(`${prefix}.k_proj`, width('k'), hiddenDim)
+  const v = linear(`${prefix}.v_proj`, width('v'), hiddenDim)
+  const o = linear(`${prefix}.o_proj`, hiddenDim, maps * outDim)
+  return {
+    in: [q.weight, k.weight, v.weight],
+    inBias: bias.in ? [q.bias, k.bias, v.bias] : [],
+    out: [o.weight],
+    outBias: bias.out ? [o.bias] : [],
+  }
+}
+
+/** 'mha', 'mqa' or 'gqa' by the head counts. */
+export function groupedKind(maps: number, kvHeads: number): string {
+  return kvHeads === maps ? 'mha' : kvHeads === 1 ? 'mqa' : 'gqa'
+}
+
+/** MHA and MQA are GQA with as many, or with one, key-value head: a config may use either name where it is right. */
+function kindOf(config: Config, maps: number, kvHeads: number): string {
+  const isRight: Record<string, boolean> = { mha: kvHeads === maps, mqa: kvHeads === 1, gqa: true }
+  const found = groupedKind(maps, kvHeads)
+  const said = config.text('attention_kind')
+  if (said !== undefined && !isRight[said])
+    throw mismatch('"attention_kind" in config.json', `"${found}" by its head counts`, said, 'correct one of them')
+  return found
+}

@@ -1,0 +1,24 @@
+/** Every kind and family: the files of kinds/ and families/. The build writes this list; it is not edited by hand. */
+import { family as gemma3 } from './families/gemma3.ts'
+import { family as qwen3 } from './families/qwen3.ts'
+import type { Family } from './family.ts'
+import { family as gha } from './kinds/gha.ts'
+import { family as gla } from './kinds/gla.ts'
+import { family as gqa } from './kinds/gqa.ts'
+import { family as gta } from './kinds/gta.ts'
+import { family as gva } from './kinds/gva.ts'
+import { family as mla } from './kinds/mla.ts'
+import { family as tied } from './kinds/tied.ts'
+
+// biome-ignore format: written by a program
+export const families: readonly Family[] = [
+  gha,
+  gla,
+  gqa,
+  gta,
+  gva,
+  mla,
+  tied,
+  gemma3,
+  qwen3,
+]

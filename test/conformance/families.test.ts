@@ -1,0 +1,107 @@
+/**
+ * The families' goldens: small random models, in the spellings of transformers 4 and 5, with results of a float64 evaluation
+ * (test/README.md). Logits of the last position, the best token of every position of the prompt, eight greedy tokens; fed at
+ * once, token by token and in threes, by one thread and by several, in every build.
+ */
+import { readdirSync } from 'node:fs'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { KvCache } from '../../host/cache/cache.ts'
+import { greedy } from '../../host/engine/engine.ts'
+import { type Build, builds, debugBuild } from '../../host/engine/wasm/builds.ts'
+import { describe, families, type WeightType } from '../../models/index.ts'
+import { openEngine } from '../engines.ts'
+import { golden, readJson, worst } from '../goldens.ts'
+
+interface FamilyCase {
+  prompt: number[]
+  logits: number[]
+  argmax: number[]
+  greedy: number[]
+}
+
+const names = readdirSync(golden('families'))
+const folder = (name: string) => golden(`families/${name}`)
+const casesOf = (name: string): FamilyCase[] => {
+  const { cases, ...visible } = readJson(`${folder(name)}/golden.json`)
+  return [visible, ...cases]
+}
+
+const open = (name: string, build: Build, type: WeightType, threads = 1) =>
+  openEngine(folder(name), { build, type, threads, context: 64, maxLogits: 64 })
+
+/** Logits of every position of a prompt that is fed in slices. */
+async function positions(engine: KvCache, ids: number[], slice: number): Promise<Float32Array[]> {
+  engine.rewind(0, 0)
+  const logits: Float32Array[] = []
+  for (let from = 0; from < ids.length; from += slice) {
+    const part = ids.slice(from, from + slice)
+    await engine.step(part.map((token, i) => ({ conversation: 0, position: from + i, token, sampling: greedy })))
+    for (let i = 0; i < part.length; i++) logits.push(engine.logits(i).slice())
+  }
+  return logits
+}
+
+const best = (logits: Float32Array) => logits.indexOf(Math.max(...logits))
+
+async function checkCase(engine: KvCache, what: string, { prompt, logits, argmax, greedy: expected }: FamilyCase) {
+  const found = await positions(engine, prompt, prompt.length)
+  const difference = worst(found.at(-1) as Float32Array, logits)
+  assert.ok(difference <= 1e-4, `${what}: logits differ by ${difference}`)
+  assert.equal(found.map(best), argmax, what)
+  for (const slice of [1, 3]) assert.equal(await positions(engine, prompt, slice), found, `${what}, slices of ${slice}`)
+  const written: number[] = [best(found.at(-1) as Float32Array)]
+  for (let i = 0; i + 1 < expected.length; i++) {
+    const row = { conversation: 0, position: prompt.length + i, token: written[i] as number, sampling: greedy }
+    written.push((await engine.step([row]))[0] as number)
+  }
+  assert.equal(written, expected, what)
+}
+
+test('there are goldens of every family', () => {
+  const found = new Set(names.map((name) => readJson(`${folder(name)}/config.json`).architectures[0]))
+  const wanted = families.filter(({ kinds }) => kinds.length === 0)
+  assert.ok(wanted.length > 0)
+  for (const { name, architectures } of wanted)
+    assert.ok(
+      architectures.some((one) => found.has(one)),
+      name,
+    )
+})
+
+for (const name of names) {
+  for (const build of [...builds, debugBuild])
+    test(`${name}, ${build.name}: the logits and the tokens of its reference`, async () => {
+      const engine = await open(name, build, 'f32')
+      for (const [i, one] of casesOf(name).entries()) await checkCase(engine, `case ${i}`, one)
+      await engine.close()
+    })
+
+  test(`${name}: several threads compute the same bits, in f32 and q8`, async () => {
+    const [{ prompt }] = casesOf(name) as [FamilyCase]
+    for (const type of ['f32', 'q8'] as const) {
+      const [one, three] = [await open(name, builds[0] as Build, type), await open(name, builds[0] as Build, type, 3)]
+      const expected = await positions(one, prompt, prompt.length)
+      for (const slice of [64, 3, 1]) assert.equal(await positions(three, prompt, slice), expected, `${type} ${slice}`)
+      await Promise.all([one.close(), three.close()])
+    }
+  })
+
+  test(`${name}: q8 weights and an int8 cache stay near`, async () => {
+    const [{ prompt, logits }] = casesOf(name) as [FamilyCase]
+    const engine = await open(name, builds[0] as Build, 'q8')
+    const found = (await positions(engine, prompt, prompt.length)).at(-1) as Float32Array
+    await engine.close()
+    const size = Math.sqrt(logits.reduce((sum, one) => sum + one * one, 0) / logits.length)
+    const error = Math.sqrt(logits.reduce((sum, one, i) => sum + (one - (found[i] as number)) ** 2, 0) / logits.length)
+    assert.ok(error > 0 && error < 0.15 * size, `${error} of ${size}`)
+  })
+
+  test(`${name}: transformers 5 spells the same model`, () => {
+    const [old, recent] = ['config.json', 'config.v5.json'].map((file) => describe(readJson(`${folder(name)}/${file}`)))
+    assert.equal(recent?.spec, old?.spec)
+    assert.equal(recent?.sources.layer(1), old?.sources.layer(1))
+  })
+}
+
+test.run()

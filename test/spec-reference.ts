@@ -1,0 +1,143 @@
+/**
+ * A ModelSpec evaluated as it reads, in f64: every layer from its fields, whole texts at once, no cache, no folding. Its
+ * weights go by the plan's names ('layers.0.in'). Nothing of models/ but the types, so that what a field means is said twice.
+ */
+import type { AttentionSpec, FeedForward, HeadNorm, LayerSpec, ModelSpec, Norm, Rope } from '../models/index.ts'
+import { addRows, at, attend, geluTanh, join, part, type Rows, rmsNorm, rope, silu, type Weights } from './reference.ts'
+
+/** Logits (tokens, vocabSize) of a whole text. */
+export function specLogits(spec: ModelSpec, weights: Weights, ids: number[]): Rows {
+  const row = (name: string, index: number) => {
+    const { data } = tensor(weights, name)
+    return Float64Array.from(data.subarray(index * spec.hiddenDim, (index + 1) * spec.hiddenDim))
+  }
+  const x = ids.map((id) => row('embed', id).map((value) => value * spec.embedding.scale))
+  if (spec.embedding.positions !== undefined)
+    addRows(
+      x,
+      ids.map((_, position) => row('positions', position)),
+    )
+  for (const [index, kind] of spec.order.entries())
+    addLayer(spec.layers[kind] as LayerSpec, weights, `layers.${index}`, x)
+  const { head } = spec
+  const logits = matrix(weights, head.isTied ? 'embed' : 'head', normed(head.norm, weights, 'norm', x), 'head_bias')
+  return head.softcap === undefined ? logits : logits.map((list) => list.map(capped(head.softcap as number)))
+}
+
+const capped = (cap: number) => (value: number) => cap * Math.tanh(value / cap)
+
+function addLayer({ mixer, ffn, norms, isParallel }: LayerSpec, weights: Weights, name: string, x: Rows): void {
+  const before = x.map((row) => row.slice())
+  const mixed = attention(mixer, weights, name, normed(norms.mixerIn, weights, `${name}.mixer_in_norm`, before))
+  addRows(x, normed(norms.mixerOut, weights, `${name}.mixer_out_norm`, mixed))
+  const input = isParallel ? before : x.map((row) => row.slice())
+  const fed = feedForward(ffn, weights, name, normed(norms.ffnIn, weights, `${name}.ffn_in_norm`, input))
+  addRows(x, normed(norms.ffnOut, weights, `${name}.ffn_out_norm`, fed))
+}
+
+function normed(norm: Norm | undefined, weights: Weights, name: string, rows: Rows): Rows {
+  if (!norm) return rows
+  const { data } = tensor(weights, name)
+  if (norm.kind === 'rms') return rows.map((row) => rmsNorm(row, data, norm.eps))
+  const bias = tensor(weights, `${name}_bias`).data
+  return rows.map((row) => {
+    const mean = row.reduce((sum, value) => sum + value, 0) / row.length
+    const centred = row.map((value) => value - mean)
+    return rmsNorm(centred, data, norm.eps).map((value, i) => value + at(bias, i))
+  })
+}
+
+const activations = {
+  silu,
+  'gelu-tanh': geluTanh,
+  gelu: (x: number) => (x * (1 + erf(x / Math.SQRT2))) / 2,
+  relu2: (x: number) => Math.max(x, 0) ** 2,
+}
+
+/** Near 0 by its series, else by the continued fraction of erfc; right to 1e-13. */
+export function erf(x: number): number {
+  const size = Math.abs(x)
+  if (size > 3) {
+    let fraction = 0
+    for (let k = 80; k > 0; k--) fraction = k / 2 / (size + fraction)
+    return Math.sign(x) * (1 - Math.exp(-size * size) / Math.sqrt(Math.PI) / (size + fraction))
+  }
+  let term = x
+  let sum = x
+  for (let n = 1; n < 100; n++) {
+    term *= (-x * x) / n
+    sum += term / (2 * n + 1)
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum
+}
+
+function feedForward(ffn: FeedForward, weights: Weights, name: string, z: Rows): Rows {
+  const { width, isGated } = ffn
+  const f = activations[ffn.activation]
+  const projected = matrix(weights, `${name}.gate_up`, z)
+  const entering = projected.map((row) =>
+    Float64Array.from({ length: width }, (_, i) => f(at(row, i)) * (isGated ? at(row, width + i) : 1)),
+  )
+  return matrix(weights, `${name}.down`, entering)
+}
+
+/** Keys and values in two slots, and what may be around them; no encoder, decoder or gate, which reference.ts has. */
+function attention(spec: AttentionSpec, weights: Weights, name: string, x: Rows): Rows {
+  const { maps, slots, rope: rotation, window, softcap, queryNorm, scale } = spec
+  const { k, v } = slots
+  if (!k || !v) throw new Error('only attention with slots k and v is written down here')
+  const projected = matrix(weights, `${name}.in`, x)
+  const queryWidth = maps * k.dim
+  const queries = headNormed(queryNorm, weights, `${name}.query_norm`, part(projected, 0, queryWidth), k.dim)
+  const keys = headNormed(k.norm, weights, `${name}.slot_norm`, part(projected, queryWidth, k.heads * k.dim), k.dim)
+  const values = part(projected, queryWidth + k.heads * k.dim, v.heads * v.dim)
+  const heads = Array.from({ length: maps }, (_, map) => {
+    const [keyHead, valueHead] = [Math.floor((map * k.heads) / maps), Math.floor((map * v.heads) / maps)]
+    const q = rotated(rotation, part(queries, map * k.dim, k.dim))
+    const key = k.isRotated ? rotated(rotation, part(keys, keyHead * k.dim, k.dim)) : part(keys, keyHead * k.dim, k.dim)
+    return attend(q, key, part(values, valueHead * v.dim, v.dim), scale, { window, softcap })
+  })
+  return matrix(weights, `${name}.out`, join(heads))
+}
+
+function headNormed(norm: HeadNorm | undefined, weights: Weights, name: string, rows: Rows, dim: number): Rows {
+  if (!norm) return rows
+  const { data } = tensor(weights, name)
+  return rows.map((row) => {
+    if (norm.spans === 'all') return rmsNorm(row, data, norm.eps)
+    const heads = Array.from({ length: row.length / dim }, (_, h) =>
+      rmsNorm(row.slice(h * dim, (h + 1) * dim), data.subarray(h * dim, (h + 1) * dim), norm.eps),
+    )
+    return Float64Array.from(heads.flatMap((head) => [...head]))
+  })
+}
+
+/** The first `dim` entries are rotated, the others pass. */
+function rotated(rotation: Rope | undefined, rows: Rows): Rows {
+  if (!rotation) return rows
+  const { dim, theta, scaling, magnitude = 1 } = rotation
+  if (scaling) throw new Error('scalings are tested elsewhere')
+  const width = rows[0]?.length ?? 0
+  const turned = rope(part(rows, 0, dim), theta).map((row) => row.map((value) => value * magnitude))
+  return dim === width ? turned : join([turned, part(rows, dim, width - dim)])
+}
+
+function tensor(weights: Weights, name: string) {
+  const found = weights.get(name)
+  if (!found) throw new Error(`the reference needs ${name}`)
+  return found
+}
+
+/** y = W x, and a bias where there is one. */
+function matrix(weights: Weights, name: string, rows: Rows, bias = `${name}_bias`): Rows {
+  const { shape, data } = tensor(weights, name)
+  const [outs = 0, ins = 0] = shape
+  const added = weights.get(bias)?.data
+  return rows.map((x) =>
+    Float64Array.from({ length: outs }, (_, o) => {
+      let sum = added ? at(added, o) : 0
+      for (let i = 0; i < ins; i++) sum += at(data, o * ins + i) * at(x, i)
+      return sum
+    }),
+  )
+}
