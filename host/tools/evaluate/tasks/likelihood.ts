@@ -54,7 +54,7 @@ export async function scoreAll(
   signal?: AbortSignal,
 ): Promise<void> {
   const running = new Set<Promise<void>>()
-  let pages = model.cache.pagesAvailable
+  let pages = Math.min(model.cache.pagesAvailable, ...model.cache.windowsAvailable)
   let failure: { error: unknown } | undefined
   for (const [i, sequences] of items.entries()) {
     const needed = pagesOf(sequences)
@@ -94,6 +94,7 @@ async function score(model: Model, sequences: readonly Sequence[], signal?: Abor
     const sums: number[] = []
     for (const { ids, from } of sequences) {
       conversation.cut(shared)
+      await conversation.reread(signal)
       let sum = 0
       let next = shared
       const onSampled = (_: number, logits: Float32Array) => {
