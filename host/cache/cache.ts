@@ -7,7 +7,7 @@ import type { Engine, EngineFacts, PageStore, Probe, Row, StoredKind, ThreadCoun
 import { checkTokens, errors } from '../errors.ts'
 import { type OffloadUse, Pager } from './pager.ts'
 import { PageCache, type Reuse } from './pages.ts'
-import type { WindowMemory } from './windows.ts'
+import type { WindowMemory } from './window-pages.ts'
 
 /** A conversation as it lies in the cache, for reading and writing. */
 export interface CachedPages {

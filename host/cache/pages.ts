@@ -15,7 +15,8 @@ import { PAGE_TOKENS } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { PagePool, type PoolMemory } from './pool.ts'
 import { type Prefix, Prefixes } from './prefixes.ts'
-import { type WindowMemory, WindowPages } from './windows.ts'
+import type { WindowMemory } from './window-pages.ts'
+import { Windows } from './windows.ts'
 
 /** What the pages are made of, and where an engine looks for those of a conversation. */
 export interface PageMemory extends PoolMemory {
@@ -73,14 +74,14 @@ export class PageCache {
   private readonly memory: PageMemory
   private readonly pool: PagePool
   private readonly prefixes: Prefixes
-  private readonly windows: readonly WindowPages[]
+  private readonly windows: Windows
   private readonly conversations: Conversation[]
 
   constructor(memory: PageMemory) {
     this.memory = memory
-    this.windows = (memory.windows ?? []).map((window) => new WindowPages(window))
+    this.windows = new Windows(memory.windows ?? [])
     const release = (page: number) => {
-      for (const window of this.windows) window.release(page)
+      this.windows.release(page)
       memory.release?.(page)
     }
     this.pool = new PagePool({ ...memory, release })
@@ -100,11 +101,11 @@ export class PageCache {
 
   /** The same of each window. */
   get windowsAvailable(): number[] {
-    return this.windows.map(({ available }) => available)
+    return this.windows.available
   }
 
   get windowsUsed(): number[] {
-    return this.windows.map(({ used }) => used)
+    return this.windows.used
   }
 
   lengthOf(conversation: number): number {
@@ -150,7 +151,7 @@ export class PageCache {
         throw new RangeError(`position ${position} of conversation ${conversation} goes back within a step`)
       if (before === undefined) {
         starts.set(conversation, position)
-        if (this.wholeBelow(conversation, position) < position)
+        if (this.windows.wholeBelow(this.at(conversation), position) < position)
           throw new RangeError(`position ${position} of conversation ${conversation} has lost what it sees`)
         if (position < length) returned += this.returnedBy(conversation, position)
       }
@@ -160,10 +161,10 @@ export class PageCache {
       if (before === undefined && page !== undefined && position % PAGE_TOKENS > 0) written.add(page)
     }
     this.expect(needed, returned)
-    if (this.windows.length > 0) {
-      const needs = [...starts].map(([id, start]) => this.windowNeeds(id, (lengths.get(id) as number) - start, start))
-      this.expectWindows(this.windows.map((_, k) => needs.reduce((sum, each) => sum + (each[k] as number), 0)))
-    }
+    if (this.windows.count > 0)
+      this.windows.expectAll(
+        [...starts].map(([id, start]) => this.windowNeeds(id, (lengths.get(id) as number) - start, start)),
+      )
     // Those that only a prefix holds too: they are copied as long as there is a page for it.
     const copies = [...written].filter((page) => this.prefixes.has(page) && this.pool.holdersOf(page) === 2).length
     return { fresh: needed + copies, written: [...written] }
@@ -172,17 +173,7 @@ export class PageCache {
   /** Throws OutOfMemoryError unless `count` more positions of a conversation have pages. Changes nothing. */
   checkRoom(conversation: number, count: number): void {
     this.expect(this.needOf(conversation, count))
-    if (this.windows.length === 0 || count === 0) return
-    const { length, from } = this.at(conversation)
-    const end = length + count
-    const own = pagesFor(length)
-    // In as many steps as it takes, it needs no more than is needed at its end.
-    this.expectWindows(
-      this.windows.map((window, k) => {
-        const held = Math.max(0, own - (from[k] as number))
-        return Math.max(0, pagesFor(end) - Math.max(window.firstSeen(end - 1), from[k] as number) - held)
-      }),
-    )
+    this.windows.checkRoom(this.at(conversation), count)
   }
 
   /** Pages that the next `count` positions of a conversation take. */
@@ -197,20 +188,8 @@ export class PageCache {
    * conversation needs no more.
    */
   windowNeeds(conversation: number, count: number, start = this.lengthOf(conversation)): number[] {
-    const it = this.at(conversation)
-    if (count === 0) return this.windows.map(() => 0)
-    const shared = this.isSharedAt(conversation, start) ? 1 : 0
-    const fresh = pagesFor(start + count) - pagesFor(start) + shared
-    return this.windows.map((window, k) => {
-      const from = it.from[k] as number
-      let needed = fresh
-      for (const [i, page] of it.pages.entries()) {
-        const isLeft = i < pagesFor(start)
-        if (i < from && isLeft && i >= window.firstSeen(start) && window.needsOf(page) === 0) needed++
-        if (i >= from && !(isLeft && i >= window.firstKept(start)) && window.needsOf(page) === 1) needed--
-      }
-      return needed
-    })
+    const isShared = this.isSharedAt(conversation, start)
+    return this.windows.needs(this.at(conversation), start, count, isShared)
   }
 
   /** Pages that must be in memory for the next `count` positions: new ones, the partial one, and a copy of it. */
@@ -226,7 +205,7 @@ export class PageCache {
     // First what is cut off, because check() counts on those pages.
     for (const { conversation, position } of rows)
       if (position < this.lengthOf(conversation)) this.rewind(conversation, position)
-    if (this.windows.length > 0) for (const { conversation } of rows) this.trim(conversation)
+    if (this.windows.count > 0) for (const { conversation } of rows) this.windows.trim(this.at(conversation))
     for (const { conversation, position, token } of rows) {
       const it = this.at(conversation)
       const index = Math.floor(position / PAGE_TOKENS)
@@ -265,8 +244,8 @@ export class PageCache {
     it.length = it.pages.length * PAGE_TOKENS
     const matched = Math.max(it.length, this.longestMatch(conversation, ids))
     // Nothing of a window is needed yet; then as much as is there to go on from.
-    it.from = this.windows.map(() => it.pages.length)
-    return { reused: this.cut(conversation, this.wholeBelow(conversation, it.length)), matched }
+    it.from = it.from.map(() => it.pages.length)
+    return { reused: this.cut(conversation, this.windows.wholeBelow(it, it.length)), matched }
   }
 
   /** Makes an empty conversation share all pages of another one. */
@@ -279,7 +258,7 @@ export class PageCache {
     target.isKnown = source.isKnown
     target.originals = source.originals.map(({ page, dropped }) => ({ page: this.pool.hold(page), dropped }))
     target.from = [...source.from]
-    for (const [k, window] of this.windows.entries()) for (const page of this.neededOf(source, k)) window.hold(page)
+    this.windows.hold(target)
     target.length = source.length
     target.dropped = source.dropped
   }
@@ -298,7 +277,7 @@ export class PageCache {
       return 0
     }
     if (length >= it.length) return it.length
-    return this.cut(conversation, this.wholeBelow(conversation, length))
+    return this.cut(conversation, this.windows.wholeBelow(it, length))
   }
 
   /**
@@ -317,28 +296,25 @@ export class PageCache {
     const returned = forgotten.filter((page) => this.isReturned(page)).length
     const fresh = isOwn.filter((own) => !own).length
     this.expect(fresh, returned)
-    this.checkDrop(it, keep, count, fresh)
+    this.windows.checkDrop(it, keep, count, fresh)
 
     this.prefixes.touch(it.chain)
-    this.forgetWindows(it, keep, count)
+    this.windows.forget(it, keep, count)
     it.pages = [...kept, ...it.pages.slice(keep + count)]
     for (const page of forgotten) this.pool.drop(page)
     // Fewer pages may be kept than the last time, where a session is read with other settings.
     this.dropOriginals(it, keep)
     for (const [i, page] of kept.entries()) {
       if (isOwn[i]) {
-        // What is there of it, but needed no more, is not turned: nobody may come back to it.
-        for (const [k, window] of this.windows.entries()) if (it.from[k] !== 0) window.release(page)
+        this.windows.releaseKept(it, page)
         continue
       }
-      // Where nothing was given back yet, a window has kept pages too.
-      const windows = this.windows.filter((_, k) => it.from[k] === 0)
       if (it.originals[i]) {
-        for (const window of windows) window.drop(page)
+        this.windows.dropKept(it, page)
         this.pool.drop(page)
       } else it.originals[i] = { page, dropped: it.dropped }
       it.pages[i] = this.take()
-      for (const window of windows) window.take(it.pages[i] as number)
+      this.windows.takeKept(it, it.pages[i] as number)
     }
     for (const [i, page] of it.pages.entries()) this.place(conversation, i, page)
     it.chain = []
@@ -371,17 +347,17 @@ export class PageCache {
     length: number,
     dropped: number,
     originals: readonly number[],
-    from: readonly number[] = this.windows.map((window) => window.firstSeen(length)),
+    from: readonly number[] = this.windows.firstSeen(length),
   ): void {
     const it = this.at(conversation)
     if (it.length > 0) throw new RangeError(`conversation ${conversation} must be empty, it has ${it.length} positions`)
     const pages = pagesFor(length)
     this.expect(pages + originals.length)
-    this.expectWindows(from.map((first) => pages - first + (first === 0 ? originals.length : 0)))
+    this.windows.expect(from.map((first) => pages - first + (first === 0 ? originals.length : 0)))
     for (let i = 0; i < pagesFor(length); i++) this.place(conversation, i, this.take())
     it.originals = originals.map((before) => ({ page: this.take(), dropped: before }))
     it.from = [...from]
-    for (const [k, window] of this.windows.entries()) for (const page of this.neededOf(it, k)) window.take(page)
+    this.windows.take(it)
     it.length = length
     it.dropped = dropped
     it.isKnown = false
@@ -409,58 +385,6 @@ export class PageCache {
     if (needed > available) throw errors.outOfMemory(needed * pageBytes, available * pageBytes)
   }
 
-  private expectWindows(needed: readonly number[]): void {
-    for (const [k, window] of this.windows.entries()) {
-      const { available, pageBytes } = window
-      const pages = needed[k] as number
-      if (pages > available) throw errors.outOfMemory(pages * pageBytes, available * pageBytes)
-    }
-  }
-
-  /** Pages of which a conversation needs what window `k` sees. */
-  private neededOf(it: Conversation, k: number): number[] {
-    const from = it.from[k] as number
-    return [...it.pages.slice(from), ...(from === 0 ? it.originals.map(({ page }) => page) : [])]
-  }
-
-  /** From page `to` on it needs what window `k` sees: that of earlier pages no more, or again. */
-  private moveFrom(it: Conversation, k: number, to: number): void {
-    const window = this.windows[k] as WindowPages
-    const before = new Set(this.neededOf(it, k))
-    it.from[k] = to
-    const after = new Set(this.neededOf(it, k))
-    for (const page of before) if (!after.has(page)) window.drop(page)
-    for (const page of after) if (!before.has(page)) window.hold(page)
-  }
-
-  /** Lets go what no row of a conversation will see, unless it goes back. */
-  private trim(conversation: number): void {
-    const it = this.at(conversation)
-    for (const [k, window] of this.windows.entries()) {
-      const first = window.firstKept(it.length)
-      if (first > (it.from[k] as number)) this.moveFrom(it, k, first)
-    }
-  }
-
-  /** The longest length up to `length`, itself or whole pages, at which all that a next row sees is there. */
-  private wholeBelow(conversation: number, length: number): number {
-    const it = this.at(conversation)
-    if (this.windows.length === 0) return length
-    let whole = length
-    while (whole > 0 && !this.isWhole(it, whole)) whole = PAGE_TOKENS * (pagesFor(whole) - 1)
-    return whole
-  }
-
-  private isWhole(it: Conversation, length: number): boolean {
-    return this.windows.every((window, k) => {
-      const first = window.firstSeen(length)
-      if (first >= (it.from[k] as number)) return true
-      const originals = first === 0 ? it.originals.slice(0, Math.floor(length / PAGE_TOKENS)) : []
-      const pages = [...it.pages.slice(first, pagesFor(length)), ...originals.map(({ page }) => page)]
-      return pages.every((page) => window.has(page))
-    })
-  }
-
   /** Forgets all positions from `length` on, at which the conversation is whole. */
   private cut(conversation: number, length: number): number {
     const it = this.at(conversation)
@@ -468,48 +392,18 @@ export class PageCache {
     const full = Math.floor(length / PAGE_TOKENS)
     // A kept page that is written again, turned as it is, is an original of its own.
     this.dropOriginals(it, full)
-    for (const [k, window] of this.windows.entries()) {
-      for (const page of it.pages.slice(Math.max(pages, it.from[k] as number))) window.drop(page)
-    }
+    this.windows.cut(it, length)
     const forgotten = it.pages.splice(pages)
     this.prefixes.touch(it.chain.splice(full))
     for (const page of forgotten) this.pool.drop(page)
-    for (const [k, window] of this.windows.entries()) {
-      const from = Math.min(it.from[k] as number, pages)
-      it.from[k] = from
-      this.moveFrom(it, k, Math.min(from, window.firstSeen(length)))
-    }
     it.length = length
     return length
   }
 
   private dropOriginals(it: Conversation, from: number): void {
     for (const { page } of it.originals.splice(from)) {
-      for (const [k, window] of this.windows.entries()) if (it.from[k] === 0) window.drop(page)
+      this.windows.dropKept(it, page)
       this.pool.drop(page)
-    }
-  }
-
-  /** Throws unless a drop leaves all that windows see, and there is room for what of them is turned. */
-  private checkDrop(it: Conversation, keep: number, count: number, fresh: number): void {
-    const needed = this.windows.map((window, k) => {
-      const from = it.from[k] as number
-      if (from === 0) return fresh - it.pages.slice(keep, keep + count).filter((page) => window.needsOf(page) === 1).length
-      const first = window.firstSeen(it.length - count * PAGE_TOKENS)
-      if (first < keep || first + count < from)
-        throw new RangeError('a drop must leave what a window sees behind the kept pages')
-      return 0
-    })
-    this.expectWindows(needed)
-  }
-
-  /** Forgotten pages are needed no more, nor kept ones that are out of sight. */
-  private forgetWindows(it: Conversation, keep: number, count: number): void {
-    for (const [k, window] of this.windows.entries()) {
-      const from = it.from[k] as number
-      const first = from === 0 ? keep : from
-      for (const page of it.pages.slice(first, keep + count)) window.drop(page)
-      it.from[k] = from === 0 ? 0 : Math.max(keep, from - count)
     }
   }
 
@@ -538,17 +432,14 @@ export class PageCache {
     const shared = this.at(conversation).pages[index] as number
     if (this.pool.holdersOf(shared) === 1) return shared
     const prefix = this.prefixes.of(shared)
-    const isFull = this.available === 0 || this.windows.some(({ available }) => available === 0)
+    const isFull = this.available === 0 || this.windows.isFull
     if (prefix && this.pool.holdersOf(shared) === 2 && isFull) {
       this.prefixes.forget(prefix)
       return shared
     }
     const own = this.takeWhole()
     this.pool.copy(shared, own)
-    for (const window of this.windows) {
-      window.copy(shared, own)
-      window.drop(shared)
-    }
+    this.windows.copy(shared, own)
     this.place(conversation, index, own)
     this.pool.drop(shared)
     return own
@@ -561,23 +452,11 @@ export class PageCache {
     const found = this.prefixes.find(before, this.historyOf(page))
     if (!found) return this.prefixes.add(before, page)
     // Somebody computed the same at the same time: one of the two is enough, they do not differ in a bit.
-    if (found.page !== page && this.unite(it, index, found.page)) {
+    if (found.page !== page && this.windows.unite(it, index, found.page)) {
       this.place(conversation, index, this.pool.hold(found.page))
       this.pool.drop(page)
     }
     return found
-  }
-
-  /** What windows need of a page is that of another one from now on, which is alike; false if that has lost it. */
-  private unite(it: Conversation, index: number, other: number): boolean {
-    const page = it.pages[index] as number
-    const windows = this.windows.filter((_, k) => index >= (it.from[k] as number))
-    if (!windows.every((window) => window.has(other))) return false
-    for (const window of windows) {
-      window.hold(other)
-      window.drop(page)
-    }
-    return true
   }
 
   /** Tokens at the beginning of `ids` that a cached text has too, behind what the conversation has of it. */
@@ -605,14 +484,14 @@ export class PageCache {
   }
 
   private emptyConversation(): Conversation {
-    const from = this.windows.map(() => 0)
+    const from = this.windows.firstSeen(0)
     return { length: 0, dropped: 0, pages: [], chain: [], isKnown: true, originals: [], from }
   }
 
   /** A page with all that windows see of it. */
   private takeWhole(): number {
     const page = this.take()
-    for (const window of this.windows) window.take(page)
+    this.windows.takePage(page)
     return page
   }
 

@@ -1,122 +1,225 @@
 /**
- * Pages of a kind with a window, of which there are fewer than blocks: a conversation needs those of its last blocks. What
- * nobody needs any more stays where it is until its place is wanted, the longest unneeded first, so that a conversation
- * can often go back to it, or another one begin like it.
+ * What conversations need of layers with a window, one WindowPages for each kind of them. A conversation needs its pages from
+ * `from` on: those that its next rows see, and a page more, so that it can go back a little. Going back further, it needs
+ * earlier ones again, if they are still there.
  */
-import { NO_PAGE as ENGINE_NO_PAGE } from '../../assembly/abi.ts'
 import { PAGE_TOKENS } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import { type WindowMemory, WindowPages } from './window-pages.ts'
 
-/** The place of a page that is not there. */
-export const NO_PAGE: number = ENGINE_NO_PAGE
-
-/** Tokens behind the window that a conversation keeps: as far it can always go back. */
-const SLACK = PAGE_TOKENS
-
-/** What the pages of one kind are made of, in the engine's memory. */
-export interface WindowMemory {
-  /** Tokens that a token sees, itself among them. */
-  window: number
-  /** Places for pages, and bytes of each. */
-  pages: number
-  pageBytes: number
-  /** u32 (blocks): where each block's page lies. */
-  places: Uint32Array
-  /** Makes the page at place `to` a copy of that at `from`. */
-  copy(from: number, to: number): void
-  /** Fills a place with zeros. */
-  clear(place: number): void
+/** A conversation as far as windows are concerned. */
+export interface Seen {
+  length: number
+  pages: number[]
+  /** Kept pages as they were computed, once they are turned. */
+  originals: { page: number }[]
+  /** For each window, the first page of which it needs that. The originals' are needed as long as it is 0. */
+  from: number[]
 }
 
-export class WindowPages {
-  readonly pageBytes: number
-  private readonly window: number
-  private readonly memory: WindowMemory
-  /** How many conversations need the page of each block. */
-  private readonly needs: Uint32Array
-  private readonly free: number[]
-  /** Blocks whose pages are there and needed by nobody, the longest so first. */
-  private readonly unneeded = new Set<number>()
+const pagesFor = (length: number) => Math.ceil(length / PAGE_TOKENS)
 
-  constructor(memory: WindowMemory) {
-    this.memory = memory
-    this.window = memory.window
-    this.pageBytes = memory.pageBytes
-    this.needs = new Uint32Array(memory.places.length)
-    this.free = Array.from({ length: memory.pages }, (_, place) => place).reverse()
-    memory.places.fill(NO_PAGE)
+export class Windows {
+  private readonly all: readonly WindowPages[]
+
+  constructor(memory: readonly WindowMemory[]) {
+    this.all = memory.map((window) => new WindowPages(window))
   }
 
-  /** Pages that could be had at once. */
-  get available(): number {
-    return this.free.length + this.unneeded.size
+  get count(): number {
+    return this.all.length
+  }
+
+  /** Pages that could be had at once, of each window. */
+  get available(): number[] {
+    return this.all.map(({ available }) => available)
   }
 
   /** Pages that conversations need, each counted once. */
-  get used(): number {
-    return this.memory.pages - this.available
+  get used(): number[] {
+    return this.all.map(({ used }) => used)
   }
 
-  /** The first block that the row at `position` sees. */
-  firstSeen(position: number): number {
-    return Math.floor(Math.max(0, position - this.window + 1) / PAGE_TOKENS)
+  /** Is there a window of which no page can be had? */
+  get isFull(): boolean {
+    return this.all.some(({ available }) => available === 0)
   }
 
-  /** The first block that a conversation keeps while it goes on at `position`. */
-  firstKept(position: number): number {
-    return this.firstSeen(Math.max(0, position - SLACK))
+  /** The first page that a row at `position` sees. */
+  firstSeen(position: number): number[] {
+    return this.all.map((window) => window.firstSeen(position))
   }
 
-  has(block: number): boolean {
-    return this.memory.places[block] !== NO_PAGE
+  /** Throws OutOfMemoryError unless there are so many pages of each window. */
+  expect(needed: readonly number[]): void {
+    for (const [k, { available, pageBytes }] of this.all.entries()) {
+      const pages = needed[k] as number
+      if (pages > available) throw errors.outOfMemory(pages * pageBytes, available * pageBytes)
+    }
   }
 
-  needsOf(block: number): number {
-    return this.needs[block] as number
+  /** The same for what several conversations need. */
+  expectAll(needs: readonly number[][]): void {
+    this.expect(this.all.map((_, k) => needs.reduce((sum, each) => sum + (each[k] as number), 0)))
   }
 
-  /** A page for a block that has none, needed once. Throws OutOfMemoryError. */
-  take(block: number): void {
-    if (this.free.length === 0) this.evict()
-    const place = this.free.pop()
-    if (place === undefined) throw errors.outOfMemory(this.pageBytes, 0)
-    this.memory.places[block] = place
-    this.needs[block] = 1
-    // A session that is saved must hold nothing of another conversation.
-    this.memory.clear(place)
+  /** Throws unless `count` more positions have room, in as many steps as it takes: what is needed at their end. */
+  checkRoom({ length, from }: Seen, count: number): void {
+    if (count === 0) return
+    const end = length + count
+    this.expect(
+      this.all.map((window, k) => {
+        const first = from[k] as number
+        const held = pagesFor(length) - first
+        return Math.max(0, pagesFor(end) - Math.max(window.firstSeen(end - 1), first) - held)
+      }),
+    )
   }
 
-  /** One more needs a page that is there. */
-  hold(block: number): void {
-    this.unneeded.delete(block)
-    this.needs[block] = this.needsOf(block) + 1
+  /** Pages that a step takes for `count` positions from `start` on: new ones, less those that are needed no more. */
+  needs({ pages, from }: Seen, start: number, count: number, isShared: boolean): number[] {
+    if (count === 0) return this.all.map(() => 0)
+    const kept = pagesFor(start)
+    const fresh = pagesFor(start + count) - kept + (isShared ? 1 : 0)
+    return this.all.map((window, k) => {
+      const first = from[k] as number
+      let needed = fresh
+      for (let i = Math.min(first, window.firstSeen(start)); i < pages.length; i++) {
+        const needs = window.needsOf(pages[i] as number)
+        if (i < first && i < kept && needs === 0) needed++
+        if (i >= first && (i < window.firstKept(start) || i >= kept) && needs === 1) needed--
+      }
+      return needed
+    })
   }
 
-  /** One less needs it. */
-  drop(block: number): void {
-    const left = this.needsOf(block) - 1
-    this.needs[block] = left
-    if (left === 0) this.unneeded.add(block)
+  /** Lets go what no row of a conversation will see, unless it goes back. */
+  trim(it: Seen): void {
+    for (const [k, window] of this.all.entries()) {
+      const first = window.firstKept(it.length)
+      if (first > (it.from[k] as number)) this.moveFrom(it, k, first)
+    }
   }
 
-  /** The block is free: what its page held is forgotten. */
-  release(block: number): void {
-    if (!this.has(block)) return
-    this.unneeded.delete(block)
-    this.needs[block] = 0
-    this.free.push(this.placeOf(block))
-    this.memory.places[block] = NO_PAGE
+  /** The longest length up to `length`, itself or whole pages, at which all that a next row sees is there. */
+  wholeBelow(it: Seen, length: number): number {
+    let whole = length
+    while (whole > 0 && !this.isWhole(it, whole)) whole = PAGE_TOKENS * (pagesFor(whole) - 1)
+    return whole
   }
 
-  copy(from: number, to: number): void {
-    this.memory.copy(this.placeOf(from), this.placeOf(to))
+  private isWhole(it: Seen, length: number): boolean {
+    return this.all.every((window, k) => {
+      const first = window.firstSeen(length)
+      if (first >= (it.from[k] as number)) return true
+      const originals = first === 0 ? it.originals.slice(0, Math.floor(length / PAGE_TOKENS)) : []
+      const pages = [...it.pages.slice(first, pagesFor(length)), ...originals.map(({ page }) => page)]
+      return pages.every((page) => window.has(page))
+    })
   }
 
-  placeOf(block: number): number {
-    return this.memory.places[block] as number
+  /** Before a conversation, without the originals that it loses, is cut off at `length`, where it is whole. */
+  cut(it: Seen, length: number): void {
+    const pages = pagesFor(length)
+    for (const [k, window] of this.all.entries()) {
+      const from = it.from[k] as number
+      for (const page of it.pages.slice(Math.max(pages, from))) window.drop(page)
+      const first = Math.min(from, pages, window.firstSeen(length))
+      for (const page of it.pages.slice(first, Math.min(from, pages))) window.hold(page)
+      if (first === 0 && from > 0) for (const { page } of it.originals) window.hold(page)
+      it.from[k] = first
+    }
   }
 
-  private evict(): void {
-    for (const block of this.unneeded) return this.release(block)
+  /** All that a conversation needs is needed once more. */
+  hold(it: Seen): void {
+    for (const [k, window] of this.all.entries()) for (const page of neededOf(it, k)) window.hold(page)
   }
+
+  /** Takes all that a conversation of new pages needs. */
+  take(it: Seen): void {
+    for (const [k, window] of this.all.entries()) for (const page of neededOf(it, k)) window.take(page)
+  }
+
+  /** Takes what all windows have of a new page. */
+  takePage(page: number): void {
+    for (const window of this.all) window.take(page)
+  }
+
+  /** Copies a page for one that needs it to one that is its own. */
+  copy(from: number, own: number): void {
+    for (const window of this.all) {
+      window.copy(from, own)
+      window.drop(from)
+    }
+  }
+
+  /** The page is free. */
+  release(page: number): void {
+    for (const window of this.all) window.release(page)
+  }
+
+  /** A page of a conversation becomes another one, which is alike. False if that has lost what is needed. */
+  unite({ pages, from }: Seen, index: number, other: number): boolean {
+    const needed = this.all.filter((_, k) => index >= (from[k] as number))
+    if (!needed.every((window) => window.has(other))) return false
+    for (const window of needed) {
+      window.hold(other)
+      window.drop(pages[index] as number)
+    }
+    return true
+  }
+
+  // Kept pages that are turned are needed where nothing was given back yet, else a window ends behind them.
+
+  /** Throws unless a drop leaves all that windows see, and there is room for `fresh` pages that are turned. */
+  checkDrop(it: Seen, keep: number, count: number, fresh: number): void {
+    const forgotten = it.pages.slice(keep, keep + count)
+    const needed = this.all.map((window, k) => {
+      const from = it.from[k] as number
+      if (from === 0) return fresh - forgotten.filter((page) => window.needsOf(page) === 1).length
+      const first = window.firstSeen(it.length - count * PAGE_TOKENS)
+      if (first < keep || first + count < from)
+        throw new RangeError('a drop must leave what a window sees behind the kept pages')
+      return 0
+    })
+    this.expect(needed)
+  }
+
+  /** Before a drop: forgotten pages are needed no more, nor kept ones that are out of sight. */
+  forget(it: Seen, keep: number, count: number): void {
+    for (const [k, window] of this.all.entries()) {
+      const from = it.from[k] as number
+      for (const page of it.pages.slice(from === 0 ? keep : from, keep + count)) window.drop(page)
+      it.from[k] = from === 0 ? 0 : Math.max(keep, from - count)
+    }
+  }
+
+  takeKept(it: Seen, page: number): void {
+    for (const [k, window] of this.all.entries()) if (it.from[k] === 0) window.take(page)
+  }
+
+  dropKept(it: Seen, page: number): void {
+    for (const [k, window] of this.all.entries()) if (it.from[k] === 0) window.drop(page)
+  }
+
+  /** What is there of a page that is written anew, but needed no more, may not be found again. */
+  releaseKept(it: Seen, page: number): void {
+    for (const [k, window] of this.all.entries()) if (it.from[k] !== 0) window.release(page)
+  }
+
+  /** From page `to` on it needs what window `k` sees: that of earlier pages no more. */
+  private moveFrom(it: Seen, k: number, to: number): void {
+    const window = this.all[k] as WindowPages
+    const from = it.from[k] as number
+    for (const page of it.pages.slice(from, to)) window.drop(page)
+    if (from === 0) for (const { page } of it.originals) window.drop(page)
+    it.from[k] = to
+  }
+}
+
+/** Pages of which a conversation needs what window `k` sees. */
+function neededOf({ pages, originals, from }: Seen, k: number): number[] {
+  const first = from[k] as number
+  return [...pages.slice(first), ...(first === 0 ? originals.map(({ page }) => page) : [])]
 }

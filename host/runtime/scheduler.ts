@@ -38,21 +38,22 @@ export interface Feed {
 }
 
 /** What a scheduler needs of a cache; windows only where there are layers with one. */
-export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvailable'>> & Pick<
-  KvCache,
-  | 'facts'
-  | 'lengthOf'
-  | 'checkRoom'
-  | 'pagesNeeded'
-  | 'pagesAvailable'
-  | 'pagesWritten'
-  | 'pagesWritable'
-  | 'use'
-  | 'drop'
-  | 'step'
-  | 'logits'
-  | 'logitsHash'
->
+export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvailable'>> &
+  Pick<
+    KvCache,
+    | 'facts'
+    | 'lengthOf'
+    | 'checkRoom'
+    | 'pagesNeeded'
+    | 'pagesAvailable'
+    | 'pagesWritten'
+    | 'pagesWritable'
+    | 'use'
+    | 'drop'
+    | 'step'
+    | 'logits'
+    | 'logitsHash'
+  >
 
 interface Job {
   feed: Feed
