@@ -104,13 +104,16 @@ export class Analysis {
   /** Bytes of weights and cache where one engine cannot address them; undefined: it can, or it is another's engine. */
   addressableExcess(batch: number, seqlen: number): number | undefined {
     if (this.formats.is !== 'engine') return undefined
-    const bytes =
-      this.plan.bytes + this.pagesBytes(batch, seqlen, this.formats)
+    const bytes = this.plan.bytes + this.pagesBytes(batch, seqlen, this.formats)
     return bytes > MAX_MEMORY ? bytes : undefined
   }
 
   /** Bytes of the cache that `batch` conversations of so many positions take in the engine. */
-  private pagesBytes(batch: number, positions: number, { cache, rowsPerStep }: Extract<Formats, { is: 'engine' }>): number {
+  private pagesBytes(
+    batch: number,
+    positions: number,
+    { cache, rowsPerStep }: Extract<Formats, { is: 'engine' }>,
+  ): number {
     const tableBlocks = Math.ceil(positions / PAGE_TOKENS)
     const sizes = { rows: rowsPerStep, tableBlocks, conversations: batch }
     return poolBytes(this.model.spec, cache, batch * tableBlocks, sizes)
