@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert'
 import type { KvCache } from '../host/cache/cache.ts'
 import { greedy } from '../host/engine/engine.ts'
 import { debugBuild } from '../host/engine/wasm/builds.ts'
-import { type Conversation, load, OutOfMemoryError } from '../host/index.ts'
+import { type Conversation, convert, load, OutOfMemoryError } from '../host/index.ts'
 import {
   type CacheType,
   cacheTypes,
@@ -22,6 +22,7 @@ import {
 import { failure, random, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
 import { feed, type OpenOptions, openEngine, relaxed, strict } from './engines.ts'
 import { golden, readJson } from './goldens.ts'
+import { runOnNode } from './wasi-engines.ts'
 
 const CONTEXT = 512
 const gemma = (window: number) => ({
@@ -221,6 +222,21 @@ test('a text that begins like an earlier one goes on from where all that a windo
   )
   await cache.close()
   await fresh.close()
+})
+
+test('the stand-alone command writes pages that nobody sees any more anew', async () => {
+  const folder = temporary()
+  await convert(checkpoint(64), join(folder, 'model.gta'), { type: 'q8' })
+  const model = await load(join(folder, 'model.gta'), { threads: 1, context: CONTEXT })
+  const ids = words(200, 9)
+  const tokens: number[] = []
+  const onToken = (id: number) => tokens.push(id)
+  for await (const _ of model.generate(ids, { maxTokens: 300, temperature: 0, onToken }));
+  await model.close()
+  const given = ['model.gta', '--tokens', ids.join(), '-n', '300', '--temp', '0', '-c', `${CONTEXT}`]
+  const { status, stdout, stderr } = runOnNode(given, { '.': folder }, { build: 'strict' })
+  assert.is(status, 0, stderr)
+  assert.is(stdout, `${tokens.join(' ')} \n`)
 })
 
 test('any history of conversations gives what the tokens alone give', async () => {
