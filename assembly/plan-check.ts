@@ -49,6 +49,8 @@ import { bufferBytes } from './sizes'
 
 const MAX_COUNT: u32 = 1 << 24
 const MAX_LAYERS: u32 = 1024
+/** Rounded up to whole pages it is still a number of 32 bits. */
+const MAX_CONTEXT: u32 = 0x7fff_ffff
 
 /**
  * Checks the plan at `p`, of which `limit` bytes may be read, and with its weights `bytes` are there; 0: none, so that it does
@@ -98,7 +100,7 @@ function checkHead(p: Plan): u32 {
   if (!isCount(p.nPageKinds, min(p.nLayerKinds, MAX_PAGE_KINDS))) return PLAN_BAD_PAGES
   if (p.nRotations > p.nLayerKinds) return PLAN_BAD_ROTATION
   if (!isCount(p.hiddenDim, MAX_WIDTH) || !isCount(p.vocabSize, MAX_COUNT)) return PLAN_BAD_SIZE
-  if (!isCount(p.maxContext, MAX_COUNT) || positions(p).rows > MAX_COUNT) return PLAN_BAD_SIZE
+  if (!isCount(p.maxContext, MAX_CONTEXT) || positions(p).rows > MAX_COUNT) return PLAN_BAD_SIZE
   if (!isCount(p.headNormKind, NORM_LAYER)) return PLAN_BAD_FLAG
   if (!isFinite32(p.embeddingScale) || !isFinite32(p.headNormEps) || !isFinite32(p.headSoftcap)) return PLAN_BAD_NUMBER
   const type = embedding(p).type

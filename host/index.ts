@@ -9,10 +9,17 @@ export { type ErrorCode, GtaError, OutOfMemoryError } from './errors.ts'
 export type { Conversion, ConvertOptions } from './files/convert.ts'
 export { convert, defaultModel, type LoadOptions, load } from './load.ts'
 export { version } from './platform/version.ts'
-export type { Chat, ChatOptions } from './runtime/chat.ts'
-export type { Conversation, ConversationOptions, SavedConversation } from './runtime/conversation.ts'
-export type { GenerateOptions, Generation } from './runtime/generate.ts'
-export type { Model, Prompt } from './runtime/model.ts'
+export type {
+  ChatOptions,
+  ConversationOptions,
+  GenerateOptions,
+  Generation,
+  Prompt,
+  SavedConversation,
+} from './runtime/api.ts'
+export type { Chat } from './runtime/chat.ts'
+export type { Conversation } from './runtime/conversation.ts'
+export type { Model } from './runtime/model.ts'
 export { SessionStore } from './sessions/store.ts'
 export type { ChatMessage } from './text/template/template.ts'
 export type { Tokenizer } from './text/tokenizer.ts'

@@ -10,9 +10,11 @@ import type { Conversion, ConvertOptions } from './files/convert.ts'
 import { openPacked, statModel } from './files/files.ts'
 import { distUrl } from './platform/dist.ts'
 import { cacheDirectory } from './platform/remember.ts'
+import type { OpenOptions } from './runtime/api.ts'
 import type { Extensions } from './runtime/extensions.ts'
-import type { Model, Source } from './runtime/model.ts'
-import { type OpenOptions, openModel } from './runtime/open.ts'
+import type { Model } from './runtime/model.ts'
+import { openModel } from './runtime/open.ts'
+import type { ModelSource } from './runtime/source.ts'
 import { modelSettings, settings, titleOf } from './settings.ts'
 
 export interface LoadOptions extends OpenOptions {
@@ -66,7 +68,8 @@ export async function checkModelPath(path: string | undefined): Promise<void> {
   if (path !== undefined) await statModel(path)
 }
 
-export async function openSource(path: string, options: LoadOptions): Promise<Source> {
+/** Opens a model without reading its weights. The caller closes it. @internal */
+export async function openSource(path: string, options: LoadOptions): Promise<ModelSource> {
   const { type, signal, onProgress, verify } = options
   if ((await statModel(path)).isDirectory()) {
     if (verify) throw errors.notVerifiable(path)

@@ -8,8 +8,16 @@ export { disassemble } from './disassemble.ts'
 export { type ErrorCode, GtaError } from './errors.ts'
 export type { Family } from './family.ts'
 export * from './layer.ts'
-export * from './packed.ts'
+export {
+  matrixBytes,
+  type PackedTensor,
+  Q4_BYTES,
+  Q4_COLS,
+  Q4_ROWS,
+  roundUp,
+  type WeightType,
+  weightTypes,
+} from './packed.ts'
 export { derivedBytes, PLAN_VERSION, type Plan, planModel } from './plan.ts'
-export { modelBuffers } from './plan-words.ts'
 export { families } from './registry.ts'
 export * from './spec.ts'

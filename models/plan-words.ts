@@ -106,7 +106,7 @@ function headWords(spec: ModelSpec, placed: PlacedModel, layers: number): Uint32
 }
 
 /** The buffers of a model: the most that one of its layers needs, and the angles of all ways to rotate. `isF32`: of all weights. */
-export function modelBuffers(spec: ModelSpec, isF32: boolean): { name: keyof abi.Buffers; per: Per; bytes: number }[] {
+function modelBuffers(spec: ModelSpec, isF32: boolean): { name: keyof abi.Buffers; per: Per; bytes: number }[] {
   const angles = 4 * rotationsOf(spec).reduce((sum, { dim }) => sum + dim, 0)
   const found = new Map<keyof abi.Buffers, { per: Per; bytes: number }>([['angles', { per: 'row', bytes: angles }]])
   for (const layer of spec.layers)

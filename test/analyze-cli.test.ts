@@ -25,7 +25,7 @@ interface Result {
 function run(...args: string[]): Promise<Result> {
   return new Promise((resolve) => {
     const command = [join(root, 'dist', 'gta.mjs'), ...args]
-    execFile(process.execPath, command, { timeout: 90_000, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
+    execFile(process.execPath, command, { timeout: 300_000, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
     )
   })

@@ -353,7 +353,7 @@ const run = (...args: string[]) => runNode([command, 'bench', ...args])
 
 function runNode(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   // Threads that are measured here are nothing to remember.
-  const options = { cwd: folder, timeout: 60_000, env: { ...process.env, XDG_CACHE_HOME: folder } }
+  const options = { cwd: folder, timeout: 300_000, env: { ...process.env, XDG_CACHE_HOME: folder } }
   return new Promise((resolve) => {
     execFile(process.execPath, args, options, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),

@@ -18,7 +18,7 @@ import type { BoardReport } from '../host/tools/bench/board/report.ts'
 import { describe } from '../models/index.ts'
 import { temporary } from './checkpoints.ts'
 
-const command = fileURLToPath(new URL('../host/cli/gta.ts', import.meta.url))
+const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
 const quick = ['-p', '8', '-n', '4', '-r', '1', '-t', '1']
 const folder = temporary()
 
@@ -30,8 +30,8 @@ interface Ended {
 
 /** Runs `gta bench` in a folder; what it remembers about threads stays there. */
 function bench(args: string[], env: NodeJS.ProcessEnv = {}, cwd = folder, node: string[] = []): Promise<Ended> {
-  const options = { cwd, timeout: 90_000, env: { ...process.env, XDG_CACHE_HOME: folder, ...env } }
-  const all = ['--disable-warning=ExperimentalWarning', ...node, command, 'bench', ...args]
+  const options = { cwd, timeout: 300_000, env: { ...process.env, XDG_CACHE_HOME: folder, ...env } }
+  const all = [...node, command, 'bench', ...args]
   return new Promise((resolve) => {
     execFile(process.execPath, all, options, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),

@@ -7,7 +7,7 @@ export const screenshots = process.env.GTA_SCREENSHOTS
 
 export async function launchBrowser(): Promise<Browser | undefined> {
   const executablePath = findTool('chromium')
-  return executablePath ? chromium.launch({ executablePath, args: ['--no-sandbox'], timeout: 120_000 }) : undefined
+  return executablePath ? chromium.launch({ executablePath, args: ['--no-sandbox'], timeout: 300_000 }) : undefined
 }
 
 export const browserTest = (name: string, run: () => Promise<void>): void => toolTest('chromium', name, run)

@@ -27,7 +27,7 @@ function chat(
   input: string,
   onOutput?: (all: string, child: ReturnType<typeof spawn>) => void,
 ): Promise<Result> {
-  const child = spawn(process.execPath, [command, 'chat', ...args], { cwd: folder, timeout: 90_000 })
+  const child = spawn(process.execPath, [command, 'chat', ...args], { cwd: folder, timeout: 300_000 })
   const result: Result = { code: null, stdout: '', stderr: '' }
   child.stdout.on('data', (data) => {
     result.stdout += data

@@ -38,7 +38,7 @@ interface Result {
 
 function run(...args: string[]): Promise<Result> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [command, ...args], { cwd: folder, timeout: 60_000 }, (error, stdout, stderr) =>
+    execFile(process.execPath, [command, ...args], { cwd: folder, timeout: 300_000 }, (error, stdout, stderr) =>
       resolve({ args, code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
     )
   })

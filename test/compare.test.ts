@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type GtaError, load } from '../host/index.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { compare, type Difference, klDivergence } from '../host/tools/evaluate/compare.ts'
 import { golden } from './goldens.ts'
 import { encodeStories } from './tok512.ts'
@@ -129,7 +130,7 @@ test('what cannot be compared is refused, and leaves the models free', async () 
   await rejects(compare(named('a'), [named('b', b)], IDS, { signal: controller.signal, onProgress }), 'ENOUGH')
   for (const model of [a, b]) {
     // As many as there can be: none was left open.
-    const conversations = Array.from({ length: model.cache.facts.conversations }, () => model.open())
+    const conversations = Array.from({ length: runtimeOf(model).cache.facts.conversations }, () => model.open())
     for (const conversation of conversations) conversation.close()
     assert.is((await model.evaluate(IDS)).predicted, 89)
   }

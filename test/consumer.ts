@@ -26,7 +26,7 @@ export function compile(project: string, installed: string, files: Record<string
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }')
   const { status, stdout } = spawnSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', project], {
     encoding: 'utf8',
-    timeout: 120_000,
+    timeout: 300_000,
   })
   return status === 0 ? '' : stdout
 }

@@ -10,7 +10,9 @@ import * as assert from 'uvu/assert'
 import type { CachedPage, KvCache } from '../host/cache/cache.ts'
 import { greedy, nameOf } from '../host/engine/engine.ts'
 import { type Conversation, type Generation, load, type WeightType } from '../host/index.ts'
-import { type ContextPolicy, planDrop } from '../host/runtime/scheduler.ts'
+import type { ContextPolicy } from '../host/runtime/api.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
+import { planDrop } from '../host/runtime/scheduler.ts'
 import { describe, PAGE_TOKENS, ropeDim } from '../models/index.ts'
 import { temporary } from './checkpoints.ts'
 import { feed, openEngine, strict } from './engines.ts'
@@ -303,7 +305,7 @@ test('a prompt longer than the context is read where it may forget, in slices of
     assert.ok(read > 199 && read < 400)
     assert.equal(conversation.tokens.slice(-60), tokens(900 + read - 60, 60))
     conversation.close()
-    assert.is(model.cache.use.usedBytes, 0)
+    assert.is(runtimeOf(model).cache.use.usedBytes, 0)
   }
   for (const result of results)
     assert.equal([result.tokens, result.logitsHash], [results[0]?.tokens, results[0]?.logitsHash])

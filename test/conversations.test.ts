@@ -19,6 +19,7 @@ import {
   OutOfMemoryError,
 } from '../host/index.ts'
 import { promptLookup } from '../host/runtime/generate.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { failure } from './checkpoints.ts'
 import { feed, openEngine, strict } from './engines.ts'
 import { golden, kinds } from './goldens.ts'
@@ -84,7 +85,7 @@ async function together(model: Model, streams: Stream[]): Promise<Generation[]> 
       return finish(stream)
     }),
   )
-  assert.is(model.scheduler.active, 0)
+  assert.is(runtimeOf(model).scheduler.active, 0)
   return results
 }
 
@@ -105,7 +106,7 @@ for (const kind of [...kinds, 'stories'])
       const streams = crowd.map(({ prompt, options }, i) => (opened[i] as Conversation).generate(prompt, options))
       assert.equal((await together(model, streams)).map(trace), alone.map(trace))
       for (const conversation of opened) conversation.close()
-      assert.is(model.cache.use.usedBytes, 0)
+      assert.is(runtimeOf(model).cache.use.usedBytes, 0)
     })
   })
 
@@ -132,7 +133,7 @@ test('neighbours that leave early, are aborted or fail do not change what the ot
       Promise.all(Array.from({ length: 18 }, (_, i) => neighbour(i))),
     ])
     assert.equal(found, alone)
-    assert.is(model.cache.use.usedBytes, 0)
+    assert.is(runtimeOf(model).cache.use.usedBytes, 0)
   })
 })
 
@@ -279,10 +280,10 @@ test('what the cache has of a prompt is not computed again, and where a prompt d
 })
 
 test('cacheMemory: what does not fit is refused with what it needs, the others go on, and there is room after a close', async () => {
-  const { pageBytes } = small.cache.use
+  const { pageBytes } = runtimeOf(small).cache.use
   const options = { temperature: 0, stopAtEos: false }
   await withModel(golden('gta'), { threads: 1, cacheMemory: 3.5 * pageBytes }, async (model) => {
-    assert.is(model.cache.use.totalBytes, 3 * pageBytes)
+    assert.is(runtimeOf(model).cache.use.totalBytes, 3 * pageBytes)
     const first = model.open()
     const second = model.open()
     await goOn(first, ids(60, 1), { ...options, maxTokens: 1 })
@@ -309,7 +310,7 @@ test('cacheMemory: what does not fit is refused with what it needs, the others g
 })
 
 test('a conversation that fails or is aborted while it reads is as it was', async () => {
-  const { pageBytes } = small.cache.use
+  const { pageBytes } = runtimeOf(small).cache.use
   const options = { temperature: 0.8, seed: 3, maxTokens: 8 }
   await withModel(golden('gta'), { threads: 1, batch: 8, cacheMemory: 4 * pageBytes }, async (model) => {
     const conversation = model.open()
@@ -346,7 +347,7 @@ test('a conversation that fails or is aborted while it reads is as it was', asyn
       assert.equal([conversation.tokens, conversation.length], [past, length], `${i}`)
     }
     // logits() cannot be aborted; a step of it can fail.
-    const { engine } = model
+    const { engine } = runtimeOf(model)
     const step = engine.step.bind(engine)
     let steps = 0
     engine.step = async (rows) => {
@@ -460,7 +461,7 @@ test('guesses fit in a step, whatever its size and however many share it', async
   const plain = await fresh(small, prompt, options)
   for (const load of [{ maxLogits: 1 }, { batch: 3 }, { maxLogits: 20 }])
     await withModel(golden('gta'), { ...roomy, ...load }, async (model) => {
-      const { engine } = model
+      const { engine } = runtimeOf(model)
       const step = engine.step.bind(engine)
       let steps = 0
       engine.step = (rows) => {
@@ -486,7 +487,7 @@ test('a guess for which there is no memory is not missed', async () => {
   const options = { temperature: 0, stopAtEos: false, maxTokens: 15 }
   const { plain, pageBytes } = await withModel(golden('gqa'), roomy, async (model) => ({
     plain: await fresh(model, prompt, options),
-    pageBytes: model.cache.use.pageBytes,
+    pageBytes: runtimeOf(model).cache.use.pageBytes,
   }))
   // Each needs one page; for both there is one more to guess into, and who comes second must do without.
   for (const pages of [2, 3])

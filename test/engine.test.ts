@@ -200,8 +200,8 @@ test('threads that an engine does not have are refused', async () => {
 })
 
 /** Runs a program against the built package; it must end by itself. */
-function runProgram(source: string) {
-  const index = new URL('../dist/index.mjs', import.meta.url).href
+function runProgram(source: string, library = '../dist/index.mjs') {
+  const index = new URL(library, import.meta.url).href
   const code = `import { defaultModel, load } from ${JSON.stringify(index)}\nconst path = ${JSON.stringify(golden('gta'))}\n${source}`
   return runNode('--input-type=module', '-e', code)
 }
@@ -228,12 +228,14 @@ console.log(threads() - before.threads, process.memoryUsage().rss - before.rss)`
 test('a program ends by itself after a worker died, whether it closes the model or not', async () => {
   for (const end of ['', 'await model.close()']) {
     // A step of some hundred milliseconds: the worker dies within it.
-    const program = `const model = await load(defaultModel, { threads: 3, batch: 512 })
+    const inside = new URL('../host/runtime/model.ts', import.meta.url).href
+    const program = `import { runtimeOf } from ${JSON.stringify(inside)}
+const model = await load(defaultModel, { threads: 3, batch: 512 })
 const step = model.logits(Array.from({ length: 500 }, (_, i) => i))
-model.engine.team.workers[1].terminate()
+runtimeOf(model).engine.team.workers[1].terminate()
 console.log(await step.catch((error) => error.code))
 ${end}`
-    assert.equal(await runProgram(program), { status: 0, output: 'ENGINE_FAILED' })
+    assert.equal(await runProgram(program, '../host/index.ts'), { status: 0, output: 'ENGINE_FAILED' })
   }
 })
 

@@ -20,6 +20,7 @@ import {
   load,
   type Model,
 } from '../host/index.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { randomTensors, writeCheckpoint } from './checkpoints.ts'
 import { golden, readJson, worst } from './goldens.ts'
 import { runNode } from './programs.ts'
@@ -112,7 +113,7 @@ test('for await shows what the result holds, and maxTokens is obeyed', async () 
   assert.ok(pieces.length > 20, 'it streams')
   assert.is(result.tokens.length, 40)
   assert.is(result.finish, 'length')
-  assert.is(result.promptTokens, stories.promptIds(PROMPT).length)
+  assert.is(result.promptTokens, runtimeOf(stories).promptIds(PROMPT).length)
   assert.is(result.text, stories.tokenizer?.decode(result.tokens))
   assert.match(result.text, /^ girl named/)
   const one = await run(stories, PROMPT, { temperature: 0, maxTokens: 1 })
@@ -206,7 +207,7 @@ test('the prompt in slices of 3 gives the tokens and logits of the prompt at onc
   }
   const options = { temperature: 0, maxTokens: 12 }
   const prompt = `${PROMPT} girl named Lily. She had a red ball and`
-  const count = stories.promptIds(prompt).length
+  const count = runtimeOf(stories).promptIds(prompt).length
   const found = await run(sliced, prompt, { ...options, onPrefill })
   assert.equal(trace(found), trace(await run(stories, prompt, options)))
   assert.equal(
@@ -330,7 +331,7 @@ test('closing in the middle of a generation ends it with CLOSED', async () => {
 test('closing right behind a request ends it with CLOSED, it has no result', async () => {
   for (let i = 0; i < 5; i++) {
     const model = await load(golden('gta'))
-    const step = model.cache.step([{ conversation: 0, position: 0, token: 1, sampling: greedy }])
+    const step = runtimeOf(model).cache.step([{ conversation: 0, position: 0, token: 1, sampling: greedy }])
     const closed = model.close()
     await rejects(step, 'CLOSED')
     await closed
@@ -338,7 +339,8 @@ test('closing right behind a request ends it with CLOSED, it has no result', asy
 })
 
 test('a step while another runs is BUSY and leaves the rows of the first alone', async () => {
-  await withModel(golden('gta'), {}, async ({ cache }) => {
+  await withModel(golden('gta'), {}, async (model) => {
+    const { cache } = runtimeOf(model)
     const row = (token: number) => [{ conversation: 0, position: 0, token, sampling: greedy }]
     await cache.step(row(7))
     const expected = cache.logits(0).slice()
@@ -411,7 +413,7 @@ test('the event loop turns while the engine computes', async () => {
 
 /** The worker of the last rank: those before it wait for it at a barrier. */
 const workerOf = (model: Model) =>
-  (model.engine as unknown as { team: { workers: Worker[] } }).team.workers.at(-1) as Worker
+  (runtimeOf(model).engine as unknown as { team: { workers: Worker[] } }).team.workers.at(-1) as Worker
 
 test('a worker that dies in the middle of a step is ENGINE_FAILED, now and later', async () => {
   const model = await load(defaultModel, { batch: 512 })
@@ -498,7 +500,8 @@ test('a text of which the tokenizer makes no token is BAD_PROMPT', async () => {
 })
 
 test('a step takes rows that continue their conversations, and no others', async () => {
-  await withModel(golden('gta'), {}, async ({ cache }) => {
+  await withModel(golden('gta'), {}, async (model) => {
+    const { cache } = runtimeOf(model)
     const step = (conversation: number, ...positions: number[]) =>
       cache.step(positions.map((position) => ({ conversation, position, token: 1 })))
     const refusals: [() => Promise<unknown>, RegExp][] = [

@@ -6,6 +6,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { greedy } from '../host/engine/engine.ts'
 import { load } from '../host/index.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { golden, kinds } from './goldens.ts'
 
 const ids = Array.from({ length: 150 }, (_, i) => (i * 37 + 11) % 320)
@@ -31,7 +32,7 @@ for (const kind of kinds)
 
 test('rewind, then go on, equals a fresh run', async () => {
   const model = await load(golden('gta'), { type: 'q8', context: 128, maxLogits: 1 })
-  const { cache } = model
+  const { cache } = runtimeOf(model)
   const feed = async (tokens: number[], from: number) => {
     for (const [i, token] of tokens.entries())
       await cache.step([{ conversation: 0, position: from + i, token, sampling: greedy }])

@@ -9,6 +9,7 @@ import type { KvCache } from '../host/cache/cache.ts'
 import { greedy } from '../host/engine/engine.ts'
 import { GtaError, OutOfMemoryError } from '../host/errors.ts'
 import { type Conversation, load } from '../host/index.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { Random } from './debug-engine.ts'
 import { feed, openEngine, strict } from './engines.ts'
 import { golden } from './goldens.ts'
@@ -212,13 +213,13 @@ test('more rows than memory has pages for: OutOfMemoryError, and the engine goes
 test('more conversations than memory has pages for take turns', async () => {
   const each = { temperature: 0, maxTokens: 40 }
   const plain = await load(golden('stories'))
-  const { pageBytes, totalBytes } = plain.cache.use
+  const { pageBytes, totalBytes } = runtimeOf(plain).cache.use
   const model = await load(golden('stories'), {
     cacheMemory: 60 * pageBytes,
     offload: Math.ceil(0.48 * 60 * pageBytes),
     offloadDirectory: directory,
   })
-  assert.ok(totalBytes > 0 && model.cache.pagesWritable < 20, `${model.cache.pagesWritable}`)
+  assert.ok(totalBytes > 0 && runtimeOf(model).cache.pagesWritable < 20, `${runtimeOf(model).cache.pagesWritable}`)
   const textOf = async (from: Pick<Conversation, 'generate'>, prompt: number[]) => {
     const stream = from.generate(prompt, each)
     for (;;) {

@@ -27,7 +27,7 @@ function run(command: string, args: string[], { cwd = folder, env = {} }: RunOpt
     cwd,
     env: { ...process.env, ...env },
     encoding: 'utf8',
-    timeout: 120_000,
+    timeout: 300_000,
   })
   assert.is(status, 0, `${command} ${args.join(' ')}: ${stdout}${stderr}`)
   return stdout

@@ -25,7 +25,7 @@ export function packageFile(name: string, version: string, path: string, { fetch
         cwd: temporary,
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],
-        timeout: 100_000,
+        timeout: 300_000,
       })
     const packed = run('npm', 'pack', `${name}@${version}`, '--silent')
     const tarball = packed.stdout?.trim() ?? ''

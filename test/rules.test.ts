@@ -86,8 +86,6 @@ test('rooms of host/ import only those that stand below them, types too', () => 
     for (const target of importsOf(source)) {
       const other = roomOf(target)
       if (other === undefined || other === room) continue
-      // TODO once the cache's book-keeping has left the engine: no exception.
-      if (source.file === 'host/engine/wasm/engine.ts' && target === 'host/cache/pages.ts') continue
       assert.ok(floorOf(other) < floorOf(room), `${source.file} imports ${target}, which stands no lower`)
     }
   }
@@ -117,12 +115,22 @@ function circleIn(graph: ReadonlyMap<string, readonly string[]>): string[] | und
   return undefined
 }
 
+test('every kind and every family is a file, and all of them are registered', () => {
+  const { text } = sources('models').find(({ file }) => file === 'models/registry.ts') ?? { text: '' }
+  const files = ['kinds', 'families'].flatMap((folder) => sources(`models/${folder}`).map(({ file }) => file))
+  assert.ok(files.length > 8)
+  for (const file of files)
+    assert.ok(text.includes(`'./${file.slice('models/'.length)}'`), `${file}: run npm run build`)
+  assert.is([...text.matchAll(/^import \{ family as/gm)].length, files.length)
+})
+
 test('no files load each other in a circle', () => {
   assert.equal(circleIn(new Map([['a', ['b', 'c']], ['b', []], ['c', ['b', 'a']]])), ['a', 'c', 'a']) // biome-ignore format: one line
   const graph = new Map(
     ['assembly', 'host', 'models', 'bench'].flatMap(sources).map((source) => {
-      const loaded = importsIn(source).filter(({ isLoaded }) => isLoaded)
-      return [source.file, loaded.map(({ target }) => target)] as const
+      // In host/, types make no circle either.
+      const known = importsIn(source).filter(({ isLoaded }) => isLoaded || source.file.startsWith('host/'))
+      return [source.file, known.map(({ target }) => target)] as const
     }),
   )
   assert.ok((graph.get('host/runtime/model.ts')?.length ?? 0) > 2)
@@ -135,6 +143,62 @@ test('the root has at most 30 names, types among them', () => {
   const exports = [...text.matchAll(/^export /gm)]
   assert.is(exports.length, [...text.matchAll(/^export (?:type )?\{/gm)].length, 'names are listed one by one')
   assert.ok(names.length >= 20 && names.length <= 30, `${names.length} names`)
+})
+
+/** Files of dist/types/ that a declaration there is made of. */
+function declarationsOf(file: string, found = new Set<string>()): Set<string> {
+  if (found.has(file)) return found
+  found.add(file)
+  const text = readFileSync(join(root, 'dist/types', file), 'utf8')
+  for (const [, target] of text.matchAll(/(?:from |import\()['"](\.[^'"]+)\.ts['"]/g))
+    declarationsOf(normalize(join(dirname(file), `${target}.d.ts`)), found)
+  return found
+}
+
+test('users see of models, conversations and chats what is theirs', () => {
+  const membersOf = (name: string) => {
+    const text = readFileSync(join(root, `dist/types/host/runtime/${name.toLowerCase()}.d.ts`), 'utf8')
+    const [, body = ''] = new RegExp(`^export declare class ${name} \\{\n(.*?)^\\}`, 'ms').exec(text) ?? []
+    assert.not.match(text, /^export (?!declare class)/m, 'nothing but the class')
+    return [...body.matchAll(/^ {4}((?!\/?\*| |\}).*)/gm)].map(
+      ([, line = '']) => /^(?:get |set |readonly )*([#\w ]+|\[.*?\])/.exec(line)?.[1],
+    )
+  }
+  const common = ['#private', 'private constructor']
+  assert.equal(membersOf('Model'), [
+    ...['#private', 'path', 'spec', 'weightType', 'cacheType', 'context', 'recommended', 'tokenizer', 'unusedTensors'],
+    ...[
+      'weightBytes',
+      'bytesPerToken',
+      'private constructor',
+      'engineName',
+      'corpusIds',
+      'open',
+      'restore',
+      'generate',
+    ],
+    ...['chat', 'restoreChat', 'applyChatTemplate', 'logits', 'evaluate', 'predict', 'close', '[Symbol.asyncDispose]'],
+  ])
+  assert.equal(membersOf('Conversation'), [
+    ...[...common, 'id', 'length', 'dropped', 'tokens', 'notes', 'generate', 'logits', 'fork', 'rewind', 'save'],
+    ...['close', '[Symbol.dispose]'],
+  ])
+  assert.equal(membersOf('Chat'), [
+    ...['#private', 'conversation', 'system', 'private constructor', 'messages', 'send', 'reset', 'save', 'close'],
+    '[Symbol.dispose]',
+  ])
+  const files = [...declarationsOf('host/index.d.ts')]
+  assert.ok(files.length > 10)
+  const inside = /host\/(cache|sessions\/(?!store)|runtime\/(?!api|model|conversation|chat\.))/
+  assert.equal(
+    files.filter((file) => inside.test(file)),
+    [],
+    'what is inside is no part of the declarations',
+  )
+})
+
+test('nothing of host/ imports a server as it starts: it takes as long as all the rest', () => {
+  for (const { file, text } of sources('host')) assert.not.match(text, /^import (?!type ).*'node:https?'/m, file)
 })
 
 test('kernels know numbers and addresses, not the engine around them', () => {

@@ -7,6 +7,8 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError, type LoadOptions, load, type Model, OutOfMemoryError, SessionStore } from '../host/index.ts'
+import { sequenceOf } from '../host/runtime/conversation.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { findSession } from '../host/sessions/conversation.ts'
 import { failure, gqaConfig, random, randomTensors, type Tensors, temporary, writeCheckpoint } from './checkpoints.ts'
 import { golden } from './goldens.ts'
@@ -35,8 +37,18 @@ test.after(() => model.close())
 
 /** What others could notice: their pages, their tokens, and what there is to be had. */
 async function seen(it = model): Promise<unknown> {
-  const pages = await Promise.all(it.cache.cached(witness.id).pages.map(({ id }) => it.cache.fetchPage(id)))
-  return [pages.map(hashOf), witness.tokens, it.cache.use.usedBytes, it.cache.pagesAvailable, open()]
+  const pages = await Promise.all(
+    runtimeOf(it)
+      .cache.cached(witness.id)
+      .pages.map(({ id }) => runtimeOf(it).cache.fetchPage(id)),
+  )
+  return [
+    pages.map(hashOf),
+    witness.tokens,
+    runtimeOf(it).cache.use.usedBytes,
+    runtimeOf(it).cache.pagesAvailable,
+    open(),
+  ]
 }
 
 /** Conversations that can be opened. */
@@ -346,19 +358,22 @@ test('another model, weight type or cache, and weights that differ a little: OTH
 })
 
 test('no memory for it: OutOfMemoryError with what is needed and there, and nothing changed', async () => {
-  const { pageBytes } = model.cache.use
+  const { pageBytes } = runtimeOf(model).cache.use
   await using small = await load(golden('gta'), { threads: 1, cacheMemory: 3 * pageBytes })
   using it = small.open()
   await say(it, 3, words(80))
-  const pages = () => small.cache.cached(it.id).pages.map(({ id, stamp }) => [id, stamp])
-  const before = [it.tokens, small.cache.use, pages()]
+  const pages = () =>
+    runtimeOf(small)
+      .cache.cached(it.id)
+      .pages.map(({ id, stamp }) => [id, stamp])
+  const before = [it.tokens, runtimeOf(small).cache.use, pages()]
   const error = await failure(small.restore(good))
   assert.instance(error, OutOfMemoryError)
   // More often than there are conversations: each is given back.
   for (let i = 0; i < 40; i++) assert.instance(await failure(small.restore(good)), OutOfMemoryError)
   const { needed, available } = error as OutOfMemoryError
   assert.equal([needed, available], [2 * pageBytes, pageBytes])
-  assert.equal([it.tokens, small.cache.use, pages()], before)
+  assert.equal([it.tokens, runtimeOf(small).cache.use, pages()], before)
   await say(it, 5)
   it.close()
   using restored = await small.restore(good)
@@ -366,15 +381,15 @@ test('no memory for it: OutOfMemoryError with what is needed and there, and noth
 })
 
 test('a file that changes while it is restored: BAD_SESSION, and its pages are given back', async () => {
-  const { cache } = model
+  const { cache } = runtimeOf(model)
   const before = await seen()
   writeFileSync(bad, readFileSync(good))
   const found = await findSession(cache, bad, vocabSize, model.context)
   writeFileSync(bad, readFileSync(good).fill(0, 8192 + (whole.pages[0] as Uint8Array).length))
   const empty = model.open()
-  assert.is((await failure(empty.restore(found))).code, 'BAD_SESSION')
+  assert.is((await failure(sequenceOf(empty).fill(found))).code, 'BAD_SESSION')
   await found.close()
-  assert.equal([empty.length, empty.pending], [0, []])
+  assert.equal([empty.length, sequenceOf(empty).pending], [0, []])
   empty.close()
   assert.equal(await seen(), before)
 })

@@ -10,6 +10,8 @@ import type { KvCache } from '../host/cache/cache.ts'
 import { greedy } from '../host/engine/engine.ts'
 import type { Build } from '../host/engine/wasm/builds.ts'
 import { type Conversation, type ConversationOptions, type LoadOptions, load, type Model } from '../host/index.ts'
+import { sequenceOf } from '../host/runtime/conversation.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { findSession, saveConversation } from '../host/sessions/conversation.ts'
 import { failure, random, temporary } from './checkpoints.ts'
 import { feed, openEngine, relaxed, strict } from './engines.ts'
@@ -114,8 +116,8 @@ test('stories: several pages, forks, rewinds, nothing pending, nothing but a pen
   }
   // What was read and not generated from has its last token pending; here the host itself has none.
   using read = home.open()
-  await read.feed({ tokens: text.slice(0, 70), sampling: greedy })
-  assert.equal(read.pending, [])
+  await sequenceOf(read).feed({ tokens: text.slice(0, 70), sampling: greedy })
+  assert.equal(sequenceOf(read).pending, [])
   const path = newPath()
   await read.save(path)
   using restored = await away.restore(path)
@@ -124,7 +126,7 @@ test('stories: several pages, forks, rewinds, nothing pending, nothing but a pen
   assert.equal(trace(await say(restored, 7, [5, 6], options)), trace(await say(read, 7, [5, 6], options)))
   using single = home.open()
   const logits = await single.logits([9])
-  assert.equal([single.length, single.pending], [0, [9]])
+  assert.equal([single.length, sequenceOf(single).pending], [0, [9]])
   await single.save(path)
   using again = await away.restore(path)
   assert.equal(await again.logits([4]), await single.logits([4]))
@@ -230,7 +232,7 @@ test('restored while others generate, and saved while they do: nobody notices', 
 /** Options of an engine that has room for about half of its cache. */
 async function withOffload(context: number, pages: number): Promise<LoadOptions> {
   await using model = await load(stories, { context: 64, threads: 1 })
-  const { pageBytes } = model.cache.use
+  const { pageBytes } = runtimeOf(model).cache.use
   return {
     context,
     threads: 2,
@@ -243,8 +245,8 @@ async function withOffload(context: number, pages: number): Promise<LoadOptions>
 test('with offload and without, also where it is larger than memory', async () => {
   const offload = await withOffload(512, 26)
   const [home, tight] = await Promise.all([load(stories, ample), load(stories, offload)])
-  assert.ok(tight.cache.offloadUse)
-  const residentPages = (tight.cache.offloadUse?.memoryBytes ?? 0) / tight.cache.use.pageBytes
+  assert.ok(runtimeOf(tight).cache.offloadUse)
+  const residentPages = (runtimeOf(tight).cache.offloadUse?.memoryBytes ?? 0) / runtimeOf(tight).cache.use.pageBytes
   const text = words(440, vocabSize)
   const [it, other] = [home.open(), tight.open()]
   await say(it, 3, text)
@@ -279,7 +281,7 @@ test('a save writes the new pages and nothing else; what changed is never taken 
   using it = model.open()
   const path = newPath()
   await say(it, 3, words(200, vocabSize))
-  const { pageBytes } = model.cache.use
+  const { pageBytes } = runtimeOf(model).cache.use
   const page = pageBytes + 256
   const pagesOf = ({ bytesWritten }: { bytesWritten: number }) => Math.floor(bytesWritten / page)
   const check = async (pages: number, isIncremental: boolean, what: string) => {

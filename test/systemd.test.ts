@@ -18,7 +18,7 @@ const readme = readFileSync(`${root}host/systemd/README.md`, 'utf8')
 /** What systemd-analyze says. */
 function analyze(...args: string[]): { status: number | null; output: string } {
   const program = findTool('systemd') as string
-  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 60_000 })
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 300_000 })
   return { status, output: stdout + stderr }
 }
 
@@ -94,7 +94,7 @@ test('the program of its README tells a story, ends when it is told to, and goes
       cwd: folder,
       env,
       stdio: ['ignore', 'ignore', 'inherit'],
-      timeout: 60_000,
+      timeout: 300_000,
     })
     const ended = new Promise((resolve) => child.on('close', resolve))
     const told = await ask(port, prompt, child)

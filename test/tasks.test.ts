@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type GtaError, load, type Model } from '../host/index.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import { evaluateTasks } from '../host/tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks, type Task } from '../host/tools/evaluate/tasks/find.ts'
 import { type TaskFormat, taskFormats } from '../host/tools/evaluate/tasks/formats.ts'
@@ -86,7 +87,7 @@ test('the share of the true answers, and one item alone', async () => {
 /** Σ log softmax of the continuation's tokens, one forward pass over all of them. */
 async function naive(model: Model, context: string, continuation: string): Promise<number> {
   const encode = (text: string) => model.tokenizer?.encode(text) ?? []
-  const [begin] = model.promptIds('x')
+  const [begin] = runtimeOf(model).promptIds('x')
   const ids = [...(begin === encode('x')[0] ? [] : [begin as number]), ...encode(context + continuation)]
   const first = ids.length - encode(context + continuation).length + encode(context).length
   let sum = 0
@@ -135,14 +136,14 @@ test('who shares a step changes no bit: small steps, little memory, other items'
   assert.equal(all.samples.fox?.at(-1)?.resps, samples.fox?.[1]?.resps)
   for (const model of [stories, small]) {
     // As many as there can be: none was left open.
-    const open = Array.from({ length: model.cache.facts.conversations }, () => model.open())
+    const open = Array.from({ length: runtimeOf(model).cache.facts.conversations }, () => model.open())
     for (const conversation of open) conversation.close()
   }
   await small.close()
 })
 
 test('a prefix is computed once for all choices', async () => {
-  const { engine } = unigram
+  const { engine } = runtimeOf(unigram)
   const step = engine.step
   let rows = 0
   engine.step = (all) => {

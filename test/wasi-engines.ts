@@ -117,7 +117,7 @@ export function runOnWasmtime(
       ...(build === 'relaxed' ? ['--wasm-relaxed-simd'] : []),
       ...(isDeterministic ? ['--relaxed-simd-deterministic'] : []),
     ],
-    { encoding: 'utf8', timeout: 120_000, env: Object.fromEntries(['gta.wasm=', ...args].map(splitFlag)) },
+    { encoding: 'utf8', timeout: 300_000, env: Object.fromEntries(['gta.wasm=', ...args].map(splitFlag)) },
   )
   return { status: status ?? -1, stdout, stderr }
 }

@@ -82,8 +82,8 @@ async function openPage(server: LocalServer, { width, height, colorScheme = 'lig
   return { page, problems }
 }
 
-const ready = (page: Page) => page.waitForSelector('html[data-ready]', { timeout: 60_000 })
-const idle = (page: Page) => page.waitForSelector('#story[aria-busy=false]', { timeout: 60_000 })
+const ready = (page: Page) => page.waitForSelector('html[data-ready]', { timeout: 300_000 })
+const idle = (page: Page) => page.waitForSelector('#story[aria-busy=false]', { timeout: 300_000 })
 /** A story that has these words: it has begun, and may have ended already. */
 const begun = (page: Page, words = '') =>
   page.waitForFunction((words) => {
@@ -237,7 +237,7 @@ browserTest('a server that is gone while the model is loaded is told, and the lo
   })
   await page.route('**/stories.gta', (route) => route.abort('connectionreset'))
   await page.goto(isolated.url)
-  await page.waitForSelector('.problem:not([hidden])', { timeout: 60_000 })
+  await page.waitForSelector('.problem:not([hidden])', { timeout: 300_000 })
   assert.match(await page.locator('.problem').innerText(), /must be reachable, found .*check the address, the network/)
   assert.ok(await page.locator('#loading').isHidden())
   assert.ok(await page.locator('#go').isDisabled())

@@ -10,6 +10,7 @@ import type { KvCache } from '../host/cache/cache.ts'
 import { greedy } from '../host/engine/engine.ts'
 import { debugBuild } from '../host/engine/wasm/builds.ts'
 import { type Conversation, convert, load, OutOfMemoryError } from '../host/index.ts'
+import { runtimeOf } from '../host/runtime/model.ts'
 import {
   type CacheType,
   cacheTypes,
@@ -129,12 +130,12 @@ test('memory for so many bytes is used as far as it goes', async () => {
   for (const blocks of [1, 3, 9, 20, 41]) {
     const cacheMemory = poolBytes(spec, 'int8', blocks, sizes)
     const model = await load(checkpoint(window), { threads: 1, context: CONTEXT, batch: 32, type: 'q8', cacheMemory })
-    assert.equal([model.cache.pagesTotal, model.cache.use.totalBytes], [blocks, cacheMemory])
+    assert.equal([runtimeOf(model).cache.pagesTotal, runtimeOf(model).cache.use.totalBytes], [blocks, cacheMemory])
     await model.close()
   }
   const model = await load(checkpoint(window), { threads: 1, context: CONTEXT, batch: 32, type: 'q8' })
-  assert.is(model.cache.use.totalBytes, poolBytes(spec, 'int8', 9, sizes))
-  assert.ok(model.cache.use.totalBytes < 0.7 * 9 * pageBytes(spec, 'int8'))
+  assert.is(runtimeOf(model).cache.use.totalBytes, poolBytes(spec, 'int8', 9, sizes))
+  assert.ok(runtimeOf(model).cache.use.totalBytes < 0.7 * 9 * pageBytes(spec, 'int8'))
   await model.close()
 })
 
@@ -254,7 +255,7 @@ test('any history of conversations gives what the tokens alone give', async () =
   const cacheMemory = poolBytes(specOf(window), 'int8', 24, sizes)
   const model = await load(checkpoint(window), { ...common, cacheMemory })
   assert.equal(
-    model.cache.kinds.map(({ pages }) => pages),
+    runtimeOf(model).cache.kinds.map(({ pages }) => pages),
     [12, 24],
   )
   const open: { it: Conversation; tokens: number[] }[] = []
@@ -348,7 +349,7 @@ test('any history of conversations gives what the tokens alone give', async () =
   for (const name of [...new Set(names), 'out of memory', 'computed again'])
     assert.ok((counts[name] ?? 0) > 3, JSON.stringify(counts))
   for (const { it } of open) it.close()
-  assert.is(model.cache.use.usedBytes, 0)
+  assert.is(runtimeOf(model).cache.use.usedBytes, 0)
   await model.close()
   await fresh.close()
 })

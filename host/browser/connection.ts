@@ -1,6 +1,7 @@
 /** The page's side of the messages to its worker: numbered requests; whatever ends the worker fails all that wait. */
 import { errors } from '../errors.ts'
-import { type Answer, type Message, type Methods, type Progress, receiveError } from './protocol.ts'
+import type { Progress } from '../runtime/api.ts'
+import { type Answer, type Message, type Methods, receiveError } from './protocol.ts'
 
 interface Question {
   resolve(result: unknown): void

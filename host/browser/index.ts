@@ -6,9 +6,14 @@ export type { CacheType, ModelSpec, WeightType } from '../../models/index.ts'
 export type { Sampling, ThreadCounts } from '../engine/engine.ts'
 export { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
 export { commit, version } from '../platform/version.ts'
-export type { ConversationOptions } from '../runtime/conversation.ts'
-export type { Finish, GenerateOptions, Generation, Speculation } from '../runtime/generate.ts'
-export type { Prompt } from '../runtime/model.ts'
-export type { ContextPolicy } from '../runtime/scheduler.ts'
+export type {
+  ContextPolicy,
+  ConversationOptions,
+  Finish,
+  GenerateOptions,
+  Generation,
+  Prompt,
+  Speculation,
+} from '../runtime/api.ts'
 export { Conversation, type LoadOptions, load, Model } from './model.ts'
 export type { EngineFacts } from './protocol.ts'

@@ -2,8 +2,9 @@
 import { checkNames, checkSetting } from '../errors.ts'
 import { checkPacked } from '../files/packed.ts'
 import { readSafetensors } from '../files/safetensors.ts'
+import type { OpenOptions } from '../runtime/api.ts'
 import type { Model } from '../runtime/model.ts'
-import { type OpenOptions, openModel, openOptions } from '../runtime/open.ts'
+import { openModel, openOptions } from '../runtime/open.ts'
 import { RemoteFile } from './remote-file.ts'
 
 /** Weights go straight into the engine's memory as they arrive. Throws GtaError. */

@@ -2,10 +2,7 @@
 
 import { errors } from '../errors.ts'
 import { advice } from '../platform/advice.ts'
-import type { ConversationOptions } from '../runtime/conversation.ts'
-import type { GenerateOptions, Generation } from '../runtime/generate.ts'
-import type { Prompt } from '../runtime/model.ts'
-import type { OpenOptions } from '../runtime/open.ts'
+import type { ConversationOptions, GenerateOptions, Generation, OpenOptions, Prompt } from '../runtime/api.ts'
 import { Connection } from './connection.ts'
 import type { EngineFacts, ModelFacts } from './protocol.ts'
 

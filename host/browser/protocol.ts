@@ -8,16 +8,7 @@
 import type { CacheType, ModelSpec, WeightType } from '../../models/index.ts'
 import type { Sampling, ThreadCounts } from '../engine/engine.ts'
 import { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
-import type { ConversationOptions } from '../runtime/conversation.ts'
-import type { GenerateOptions, Generation } from '../runtime/generate.ts'
-import type { Prompt } from '../runtime/model.ts'
-import type { OpenOptions } from '../runtime/open.ts'
-
-/** What can be told on the way: how far a load or a prompt is. */
-export interface Progress {
-  done: number
-  total: number
-}
+import type { ConversationOptions, GenerateOptions, Generation, OpenOptions, Progress, Prompt } from '../runtime/api.ts'
 
 /** Functions and signals stay in the page. */
 export type SentGenerateOptions = Omit<GenerateOptions, 'signal' | 'onToken' | 'onPrefill'>

@@ -1,9 +1,9 @@
 /** The worker's side: a model, its conversations and generations under the numbers that the page knows them by. */
 import { platform } from '#platform'
 import { errors } from '../errors.ts'
-import type { Conversation, ConversationOptions } from '../runtime/conversation.ts'
-import type { Generation } from '../runtime/generate.ts'
-import type { Model, Prompt } from '../runtime/model.ts'
+import type { ConversationOptions, Generation, Progress, Prompt } from '../runtime/api.ts'
+import type { Conversation } from '../runtime/conversation.ts'
+import { type Model, runtimeOf } from '../runtime/model.ts'
 import { loadRemote } from './load.ts'
 import {
   type Answer,
@@ -11,7 +11,6 @@ import {
   type Methods,
   type ModelFacts,
   type Piece,
-  type Progress,
   type Request,
   type SentGenerateOptions,
   type SentOpenOptions,
@@ -58,8 +57,8 @@ export class Service implements Served {
     const id = this.request
     const onProgress = (progress: Progress) => this.post({ id, progress })
     this.model = await loadRemote(url, { ...options, onProgress })
-    const { spec, weightType, cacheType, context, recommended, bytesPerToken, eos, tokenizer, engine, engineName } =
-      this.model
+    const { spec, weightType, cacheType, context, recommended, bytesPerToken, tokenizer, engineName } = this.model
+    const { eos, engine } = runtimeOf(this.model)
     const { build, memoryBytes } = engine.facts
     return {
       spec,

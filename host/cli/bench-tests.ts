@@ -4,7 +4,7 @@ import { settings } from '../settings.ts'
 import type { BenchOptions } from '../tools/bench/settings.ts'
 import type { BenchProgress } from '../tools/bench/workload.ts'
 import { type Arguments, UsageError } from './options.ts'
-import { Progress } from './progress.ts'
+import { ProgressLine } from './progress.ts'
 
 /** What the flags name: a model and its tests. */
 export function readTests(args: Arguments): BenchOptions {
@@ -33,12 +33,12 @@ export function readTests(args: Arguments): BenchOptions {
 /** A line of progress for each thing that is done. */
 export class Phases {
   private label = ''
-  private progress: Progress | undefined
+  private progress: ProgressLine | undefined
 
   update = ({ label, done, total }: BenchProgress): void => {
     if (label !== this.label) this.end()
     this.label = label
-    this.progress ??= new Progress(label, label === 'loading' ? megabytes : String)
+    this.progress ??= new ProgressLine(label, label === 'loading' ? megabytes : String)
     this.progress.update({ done, total })
   }
 

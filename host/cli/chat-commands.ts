@@ -1,8 +1,8 @@
 /** What can be typed in a chat besides messages. */
 import { errors, megabytes } from '../errors.ts'
+import type { Generation } from '../runtime/api.ts'
 import type { Chat } from '../runtime/chat.ts'
-import type { Generation } from '../runtime/generate.ts'
-import type { Model } from '../runtime/model.ts'
+import { type Model, runtimeOf } from '../runtime/model.ts'
 import { printable, printJson } from './terminal.ts'
 
 export interface ChatState {
@@ -92,7 +92,7 @@ function helpText(): string {
 
 function stats({ model, chat, last }: ChatState) {
   const { conversation } = chat
-  const { usedBytes, totalBytes } = model.cache.use
+  const { usedBytes, totalBytes } = runtimeOf(model).cache.use
   return {
     messages: chat.messages.length,
     tokens: conversation.tokens.length,

@@ -1,13 +1,12 @@
 /** gta chat: a conversation with a model that was trained for it. */
 import { GtaError } from '../errors.ts'
 import { checkModelPath } from '../load.ts'
-import type { ChatOptions } from '../runtime/chat.ts'
-import type { GenerateOptions, Generation } from '../runtime/generate.ts'
+import type { ChatOptions, GenerateOptions, Generation } from '../runtime/api.ts'
 import type { Model } from '../runtime/model.ts'
 import { builtInTemplates } from '../text/template/templates.ts'
 import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
 import { Input, Interrupts } from './chat-input.ts'
-import { openModel, readText } from './open.ts'
+import { loadModel, readText } from './open.ts'
 import {
   type Arguments,
   type Command,
@@ -17,7 +16,7 @@ import {
   generateOptions,
   modelOptions,
 } from './options.ts'
-import { Progress } from './progress.ts'
+import { ProgressLine } from './progress.ts'
 import { readSession } from './session.ts'
 import { printable, printJson, say } from './terminal.ts'
 
@@ -56,7 +55,7 @@ async function execute(args: Arguments): Promise<void> {
   }
   const interrupts = new Interrupts(session !== undefined, () => say('Ctrl-C again, Ctrl-D or /quit ends the chat'))
   const signal = interrupts.quitting
-  const model = await openModel(args, signal)
+  const model = await loadModel(args, signal)
   try {
     const opened =
       continued === undefined
@@ -117,7 +116,7 @@ async function answer(
   interrupts: Interrupts,
 ): Promise<void> {
   const { chat: opened, isJson } = state
-  const progress = new Progress('reading', (n) => `${n} tokens`)
+  const progress = new ProgressLine('reading', (n) => `${n} tokens`)
   let text = ''
   await interrupts.during(async (signal) => {
     const pieces = opened.send(message, { ...settings, signal, onPrefill: progress.update })

@@ -7,7 +7,7 @@ import { settings } from '../settings.ts'
 import { interruptSignal } from './interrupt.ts'
 import { warnUnused } from './open.ts'
 import { type Arguments, type Command, common, flagAs, UsageError } from './options.ts'
-import { Progress } from './progress.ts'
+import { ProgressLine } from './progress.ts'
 import { printJson, say } from './terminal.ts'
 
 export const convert: Command = {
@@ -32,7 +32,7 @@ async function execute(args: Arguments): Promise<void> {
     throw new UsageError(`one output must be given, found "${second}" and --out "${out}"`)
   const type = args.value('type') ?? settings.type.default
   const path = out ?? second ?? `${basename(resolve(directory))}-${type}.gta`
-  const progress = new Progress('converting', megabytes)
+  const progress = new ProgressLine('converting', megabytes)
   const result = await convertModel(directory, path, {
     type,
     force: args.flag('force'),

@@ -6,9 +6,9 @@ import { distUrl } from '../platform/dist.ts'
 import { evaluateTasks, type TaskResults } from '../tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks, taskDirectory } from '../tools/evaluate/tasks/find.ts'
 import { interruptSignal } from './interrupt.ts'
-import { openModel } from './open.ts'
+import { loadModel } from './open.ts'
 import type { Arguments } from './options.ts'
-import { Progress } from './progress.ts'
+import { ProgressLine } from './progress.ts'
 import { csvLine, headLine, type TableFormat, tableLine } from './table.ts'
 import { printJson, say } from './terminal.ts'
 
@@ -24,8 +24,8 @@ export async function evaluateQuestions(args: Arguments, output: TableFormat): P
   // A path that cannot be written is known before anything is computed.
   await writeSamples(path, {})
   const signal = interruptSignal()
-  const model = await openModel(args, signal, { maxLogits: 64 })
-  const progress = new Progress('evaluating', (n) => `${n} items`)
+  const model = await loadModel(args, signal, { maxLogits: 64 })
+  const progress = new ProgressLine('evaluating', (n) => `${n} items`)
   try {
     const options = { limit, resume: args.text('resume'), signal, onProgress: progress.update }
     const { samples, ...results } = await evaluateTasks(model, tasks, options).finally(() => progress.end())

@@ -7,9 +7,9 @@ import { checkModelPath } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
 import { type Comparison, compare, type Difference } from '../tools/evaluate/compare.ts'
 import { interruptSignal } from './interrupt.ts'
-import { openModel, readText } from './open.ts'
+import { loadModel, readText } from './open.ts'
 import type { Arguments } from './options.ts'
-import { Progress } from './progress.ts'
+import { ProgressLine } from './progress.ts'
 import { type Column, csvLine, headLine, type TableFormat, tableLine } from './table.ts'
 import { printJson } from './terminal.ts'
 
@@ -27,7 +27,7 @@ export async function evaluateText(args: Arguments, output: TableFormat): Promis
   try {
     if (against !== undefined) models.push(await openReference(args, signal, against))
     for (const type of types)
-      for (const cache of caches) models.push(await openModel(args, signal, { maxLogits: MAX_LOGITS, type, cache }))
+      for (const cache of caches) models.push(await loadModel(args, signal, { maxLogits: MAX_LOGITS, type, cache }))
     const [model] = models as [Model]
     const run = { ids: idsOf(model), signal, output }
     for (const other of against === undefined ? [] : models) checkSameIds(model, other, run.ids, idsOf(other))
@@ -41,7 +41,7 @@ export async function evaluateText(args: Arguments, output: TableFormat): Promis
 /** What others are compared with is taken as exactly as it comes. */
 async function openReference(args: Arguments, signal: AbortSignal, path: string): Promise<Model> {
   const type = (await stat(path)).isDirectory() ? 'f32' : undefined
-  return openModel(args, signal, { maxLogits: MAX_LOGITS, type, cache: 'f32' }, path)
+  return loadModel(args, signal, { maxLogits: MAX_LOGITS, type, cache: 'f32' }, path)
 }
 
 /** The most exact first: weights count before the cache. */
@@ -96,7 +96,7 @@ async function timed<T>(
   { ids, signal }: Run,
   run: (options: { signal: AbortSignal; onProgress: (done: number) => void }) => Promise<T>,
 ): Promise<{ result: T; seconds: number }> {
-  const progress = new Progress('evaluating', (n) => `${n} tokens`)
+  const progress = new ProgressLine('evaluating', (n) => `${n} tokens`)
   const started = performance.now()
   const onProgress = (done: number) => progress.update({ done, total: ids.length - 1 })
   const result = await run({ signal, onProgress }).finally(() => progress.end())
@@ -123,8 +123,8 @@ async function printEvaluation(model: Model, run: Run): Promise<void> {
 
 /** Compares models with the first of them. */
 async function printComparison(models: readonly Model[], run: Run): Promise<void> {
-  const subjects = models.map((model, i) => ({ label: `${i + 1}: ${model.path}`, model }))
-  const [reference, ...others] = subjects as [(typeof subjects)[0]]
+  const labelled = models.map((model, i) => ({ label: `${i + 1}: ${model.path}`, model }))
+  const [reference, ...others] = labelled as [(typeof labelled)[0]]
   const { result } = await timed(run, (options) => compare(reference, others, run.ids, options))
   const { results, ...settings } = result
   const rows = results.map((difference, i) => rowOf(models[i] as Model, difference, settings))

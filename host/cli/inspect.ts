@@ -26,7 +26,7 @@ import { defaultModel } from '../load.ts'
 import { defaultCache, settings } from '../settings.ts'
 import { interruptSignal } from './interrupt.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
-import { Progress } from './progress.ts'
+import { ProgressLine } from './progress.ts'
 import { printJson } from './terminal.ts'
 
 export const inspect: Command = {
@@ -45,7 +45,7 @@ export const inspect: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   const path = args.modelPath() ?? fileURLToPath(defaultModel)
-  const progress = new Progress('verifying', megabytes)
+  const progress = new ProgressLine('verifying', megabytes)
   const verify = args.value('verify')
   const facts = await describeModel(path, {
     verify,

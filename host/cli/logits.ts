@@ -1,7 +1,8 @@
 /** gta logits: the raw output after a prompt, for comparisons. */
 import { errors } from '../errors.ts'
+import { runtimeOf } from '../runtime/model.ts'
 import { interruptSignal } from './interrupt.ts'
-import { openModel, readPrompt } from './open.ts'
+import { loadModel, readPrompt } from './open.ts'
 import { type Arguments, type Command, common, modelOptions, promptOptions } from './options.ts'
 import { printJson } from './terminal.ts'
 
@@ -21,10 +22,10 @@ async function execute(args: Arguments): Promise<void> {
   const prompt = await readPrompt(args)
   if (prompt === undefined || prompt.length === 0) throw errors.emptyPrompt()
   const top = args.whole('top', 1) ?? 20
-  const model = await openModel(args, interruptSignal())
+  const model = await loadModel(args, interruptSignal())
   try {
     const values = await model.logits(prompt)
-    const position = model.promptIds(prompt).length - 1
+    const position = runtimeOf(model).promptIds(prompt).length - 1
     if (args.flag('json')) {
       printJson({ position, logits: Array.from(values) })
       return

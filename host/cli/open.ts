@@ -4,17 +4,17 @@ import { errors, megabytes } from '../errors.ts'
 import { defaultModel, type LoadOptions, load } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
 import { type Arguments, UsageError } from './options.ts'
-import { Progress } from './progress.ts'
+import { ProgressLine } from './progress.ts'
 import { say } from './terminal.ts'
 
 /** Loads the named model, or the embedded one, with the options of the command line unless `options` has others. */
-export async function openModel(
+export async function loadModel(
   args: Arguments,
   signal: AbortSignal,
   options: LoadOptions = {},
   path: string | URL = args.modelPath() ?? defaultModel,
 ): Promise<Model> {
-  const progress = new Progress('loading', megabytes)
+  const progress = new ProgressLine('loading', megabytes)
   try {
     const model = await load(path, {
       type: 'type' in options ? options.type : args.value('type'),

@@ -1,7 +1,8 @@
 /** Progress on stderr, for people only: on a terminal, and for what takes more than a second. */
+import type { Progress } from '../runtime/api.ts'
 
 /** Shows `label done/total, time left` in one line that it removes when all is done. */
-export class Progress {
+export class ProgressLine {
   private readonly label: string
   private readonly show: (n: number) => string
   private readonly started = performance.now()
@@ -13,7 +14,7 @@ export class Progress {
     this.show = show
   }
 
-  update = ({ done, total }: { done: number; total: number }): void => {
+  update = ({ done, total }: Progress): void => {
     if (!process.stderr.isTTY) return
     const now = performance.now()
     if (now - this.started < 1000 || (now - this.last < 100 && done < total)) return

@@ -2,11 +2,10 @@
 import { cacheBytes } from '../../models/index.ts'
 import { errors, megabytes } from '../errors.ts'
 import { checkModelPath } from '../load.ts'
-import type { SavedConversation } from '../runtime/conversation.ts'
-import type { GenerateOptions, Generation, Speculation } from '../runtime/generate.ts'
-import type { Model } from '../runtime/model.ts'
+import type { GenerateOptions, Generation, SavedConversation, Speculation } from '../runtime/api.ts'
+import { type Model, runtimeOf } from '../runtime/model.ts'
 import { interruptSignal } from './interrupt.ts'
-import { openModel, readPrompt } from './open.ts'
+import { loadModel, readPrompt } from './open.ts'
 import {
   type Arguments,
   type Command,
@@ -18,7 +17,7 @@ import {
   modelOptions,
   promptOptions,
 } from './options.ts'
-import { Progress } from './progress.ts'
+import { ProgressLine } from './progress.ts'
 import { readSession } from './session.ts'
 import { printable, printJson } from './terminal.ts'
 
@@ -59,12 +58,12 @@ async function execute(args: Arguments): Promise<void> {
   }
   const context = args.values('contextPolicy', 'keep')
   const isJson = args.flag('json')
-  const model = await openModel(args, signal)
+  const model = await loadModel(args, signal)
   try {
     const conversation =
       continued === undefined ? model.open(context) : await model.restore(continued, { ...context, signal })
     const restored = conversation.tokens.length
-    const progress = new Progress('reading the prompt', (n) => `${n} tokens`)
+    const progress = new ProgressLine('reading the prompt', (n) => `${n} tokens`)
     const show = (text: string) => !isJson && process.stdout.write(process.stdout.isTTY ? printable(text) : text)
     // Without a tokenizer there is no text to show, so the ids are.
     const onToken = model.tokenizer ? undefined : (id: number) => show(`${id} `)
@@ -83,7 +82,7 @@ async function execute(args: Arguments): Promise<void> {
         show('\n')
         const saved = session === undefined ? undefined : await conversation.save(session)
         // After the text is out: somebody waits for that.
-        const bandwidth = await model.cache.measure((probe) => probe.measureBandwidth())
+        const bandwidth = await runtimeOf(model).cache.measure((probe) => probe.measureBandwidth())
         report(model, value, bandwidth, isJson, saved && { ...saved, restoredTokens: restored })
         return
       }

@@ -3,7 +3,7 @@ import { describe, type ModelDescription, type Plan } from '../../models/index.t
 import { errors } from '../errors.ts'
 import { readJson, readModelFiles, tensorNames } from './checkpoint.ts'
 import { openPacked, statModel } from './files.ts'
-import type { ReadOptions } from './packed.ts'
+import type { ReadOptions } from './source.ts'
 
 export interface ModelFacts {
   path: string

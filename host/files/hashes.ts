@@ -1,13 +1,13 @@
 /**
- * Tensor "sha256" of a packed file, its last one: what everything before it was when it was written. U8, 64 bytes for each
- * line, lower-case hex: first the header, then every tensor in the order in which they lie. Loading does not look at it;
- * `--verify` reads the whole file and names what has changed, be it by one bit.
+ * Tensor "sha256" of a packed file, its last one: hashes of all that lies before it. U8, 64 hex digits for each: first of the
+ * header, then of every tensor in the order of the file. Loading does not look at them; `--verify` reads the whole file and
+ * names what has changed, be it by one bit.
  */
 import { platform } from '#platform'
 import { errors } from '../errors.ts'
 import type { Hash } from '../platform/platform.ts'
-import type { ReadOptions } from './packed.ts'
 import type { SafetensorsFile, TensorInfo } from './safetensors.ts'
+import type { ReadOptions } from './source.ts'
 
 export const HASH_TENSOR = 'sha256'
 
@@ -50,7 +50,7 @@ export class TensorHashes {
   }
 }
 
-/** What a table speaks of: all tensors but itself, in the order of the file. */
+/** Tensors that have a hash: all but the table itself, in the order of the file. */
 function hashed({ tensors }: SafetensorsFile): TensorInfo[] {
   return [...tensors.values()].filter(({ name }) => name !== HASH_TENSOR).sort((a, b) => a.begin - b.begin)
 }
@@ -86,7 +86,7 @@ export async function verifyHashes(opened: SafetensorsFile, { signal, onProgress
     }
     const found = new TextEncoder().encode(hash.digest('hex'))
     const wanted = expected.subarray(i * DIGITS, (i + 1) * DIGITS)
-    if (found.some((digit, k) => digit !== wanted[k])) damaged.push(name)
+    if (found.some((digit, k) => digit !== wanted[k])) damaged.push(name.slice(0, 200))
   }
   if (damaged.length > 0) throw errors.damaged(path, damaged)
 }

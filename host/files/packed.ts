@@ -15,7 +15,7 @@ import {
 import { errors } from '../errors.ts'
 import { countHashes, verifyHashes } from './hashes.ts'
 import type { SafetensorsFile } from './safetensors.ts'
-import type { ModelFiles } from './source.ts'
+import type { ModelFiles, ReadOptions } from './source.ts'
 
 /** Largest tokenizer.json that is read. */
 const MAX_TOKENIZER = 256e6
@@ -23,12 +23,6 @@ const MAX_TOKENIZER = 256e6
 /** Of the container: pack.ts. */
 export const FORMAT = 'gta-edge'
 export const TOKENIZER_TENSOR = 'tokenizer.json'
-
-export interface ReadOptions {
-  signal?: AbortSignal
-  /** In bytes of weights. */
-  onProgress?: (progress: { done: number; total: number }) => void
-}
 
 export interface PackedModel {
   path: string

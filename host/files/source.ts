@@ -9,6 +9,12 @@ export interface ModelFiles {
   tokenizer?: Uint8Array
 }
 
+export interface ReadOptions {
+  signal?: AbortSignal
+  /** In bytes of weights. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
 /** Where the bytes of a model come from: a file, or what a server sends. */
 export interface ByteSource {
   /** Bytes in all; infinity while nobody has told. */

@@ -7,20 +7,8 @@ import { checkNames, errors } from '../errors.ts'
 import { markControls } from '../text/template/mark.ts'
 import { type ChatMessage, type ChatTemplate, checkMessages, type Rendered } from '../text/template/template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
-import type { Conversation, ConversationOptions, SavedConversation } from './conversation.ts'
-import type { GenerateOptions, Generation } from './generate.ts'
-import type { Model } from './model.ts'
-
-export interface TemplateOptions {
-  /** A built-in template (chatml, llama2, llama3) or a Jinja template; default: the model's own. */
-  template?: string | undefined
-}
-
-export interface ChatOptions extends TemplateOptions, ConversationOptions {
-  /** Instructions before all messages; not every template has a place for them. */
-  system?: string | undefined
-  signal?: AbortSignal | undefined
-}
+import type { ChatOptions, ConversationOptions, GenerateOptions, Generation, SavedConversation } from './api.ts'
+import { type Conversation, sequenceOf } from './conversation.ts'
 
 /** What ends an answer: a control token, or a text where the tokenizer knows no such token. */
 interface Ending {
@@ -28,52 +16,52 @@ interface Ending {
   stop: string[]
 }
 
+/** What was said in a chat, and what was said before it. */
+interface Talk {
+  system: string | undefined
+  messages: ChatMessage[]
+}
+
+let chatOf: (conversation: Conversation, template: ChatTemplate, tokenizer: Tokenizer, end: Ending, talk: Talk) => Chat
+
 export class Chat {
   readonly conversation: Conversation
   /** Instructions before all messages; may be changed between two turns. */
   system: string | undefined
-  private readonly template: ChatTemplate
-  private readonly tokenizer: Tokenizer
-  private readonly ending: Ending
-  private history: ChatMessage[] = []
+  readonly #template: ChatTemplate
+  readonly #tokenizer: Tokenizer
+  readonly #ending: Ending
+  #history: ChatMessage[]
   /** All tokens of the conversation, those that it has forgotten too. */
-  private ids: number[] = []
+  #ids: number[]
   /** The prompt of the last turn with its answer, as text and as tokens, up to what ends the answer. */
-  private last: { text: string; ids: number[] } = { text: '', ids: [] }
-  private isBusy = false
+  #last: { text: string; ids: number[] } = { text: '', ids: [] }
+  #isBusy = false
 
   /** Use `model.chat()`. */
-  private constructor(conversation: Conversation, template: ChatTemplate, tokenizer: Tokenizer, ending: Ending) {
+  private constructor(
+    conversation: Conversation,
+    template: ChatTemplate,
+    tokenizer: Tokenizer,
+    ending: Ending,
+    { system, messages }: Talk,
+  ) {
     this.conversation = conversation
-    this.template = template
-    this.tokenizer = tokenizer
-    this.ending = ending
+    this.system = system
+    this.#template = template
+    this.#tokenizer = tokenizer
+    this.#ending = ending
+    this.#history = messages
+    this.#ids = conversation.tokens
   }
 
-  /** Tries the template before a conversation is opened, or restored from `session`. */
-  static async open(
-    model: Model,
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
-    options: ChatOptions,
-    session?: string,
-  ): Promise<Chat> {
-    checkNames('chat()', options, ['template', 'system', 'contextPolicy', 'keep', 'signal'])
-    const { system, contextPolicy, keep, signal } = options
-    if (system !== undefined) checkMessages([{ role: 'system', content: system }])
-    const ending = await findEnding(template, tokenizer, signal)
-    const context = { contextPolicy, keep }
-    const conversation =
-      session === undefined ? model.open(context) : await model.restore(session, { ...context, signal })
-    const chat = new Chat(conversation, template, tokenizer, ending)
-    if (session !== undefined) chat.goOn(session)
-    chat.system = system ?? chat.system
-    return chat
+  static {
+    chatOf = (...parts) => new Chat(...parts)
   }
 
   /** What was said so far, without the instructions. */
   get messages(): ChatMessage[] {
-    return this.history.map((message) => ({ ...message }))
+    return this.#history.map((message) => ({ ...message }))
   }
 
   /**
@@ -82,25 +70,25 @@ export class Chat {
    * aborted stays as far as it was heard; where there is none yet, because of an error or an abort, nothing was said.
    */
   async *send(content: string, options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
-    this.checkIdle()
-    this.isBusy = true
+    this.#checkIdle()
+    this.#isBusy = true
     try {
-      const said: ChatMessage[] = [...this.history, { role: 'user', content }]
-      const prompt = await this.render(said, options.signal)
-      return yield* this.answer(said, prompt, this.encode(prompt), options)
+      const said: ChatMessage[] = [...this.#history, { role: 'user', content }]
+      const prompt = await this.#render(said, options.signal)
+      return yield* this.#answer(said, prompt, this.#encode(prompt), options)
     } finally {
-      this.isBusy = false
+      this.#isBusy = false
     }
   }
 
-  private async *answer(
+  async *#answer(
     said: ChatMessage[],
     prompt: Rendered,
     ids: number[],
     options: GenerateOptions,
   ): AsyncGenerator<string, Generation> {
-    const { ending } = this
-    const rest = this.align(ids)
+    const ending = this.#ending
+    const rest = this.#align(ids)
     const heard: number[] = []
     const pieces = this.conversation.generate(rest.length > 0 ? rest : undefined, {
       ...options,
@@ -128,30 +116,30 @@ export class Chat {
     } finally {
       await pieces.return(undefined as never)
       if (heard.length > 0) {
-        this.history = [...said, { role: 'assistant', content: text }]
-        this.ids = [...ids, ...heard]
+        this.#history = [...said, { role: 'assistant', content: text }]
+        this.#ids = [...ids, ...heard]
         // A stopped answer has tokens whose text was held back, so they do not spell its text.
-        if (finish !== undefined && finish !== 'stop') this.remember(prompt, text, finish === 'eos')
+        if (finish !== undefined && finish !== 'stop') this.#remember(prompt, text, finish === 'eos')
       }
     }
   }
 
-  private remember({ text: prompt, mark }: Rendered, answer: string, isEnded: boolean): void {
-    const text = prompt + markControls(answer, this.tokenizer.controlNames(true), mark)
-    this.last = { text, ids: isEnded ? this.ids.slice(0, -1) : this.ids }
+  #remember({ text: prompt, mark }: Rendered, answer: string, isEnded: boolean): void {
+    const text = prompt + markControls(answer, this.#tokenizer.controlNames(true), mark)
+    this.#last = { text, ids: isEnded ? this.#ids.slice(0, -1) : this.#ids }
   }
 
   /** Forgets all that was said, but not the instructions. */
   reset(): void {
-    this.checkIdle()
+    this.#checkIdle()
     this.conversation.rewind(0)
-    this.history = []
-    this.ids = []
+    this.#history = []
+    this.#ids = []
   }
 
   /** Saves messages and cache; `model.restoreChat()` goes on with both. Throws as `conversation.save()`. */
   async save(path: string, options: { signal?: AbortSignal } = {}): Promise<SavedConversation> {
-    const notes = { chat: { system: this.system, messages: this.history } }
+    const notes = { chat: { system: this.system, messages: this.#history } }
     return await this.conversation.save(path, { ...options, notes })
   }
 
@@ -163,21 +151,22 @@ export class Chat {
     this.close()
   }
 
-  private checkIdle(): void {
-    if (this.isBusy) throw errors.busy()
+  #checkIdle(): void {
+    if (this.#isBusy) throw errors.busy()
   }
 
-  private async render(messages: ChatMessage[], signal: AbortSignal | undefined): Promise<Rendered> {
+  async #render(messages: ChatMessage[], signal: AbortSignal | undefined): Promise<Rendered> {
     const system: ChatMessage[] = this.system === undefined ? [] : [{ role: 'system', content: this.system }]
-    return await this.template.render(checkMessages([...system, ...messages]), true, signal)
+    return await this.#template.render(checkMessages([...system, ...messages]), true, signal)
   }
 
   /**
    * Ids of a prompt. Where it goes on from the last answer with a control token, the answer is the tokens that were
    * generated: another way to cut the same text would have to be computed.
    */
-  private encode({ text, mark }: Rendered): number[] {
-    const { last, tokenizer } = this
+  #encode({ text, mark }: Rendered): number[] {
+    const last = this.#last
+    const tokenizer = this.#tokenizer
     const rest = text.slice(last.text.length)
     if (last.text === '' || !text.startsWith(last.text) || tokenizer.controlAt(rest) === undefined)
       return tokenizer.encodeChat(text, mark)
@@ -185,40 +174,59 @@ export class Chat {
   }
 
   /** Rewinds the conversation to what it has in common with a prompt, and returns what is to follow. */
-  private align(ids: number[]): number[] {
+  #align(ids: number[]): number[] {
     const { conversation } = this
     const cached = conversation.tokens.length
     // Restored after it had forgotten something, or failed in the midst of forgetting: what its tokens were is not known.
-    if (cached + conversation.dropped !== this.ids.length) this.ids = []
+    if (cached + conversation.dropped !== this.#ids.length) this.#ids = []
     let common = 0
-    while (common < this.ids.length && this.ids[common] === ids[common]) common++
+    while (common < this.#ids.length && this.#ids[common] === ids[common]) common++
     // What was forgotten lies behind the kept tokens; a change before its end begins anew.
-    const { dropped, kept } = conversation
+    const { dropped, kept } = sequenceOf(conversation)
     const left = dropped === 0 ? common : common >= kept + dropped ? common - dropped : 0
     conversation.rewind(left)
-    this.ids = this.ids.slice(0, left === 0 ? 0 : common)
-    return ids.slice(this.ids.length)
+    this.#ids = this.#ids.slice(0, left === 0 ? 0 : common)
+    return ids.slice(this.#ids.length)
   }
+}
 
-  /** Takes over what was saved with a conversation. Throws BAD_SESSION. */
-  private goOn(session: string): void {
-    const notes = this.conversation.notes as { chat?: { system?: string; messages?: ChatMessage[] } } | null | undefined
-    const { system, messages } = notes?.chat ?? {}
-    try {
-      this.history = checkMessages(messages).map(({ role, content }) => ({ role, content }))
-      if (system !== undefined) checkMessages([{ role: 'system', content: system }])
-    } catch (cause) {
-      this.conversation.close()
-      throw errors.badSession(session, 'what was said', 'the messages of a chat', show(messages).slice(0, 100), cause)
-    }
-    this.system = system
-    this.ids = this.conversation.tokens
+/**
+ * A chat of a conversation, which is opened once the template has been tried; one that was restored from `session` brings
+ * its messages. Throws BAD_TEMPLATE or BAD_SESSION. @internal
+ */
+export async function openChat(
+  open: (options: ConversationOptions & { signal?: AbortSignal }) => Promise<Conversation>,
+  template: ChatTemplate,
+  tokenizer: Tokenizer,
+  options: ChatOptions,
+  session?: string,
+): Promise<Chat> {
+  checkNames('chat()', options, ['template', 'system', 'contextPolicy', 'keep', 'signal'])
+  const { system, signal, contextPolicy, keep } = options
+  if (system !== undefined) checkMessages([{ role: 'system', content: system }])
+  const ending = await findEnding(template, tokenizer, signal)
+  const conversation = await open({ contextPolicy, keep, signal })
+  const talk = session === undefined ? { system: undefined, messages: [] } : talkOf(conversation, session)
+  return chatOf(conversation, template, tokenizer, ending, { ...talk, system: system ?? talk.system })
+}
+
+/** What was saved with a conversation; closes it if that is no chat. Throws BAD_SESSION. */
+function talkOf(conversation: Conversation, session: string): Talk {
+  const notes = conversation.notes as { chat?: { system?: string; messages?: ChatMessage[] } } | null | undefined
+  const { system, messages } = notes?.chat ?? {}
+  try {
+    const said = checkMessages(messages).map(({ role, content }) => ({ role, content }))
+    if (system !== undefined) checkMessages([{ role: 'system', content: system }])
+    return { system, messages: said }
+  } catch (cause) {
+    conversation.close()
+    throw errors.badSession(session, 'what was said', 'the messages of a chat', show(messages).slice(0, 100), cause)
   }
 }
 
 const PROBE = 'probe'
 
-/** What the template puts behind an answer. */
+/** What the template puts behind an answer. @internal */
 export async function findEnding(template: ChatTemplate, tokenizer: Tokenizer, signal?: AbortSignal): Promise<Ending> {
   const messages: ChatMessage[] = [
     { role: 'user', content: 'question' },

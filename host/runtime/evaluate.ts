@@ -1,40 +1,9 @@
 /** Perplexity: how surprised the model is by a text. Differences between models: compare.ts. */
 import { greedy } from '../engine/engine.ts'
 import { checkTokens, errors } from '../errors.ts'
-import type { Model } from './model.ts'
-
-export interface Evaluation {
-  /** Tokens of the text, and how many of them were predicted. */
-  tokens: number
-  predicted: number
-  /** Mean loss in nats per predicted token, its standard error, and e to it. */
-  nll: number
-  nllError: number
-  perplexity: number
-  /** Loss of each predicted token: the second token of the text is the first. */
-  losses: Float32Array
-  /** The most likely token at each predicted place. */
-  top: Uint32Array
-}
-
-/** What a model expects after some consecutive tokens of a text. */
-export interface Predictions {
-  /** The first of them stands after ids[from]: it is about ids[from + 1]. */
-  from: number
-  count: number
-  /** The most likely token at each of the `count` places. */
-  top: Uint32Array
-  /** Logits (vocabSize) of place i, 0 … count − 1; valid until the next predictions are asked for. */
-  logits(i: number): Float32Array
-}
-
-export interface PredictOptions {
-  /** Tokens that are read before the positions restart at 0; default: the model's context. */
-  window?: number
-  /** Places that come together; default: as many as the engine gives. */
-  batch?: number
-  signal?: AbortSignal | undefined
-}
+import type { Evaluation, Predictions, PredictOptions } from './api.ts'
+import type { Runtime } from './runtime.ts'
+import { Sequence } from './sequence.ts'
 
 /**
  * Consecutive windows: ids[o … o+W] predict ids[o+1 … o+W+1], positions restart at 0, o += W. The same protocol as the
@@ -42,22 +11,22 @@ export interface PredictOptions {
  * tokens, ids that are not in the vocabulary, and options out of range.
  */
 export async function* predict(
-  model: Model,
+  runtime: Runtime,
   ids: number[],
   options: PredictOptions,
 ): AsyncGenerator<Predictions, void> {
-  const { window = model.context, batch = largestBatch(model), signal } = options
-  const { vocabSize } = model.spec
+  const { window = runtime.context, batch = largestBatch(runtime), signal } = options
+  const { vocabSize } = runtime.spec
   const isCount = (value: number, most: number) => Number.isInteger(value) && value >= 1 && value <= most
-  if (!isCount(window, model.context))
-    throw errors.badOption('window of predict()', `a whole number from 1 to the context of ${model.context}`, window)
+  if (!isCount(window, runtime.context))
+    throw errors.badOption('window of predict()', `a whole number from 1 to the context of ${runtime.context}`, window)
   if (!isCount(batch, 4096)) throw errors.badOption('batch of predict()', 'a whole number from 1 to 4096', batch)
-  const predicted = countPredicted(model, ids)
+  const predicted = countPredicted(runtime, ids)
   const kept = new Float32Array(Math.min(batch, predicted) * vocabSize)
-  using conversation = model.open()
+  using sequence = new Sequence(runtime, {})
   for (let start = 0; start < predicted; start += window) {
     const end = Math.min(predicted, start + window)
-    conversation.cut(0)
+    sequence.cut(0)
     for (let from = start; from < end; from += batch) {
       const tokens = ids.slice(from, Math.min(from + batch, end))
       const top = new Uint32Array(tokens.length)
@@ -67,19 +36,19 @@ export async function* predict(
         kept.set(logits, place * vocabSize)
         top[place++] = token
       }
-      await conversation.feed({ tokens, sampling: greedy, isEvery: true, signal, onSampled })
+      await sequence.feed({ tokens, sampling: greedy, isEvery: true, signal, onSampled })
       yield { from, count: tokens.length, top, logits: (i) => kept.subarray(i * vocabSize, (i + 1) * vocabSize) }
     }
   }
 }
 
 /** Places that one step of the model predicts at most. */
-export function largestBatch({ cache }: Model): number {
+export function largestBatch({ cache }: Runtime): number {
   return Math.min(cache.facts.maxRows, cache.facts.maxLogits)
 }
 
 /** How many tokens of a text a model predicts: all but the first. Throws GtaError for a text that it cannot. */
-export function countPredicted({ spec }: Model, ids: number[]): number {
+export function countPredicted({ spec }: Pick<Runtime, 'spec'>, ids: number[]): number {
   if (ids.length < 2) throw errors.shortText(ids.length)
   checkTokens(ids, spec.vocabSize)
   return ids.length - 1
@@ -87,14 +56,14 @@ export function countPredicted({ spec }: Model, ids: number[]): number {
 
 /** See Model.evaluate. */
 export async function evaluate(
-  model: Model,
+  runtime: Runtime,
   ids: number[],
   options: { signal?: AbortSignal; onProgress?: (done: number) => void },
 ): Promise<Evaluation> {
-  const predicted = countPredicted(model, ids)
+  const predicted = countPredicted(runtime, ids)
   const losses = new Float32Array(predicted)
   const top = new Uint32Array(predicted)
-  for await (const places of model.predict(ids, { signal: options.signal })) {
+  for await (const places of predict(runtime, ids, { signal: options.signal })) {
     const { from, count } = places
     top.set(places.top, from)
     for (let i = 0; i < count; i++) {

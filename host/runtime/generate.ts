@@ -4,82 +4,43 @@ import { checkSampling, defaultSampling, samplingNames } from '../engine/samplin
 import { checkNames, checkSetting, checkTokens, errors, OutOfMemoryError } from '../errors.ts'
 import { generateSettings, settings } from '../settings.ts'
 import { TextStream } from '../text/text-stream.ts'
-import type { Conversation } from './conversation.ts'
-import type { Model, Prompt } from './model.ts'
+import type { Finish, GenerateOptions, Generation, Prompt, Speculation } from './api.ts'
+import type { Runtime } from './runtime.ts'
+import type { Sequence } from './sequence.ts'
 import { StopStrings } from './stop.ts'
-
-export interface GenerateOptions extends Partial<Sampling> {
-  /** Tokens to generate at most; default: until the text ends or the context is full. */
-  maxTokens?: number
-  /** End at a token that ends a text; default: true for a text prompt, false for ids or a model that knows only ids. */
-  stopAtEos?: boolean
-  /** Texts that end the generation; they are not part of it. */
-  stop?: string[]
-  /** Further tokens that end a text, whatever `stopAtEos` says. */
-  stopTokens?: number[]
-  /**
-   * Tokens to guess at most, and check in one step with the one that is computed anyway; 0, the default: none. A guess is
-   * what followed when the text last said the same three, or two, tokens. The text stays the same, it may come faster.
-   */
-  speculate?: number
-  signal?: AbortSignal
-  /** Told of every token as it is generated. */
-  onToken?: (id: number) => void
-  /** Told while the prompt is read. */
-  onPrefill?: (progress: { done: number; total: number }) => void
-}
 
 const generateOptions = [...Object.keys(generateSettings), 'stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill']
 
-/** How well guessing went. */
-export interface Speculation {
-  /** Steps of the engine behind the prompt: without guesses, one for each token. */
-  steps: number
-  drafted: number
-  accepted: number
-}
-
-/** Why a generation ended. */
-export type Finish = 'length' | 'eos' | 'stop' | 'context'
-
-export interface Generation {
-  /** Generated ids, an ending token included. */
-  tokens: number[]
-  text: string
-  /** Tokens of the prompt, with the one that the conversation ended with before. */
-  promptTokens: number
-  /** Those that lay in the cache: they were not computed again. */
-  cachedTokens: number
-  /** Those that the cached text most like the prompt has too: where it differs, the next one was computed again. */
-  matchedTokens: number
-  finish: Finish
-  /** The settings used, with the seed that repeats this text. */
-  sampling: Sampling
-  prefillSeconds: number
-  /** Time of the tokens after the first, which prefill brings. */
-  decodeSeconds: number
-  /** With `speculate`. */
-  speculation?: Speculation
-  /** SHA-256 of the last logits, first 16 hex digits: a change of any bit shows. */
-  logitsHash: string
-}
-
+/** See `Conversation.generate`. */
 export async function* generate(
-  model: Model,
-  conversation: Conversation,
+  sequence: Sequence,
   prompt: Prompt | undefined,
   options: GenerateOptions,
 ): AsyncGenerator<string, Generation> {
+  const release = sequence.acquire()
+  try {
+    return yield* continueWith(sequence, prompt, options)
+  } finally {
+    release()
+  }
+}
+
+async function* continueWith(
+  sequence: Sequence,
+  prompt: Prompt | undefined,
+  options: GenerateOptions,
+): AsyncGenerator<string, Generation> {
+  const { runtime } = sequence
   checkNames('generate()', options, generateOptions)
-  const given = prompt === undefined ? [] : model.promptIds(prompt, conversation.isBegun)
-  const ids = [...conversation.pending, ...given]
+  const given = prompt === undefined ? [] : runtime.promptIds(prompt, sequence.isBegun)
+  const ids = [...sequence.pending, ...given]
   if (ids.length === 0) throw errors.emptyPrompt()
-  conversation.checkRoom(ids)
-  const sampling = resolveSampling(model, conversation.lastSampling, options)
+  sequence.checkRoom(ids)
+  const sampling = resolveSampling(runtime, sequence.lastSampling, options)
   const {
     maxTokens = Number.POSITIVE_INFINITY,
     // Without a prompt it goes on with text, if the model has a tokenizer.
-    stopAtEos = typeof prompt === 'string' || (prompt === undefined && model.tokenizer !== undefined),
+    stopAtEos = typeof prompt === 'string' || (prompt === undefined && runtime.tokenizer !== undefined),
     signal,
     speculate = settings.speculate.default,
   } = options
@@ -89,25 +50,25 @@ export async function* generate(
     throw errors.badOption('signal', 'an AbortSignal', signal)
 
   const stops = checkStops(options.stop ?? [])
-  if (stops.length > 0 && !model.tokenizer)
+  if (stops.length > 0 && !runtime.tokenizer)
     throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
   const stopTokens = options.stopTokens ?? []
-  checkTokens(stopTokens, model.spec.vocabSize)
-  const output = new Output(model, stops)
+  checkTokens(stopTokens, runtime.spec.vocabSize)
+  const output = new Output(runtime, stops)
   /** What a token says, and whether it is the last; asked once for each, in their order, when it is sampled. */
   const judge = (token: number, position: number): Verdict => {
-    const isEos = (stopAtEos && model.eos.has(token)) || stopTokens.includes(token)
+    const isEos = (stopAtEos && runtime.eos.has(token)) || stopTokens.includes(token)
     const piece = isEos ? output.end(token) : output.push(token)
     if (isEos) return { piece, finish: 'eos' }
     if (output.isStopped) return { piece, finish: 'stop' }
     if (output.tokens.length >= maxTokens) return { piece, finish: 'length' }
-    const isFull = conversation.context.policy === 'error' && position >= model.context
+    const isFull = sequence.context.policy === 'error' && position >= runtime.context
     return { piece, finish: isFull ? 'context' : undefined }
   }
-  const sampler = new Sampler(conversation, sampling, speculate, signal, judge)
+  const sampler = new Sampler(sequence, sampling, speculate, signal, judge)
   const started = performance.now()
-  const { reused, matched } = await conversation.whole(async () => {
-    const reuse = conversation.reuse(ids)
+  const { reused, matched } = await sequence.whole(async () => {
+    const reuse = sequence.reuse(ids)
     const report = (done: number) => options.onPrefill?.({ done: reuse.reused + done, total: ids.length })
     await sampler.start(ids.slice(reuse.reused), report)
     return reuse
@@ -163,7 +124,7 @@ class Sampler {
   position = 0
   /** That of the logits of the last token, once there is one: they are in the engine only until its next step. */
   logitsHash = ''
-  private readonly conversation: Conversation
+  private readonly sequence: Sequence
   private readonly sampling: Sampling
   private readonly speculate: number
   private readonly signal: AbortSignal | undefined
@@ -176,13 +137,13 @@ class Sampler {
   private readonly history: number[] = []
 
   constructor(
-    conversation: Conversation,
+    sequence: Sequence,
     sampling: Sampling,
     speculate: number,
     signal: AbortSignal | undefined,
     judge: (token: number, position: number) => Verdict,
   ) {
-    this.conversation = conversation
+    this.sequence = sequence
     this.sampling = sampling
     this.speculate = speculate
     this.signal = signal
@@ -196,15 +157,15 @@ class Sampler {
   /** Computes a prompt and samples what follows. */
   async start(ids: readonly number[], onProgress: (done: number) => void): Promise<void> {
     await this.compute(ids, [], onProgress)
-    this.position = this.conversation.length
+    this.position = this.sequence.length
     // The token that was pending before the prompt is computed.
-    this.conversation.resume(undefined, this.sampling)
-    if (this.speculate > 0) this.history.push(...this.conversation.tokens)
+    this.sequence.resume(undefined, this.sampling)
+    if (this.speculate > 0) this.history.push(...this.sequence.tokens)
   }
 
   /** Goes on to the next token. */
   async advance(): Promise<void> {
-    const { conversation, speculation, history } = this
+    const { sequence, speculation, history } = this
     const { token } = this.current
     if (this.speculate > 0) history.push(token)
     if (this.ahead.length > 1) {
@@ -215,16 +176,16 @@ class Sampler {
     const draft = this.draft()
     let accepted: number
     try {
-      accepted = await this.compute([...conversation.unread, token, ...draft], draft)
+      accepted = await this.compute([...sequence.unread, token, ...draft], draft)
     } catch (error) {
       // Others took the memory that the guess needed: compute this token without a guess.
       if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
       draft.length = 0
-      conversation.cut(this.position)
-      accepted = await this.compute([...conversation.unread, token], draft)
+      sequence.cut(this.position)
+      accepted = await this.compute([...sequence.unread, token], draft)
     }
-    this.position = conversation.length - draft.length
-    conversation.cut(this.position + accepted)
+    this.position = sequence.length - draft.length
+    sequence.cut(this.position + accepted)
     speculation.steps++
     speculation.drafted += draft.length
     speculation.accepted += accepted
@@ -232,21 +193,21 @@ class Sampler {
 
   /** Leaves the conversation where the caller stopped: the current token is computed with what will follow it. */
   settle(): void {
-    this.conversation.cut(this.position)
-    this.conversation.resume(this.current.token, this.sampling)
+    this.sequence.cut(this.position)
+    this.sequence.resume(this.current.token, this.sampling)
   }
 
   private draft(): number[] {
-    const { conversation, speculate, history } = this
+    const { sequence, speculate, history } = this
     if (speculate === 0) return []
-    const draft = promptLookup(history, Math.min(speculate, conversation.share - 1))
-    return conversation.hasMemory(1 + draft.length) ? draft : []
+    const draft = promptLookup(history, Math.min(speculate, sequence.share - 1))
+    return sequence.hasMemory(1 + draft.length) ? draft : []
   }
 
   /** Computes tokens, of which the last are a guess at what will be sampled; returns how much of the guess was right. */
   private async compute(tokens: readonly number[], draft: readonly number[], onProgress?: (done: number) => void) {
-    const { conversation, sampling, signal } = this
-    const first = conversation.length + tokens.length - draft.length
+    const { sequence, sampling, signal } = this
+    const first = sequence.length + tokens.length - draft.length
     const sampled: Sampled[] = []
     let accepted = 0
     let isRight = true
@@ -262,7 +223,7 @@ class Sampler {
       if (isRight) accepted++
     }
     try {
-      await conversation.feed({ tokens, sampling, isEvery: draft.length > 0, signal, onProgress, onSampled })
+      await sequence.feed({ tokens, sampling, isEvery: draft.length > 0, signal, onProgress, onSampled })
     } catch (error) {
       this.judged.unshift(...sampled)
       throw error
@@ -280,8 +241,8 @@ class Output {
   private readonly stream: TextStream | undefined
   private readonly stops: StopStrings
 
-  constructor(model: Model, stops: string[]) {
-    this.stream = model.tokenizer && new TextStream(model.tokenizer)
+  constructor({ tokenizer }: Runtime, stops: string[]) {
+    this.stream = tokenizer && new TextStream(tokenizer)
     this.stops = new StopStrings(stops)
   }
 
@@ -322,12 +283,12 @@ export function promptLookup(tokens: readonly number[], most: number): number[] 
   return []
 }
 
-function resolveSampling(model: Model, last: Sampling | undefined, options: GenerateOptions): Sampling {
+function resolveSampling(runtime: Runtime, last: Sampling | undefined, options: GenerateOptions): Sampling {
   const given = Object.fromEntries(
     samplingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined),
   )
   const seed = crypto.getRandomValues(new Uint32Array(1))[0] as number
-  return checkSampling({ seed, ...defaultSampling, ...model.recommended, ...last, ...given })
+  return checkSampling({ seed, ...defaultSampling, ...runtime.recommended, ...last, ...given })
 }
 
 function checkStops(stops: string[]): string[] {

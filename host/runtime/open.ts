@@ -10,30 +10,12 @@ import { openWasmEngine } from '../engine/wasm/engine.ts'
 import { countPages } from '../engine/wasm/memory.ts'
 import { checkSetting, errors, GtaError } from '../errors.ts'
 import { defaultCache, defaultContext, settings, titleOf } from '../settings.ts'
+import type { OpenOptions } from './api.ts'
 import type { Extensions } from './extensions.ts'
-import { Model, type Source } from './model.ts'
+import { type Model, modelOf } from './model.ts'
+import { Runtime } from './runtime.ts'
+import type { ModelSource } from './source.ts'
 import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
-
-/** Options of `load()` wherever the weights come from. */
-export interface OpenOptions {
-  /** Element type of the KV cache; default f32 with f32 weights, else int8. */
-  cache?: CacheType
-  /** Positions per conversation; default: the model's own, at most 4096. */
-  context?: number
-  /** Bytes of the cache, which all conversations share; default: enough for one that fills its context. */
-  cacheMemory?: number
-  /** Rows of one step that may have logits; more make `evaluate` faster and take vocabSize · 4 bytes each. Default 32. */
-  maxLogits?: number
-  /** Rows of one step at most: prompts are read in slices of so many tokens. Default 64. */
-  batch?: number
-  /** Threads of decode; default: what was measured to be fastest when the model was first loaded on this machine. */
-  threads?: number
-  /** Threads of prefill; default: as many as `threads` if those are given, else measured too. */
-  batchThreads?: number
-  signal?: AbortSignal
-  /** Told while the weights are loaded; in bytes. */
-  onProgress?: (progress: { done: number; total: number }) => void
-}
 
 export const openOptions = [
   'cache',
@@ -53,7 +35,7 @@ const CONVERSATIONS = 32
 /** Throws GtaError before the weights are read if the model cannot run. */
 export async function openModel(
   name: string,
-  source: Source,
+  source: ModelSource,
   options: OpenOptions,
   offload?: EngineOptions['offload'],
   extensions: Extensions = {},
@@ -73,7 +55,7 @@ export async function openModel(
   const cache = await openCache(source, engineOptions)
   try {
     const late = early ?? (await read(await source.readTokenizer?.()))
-    return new Model(name, source, engineOptions, cache, late, extensions)
+    return modelOf(new Runtime(name, source, engineOptions, cache, late, extensions))
   } catch (error) {
     await cache.close()
     throw error
@@ -82,7 +64,7 @@ export async function openModel(
 
 /** An engine and its cache, with the threads that are asked for, remembered or measured. */
 export async function openCache(
-  { model, plan, load }: Pick<Source, 'model' | 'plan' | 'load'>,
+  { model, plan, load }: Pick<ModelSource, 'model' | 'plan' | 'load'>,
   options: EngineOptions,
 ): Promise<KvCache> {
   const compiled = await chooseBuild()

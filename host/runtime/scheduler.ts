@@ -7,14 +7,7 @@ import { PAGE_TOKENS } from '../../models/index.ts'
 import type { KvCache } from '../cache/cache.ts'
 import { NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
-import type { contextPolicies } from '../settings.ts'
-
-/**
- * What happens when a conversation has filled its context.
- * error: it ends. window: the oldest page of tokens behind the kept ones is forgotten, page by page. shift: half of the
- * tokens behind the kept ones are forgotten at once.
- */
-export type ContextPolicy = (typeof contextPolicies)[number]
+import type { ContextPolicy } from './api.ts'
 
 export interface ContextSettings {
   policy: ContextPolicy

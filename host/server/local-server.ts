@@ -4,7 +4,7 @@
  * name that it points here.
  */
 import { createHash } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { type AddressInfo, isIP } from 'node:net'
 import { serverErrors } from './errors.ts'
 
@@ -51,6 +51,8 @@ export async function openLocalServer(options: LocalServerOptions): Promise<Loca
     'cache-control': 'no-store',
     ...headers,
   }
+  // Only now: this module takes half of the time in which the command and the library start.
+  const { createServer } = await import('node:http')
   const server = createServer((request, response) => answer(request, response, served, all, isPublic))
   // A client that sends nothing must not hold a connection for ever.
   server.headersTimeout = 10_000

@@ -31,7 +31,7 @@ export class Tokenizer {
   private readonly chat: { first?: HuggingFaceTokenizer; later?: HuggingFaceTokenizer } = {}
   private readonly makeChat: (isFirst: boolean) => HuggingFaceTokenizer
 
-  /** Throws GtaError BAD_TOKENIZER; `path` is for its message. */
+  /** Throws GtaError BAD_TOKENIZER; `path` is for its message. @internal */
   constructor(path: string, json: Uint8Array, config: unknown) {
     this.path = path
     try {
@@ -66,7 +66,7 @@ export class Tokenizer {
 
   /**
    * Ids of a prompt as a chat template wrote it: control tokens are themselves, unless `mark` stands before them. Marks
-   * are no part of the text.
+   * are no part of the text. @internal
    */
   encodeChat(text: string, mark: string): number[] {
     return this.encodeAround(text, this.controls, mark, (isFirst) => {
@@ -76,12 +76,12 @@ export class Tokenizer {
     })
   }
 
-  /** What control tokens are called: those that users must not write, or those that a model does not write as text. */
+  /** What control tokens are called: those that users must not write, or those that a model does not write as text. @internal */
   controlNames(isSilentOnly: boolean): string[] {
     return [...(isSilentOnly ? this.special : this.controls).keys()]
   }
 
-  /** The control token that a text begins with. */
+  /** The control token that a text begins with. @internal */
   controlAt(text: string): number | undefined {
     const names = [...this.controls.keys()].sort((a, b) => b.length - a.length)
     const name = names.find((candidate) => text.startsWith(candidate))

@@ -1,4 +1,4 @@
-"""Model configs: the same config.json files that the runtime runs (models/configs, models/families)."""
+"""Model configs: the same config.json files that the runtime runs (models/configs, models/kinds)."""
 from __future__ import annotations
 
 import json
@@ -80,7 +80,7 @@ class Config:
 
 
 def _kind(raw: dict[str, Any]) -> str:
-    """As models/families recognises it: a name, else an architecture, else the keys that only one kind has."""
+    """As models/kinds recognises it: a name, else an architecture, else the keys that only one kind has."""
     kind = raw.get("attention_kind")
     if kind is not None:
         if kind not in KINDS:

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { defaultModel, load, type Model } from '../../host/index.ts'
-import type { Evaluation } from '../../host/runtime/evaluate.ts'
+import type { Evaluation } from '../../host/runtime/api.ts'
+import { runtimeOf } from '../../host/runtime/model.ts'
 import { golden, readFloats, readJson, worst } from '../goldens.ts'
 
 const directory = golden('stories')
@@ -14,7 +15,7 @@ test('f32 logits within 1e-3, the same prompt ids and greedy tokens', async () =
   const model = await load(directory, { type: 'f32' })
   for (const [i, one] of reference.cases.entries()) {
     // The prompts begin with a written-out begin token, which stands for its id.
-    const ids = model.promptIds(one.prompt.replace('<|endoftext|>', ''))
+    const ids = runtimeOf(model).promptIds(one.prompt.replace('<|endoftext|>', ''))
     assert.equal(ids, one.prompt_ids)
     const prefill = worst(await model.logits(ids), readFloats(`${directory}/golden-case${i}-prefill.f32`))
     assert.ok(prefill <= 1e-3, `prefill differs by ${prefill}`)

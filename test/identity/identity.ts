@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { choiceOf, readArguments, refuse } from '../../bench/arguments.ts'
 import { defaultModel, load } from '../../host/index.ts'
+import { runtimeOf } from '../../host/runtime/model.ts'
 import { prompts } from '../prompts.ts'
 import type { Answer, Case, Job } from './job.ts'
 import { describe, prepare, type Row, rows } from './rows.ts'
@@ -78,7 +79,7 @@ async function bundleEngines(): Promise<void> {
 /** Cases of all prompts at temperature 0, then with seeds: what the model recommends besides. */
 async function makeCases(): Promise<Case[][]> {
   const tokenizer = await load(defaultModel, { threads: 1 })
-  const all = prompts.map((prompt) => ({ prompt, ids: tokenizer.promptIds(prompt) }))
+  const all = prompts.map((prompt) => ({ prompt, ids: runtimeOf(tokenizer).promptIds(prompt) }))
   await tokenizer.close()
   return [
     all.map((one) => ({ ...one, temperature: 0, seed: 0 })),

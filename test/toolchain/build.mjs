@@ -5,9 +5,10 @@
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync } from 'node:zlib'
+import { buildEngines } from './engines.mjs'
 import { install, root } from './install.mjs'
 import { writeRegistry } from './registry.mjs'
 
@@ -32,15 +33,7 @@ export async function build() {
   }
   rmSync(`${root}dist`, { recursive: true, force: true })
   mkdirSync(`${root}dist`)
-  await buildEngine('assembly/index.ts', 'strict')
-  await buildEngine('assembly/index.ts', 'relaxed')
-  await buildEngine('assembly/index.ts', 'strict-single')
-  await buildEngine('assembly/index.ts', 'relaxed-single')
-  await buildEngine('assembly/debug.ts', 'debug')
-  await buildEngine('assembly/debug.ts', 'debug-relaxed')
-  await buildEngine('assembly/wasi.ts', 'wasi-strict')
-  await buildEngine('assembly/wasi.ts', 'wasi-relaxed')
-  await buildEngine('assembly/wasi/debug.ts', 'wasi-debug')
+  await buildEngines()
   await buildHost(commit)
   buildTypes()
   writeFileSync(stamp, `${fingerprint} ${commit}`)
@@ -64,32 +57,6 @@ function hashSources() {
   )
   for (const name of [...inside, ...files].sort()) hash.update(name).update(readFileSync(root + name))
   return hash.digest('hex')
-}
-
-async function buildEngine(entry, target) {
-  // asc resolves its configuration and entries from the working directory.
-  process.chdir(root)
-  const { main } = await import('assemblyscript/asc')
-  const { error, stdout, stderr } = await main([entry, '--config', 'asconfig.json', '--target', target], {
-    readFile: (name, base) => readSource(name, base, target),
-  })
-  if (stdout.toString()) console.error(stdout.toString())
-  if (error) throw new Error(`asc ${target}: ${error.message}\n${stderr.toString()}`)
-}
-
-/**
- * A source for asc; null if there is none. In the command for WASI, which has no host, what the host gives to the engine
- * comes from another file, and the version stands where it is printed.
- */
-function readSource(name, base, target) {
-  const path = resolve(base, name)
-  if (!existsSync(path)) return null
-  const text = readFileSync(path, 'utf8')
-  if (!target.startsWith('wasi-')) return text
-  if (name === 'assembly/host.ts') return "export * from './wasi/host'\n"
-  if (name === 'assembly/wasi/version.ts')
-    return text.replace('from source', JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version)
-  return text
 }
 
 /** What all bundles have in common. Nothing is left outside: an installed package needs no other. */

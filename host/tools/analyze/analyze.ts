@@ -19,15 +19,16 @@ import { defaultCache, settings } from '../../settings.ts'
 import { type ExactOptions, enginePrompt, exactConvention, type Formats, widthsOf } from './exact.ts'
 import type { Hardware } from './hardware.ts'
 import { llmViewerConvention, type Widths } from './llm-viewer.ts'
-import { type Operation, operationsOf } from './operations.ts'
+import type { Operation } from './operation.ts'
+import { operationsOf } from './operations.ts'
 import { type Convention, type Pass, type PassResult, type Stage, walk } from './walk.ts'
 
-export const modes = ['exact', 'llm-viewer'] as const
-export type Mode = (typeof modes)[number]
+export const analysisModes = ['exact', 'llm-viewer'] as const
+export type AnalysisMode = (typeof analysisModes)[number]
 
 export interface AnalyzeSettings extends ExactOptions {
   /** Default exact. */
-  mode?: Mode
+  mode?: AnalysisMode
   /** The engine's formats (default q8 and int8) … */
   type?: WeightType
   cache?: CacheType
@@ -52,7 +53,7 @@ export interface MemoryUse {
 export class Analysis {
   readonly model: ModelDescription
   readonly hardware: Hardware
-  readonly mode: Mode
+  readonly mode: AnalysisMode
   readonly formats: Formats
   readonly isFlash: boolean
   readonly operations: Operation[]

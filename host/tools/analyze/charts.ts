@@ -2,7 +2,7 @@
 import { amount, duration, exactly, percent } from './amounts.ts'
 import type { Analysis } from './analyze.ts'
 import { contextSteps } from './compare.ts'
-import type { OperationPart } from './operations.ts'
+import type { OperationPart } from './operation.ts'
 import type { Axis } from './plot/axes.ts'
 import { barPlot } from './plot/bars.ts'
 import { linePlot } from './plot/lines.ts'

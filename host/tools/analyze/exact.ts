@@ -14,7 +14,7 @@ import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
 import type { Hardware, MeasuredRates, NumberFormat } from './hardware.ts'
 import type { Widths } from './llm-viewer.ts'
-import type { MatrixWork, Operation, SweepWork } from './operations.ts'
+import type { MatrixWork, Operation, SweepWork } from './operation.ts'
 import { type Convention, noTraffic, type Pass, type Traffic } from './walk.ts'
 
 /** How wide numbers are. */

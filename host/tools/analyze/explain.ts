@@ -9,7 +9,7 @@ import { amount, duration } from './amounts.ts'
 import { Analysis } from './analyze.ts'
 import { partNames } from './charts.ts'
 import type { Hardware } from './hardware.ts'
-import { type OperationPart, operationParts } from './operations.ts'
+import { type OperationPart, operationParts } from './operation.ts'
 import { barPlot } from './plot/bars.ts'
 import type { PassResult } from './walk.ts'
 

@@ -5,7 +5,7 @@
  * Nodes can be reached with the keyboard and tell a screen reader all that they show.
  */
 import { amount, duration, percent } from './amounts.ts'
-import type { Operation } from './operations.ts'
+import type { Operation } from './operation.ts'
 import { colours, escapeHtml, picture, text } from './plot/svg.ts'
 import type { OperationResult, PassResult } from './walk.ts'
 

@@ -4,11 +4,11 @@ export { describeModel, type ModelFacts } from '../../files/describe.ts'
 export { amount, duration, percent, tokensInWords } from './amounts.ts'
 export {
   Analysis,
+  type AnalysisMode,
   type AnalyzeSettings,
+  analysisModes,
   cacheBytesPerToken,
   type MemoryUse,
-  type Mode as AnalysisMode,
-  modes as analysisModes,
 } from './analyze.ts'
 export { memoryBoundShare, tokensPerSecond } from './charts.ts'
 export {

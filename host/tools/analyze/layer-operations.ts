@@ -22,7 +22,7 @@ import {
   type OperationPart,
   type PackedSizes,
   type SweepWork,
-} from './operations.ts'
+} from './operation.ts'
 
 const slotProjections: Record<string, string> = { k: 'k_proj', v: 'v_proj', latent: 'v_proj', c: 'latent_proj' }
 

@@ -7,7 +7,7 @@ import { keyDim, type LayerSpec, type ModelSpec, slotOf } from '../../../models/
 import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
 import type { Hardware } from './hardware.ts'
-import type { Operation } from './operations.ts'
+import type { Operation } from './operation.ts'
 import { type Convention, noTraffic, type Pass, type Traffic } from './walk.ts'
 
 /** Bits of weights, activations and cached numbers. */

@@ -5,7 +5,7 @@
  * Roofline: an operation takes as long as its arithmetic at the device's peak, or as its bytes at the memory's bandwidth,
  * whichever is longer. Pure: used by the command, by the report and by the page of the viewer.
  */
-import type { Operation, OperationPart } from './operations.ts'
+import type { Operation, OperationPart } from './operation.ts'
 
 export const stages = ['prefill', 'decode'] as const
 export type Stage = (typeof stages)[number]

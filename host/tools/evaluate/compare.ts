@@ -7,10 +7,11 @@
  * distribution, and it does not average out.
  */
 import { errors } from '../../errors.ts'
-import { countPredicted, largestBatch, logSumExp, type Predictions } from '../../runtime/evaluate.ts'
-import type { Model } from '../../runtime/model.ts'
+import type { Predictions } from '../../runtime/api.ts'
+import { countPredicted, largestBatch, logSumExp } from '../../runtime/evaluate.ts'
+import { type Model, runtimeOf } from '../../runtime/model.ts'
 
-export interface Subject {
+export interface LabelledModel {
   /** What it is called in the result. */
   label: string
   model: Model
@@ -50,18 +51,18 @@ export interface Comparison {
  * vocabularies, labels that are not different, and ids that are not in the vocabulary.
  */
 export async function compare(
-  reference: Subject,
-  others: readonly Subject[],
+  reference: LabelledModel,
+  others: readonly LabelledModel[],
   ids: number[],
   options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
 ): Promise<Comparison> {
-  const subjects = [reference, ...others]
-  checkSubjects(subjects)
+  const all = [reference, ...others]
+  checkModels(all)
   const predicted = countPredicted(reference.model, ids)
-  const models = subjects.map(({ model }) => model)
+  const models = all.map(({ model }) => model)
   const window = Math.min(...models.map(({ context }) => context))
-  const batch = Math.min(...models.map(largestBatch))
-  const sums = subjects.map(() => ({
+  const batch = Math.min(...models.map((model) => largestBatch(runtimeOf(model))))
+  const sums = all.map(() => ({
     seconds: 0,
     loss: 0,
     lossSquares: 0,
@@ -89,7 +90,7 @@ export async function compare(
   } finally {
     for (const text of texts) await text.return(undefined)
   }
-  const results = subjects.map(({ label }, i) => ({ label, ...difference(sums[i] as Sums, predicted) }))
+  const results = all.map(({ label }, i) => ({ label, ...difference(sums[i] as Sums, predicted) }))
   return { tokens: ids.length, predicted, window, results }
 }
 
@@ -171,11 +172,11 @@ export function klDivergence(
   return sum
 }
 
-function checkSubjects(subjects: readonly Subject[]): void {
-  const [reference] = subjects as [Subject]
+function checkModels(all: readonly LabelledModel[]): void {
+  const [reference] = all as [LabelledModel]
   const { vocabSize } = reference.model.spec
-  for (const { label, model } of subjects) {
-    if (subjects.filter((other) => other.label === label).length > 1)
+  for (const { label, model } of all) {
+    if (all.filter((other) => other.label === label).length > 1)
       throw errors.badOption('the labels of compare()', 'different, so that the results can be told apart', label)
     if (model.spec.vocabSize !== vocabSize)
       throw errors.badOption(

@@ -1,11 +1,11 @@
 /** Questions of multiple choice: which choice a model holds most likely, reported as lm-evaluation-harness does. */
 import { createHash } from 'node:crypto'
 import { checkNames, errors } from '../../../errors.ts'
-import type { Model } from '../../../runtime/model.ts'
+import { type Model, runtimeOf } from '../../../runtime/model.ts'
 import type { TaskDocument } from './documents.ts'
 import type { Task } from './find.ts'
 import type { Question } from './formats.ts'
-import { encode, type Sequence, scoreAll } from './likelihood.ts'
+import { encode, type ScoredText, scoreAll } from './likelihood.ts'
 import { meanAndError, nameOf, rate } from './metrics.ts'
 import { ResultsFile } from './results-file.ts'
 
@@ -65,7 +65,7 @@ interface Item {
   task: Task
   index: number
   question: Question
-  sequences: Sequence[]
+  texts: ScoredText[]
   logLikelihoods?: number[] | undefined
 }
 
@@ -86,20 +86,20 @@ export async function evaluateTasks(
   const items = tasks.flatMap((task) =>
     task.documents.slice(0, limit).map((document, i) => ask(model, task, document, i)),
   )
-  const file = resume === undefined ? undefined : new ResultsFile(resume, await model.cache.fingerprint())
+  const file = resume === undefined ? undefined : new ResultsFile(resume, await runtimeOf(model).cache.fingerprint())
   try {
-    for (const item of items) item.logLikelihoods = file?.find(item.task.format.name, item.index, item.sequences)
+    for (const item of items) item.logLikelihoods = file?.find(item.task.format.name, item.index, item.texts)
     const left = items.filter((item) => !item.logLikelihoods)
     let done = items.length - left.length
     const onScored = (i: number, logLikelihoods: number[]) => {
-      const { task, index, sequences } = left[i] as Item
-      file?.add(task.format.name, index, sequences, logLikelihoods)
+      const { task, index, texts } = left[i] as Item
+      file?.add(task.format.name, index, texts, logLikelihoods)
       ;(left[i] as Item).logLikelihoods = logLikelihoods
       onProgress?.({ done: ++done, total: items.length })
     }
     await scoreAll(
       model,
-      left.map(({ sequences }) => sequences),
+      left.map(({ texts }) => texts),
       onScored,
       signal,
     )
@@ -112,7 +112,7 @@ export async function evaluateTasks(
 
 function ask(model: Model, task: Task, document: TaskDocument, index: number): Item {
   const question = task.format.ask(document)
-  return { task, index, question, sequences: question.continuations.map((pair) => encode(model, pair)) }
+  return { task, index, question, texts: question.continuations.map((pair) => encode(model, pair)) }
 }
 
 function report(
@@ -145,7 +145,7 @@ function report(
     'n-shot': ofEach(() => 0),
     higher_is_better: ofEach((task) => Object.fromEntries(names(task).map((name) => [name, true]))),
     'n-samples': ofEach(({ documents }, own) => ({ original: documents.length, effective: own.length })),
-    'n-truncated': ofEach((_, own) => own.filter(({ sequences }) => sequences.some(({ cut }) => cut > 0)).length),
+    'n-truncated': ofEach((_, own) => own.filter(({ texts }) => texts.some(({ cut }) => cut > 0)).length),
     'n-duplicate': ofEach((_, own) => own.filter(({ question }) => hasTwins(question)).length),
     config: {
       model: 'gta-edge',
@@ -178,14 +178,14 @@ function configOf({ format, path }: Task): object {
   }
 }
 
-function sampleOf({ task, index, question, sequences, logLikelihoods = [] }: Item): TaskSample {
+function sampleOf({ task, index, question, texts, logLikelihoods = [] }: Item): TaskSample {
   return {
     doc_id: index,
     doc: task.documents[index] as TaskDocument,
     target: question.right,
     arguments: question.continuations.map(({ context, continuation }) => [context, continuation]),
     resps: logLikelihoods,
-    truncated: Math.max(...sequences.map(({ cut }) => cut)),
+    truncated: Math.max(...texts.map(({ cut }) => cut)),
     ...rate(task.format.metrics, question, logLikelihoods),
   }
 }

@@ -7,12 +7,13 @@ import { PAGE_TOKENS } from '../../../../models/index.ts'
 import { greedy } from '../../../engine/engine.ts'
 import { errors } from '../../../errors.ts'
 import { logSumExp } from '../../../runtime/evaluate.ts'
-import type { Model } from '../../../runtime/model.ts'
+import { type Model, runtimeOf } from '../../../runtime/model.ts'
+import { Sequence } from '../../../runtime/sequence.ts'
 import { toolErrors } from '../../errors.ts'
 import type { Continuation } from './formats.ts'
 
 /** Tokens, of which those from `from` on are scored. */
-export interface Sequence {
+export interface ScoredText {
   ids: number[]
   from: number
   /** Tokens that were cut off at its beginning. */
@@ -24,14 +25,14 @@ export interface Sequence {
  * that it adds to the context. The model's begin token precedes all. What is longer than the model's context loses its
  * beginning. Throws GtaError for a continuation that has no tokens, or more than the context.
  */
-export function encode(model: Model, { context, continuation }: Continuation): Sequence {
+export function encode(model: Model, { context, continuation }: Continuation): ScoredText {
   const { tokenizer } = model
   if (!tokenizer) throw errors.badTokenizer(model.path, 'is missing (no tokenizer.json)')
   const text = context.trimEnd()
   const before = tokenizer.encode(text)
   const added = tokenizer.encode(context + continuation).slice(before.length)
   const [begin] = model.corpusIds('')
-  const first = begin ?? (before.length === 0 ? [...model.eos][0] : undefined)
+  const first = begin ?? (before.length === 0 ? [...runtimeOf(model).eos][0] : undefined)
   const ids = [...(first === undefined ? [] : [first]), ...before, ...added]
   // The last token is predicted, but not read.
   const cut = Math.max(0, ids.length - model.context - 1)
@@ -49,20 +50,21 @@ export type OnScored = (item: number, logLikelihoods: number[]) => void
  */
 export async function scoreAll(
   model: Model,
-  items: readonly (readonly Sequence[])[],
+  items: readonly (readonly ScoredText[])[],
   onScored: OnScored,
   signal?: AbortSignal,
 ): Promise<void> {
   const running = new Set<Promise<void>>()
-  let pages = Math.min(model.cache.pagesAvailable, ...model.cache.windowsAvailable)
+  const { cache } = runtimeOf(model)
+  let pages = Math.min(cache.pagesAvailable, ...cache.windowsAvailable)
   let failure: { error: unknown } | undefined
-  for (const [i, sequences] of items.entries()) {
-    const needed = pagesOf(sequences)
-    while (running.size > 0 && !failure && (running.size === model.cache.facts.conversations || needed > pages))
+  for (const [i, texts] of items.entries()) {
+    const needed = pagesOf(texts)
+    while (running.size > 0 && !failure && (running.size === cache.facts.conversations || needed > pages))
       await Promise.race(running)
     if (failure) break
     pages -= needed
-    const task: Promise<void> = score(model, sequences, signal)
+    const task: Promise<void> = score(model, texts, signal)
       .then((logLikelihoods) => onScored(i, logLikelihoods))
       .catch((error) => {
         failure ??= { error }
@@ -78,30 +80,30 @@ export async function scoreAll(
 }
 
 /** Pages that an item takes at most: one more, as a page that it has in common with others is copied before it changes. */
-function pagesOf(sequences: readonly Sequence[]): number {
-  return Math.ceil(Math.max(...sequences.map(({ ids }) => ids.length)) / PAGE_TOKENS) + 1
+function pagesOf(texts: readonly ScoredText[]): number {
+  return Math.ceil(Math.max(...texts.map(({ ids }) => ids.length)) / PAGE_TOKENS) + 1
 }
 
-/** Σ log p of the scored tokens of each sequence, in nats and float64. */
-async function score(model: Model, sequences: readonly Sequence[], signal?: AbortSignal): Promise<number[]> {
-  using conversation = model.open()
-  const release = conversation.acquire()
+/** Σ log p of the scored tokens of each text, in nats and float64. */
+async function score(model: Model, texts: readonly ScoredText[], signal?: AbortSignal): Promise<number[]> {
+  using sequence = new Sequence(runtimeOf(model), {})
+  const release = sequence.acquire()
   try {
-    const shared = sharedLength(sequences)
-    const prefix = sequences[0]?.ids.slice(0, shared) ?? []
-    const { reused } = conversation.reuse(prefix)
-    await conversation.feed({ tokens: prefix.slice(reused), sampling: greedy, signal })
+    const shared = sharedLength(texts)
+    const prefix = texts[0]?.ids.slice(0, shared) ?? []
+    const { reused } = sequence.reuse(prefix)
+    await sequence.feed({ tokens: prefix.slice(reused), sampling: greedy, signal })
     const sums: number[] = []
-    for (const { ids, from } of sequences) {
-      conversation.cut(shared)
-      await conversation.reread(signal)
+    for (const { ids, from } of texts) {
+      sequence.cut(shared)
+      await sequence.reread(signal)
       let sum = 0
       let next = shared
       const onSampled = (_: number, logits: Float32Array) => {
         next++
         if (next >= from) sum += (logits[ids[next] as number] as number) - logSumExp(logits)
       }
-      await conversation.feed({ tokens: ids.slice(shared, -1), sampling: greedy, isEvery: true, signal, onSampled })
+      await sequence.feed({ tokens: ids.slice(shared, -1), sampling: greedy, isEvery: true, signal, onSampled })
       sums.push(sum)
     }
     return sums
@@ -110,11 +112,11 @@ async function score(model: Model, sequences: readonly Sequence[], signal?: Abor
   }
 }
 
-/** Tokens that all sequences begin with and that stand before the last one that predicts a scored token. */
-function sharedLength(sequences: readonly Sequence[]): number {
-  const [{ ids: first }] = sequences as [Sequence]
-  let most = Math.min(...sequences.map(({ from }) => from - 1))
-  for (const { ids } of sequences) {
+/** Tokens that all texts begin with and that stand before the last one that predicts a scored token. */
+function sharedLength(texts: readonly ScoredText[]): number {
+  const [{ ids: first }] = texts as [ScoredText]
+  let most = Math.min(...texts.map(({ from }) => from - 1))
+  for (const { ids } of texts) {
     let same = 0
     while (same < most && ids[same] === first[same]) same++
     most = same

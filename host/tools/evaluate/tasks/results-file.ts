@@ -12,7 +12,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { errors, megabytes } from '../../../errors.ts'
 import { toolErrors } from '../../errors.ts'
-import type { Sequence } from './likelihood.ts'
+import type { ScoredText } from './likelihood.ts'
 
 const FORMAT = { format: 'gta-edge eval', version: 1 }
 const MAX_FILE = 500e6
@@ -52,15 +52,14 @@ export class ResultsFile {
   }
 
   /** What is known of an item; throws OTHER_MODEL if that was another question. */
-  find(task: string, item: number, sequences: readonly Sequence[]): number[] | undefined {
+  find(task: string, item: number, texts: readonly ScoredText[]): number[] | undefined {
     const entry = this.entries.get(keyOf(task, item))
-    if (entry && entry.of !== digestOf(sequences))
-      throw toolErrors.otherResults(this.path, `of these questions of ${task}`)
+    if (entry && entry.of !== digestOf(texts)) throw toolErrors.otherResults(this.path, `of these questions of ${task}`)
     return entry?.logLikelihoods
   }
 
-  add(task: string, item: number, sequences: readonly Sequence[], logLikelihoods: number[]): void {
-    const entry: Entry = { task, item, of: digestOf(sequences), logLikelihoods }
+  add(task: string, item: number, texts: readonly ScoredText[], logLikelihoods: number[]): void {
+    const entry: Entry = { task, item, of: digestOf(texts), logLikelihoods }
     this.append(JSON.stringify(entry))
     this.entries.set(keyOf(task, item), entry)
   }
@@ -121,5 +120,4 @@ export class ResultsFile {
 
 const keyOf = (task: string, item: number) => `${item} ${task}`
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, DIGITS)
-const digestOf = (sequences: readonly Sequence[]) =>
-  sha256(JSON.stringify(sequences.map(({ ids, from }) => [from, ids])))
+const digestOf = (texts: readonly ScoredText[]) => sha256(JSON.stringify(texts.map(({ ids, from }) => [from, ids])))

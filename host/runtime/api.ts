@@ -1,0 +1,157 @@
+/** What users give to the runtime and get from it; only types. */
+import type { CacheType } from '../../models/index.ts'
+import type { Sampling } from '../engine/engine.ts'
+import type { contextPolicies } from '../settings.ts'
+
+/** How far a load, or the reading of a prompt, is: in bytes, or in tokens. */
+export interface Progress {
+  done: number
+  total: number
+}
+
+/** Options of `load()` wherever the weights come from. */
+export interface OpenOptions {
+  /** Element type of the KV cache; default f32 with f32 weights, else int8. */
+  cache?: CacheType
+  /** Positions per conversation; default: the model's own, at most 4096. */
+  context?: number
+  /** Bytes of the cache, which all conversations share; default: enough for one that fills its context. */
+  cacheMemory?: number
+  /** Rows of one step that may have logits; more make `evaluate` faster and take vocabSize · 4 bytes each. Default 32. */
+  maxLogits?: number
+  /** Rows of one step at most: prompts are read in slices of so many tokens. Default 64. */
+  batch?: number
+  /** Threads of decode; default: what was measured to be fastest when the model was first loaded on this machine. */
+  threads?: number
+  /** Threads of prefill; default: as many as `threads` if those are given, else measured too. */
+  batchThreads?: number
+  signal?: AbortSignal
+  /** Told while the weights are loaded; in bytes. */
+  onProgress?: (progress: Progress) => void
+}
+
+/** A text, or token ids that are taken as they are. */
+export type Prompt = string | ArrayLike<number>
+
+/**
+ * What happens when a conversation has filled its context.
+ * error: it ends. window: the oldest page of tokens behind the kept ones is forgotten, page by page. shift: half of the
+ * tokens behind the kept ones are forgotten at once.
+ */
+export type ContextPolicy = (typeof contextPolicies)[number]
+
+export interface ConversationOptions {
+  /** What happens when the context is full: it ends (error, the default), or what is old is forgotten. */
+  contextPolicy?: ContextPolicy | undefined
+  /** Tokens at the beginning that are never forgotten, rounded up to whole pages of 64; default 64. */
+  keep?: number | undefined
+}
+
+export interface SavedConversation {
+  /** Through all links. */
+  path: string
+  tokens: number
+  /** Of the whole file, and what this save wrote of it. */
+  bytes: number
+  bytesWritten: number
+  /** Was it added to what the file held? */
+  isIncremental: boolean
+}
+
+export interface GenerateOptions extends Partial<Sampling> {
+  /** Tokens to generate at most; default: until the text ends or the context is full. */
+  maxTokens?: number
+  /** End at a token that ends a text; default: true for a text prompt, false for ids or a model that knows only ids. */
+  stopAtEos?: boolean
+  /** Texts that end the generation; they are not part of it. */
+  stop?: string[]
+  /** Further tokens that end a text, whatever `stopAtEos` says. */
+  stopTokens?: number[]
+  /**
+   * Tokens to guess at most, and check in one step with the one that is computed anyway; 0, the default: none. A guess is
+   * what followed when the text last said the same three, or two, tokens. The text stays the same, it may come faster.
+   */
+  speculate?: number
+  signal?: AbortSignal
+  /** Told of every token as it is generated. */
+  onToken?: (id: number) => void
+  /** Told while the prompt is read. */
+  onPrefill?: (progress: Progress) => void
+}
+
+/** How well guessing went. */
+export interface Speculation {
+  /** Steps of the engine behind the prompt: without guesses, one for each token. */
+  steps: number
+  drafted: number
+  accepted: number
+}
+
+/** Why a generation ended. */
+export type Finish = 'length' | 'eos' | 'stop' | 'context'
+
+export interface Generation {
+  /** Generated ids, an ending token included. */
+  tokens: number[]
+  text: string
+  /** Tokens of the prompt, with the one that the conversation ended with before. */
+  promptTokens: number
+  /** Those that lay in the cache: they were not computed again. */
+  cachedTokens: number
+  /** Those that the cached text most like the prompt has too: where it differs, the next one was computed again. */
+  matchedTokens: number
+  finish: Finish
+  /** The settings used, with the seed that repeats this text. */
+  sampling: Sampling
+  prefillSeconds: number
+  /** Time of the tokens after the first, which prefill brings. */
+  decodeSeconds: number
+  /** With `speculate`. */
+  speculation?: Speculation
+  /** SHA-256 of the last logits, first 16 hex digits: a change of any bit shows. */
+  logitsHash: string
+}
+
+export interface TemplateOptions {
+  /** A built-in template (chatml, llama2, llama3) or a Jinja template; default: the model's own. */
+  template?: string | undefined
+}
+
+export interface ChatOptions extends TemplateOptions, ConversationOptions {
+  /** Instructions before all messages; not every template has a place for them. */
+  system?: string | undefined
+  signal?: AbortSignal | undefined
+}
+
+export interface Evaluation {
+  /** Tokens of the text, and how many of them were predicted. */
+  tokens: number
+  predicted: number
+  /** Mean loss in nats per predicted token, its standard error, and e to it. */
+  nll: number
+  nllError: number
+  perplexity: number
+  /** Loss of each predicted token: the second token of the text is the first. */
+  losses: Float32Array
+  /** The most likely token at each predicted place. */
+  top: Uint32Array
+}
+
+/** What a model expects after some consecutive tokens of a text. */
+export interface Predictions {
+  /** The first of them stands after ids[from]: it is about ids[from + 1]. */
+  from: number
+  count: number
+  /** The most likely token at each of the `count` places. */
+  top: Uint32Array
+  /** Logits (vocabSize) of place i, 0 … count − 1; valid until the next predictions are asked for. */
+  logits(i: number): Float32Array
+}
+
+export interface PredictOptions {
+  /** Tokens that are read before the positions restart at 0; default: the model's context. */
+  window?: number
+  /** Places that come together; default: as many as the engine gives. */
+  batch?: number
+  signal?: AbortSignal | undefined
+}

@@ -1,0 +1,15 @@
+import type { ModelDescription, Plan } from '../../models/index.ts'
+import type { ModelFiles } from '../files/source.ts'
+
+/** A model whose weights are still to be loaded, wherever they come from. */
+export interface ModelSource {
+  model: ModelDescription
+  files: ModelFiles
+  plan: Plan
+  /** Tensors of the checkpoint that the model does not use. */
+  unused: string[]
+  load(target: Uint8Array): Promise<void>
+  /** Where the tokenizer comes behind the weights: to be called when those are loaded. */
+  readTokenizer?(): Promise<Uint8Array | undefined>
+  close(): Promise<void>
+}
