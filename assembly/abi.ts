@@ -43,6 +43,10 @@ export const PARTIAL_SUMS: usize = 16
 export const STREAM_ALIGNMENT: u32 = 4096
 /** Bit of a place (see cache.ts): the page lies in a file. */
 export const IN_FILE: u32 = 0x8000_0000
+/** The place of a page that is not there: no row sees it any more. */
+export const NO_PAGE: u32 = 0xffff_ffff
+/** Page kinds of a model at most. */
+export const MAX_PAGE_KINDS: u32 = 16
 
 // Numbers of the weights.
 
@@ -150,7 +154,7 @@ export class Buffers {
   turned: u32 = 0
 }
 
-/** Layers whose pages are laid out and given back alike: the same row, the same window. */
+/** Layers whose pages are laid out and given back alike: the same row, the same window. See cache.ts. */
 export class PageKind {
   /** Offset of a layer kind that has it. */
   kind: u32 = 0
@@ -276,7 +280,7 @@ export class LayerMatrices {
   down: u32 = 0
 }
 
-/** What layout() is asked for. */
+/** What layout() is asked for; behind it u32[MAX_PAGE_KINDS]: pages in memory, of each page kind. */
 export class LayoutRequest {
   /** Address of the plan. */
   plan: u32 = 0
@@ -287,13 +291,13 @@ export class LayoutRequest {
   /** Rows of a step at most, and those of them that may want logits. */
   maxRows: u32 = 0
   maxLogits: u32 = 0
-  /** Pages that there can be, wherever they lie; those in memory; those of a buffer for the others. */
-  pages: u32 = 0
-  residentPages: u32 = 0
+  /** Blocks of PAGE_TOKENS tokens that there can be. */
+  blocks: u32 = 0
+  /** Pages of a buffer for those that are not in memory. */
   streamPages: u32 = 0
   conversations: u32 = 0
-  /** Pages that one conversation may have. */
-  tablePages: u32 = 0
+  /** Blocks that one conversation may have. */
+  tableBlocks: u32 = 0
   isCacheInt8: u32 = 0
   maxRanks: u32 = 0
 }

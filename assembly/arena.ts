@@ -3,7 +3,7 @@
  * fills once. Every instance over the same memory sees the same engine.
  *
  *     0      unused, so that address 0 means "absent"
- *     64     Arena
+ *     64     Arena, then Pages of each page kind
  *     512    words of the team (team.ts)
  *     1024   vector constants (kernels/constants.ts)
  *     2048   a LayoutRequest and the check of its plan, while the layout is made
@@ -11,7 +11,18 @@
  *     4096   weights: the plan first, then the tensors of the packed file
  *     start  rows, page tables, scratch, KV cache, stream, in the order of the fields below
  */
-import { ARENA, LayerKind, LayoutRequest, PAGE_TOKENS, Plan, Row, STREAM_ALIGNMENT, TEAM, WAVE } from './abi'
+import {
+  ARENA,
+  LayerKind,
+  LayoutRequest,
+  MAX_PAGE_KINDS,
+  PAGE_TOKENS,
+  Plan,
+  Row,
+  STREAM_ALIGNMENT,
+  TEAM,
+  WAVE,
+} from './abi'
 import { rank } from './host'
 import { ACTIVATION_SHIFT } from './kernels/lanes'
 import { Product, TILE_BYTES } from './kernels/product'
@@ -26,11 +37,11 @@ export class Arena {
   plan: usize
   maxRows: u32
   maxLogits: u32
-  /** Pages that there can be, wherever they lie. */
-  pages: u32
+  /** Blocks that there can be. */
+  blocks: u32
   conversations: u32
-  /** Pages that one conversation may have. */
-  tablePages: u32
+  /** Blocks that one conversation may have. */
+  tableBlocks: u32
   isCacheInt8: u32
   isProfiling: u32
   maxRanks: u32
@@ -39,15 +50,13 @@ export class Arena {
   /** Does this step stream pages? The host sets it. */
   isStreaming: u32
   streamPages: u32
-  /** Of a page, all layers. */
-  pageBytes: usize
   /** From one rank's scratch to the next. */
   rankStride: usize
 
   rows: usize // Row[maxRows]
-  tables: usize // u32 (conversations, tablePages): the page at each place of a conversation
-  places: usize // u32[pages]: where each page lies, see cache.ts
-  history: usize // u32 (pages, PAGE_TOKENS): the token of each row of the cache
+  tables: usize // u32 (conversations, tableBlocks): the blocks of each conversation, in order
+  places: usize // u32 (page kinds, blocks): where the pages of each block lie, see cache.ts
+  history: usize // u32 (blocks, PAGE_TOKENS): the token of each row of the cache
   sampled: usize // u32[maxLogits]
   x: usize // f32 (maxRows, hiddenStride): the residual stream
   normed: usize // f32 (maxRows, hiddenStride)
@@ -80,11 +89,10 @@ export class Arena {
   partial: usize // (f32 maximum, f32 sum), then f32 (valueDim padded): one page, one map
   product: usize // Product: the one that this rank has a part in
   tile: usize // results of one tile of it
-  turned: usize // f32[ropeDim] angles, then a slot head: see turnPage
+  turned: usize // f32[ropeDim] angles, then a slot head: see turnBlock
   candidates: usize // (f32 logit, u32 id)[vocabSize]
 
   logits: usize // f32 (maxLogits, logitsStride)
-  cache: usize // pages in memory
   stream: usize // (2, streamPages) layers of pages that lie in a file
 }
 
@@ -95,6 +103,19 @@ export function mine(at: usize): usize {
 
 export function arena(): Arena {
   return changetype<Arena>(ARENA)
+}
+
+/** The pages in memory of one page kind. */
+@unmanaged
+export class Pages {
+  at: usize
+  /** Bytes of a page. */
+  stride: usize
+}
+
+/** Those of all kinds lie behind the arena. */
+export function pagesOf(pageKind: u32): Pages {
+  return changetype<Pages>(ARENA + offsetof<Arena>() + pageKind * offsetof<Pages>())
 }
 
 /** Reserves the next `bytes`, 64 byte aligned. */
@@ -131,15 +152,15 @@ export function enteringStride(plan: Plan, kind: LayerKind): usize {
  * the memory or refuses the model.
  */
 export function layoutArena(request: LayoutRequest): f64 {
-  assert(offsetof<Arena>() <= TEAM - ARENA)
+  assert(offsetof<Arena>() + MAX_PAGE_KINDS * offsetof<Pages>() <= TEAM - ARENA)
   const plan = changetype<Plan>(request.plan as usize)
   const a = arena()
   a.plan = request.plan
   a.maxRows = request.maxRows
   a.maxLogits = request.maxLogits
-  a.pages = request.pages
+  a.blocks = request.blocks
   a.conversations = request.conversations
-  a.tablePages = request.tablePages
+  a.tableBlocks = request.tableBlocks
   a.isCacheInt8 = request.isCacheInt8
   a.isProfiling = 0
   a.streamed = 0
@@ -150,8 +171,11 @@ export function layoutArena(request: LayoutRequest): f64 {
   takeStep(plan)
   takeRanks(plan)
   a.logits = take((a.maxLogits as u64) * logitsStride(plan))
-  a.pageBytes = pageStride(plan, a.isCacheInt8)
-  a.cache = take((request.residentPages as u64) * a.pageBytes)
+  for (let kind: u32 = 0; kind < plan.nPageKinds; kind++) {
+    const pages = pagesOf(kind)
+    pages.stride = pageStride(plan, kind, a.isCacheInt8)
+    pages.at = take((pagesAsked(request, kind) as u64) * pages.stride)
+  }
   if (a.streamPages) {
     a.end = (a.end + STREAM_ALIGNMENT - 1) & ~((STREAM_ALIGNMENT as u64) - 1)
     a.stream = take((a.streamPages as u64) * 2 * streamStride(plan, a.isCacheInt8))
@@ -159,14 +183,19 @@ export function layoutArena(request: LayoutRequest): f64 {
   return a.end as f64
 }
 
+/** Pages in memory that a request asks for. */
+function pagesAsked(request: LayoutRequest, pageKind: u32): u32 {
+  return load<u32>(changetype<usize>(request) + offsetof<LayoutRequest>() + (pageKind << 2))
+}
+
 /** What the ranks share: rows, tables, and the buffers of a step. */
 function takeStep(plan: Plan): void {
   const a = arena()
   const rows = a.maxRows as u64
   a.rows = take(rows * offsetof<Row>())
-  a.tables = take((a.conversations as u64) * a.tablePages * 4)
-  a.places = take((a.pages as u64) * 4)
-  a.history = take((a.pages as u64) * PAGE_TOKENS * 4)
+  a.tables = take((a.conversations as u64) * a.tableBlocks * 4)
+  a.places = take((a.blocks as u64) * plan.nPageKinds * 4)
+  a.history = take((a.blocks as u64) * PAGE_TOKENS * 4)
   a.sampled = take((a.maxLogits as u64) * 4)
   a.x = take(rows * hiddenStride(plan))
   a.normed = take(rows * hiddenStride(plan))
@@ -186,7 +215,7 @@ function takeStep(plan: Plan): void {
   a.quantised = take((rows * b.quantised) << ACTIVATION_SHIFT)
   a.quantPairs = take(rows * b.quantPairs)
   a.groupOffsets = take(rows * b.groupOffsets)
-  a.pagePartials = take((min(a.tablePages, WAVE) as u64) * b.pagePartials)
+  a.pagePartials = take((min(a.tableBlocks, WAVE) as u64) * b.pagePartials)
   a.accounts = take(a.maxRanks * ACCOUNT_BYTES)
 }
 

@@ -1,11 +1,12 @@
 /**
- * The KV cache: pages of PAGE_TOKENS rows, found through a page table per conversation. The host owns the tables.
+ * The KV cache. A block is PAGE_TOKENS tokens of a conversation; of each page kind it has a page, or none where no row sees
+ * it any more. The host owns the tables.
  *
- *     page   = layers of page kind 0 ┃ of page kind 1 ┃ …     pageStride
+ *     page   = the layers of one page kind                    pageStride
  *     layer  = heads of slot 0 ┃ heads of slot 1              layerStride, 64 byte aligned
  *
- * tables say which page, places where it lies: the n-th in memory, or, with the highest bit, the n-th of those that are
- * streamed from a file, of which two layers are in memory at a time (stream.ts).
+ * tables say which block, places where its page of a kind lies: the n-th in memory, or, with the highest bit, the n-th of
+ * those that are streamed from a file, of which two layers are in memory at a time (stream.ts); or it is NO_PAGE.
  *
  *     head, f32    (PAGE_TOKENS, dim padded to 4) f32
  *     head, int8   scales f32[PAGE_TOKENS], then 16 byte blocks (token / 4, dim / 4) of 4 tokens × 4 dims:
@@ -15,34 +16,38 @@
  * One block serves both products, so a slot can be key and value at once. Keys: four bytes of a token meet four of q, no
  * sum across tokens. Values: transposed by one shuffle, four tokens of a dim meet four weights.
  */
-import { IN_FILE, Layer, LayerKind, PAGE_TOKENS, Plan } from './abi'
-import { arena, mine } from './arena'
+import { IN_FILE, Layer, LayerKind, NO_PAGE, PAGE_TOKENS, Plan } from './abi'
+import { arena, mine, pagesOf } from './arena'
 import { countWritten } from './count'
 import { hadamard } from './kernels/hadamard'
 import { quantizeHead } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
 import { kindOf, layerAt, rotationAt } from './plan'
-import { headBytes, layerStride, pageKindStart, slotBytes, streamStride } from './sizes'
+import { headBytes, layerStride, slotBytes, streamStride } from './sizes'
 import { isMine } from './team'
 
-/** The page that holds `position` of a conversation. */
-function pageOf(conversation: u32, position: u32): u32 {
+/** The block that holds `position` of a conversation. */
+function blockOf(conversation: u32, position: u32): u32 {
   const a = arena()
-  const entry = conversation * a.tablePages + position / PAGE_TOKENS
-  const page = load<u32>(a.tables + (entry << 2))
-  assert(page < a.pages)
-  return page
+  const entry = conversation * a.tableBlocks + position / PAGE_TOKENS
+  const block = load<u32>(a.tables + (entry << 2))
+  assert(block < a.blocks)
+  return block
 }
 
-/** Address of a layer's part of a page. */
-export function layerOf(plan: Plan, layer: Layer, page: u32): usize {
+/** Where the page of a layer's kind lies. */
+function placeOf(layer: Layer, block: u32): u32 {
   const a = arena()
-  const isInt8 = a.isCacheInt8
-  const place = load<u32>(a.places + (page << 2))
+  return load<u32>(a.places + ((layer.pageKind * a.blocks + block) << 2))
+}
+
+/** Address of a layer's part of its page of a block, which must be there. */
+function layerOf(plan: Plan, layer: Layer, block: u32): usize {
+  const a = arena()
+  const place = placeOf(layer, block)
   if (!(place & IN_FILE)) {
-    const inPage =
-      pageKindStart(plan, layer.pageKind, isInt8) + layer.pageLayer * layerStride(kindOf(plan, layer), isInt8)
-    return a.cache + place * a.pageBytes + inPage
+    const pages = pagesOf(layer.pageKind)
+    return pages.at + place * pages.stride + layer.pageLayer * layerStride(kindOf(plan, layer), a.isCacheInt8)
   }
   assert(a.isStreaming && (place & ~IN_FILE) < a.streamPages)
   // What is streamed has one page kind, so this is the layer of the model.
@@ -52,17 +57,17 @@ export function layerOf(plan: Plan, layer: Layer, page: u32): usize {
 
 /** Address of a layer's part of the page that holds `position` of a conversation. */
 export function pageAt(plan: Plan, layer: Layer, conversation: u32, position: u32): usize {
-  return layerOf(plan, layer, pageOf(conversation, position))
+  return layerOf(plan, layer, blockOf(conversation, position))
 }
 
-/** Address of the u32 token of each row of a page. */
-function historyOf(page: u32): usize {
-  return arena().history + ((page * PAGE_TOKENS) << 2)
+/** Address of the u32 token of each row of a block. */
+function historyOf(block: u32): usize {
+  return arena().history + ((block * PAGE_TOKENS) << 2)
 }
 
 /** Address of the u32 token at `position` of a conversation. */
 export function tokenAt(conversation: u32, position: u32): usize {
-  return historyOf(pageOf(conversation, position)) + ((position % PAGE_TOKENS) << 2)
+  return historyOf(blockOf(conversation, position)) + ((position % PAGE_TOKENS) << 2)
 }
 
 /**
@@ -108,18 +113,19 @@ function writeInt8(head: usize, token: u32, source: usize, dim: u32): void {
 }
 
 /**
- * Writes page `target`: page `source` with its keys rotated on by `delta` positions. RoPE makes scores depend on the
- * distance alone, so these are the keys of the same tokens, `delta` positions later. Slots without rotation are copied; of
- * a slot that is rotated in part, int8 rounds all of it again, because its scale is that of the whole head. Every rank
- * takes layers.
+ * Writes the pages of block `target`: those of block `source` with their keys rotated on by `delta` positions. RoPE makes
+ * scores depend on the distance alone, so these are the keys of the same tokens, `delta` positions later. Slots without
+ * rotation are copied; of a slot that is rotated in part, int8 rounds all of it again, because its scale is that of the
+ * whole head. A page that is not there is left out. Every rank takes layers.
  */
-export function turnPage(plan: Plan, source: u32, target: u32, delta: u32): void {
+export function turnBlock(plan: Plan, source: u32, target: u32, delta: u32): void {
   const a = arena()
   const angles = mine(a.turned)
   let turned: u32 = 0
   for (let index: u32 = 0; index < plan.nLayers; index++) {
     if (!isMine(index)) continue
     const layer = layerAt(plan, index)
+    if (placeOf(layer, source) == NO_PAGE || placeOf(layer, target) == NO_PAGE) continue
     const kind = kindOf(plan, layer)
     const from = layerOf(plan, layer, source)
     const to = layerOf(plan, layer, target)

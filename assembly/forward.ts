@@ -95,7 +95,7 @@ export function begin(plan: Plan, count: u32): void {
     if (!isMine(i)) continue
     const row = rowAt(i)
     assert(row.token < plan.vocabSize && row.conversation < a.conversations)
-    assert(row.position < a.tablePages * PAGE_TOKENS)
+    assert(row.position < a.tableBlocks * PAGE_TOKENS)
     store<u32>(tokenAt(row.conversation, row.position), row.token)
     const x = a.x + i * hiddenStride(plan)
     const position = row.dropped + row.position

@@ -3,8 +3,8 @@
  * and calls `step()`. Nothing here knows files, text or JSON.
  */
 import { HASH, LayoutRequest, PAGE_TOKENS, PLAN_VERSION, PLAN_WALK, Plan, WEIGHTS } from './abi'
-import { arena, layoutArena } from './arena'
-import { turnPage } from './cache'
+import { arena, layoutArena, pagesOf } from './arena'
+import { turnBlock } from './cache'
 import { areWeightsNarrow } from './check'
 import { forward } from './forward'
 import { rank } from './host'
@@ -48,29 +48,29 @@ export function rows(): usize {
   return arena().rows
 }
 
-/** Address of u32 (conversations, tablePages): the page at each place of a conversation. */
+/** Address of u32 (conversations, tableBlocks): the blocks of each conversation, in order. */
 export function tables(): usize {
   return arena().tables
 }
 
-/** Address of u32[pages]: where each page lies. See cache.ts. */
+/** Address of u32 (page kinds, blocks): where the pages of each block lie. See cache.ts. */
 export function places(): usize {
   return arena().places
 }
 
-/** Address of u32 (pages, PAGE_TOKENS): the token of each row of the cache; the engine writes it. */
+/** Address of u32 (blocks, PAGE_TOKENS): the token of each row of the cache; the engine writes it. */
 export function history(): usize {
   return arena().history
 }
 
-/** Address of the pages in memory. */
-export function cache(): usize {
-  return arena().cache
+/** Address of the pages in memory, of one page kind. */
+export function cache(pageKind: u32): usize {
+  return pagesOf(pageKind).at
 }
 
-/** Bytes of a page. */
-export function pageBytes(): usize {
-  return arena().pageBytes
+/** Bytes of a page of one page kind. */
+export function pageBytes(pageKind: u32): usize {
+  return pagesOf(pageKind).stride
 }
 
 /** Bytes of one layer of a page, of the first page kind. */
@@ -80,9 +80,9 @@ export function layerBytes(): usize {
   return layerStride(kindAt(plan, pageKindAt(plan, 0).kind), a.isCacheInt8)
 }
 
-/** Writes page `target` with what page `source` holds, its keys rotated on by `delta` positions. By all ranks, as `step`. */
+/** Writes block `target` with what block `source` holds, its keys rotated on by `delta` positions. By all ranks, as `step`. */
 export function turn(source: u32, target: u32, delta: u32): void {
-  turnPage(changetype<Plan>(arena().plan), source, target, delta)
+  turnBlock(changetype<Plan>(arena().plan), source, target, delta)
   barrier()
 }
 

@@ -7,6 +7,7 @@
 import {
   Buffers,
   LayerKind,
+  MAX_PAGE_KINDS,
   MAX_WIDTH,
   MIXER_ATTENTION,
   NORM_LAYER,
@@ -96,7 +97,7 @@ function isFinite32(value: f32): bool {
 function checkHead(p: Plan): u32 {
   if (p.version != PLAN_VERSION) return PLAN_BAD_VERSION
   if (!isCount(p.nLayers, MAX_LAYERS) || !isCount(p.nLayerKinds, p.nLayers)) return PLAN_BAD_SIZE
-  if (!isCount(p.nPageKinds, p.nLayerKinds)) return PLAN_BAD_PAGES
+  if (!isCount(p.nPageKinds, min(p.nLayerKinds, MAX_PAGE_KINDS))) return PLAN_BAD_PAGES
   if (p.nRotations > p.nLayerKinds) return PLAN_BAD_ROTATION
   if (!isCount(p.hiddenDim, MAX_WIDTH) || !isCount(p.vocabSize, MAX_COUNT)) return PLAN_BAD_SIZE
   if (!isCount(p.maxContext, MAX_CONTEXT) || positions(p).rows > MAX_COUNT) return PLAN_BAD_SIZE

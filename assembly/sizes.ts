@@ -108,17 +108,10 @@ export function slotBytes(kind: LayerKind, slot: u32, isInt8: u32): usize {
 export function layerStride(kind: LayerKind, isInt8: u32): usize {
   return (slotBytes(kind, 0, isInt8) + slotBytes(kind, 1, isInt8) + 63) & ~63
 }
-/** Bytes from the beginning of a page to the layers of a page kind: those of the kinds before it. */
-export function pageKindStart(plan: Plan, pageKind: u32, isInt8: u32): usize {
-  let bytes: usize = 0
-  for (let index: u32 = 0; index < pageKind; index++) {
-    const before = pageKindAt(plan, index)
-    bytes += before.layers * layerStride(kindAt(plan, before.kind), isInt8)
-  }
-  return bytes
-}
-export function pageStride(plan: Plan, isInt8: u32): usize {
-  return pageKindStart(plan, plan.nPageKinds, isInt8)
+/** Bytes of a page: the layers of its kind. */
+export function pageStride(plan: Plan, pageKind: u32, isInt8: u32): usize {
+  const kind = pageKindAt(plan, pageKind)
+  return kind.layers * layerStride(kindAt(plan, kind.kind), isInt8)
 }
 /** Bytes from one streamed page to the next: one layer. Only models of one page kind are streamed. */
 export function streamStride(plan: Plan, isInt8: u32): usize {

@@ -69,7 +69,42 @@ export function layerPageBytes({ mixer }: LayerSpec, type: CacheType): number {
   return 64 * Math.ceil(bytes / 64)
 }
 
-/** Bytes of one page, all layers. */
+/** Bytes of a page of one kind. */
+export function kindPageBytes({ layer, count }: PageKind, type: CacheType): number {
+  return count * layerPageBytes(layer, type)
+}
+
+/**
+ * Pages of one kind for `blocks` blocks of PAGE_TOKENS tokens. With a window, a conversation needs those that the rows of a
+ * step see, up to `rows` of them, and one more, so that it can go back a little; and the blocks are those of so many
+ * conversations as fill their context of `tableBlocks`, one of them with a block to spare.
+ */
+export function pagesOfKind(
+  { layer }: PageKind,
+  blocks: number,
+  { rows, tableBlocks, conversations }: { rows: number; tableBlocks: number; conversations: number },
+): number {
+  const { window } = layer.mixer
+  if (window === undefined) return blocks
+  const each = Math.ceil((window + rows) / PAGE_TOKENS) + 2
+  const full = Math.min(conversations, Math.max(1, Math.ceil((blocks - 1) / tableBlocks)))
+  return Math.min(blocks, full * each)
+}
+
+/** Bytes of all pages for so many blocks. */
+export function poolBytes(
+  spec: ModelSpec,
+  type: CacheType,
+  blocks: number,
+  sizes: Parameters<typeof pagesOfKind>[2],
+): number {
+  return pageKinds(spec).kinds.reduce(
+    (sum, kind) => sum + pagesOfKind(kind, blocks, sizes) * kindPageBytes(kind, type),
+    0,
+  )
+}
+
+/** Bytes of the pages of one block, all kinds. */
 export function pageBytes(spec: ModelSpec, type: CacheType): number {
   return countedLayers(spec).reduce((sum, { layer, count }) => sum + count * layerPageBytes(layer, type), 0)
 }

@@ -68,8 +68,9 @@ class FakeEngine implements TimedEngine {
   logits(k: number): Float32Array {
     return Float32Array.of(this.sampled[k] ?? 0)
   }
-  rewind(conversation: number, length: number): void {
+  rewind(conversation: number, length: number): number {
     this.rows[conversation] = (this.rows[conversation] as number[]).slice(0, length)
+    return length
   }
   async measure<T>(work: (probe: Probe) => Promise<T> | T): Promise<T> {
     return work(probe)

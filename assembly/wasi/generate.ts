@@ -1,10 +1,12 @@
 /**
  * Generation, as host/runtime/generate.ts does it for a conversation of its own: the prompt, then one token after the other. The
- * pages of the cache are all in memory and one behind the other, so the tables are counted up once.
+ * pages of the cache are all in memory and one behind the other, in a ring where there is a window: the tables are counted
+ * up once.
  */
 import { LAYOUT_REQUEST, LayoutRequest, PAGE_TOKENS, Plan } from '../abi'
 import { rowAt } from '../arena'
 import { check, layout, places, sampled, step, tables } from '../index'
+import { kindAt, pageKindAt } from '../plan'
 import { growTo, reserve, top } from './memory'
 import { fail } from './output'
 
@@ -30,7 +32,7 @@ export class Sampling {
 
 /** Lays the engine out behind what is reserved, for one conversation of `context` tokens. */
 export function openEngine(plan: Plan, weightBytes: u64, context: u32, isCacheInt8: bool): void {
-  const pages = (context + PAGE_TOKENS - 1) / PAGE_TOKENS
+  const blocks = (context + PAGE_TOKENS - 1) / PAGE_TOKENS
   const maxRows = min(MAX_ROWS, context)
   const request = changetype<LayoutRequest>(LAYOUT_REQUEST)
   request.plan = changetype<usize>(plan)
@@ -38,20 +40,29 @@ export function openEngine(plan: Plan, weightBytes: u64, context: u32, isCacheIn
   request.start = top()
   request.maxRows = maxRows
   request.maxLogits = 1
-  request.pages = pages
-  request.residentPages = pages
+  request.blocks = blocks
   request.streamPages = 0
   request.conversations = 1
-  request.tablePages = pages
+  request.tableBlocks = blocks
   request.isCacheInt8 = isCacheInt8 ? 1 : 0
   request.maxRanks = 1
+  for (let kind: u32 = 0; kind < plan.nPageKinds; kind++)
+    store<u32>(LAYOUT_REQUEST + offsetof<LayoutRequest>() + (kind << 2), pagesOf(plan, kind, blocks))
   const end = layout(LAYOUT_REQUEST)
   growTo(end as u64)
   reserve((end as u64) - top())
-  for (let i: u32 = 0; i < pages; i++) {
+  for (let i: u32 = 0; i < blocks; i++) {
     store<u32>(tables() + (i << 2), i)
-    store<u32>(places() + (i << 2), i)
+    for (let kind: u32 = 0; kind < plan.nPageKinds; kind++)
+      store<u32>(places() + ((kind * blocks + i) << 2), i % pagesOf(plan, kind, blocks))
   }
+}
+
+/** Pages of a kind. Nothing is ever computed again here, so those that no row sees any more are written anew. */
+function pagesOf(plan: Plan, pageKind: u32, blocks: u32): u32 {
+  const window = kindAt(plan, pageKindAt(plan, pageKind).kind).window as u64
+  const seen = (window + MAX_ROWS + PAGE_TOKENS - 1) / PAGE_TOKENS + 1
+  return window && seen < blocks ? (seen as u32) : blocks
 }
 
 export function checkWeights(): void {

@@ -39,7 +39,7 @@ await run(
       for (let position = from; position < from + count; position++)
         [next = 0] = await cache.step([{ conversation: 0, position, token: next, sampling: greedy }])
     },
-    rewind: (length) => cache.rewind(0, length),
+    rewind: (length) => void cache.rewind(0, length),
   },
   task,
 )

@@ -2,10 +2,12 @@
  * The KV cache of an engine: the one way to it for all that is above. It knows which conversation has which pages, sees to
  * it that the rows of a step are good and that their pages are there, and lets one thing at a time happen.
  */
-import type { Engine, EngineFacts, PageStore, Probe, Row, ThreadCounts } from '../engine/engine.ts'
+import { PAGE_TOKENS } from '../../models/index.ts'
+import type { Engine, EngineFacts, PageStore, Probe, Row, StoredKind, ThreadCounts } from '../engine/engine.ts'
 import { checkTokens, errors } from '../errors.ts'
 import { type OffloadUse, Pager } from './pager.ts'
 import { PageCache, type Reuse } from './pages.ts'
+import type { WindowMemory } from './window-pages.ts'
 
 /** A conversation as it lies in the cache, for reading and writing. */
 export interface CachedPages {
@@ -16,6 +18,8 @@ export interface CachedPages {
   pages: CachedPage[]
   /** Kept pages as they were computed, if there was a drop, and how much was dropped when they were. */
   originals: (CachedPage & { dropped: number })[]
+  /** For each kind of layers, the first page of which there is what they keep; that of originals is there where it is 0. */
+  from: number[]
 }
 
 export interface CachedPage {
@@ -30,6 +34,10 @@ export class KvCache {
   readonly engine: Engine
   private readonly store: PageStore
   private readonly pages: PageCache
+  /** Kinds of layers, those that keep all, and those with a window: their indices. */
+  readonly kinds: readonly StoredKind[]
+  private readonly whole: number[]
+  private readonly windows: number[]
   /** Where some pages lie in a file. */
   private readonly pager: Pager | undefined
   private isBusy = false
@@ -42,21 +50,29 @@ export class KvCache {
     const { pages: store, facts } = engine
     this.engine = engine
     this.store = store
+    this.kinds = store.kinds ?? [{ pages: store.pages, pageBytes: store.pageBytes }]
+    const indices = [...this.kinds.keys()]
+    this.whole = indices.filter((kind) => this.kinds[kind]?.window === undefined)
+    this.windows = indices.filter((kind) => this.kinds[kind]?.window !== undefined)
     this.pages = new PageCache({
       tables: store.tables,
       tablePages: store.tablePages,
       conversations: facts.conversations,
       pages: store.pages,
       history: store.history,
-      pageBytes: store.pageBytes,
-      copy: (from, to) => store.copy(this.placeOf(from) as number, this.placeOf(to) as number),
+      // A page without anything but windows still has its history.
+      pageBytes: this.wholeBytes || 4 * PAGE_TOKENS,
+      copy: (from, to) => {
+        for (const kind of this.whole) store.copy(this.placeOf(from) as number, this.placeOf(to) as number, kind)
+      },
       clear: (page) => {
         this.pager?.admit(page)
         const place = this.placeOf(page)
         // A session that is saved must hold nothing of another conversation.
-        if (place !== undefined) store.clear(place)
+        if (place !== undefined) for (const kind of this.whole) store.clear(place, kind)
       },
       release: (page) => this.pager?.release(page),
+      windows: this.windows.map((kind) => this.windowMemory(kind)),
     })
     if (store.stream && directory !== undefined) this.pager = new Pager(store, store.stream, directory)
   }
@@ -133,6 +149,22 @@ export class KvCache {
     return this.pages.available
   }
 
+  /** All pages that there can be. */
+  get pagesTotal(): number {
+    return this.store.pages
+  }
+
+  /** For each kind of layers with a window, its pages that `count` positions of one step take, and bytes of each. */
+  windowNeeds(conversation: number, count: number): { pages: number; pageBytes: number }[] {
+    const needs = this.pages.windowNeeds(conversation, count)
+    return needs.map((pages, k) => ({ pages, pageBytes: this.windowKind(k).pageBytes }))
+  }
+
+  /** Its pages that can be had. */
+  get windowsAvailable(): number[] {
+    return this.pages.windowsAvailable
+  }
+
   /** Pages that `count` more positions are written to, and that one step may write to: those that are in memory. */
   pagesWritten(conversation: number, count: number): number {
     return this.pages.writtenBy(conversation, count)
@@ -142,15 +174,23 @@ export class KvCache {
     return this.store.residentPages
   }
 
+  /** Can a conversation go back to any length? */
+  get keepsAll(): boolean {
+    return this.windows.length === 0
+  }
+
   /** Throws OutOfMemoryError unless there is room for `count` more positions. */
   checkRoom(conversation: number, count: number): void {
     this.pages.checkRoom(conversation, count)
   }
 
-  /** Forgets all positions from `length` on; with 0 it is a new conversation. */
-  rewind(conversation: number, length: number): void {
+  /**
+   * Forgets all positions from `length` on; with 0 it is a new conversation. Returns how many are left: fewer where what
+   * layers with a window see there is gone. The tokens up to `length` are then to be computed again.
+   */
+  rewind(conversation: number, length: number): number {
     this.checkIdle(conversation)
-    this.pages.rewind(conversation, length)
+    return this.pages.rewind(conversation, length)
   }
 
   /** Makes an empty conversation a copy of another one; they share what they have in common. */
@@ -187,27 +227,44 @@ export class KvCache {
       dropped: this.pages.droppedOf(conversation),
       pages: this.pages.pagesOf(conversation).map(view),
       originals: this.pages.originalsOf(conversation).map(({ page, dropped }) => ({ ...view(page), dropped })),
+      from: this.kinds.map((_, kind) => this.pages.firstOf(conversation)[this.windows.indexOf(kind)] ?? 0),
     }
   }
 
-  /** Gives an empty conversation pages, for whoever reads it from a file to fill. Throws OutOfMemoryError. */
-  adopt(conversation: number, length: number, dropped: number, originals: readonly number[]): CachedPages {
+  /**
+   * Gives an empty conversation pages, for whoever reads it from a file to fill; of each kind of layers from page `from` on,
+   * by default as much as the next row sees. Throws OutOfMemoryError.
+   */
+  adopt(
+    conversation: number,
+    length: number,
+    dropped: number,
+    originals: readonly number[],
+    from?: readonly number[],
+  ): CachedPages {
     this.checkIdle(conversation)
-    this.pages.adopt(conversation, length, dropped, originals)
+    const ofWindows = from && this.windows.map((kind) => from[kind] as number)
+    this.pages.adopt(conversation, length, dropped, originals, ofWindows)
     return this.cached(conversation)
   }
 
-  /** A page's bytes, for whoever has it: a view, or a copy of what is in a file. Not while a step runs. */
-  async fetchPage(id: number): Promise<Uint8Array> {
-    const place = this.placeOf(id)
-    if (place !== undefined) return this.store.read(place)
+  /** The first page of which layers of a kind keep something that the row at `position` sees. */
+  firstSeen(position: number, kind: number): number {
+    const { window = Number.POSITIVE_INFINITY } = this.kinds[kind] as StoredKind
+    return Math.floor(Math.max(0, position - window + 1) / PAGE_TOKENS)
+  }
+
+  /** What a kind of layers keeps of a page: a view, or a copy of what is in a file. Not while a step runs. */
+  async fetchPage(id: number, kind = 0): Promise<Uint8Array> {
+    const place = this.placeOf(id, kind)
+    if (place !== undefined) return this.store.read(place, kind)
     return this.alone(async () => (await this.pager?.fetch(id)) as Uint8Array)
   }
 
-  /** Writes the bytes of a page that was adopted. Not while a step runs. */
-  async storePage(id: number, bytes: Uint8Array): Promise<void> {
+  /** Writes what a kind of layers keeps of a page that was adopted, from byte `start` of it on. Not while a step runs. */
+  async storePage(id: number, bytes: Uint8Array, { kind = 0, start = 0 } = {}): Promise<void> {
     if (this.pager) await this.alone(async () => this.pager?.store(id, bytes))
-    else await this.store.write(id, bytes)
+    else await this.store.write(this.placeOf(id, kind) as number, bytes, kind, start)
   }
 
   /** What the cache's contents depend on besides the tokens. Hex. */
@@ -215,10 +272,36 @@ export class KvCache {
     return this.store.fingerprint()
   }
 
-  /** Bytes of the cache: a page, all that conversations hold, all that there may be. */
+  /** Bytes of the cache: a page of all layers, all that conversations hold, all that there may be. */
   get use(): { pageBytes: number; usedBytes: number; totalBytes: number } {
     const { pageBytes, pages } = this.store
-    return { pageBytes, usedBytes: this.pages.used * pageBytes, totalBytes: pages * pageBytes }
+    const withWindows = (bytes: number, count: number, k: number) => bytes + count * this.windowKind(k).pageBytes
+    return {
+      pageBytes,
+      usedBytes: this.pages.windowsUsed.reduce(withWindows, this.pages.used * this.wholeBytes),
+      totalBytes: this.windows.map((_, k) => this.windowKind(k).pages).reduce(withWindows, pages * this.wholeBytes),
+    }
+  }
+
+  /** Bytes of a page, of those layers that keep all. */
+  private get wholeBytes(): number {
+    return this.whole.reduce((sum, kind) => sum + (this.kinds[kind] as StoredKind).pageBytes, 0)
+  }
+
+  private windowKind(k: number): StoredKind {
+    return this.kinds[this.windows[k] as number] as StoredKind
+  }
+
+  private windowMemory(kind: number): WindowMemory {
+    const { store } = this
+    const { pages, pageBytes, window } = this.kinds[kind] as StoredKind
+    return {
+      window: window as number,
+      ...{ pages, pageBytes },
+      places: store.places.subarray(kind * store.pages, (kind + 1) * store.pages),
+      copy: (from, to) => store.copy(from, to, kind),
+      clear: (place) => store.clear(place, kind),
+    }
   }
 
   /** Undefined without offload. */
@@ -246,8 +329,9 @@ export class KvCache {
   }
 
   /** Where in memory a page lies; undefined if it lies in a file. */
-  private placeOf(page: number): number | undefined {
-    return this.pager ? this.pager.placeOf(page) : page
+  private placeOf(page: number, kind = this.whole[0] ?? 0): number | undefined {
+    if (this.pager) return this.pager.placeOf(page)
+    return this.windows.includes(kind) ? this.store.places[kind * this.store.pages + page] : page
   }
 
   /** Seeds count positions from the first token that there was. */

@@ -1,5 +1,6 @@
 /**
- * The pages of the KV cache: which conversation has which, in what order, and who else has them.
+ * The pages of the KV cache: which conversation has which, in what order, and who else has them. A page here is a block of
+ * PAGE_TOKENS tokens with all that layers keep of it; what layers with a window keep of it may be missing (windows.ts).
  *
  *     conversation   pages of its tokens, in order; the last one may be partial        ┐ each holds
  *     prefix         a full page whose tokens, and all before them, are known by text  ┘ its page
@@ -14,6 +15,8 @@ import { PAGE_TOKENS } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { PagePool, type PoolMemory } from './pool.ts'
 import { type Prefix, Prefixes } from './prefixes.ts'
+import type { WindowMemory } from './window-pages.ts'
+import { Windows } from './windows.ts'
 
 /** What the pages are made of, and where an engine looks for those of a conversation. */
 export interface PageMemory extends PoolMemory {
@@ -21,6 +24,8 @@ export interface PageMemory extends PoolMemory {
   tables: Uint32Array
   tablePages: number
   conversations: number
+  /** Kinds of layers of which not every page has something; default: none. */
+  windows?: readonly WindowMemory[]
 }
 
 /** What a conversation found in the cache. */
@@ -30,6 +35,7 @@ export interface Reuse {
   /** Tokens at the beginning that the cached text most like it has too. */
   matched: number
 }
+
 interface Conversation {
   length: number
   /** Tokens that it had and the cache has no more. */
@@ -41,6 +47,8 @@ interface Conversation {
   isKnown: boolean
   /** Kept pages as they were computed, once they are turned. */
   originals: Original[]
+  /** For each window, the first page of which it needs that. The originals' are needed as long as it is 0. */
+  from: number[]
 }
 
 /** A page as it was computed, when `dropped` tokens had been dropped. */
@@ -66,13 +74,19 @@ export class PageCache {
   private readonly memory: PageMemory
   private readonly pool: PagePool
   private readonly prefixes: Prefixes
+  private readonly windows: Windows
   private readonly conversations: Conversation[]
 
   constructor(memory: PageMemory) {
     this.memory = memory
-    this.pool = new PagePool(memory)
+    this.windows = new Windows(memory.windows ?? [])
+    const release = (page: number) => {
+      this.windows.release(page)
+      memory.release?.(page)
+    }
+    this.pool = new PagePool({ ...memory, release })
     this.prefixes = new Prefixes(this.pool)
-    this.conversations = Array.from({ length: memory.conversations }, emptyConversation)
+    this.conversations = Array.from({ length: memory.conversations }, () => this.emptyConversation())
   }
 
   /** Pages that could be had at once: free ones, and prefixes that nobody uses. */
@@ -83,6 +97,15 @@ export class PageCache {
   /** Pages that conversations hold, each counted once. */
   get used(): number {
     return this.pool.size - this.available
+  }
+
+  /** The same of each window. */
+  get windowsAvailable(): number[] {
+    return this.windows.available
+  }
+
+  get windowsUsed(): number[] {
+    return this.windows.used
   }
 
   lengthOf(conversation: number): number {
@@ -113,6 +136,7 @@ export class PageCache {
    */
   check(rows: readonly Place[], context: number): { fresh: number; written: number[] } {
     const lengths = new Map<number, number>()
+    const starts = new Map<number, number>()
     let needed = 0
     let returned = 0
     const written = new Set<number>()
@@ -125,13 +149,22 @@ export class PageCache {
         throw new RangeError(`position ${position} leaves a hole: conversation ${conversation} has ${length} positions`)
       if (before !== undefined && position < length)
         throw new RangeError(`position ${position} of conversation ${conversation} goes back within a step`)
-      if (before === undefined && position < length) returned += this.returnedBy(conversation, position)
+      if (before === undefined) {
+        starts.set(conversation, position)
+        if (this.windows.wholeBelow(this.at(conversation), position) < position)
+          throw new RangeError(`position ${position} of conversation ${conversation} has lost what it sees`)
+        if (position < length) returned += this.returnedBy(conversation, position)
+      }
       if (position % PAGE_TOKENS === 0 || (before === undefined && this.isSharedAt(conversation, position))) needed++
       lengths.set(conversation, position + 1)
       const page = this.at(conversation).pages[Math.floor(position / PAGE_TOKENS)]
       if (before === undefined && page !== undefined && position % PAGE_TOKENS > 0) written.add(page)
     }
     this.expect(needed, returned)
+    if (this.windows.count > 0)
+      this.windows.expectAll(
+        [...starts].map(([id, start]) => this.windowNeeds(id, (lengths.get(id) as number) - start, start)),
+      )
     // Those that only a prefix holds too: they are copied as long as there is a page for it.
     const copies = [...written].filter((page) => this.prefixes.has(page) && this.pool.holdersOf(page) === 2).length
     return { fresh: needed + copies, written: [...written] }
@@ -140,6 +173,7 @@ export class PageCache {
   /** Throws OutOfMemoryError unless `count` more positions of a conversation have pages. Changes nothing. */
   checkRoom(conversation: number, count: number): void {
     this.expect(this.needOf(conversation, count))
+    this.windows.checkRoom(this.at(conversation), count)
   }
 
   /** Pages that the next `count` positions of a conversation take. */
@@ -147,6 +181,15 @@ export class PageCache {
     const length = this.lengthOf(conversation)
     const shared = count > 0 && this.isSharedAt(conversation, length) ? 1 : 0
     return pagesFor(length + count) - pagesFor(length) + shared
+  }
+
+  /**
+   * The same of each window, for `count` positions from `start` on that one step computes: new ones, less those that the
+   * conversation needs no more.
+   */
+  windowNeeds(conversation: number, count: number, start = this.lengthOf(conversation)): number[] {
+    const isShared = this.isSharedAt(conversation, start)
+    return this.windows.needs(this.at(conversation), start, count, isShared)
   }
 
   /** Pages that must be in memory for the next `count` positions: new ones, the partial one, and a copy of it. */
@@ -162,10 +205,11 @@ export class PageCache {
     // First what is cut off, because check() counts on those pages.
     for (const { conversation, position } of rows)
       if (position < this.lengthOf(conversation)) this.rewind(conversation, position)
+    if (this.windows.count > 0) for (const { conversation } of rows) this.windows.trim(this.at(conversation))
     for (const { conversation, position, token } of rows) {
       const it = this.at(conversation)
       const index = Math.floor(position / PAGE_TOKENS)
-      if (position % PAGE_TOKENS === 0) this.place(conversation, index, this.take())
+      if (position % PAGE_TOKENS === 0) this.place(conversation, index, this.takeWhole())
       else this.pool.touch(this.makeOwn(conversation, index))
       this.historyOf(it.pages[index] as number)[position % PAGE_TOKENS] = token
       it.length = position + 1
@@ -187,7 +231,8 @@ export class PageCache {
   reuse(conversation: number, ids: ArrayLike<number>): Reuse {
     const it = this.at(conversation)
     if (it.length > 0) throw new RangeError(`conversation ${conversation} must be empty, it has ${it.length} positions`)
-    const reusable = Math.floor((ids.length - 1) / PAGE_TOKENS)
+    // Behind a drop the same tokens have other positions.
+    const reusable = it.isKnown ? Math.floor((ids.length - 1) / PAGE_TOKENS) : 0
     while (it.pages.length < reusable) {
       const from = it.pages.length * PAGE_TOKENS
       const found = this.prefixes.find(it.chain.at(-1), Array.prototype.slice.call(ids, from, from + PAGE_TOKENS))
@@ -197,7 +242,10 @@ export class PageCache {
     }
     this.prefixes.touch(it.chain)
     it.length = it.pages.length * PAGE_TOKENS
-    return { reused: it.length, matched: Math.max(it.length, this.longestMatch(conversation, ids)) }
+    const matched = Math.max(it.length, this.longestMatch(conversation, ids))
+    // Nothing of a window is needed yet; then as much as is there to go on from.
+    it.from = it.from.map(() => it.pages.length)
+    return { reused: this.cut(conversation, this.windows.wholeBelow(it, it.length)), matched }
   }
 
   /** Makes an empty conversation share all pages of another one. */
@@ -209,28 +257,27 @@ export class PageCache {
     target.chain = [...source.chain]
     target.isKnown = source.isKnown
     target.originals = source.originals.map(({ page, dropped }) => ({ page: this.pool.hold(page), dropped }))
+    target.from = [...source.from]
+    this.windows.hold(target)
     target.length = source.length
     target.dropped = source.dropped
   }
 
-  /** Forgets all positions from `length` on; at 0 it is a new conversation. */
-  rewind(conversation: number, length: number): void {
+  /**
+   * Forgets all positions from `length` on; at 0 it is a new conversation. Returns how many are left: less than `length`
+   * where what a window sees there is gone, and those tokens are to be computed again.
+   */
+  rewind(conversation: number, length: number): number {
     const it = this.at(conversation)
     if (!Number.isInteger(length) || length < 0)
       throw new RangeError(`a length must be a whole number, found ${length}`)
     if (length === 0) {
-      this.prefixes.touch(it.chain)
-      for (const page of [...it.pages, ...it.originals.map((original) => original.page)]) this.pool.drop(page)
-      this.conversations[conversation] = emptyConversation()
-      return
+      this.cut(conversation, 0)
+      this.conversations[conversation] = this.emptyConversation()
+      return 0
     }
-    if (length >= it.length) return
-    for (const page of it.pages.splice(pagesFor(length))) this.pool.drop(page)
-    const full = Math.floor(length / PAGE_TOKENS)
-    this.prefixes.touch(it.chain.splice(full))
-    // A kept page that is written again, turned as it is, is an original of its own.
-    for (const { page } of it.originals.splice(full)) this.pool.drop(page)
-    it.length = length
+    if (length >= it.length) return it.length
+    return this.cut(conversation, this.windows.wholeBelow(it, length))
   }
 
   /**
@@ -247,18 +294,27 @@ export class PageCache {
     // A page that is still as it was computed, or that a fork has too, stays: the turned one is another.
     const isOwn = kept.map((page, i) => it.originals[i] !== undefined && this.pool.holdersOf(page) === 1)
     const returned = forgotten.filter((page) => this.isReturned(page)).length
-    this.expect(isOwn.filter((own) => !own).length, returned)
+    const fresh = isOwn.filter((own) => !own).length
+    this.expect(fresh, returned)
+    this.windows.checkDrop(it, keep, count, fresh)
 
     this.prefixes.touch(it.chain)
+    this.windows.forget(it, keep, count)
     it.pages = [...kept, ...it.pages.slice(keep + count)]
     for (const page of forgotten) this.pool.drop(page)
     // Fewer pages may be kept than the last time, where a session is read with other settings.
-    for (const { page } of it.originals.splice(keep)) this.pool.drop(page)
+    this.dropOriginals(it, keep)
     for (const [i, page] of kept.entries()) {
-      if (isOwn[i]) continue
-      if (it.originals[i]) this.pool.drop(page)
-      else it.originals[i] = { page, dropped: it.dropped }
+      if (isOwn[i]) {
+        this.windows.releaseKept(it, page)
+        continue
+      }
+      if (it.originals[i]) {
+        this.windows.dropKept(it, page)
+        this.pool.drop(page)
+      } else it.originals[i] = { page, dropped: it.dropped }
       it.pages[i] = this.take()
+      this.windows.takeKept(it, it.pages[i] as number)
     }
     for (const [i, page] of it.pages.entries()) this.place(conversation, i, page)
     it.chain = []
@@ -277,16 +333,31 @@ export class PageCache {
     return this.at(conversation).originals
   }
 
+  /** For each window, the first page of which the conversation has that. */
+  firstOf(conversation: number): readonly number[] {
+    return this.at(conversation).from
+  }
+
   /**
    * Gives an empty conversation new pages for what is to be read into them: as many as `length` tokens take, and an
-   * original for each of `originals`. Throws OutOfMemoryError, and changes nothing then.
+   * original for each of `originals`; of each window from page `from` on. Throws OutOfMemoryError, and changes nothing then.
    */
-  adopt(conversation: number, length: number, dropped: number, originals: readonly number[]): void {
+  adopt(
+    conversation: number,
+    length: number,
+    dropped: number,
+    originals: readonly number[],
+    from: readonly number[] = this.windows.firstSeen(length),
+  ): void {
     const it = this.at(conversation)
     if (it.length > 0) throw new RangeError(`conversation ${conversation} must be empty, it has ${it.length} positions`)
-    this.expect(pagesFor(length) + originals.length)
+    const pages = pagesFor(length)
+    this.expect(pages + originals.length)
+    this.windows.expect(from.map((first) => pages - first + (first === 0 ? originals.length : 0)))
     for (let i = 0; i < pagesFor(length); i++) this.place(conversation, i, this.take())
     it.originals = originals.map((before) => ({ page: this.take(), dropped: before }))
+    it.from = [...from]
+    this.windows.take(it)
     it.length = length
     it.dropped = dropped
     it.isKnown = false
@@ -314,6 +385,28 @@ export class PageCache {
     if (needed > available) throw errors.outOfMemory(needed * pageBytes, available * pageBytes)
   }
 
+  /** Forgets all positions from `length` on, at which the conversation is whole. */
+  private cut(conversation: number, length: number): number {
+    const it = this.at(conversation)
+    const pages = pagesFor(length)
+    const full = Math.floor(length / PAGE_TOKENS)
+    // A kept page that is written again, turned as it is, is an original of its own.
+    this.dropOriginals(it, full)
+    this.windows.cut(it, length)
+    const forgotten = it.pages.splice(pages)
+    this.prefixes.touch(it.chain.splice(full))
+    for (const page of forgotten) this.pool.drop(page)
+    it.length = length
+    return length
+  }
+
+  private dropOriginals(it: Conversation, from: number): void {
+    for (const { page } of it.originals.splice(from)) {
+      this.windows.dropKept(it, page)
+      this.pool.drop(page)
+    }
+  }
+
   /** Pages that a rewind makes available. */
   private returnedBy(conversation: number, length: number): number {
     return this.at(conversation)
@@ -339,12 +432,14 @@ export class PageCache {
     const shared = this.at(conversation).pages[index] as number
     if (this.pool.holdersOf(shared) === 1) return shared
     const prefix = this.prefixes.of(shared)
-    if (prefix && this.pool.holdersOf(shared) === 2 && this.available === 0) {
+    const isFull = this.available === 0 || this.windows.isFull
+    if (prefix && this.pool.holdersOf(shared) === 2 && isFull) {
       this.prefixes.forget(prefix)
       return shared
     }
-    const own = this.take()
+    const own = this.takeWhole()
     this.pool.copy(shared, own)
+    this.windows.copy(shared, own)
     this.place(conversation, index, own)
     this.pool.drop(shared)
     return own
@@ -357,7 +452,7 @@ export class PageCache {
     const found = this.prefixes.find(before, this.historyOf(page))
     if (!found) return this.prefixes.add(before, page)
     // Somebody computed the same at the same time: one of the two is enough, they do not differ in a bit.
-    if (found.page !== page) {
+    if (found.page !== page && this.windows.unite(it, index, found.page)) {
       this.place(conversation, index, this.pool.hold(found.page))
       this.pool.drop(page)
     }
@@ -388,15 +483,23 @@ export class PageCache {
     this.memory.tables[conversation * this.memory.tablePages + index] = page
   }
 
+  private emptyConversation(): Conversation {
+    const from = this.windows.firstSeen(0)
+    return { length: 0, dropped: 0, pages: [], chain: [], isKnown: true, originals: [], from }
+  }
+
+  /** A page with all that windows see of it. */
+  private takeWhole(): number {
+    const page = this.take()
+    this.windows.takePage(page)
+    return page
+  }
+
   /** A page with one holder: a free one, or that of a prefix that nobody uses. */
   private take(): number {
     if (this.pool.freeCount === 0) this.prefixes.evict()
     return this.pool.take()
   }
-}
-
-function emptyConversation(): Conversation {
-  return { length: 0, dropped: 0, pages: [], chain: [], isKnown: true, originals: [] }
 }
 
 export const pagesFor = (length: number) => Math.ceil(length / PAGE_TOKENS)

@@ -1,6 +1,6 @@
 /**
  * What every engine can do: rows in, sampled tokens out. Whoever is above it does not know which one it is. An engine knows
- * pages by their numbers; whose they are is the business of host/cache, which is also the one that calls it.
+ * blocks and pages by their numbers; whose they are is the business of host/cache, which is also the one that calls it.
  */
 
 import * as abi from '../../assembly/abi.ts'
@@ -94,29 +94,41 @@ export interface EngineFacts {
   memoryBytes: number
 }
 
+/** Layers whose pages are laid out, and given back, alike. */
+export interface StoredKind {
+  /** Places in memory for pages, and bytes of each. */
+  pages: number
+  pageBytes: number
+  /** Tokens that a token sees; absent: all. With a window a block's page may be missing, and there may be fewer places. */
+  window?: number | undefined
+}
+
 /**
- * The pages of an engine's cache. A page holds PAGE_TOKENS rows of all layers; it is a number, and lies at a place, which is
- * another number. Tables, places and history are read by steps: they are written between two of them.
+ * The pages of an engine's cache. A block is PAGE_TOKENS tokens of a conversation; it is a number. Of each kind of layers it
+ * has a page, which holds their rows and lies at a place, another number. Most models have one kind: then block and page
+ * are one. Tables, places and history are read by steps: they are written between two of them.
  */
 export interface PageStore {
-  /** Pages that there can be, places for them in memory, and bytes of each. */
+  /** Blocks that there can be, how many have a place in memory, and bytes of the pages of one. */
   readonly pages: number
   readonly residentPages: number
   readonly pageBytes: number
-  /** u32 (conversations, tablePages): the pages of each conversation, in order. */
+  /** Default: one, of which every block has a page. */
+  readonly kinds?: readonly StoredKind[]
+  /** u32 (conversations, tablePages): the blocks of each conversation, in order. */
   readonly tables: Uint32Array
   readonly tablePages: number
-  /** u32 (pages): where each lies. At first page n at place n. */
+  /** u32 (kinds, blocks): where each page lies. At first that of block n at place n. */
   readonly places: Uint32Array
-  /** u32 (pages, PAGE_TOKENS): the token of each row. */
+  /** u32 (blocks, PAGE_TOKENS): the token of each row. */
   readonly history: Uint32Array
   /** Makes the page at place `to` a copy of that at `from`. */
-  copy(from: number, to: number): void
+  copy(from: number, to: number, kind?: number): void
   /** Fills a place with zeros. */
-  clear(place: number): void
+  clear(place: number, kind?: number): void
   /** What lies at a place: a view or a copy. */
-  read(place: number): Promise<Uint8Array>
-  write(place: number, bytes: Uint8Array): Promise<void>
+  read(place: number, kind?: number): Promise<Uint8Array>
+  write(place: number, bytes: Uint8Array, kind?: number, start?: number): Promise<void>
   /** What the contents of pages depend on besides the tokens: weights, their type, RoPE, the cache's own format. Hex. */
   fingerprint(): Promise<string>
   /** How to read pages that have no place in memory; without it there is no offload. */
@@ -173,7 +185,7 @@ export interface Engine {
   step(rows: readonly Row[]): Promise<Uint32Array>
   /** Of the k-th row with `sampling` of the last step; valid until the next one. */
   logits(k: number): Logits
-  /** Writes page `to` with page `from`, its keys rotated on by `delta` positions. */
+  /** Writes block `to` with block `from`, its keys rotated on by `delta` positions. */
   turn(from: number, to: number, delta: number): Promise<void>
   readonly probe: Probe | undefined
   close(): Promise<void>
@@ -192,7 +204,7 @@ export interface EngineOptions {
   maxRows: number
   maxLogits: number
   conversations: number
-  /** Pages of the cache; default: enough for the whole context of every conversation. */
+  /** Blocks of the cache, PAGE_TOKENS tokens each; default: enough for the whole context of every conversation. */
   pages?: number | undefined
   /** Keeps no more of the cache in memory than `bytes`, the rest in a file in `directory`. */
   offload?: { bytes: number; directory: string } | undefined

@@ -34,9 +34,9 @@ export async function checkFit(
 ): Promise<void> {
   const { cache, context, conversations } = options
   const needed = (await counter(spec, plan))(options)
-  const kv = cacheBytes(spec, cache, context * conversations)
+  const kv = cacheBytes(spec, cache, context)
   const tokens = conversations > 1 ? `${conversations} × ${context} tokens` : `${context} tokens`
-  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(kv.elements + kv.scales)})`
+  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(conversations * (kv.elements + kv.scales))})`
   const advice = plan.type === 'f32' ? 'use --type q8' : cache === 'f32' ? 'use --cache int8' : shorter
   if (needed > MAX_MEMORY)
     throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)
@@ -119,7 +119,7 @@ export async function fit(model: ModelDescription, type: WeightType, question: F
 }
 
 /** The largest whole number that is good, if all below it are; 0 if 1 is not. */
-function largest(isGood: (n: number) => boolean): number {
+export function largest(isGood: (n: number) => boolean): number {
   let low = 0
   let high = 1
   while (isGood(high)) {

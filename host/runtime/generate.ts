@@ -176,13 +176,13 @@ class Sampler {
     const draft = this.draft()
     let accepted: number
     try {
-      accepted = await this.compute([token, ...draft], draft)
+      accepted = await this.compute([...sequence.unread, token, ...draft], draft)
     } catch (error) {
       // Others took the memory that the guess needed: compute this token without a guess.
       if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
       draft.length = 0
       sequence.cut(this.position)
-      accepted = await this.compute([token], draft)
+      accepted = await this.compute([...sequence.unread, token], draft)
     }
     this.position = sequence.length - draft.length
     sequence.cut(this.position + accepted)

@@ -1,9 +1,9 @@
 /** From a source of weights to a model: options are checked, memory counted, the engine opened, threads chosen. */
-import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes } from '../../models/index.ts'
+import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes, poolBytes } from '../../models/index.ts'
 import { KvCache } from '../cache/cache.ts'
 import { prepareOffload } from '../cache/pager.ts'
 import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
-import { checkFit } from '../engine/fit.ts'
+import { checkFit, largest } from '../engine/fit.ts'
 import { MAX_MEMORY } from '../engine/limits.ts'
 import { chooseBuild } from '../engine/wasm/builds.ts'
 import { openWasmEngine } from '../engine/wasm/engine.ts'
@@ -119,15 +119,21 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): Engine
     maxRows: Math.min(batch, context),
     maxLogits,
     conversations: CONVERSATIONS,
-    pages: pagesFor(spec, cache, context, options.cacheMemory),
+    pages: countBlocks(spec, cache, { context, rows: Math.min(batch, context) }, options.cacheMemory),
     threads,
     batchThreads,
   }
 }
 
-/** Pages for so many bytes, or for one conversation with a page to spare for what it shares. */
-function pagesFor(spec: ModelSpec, cache: CacheType, context: number, cacheMemory: number | undefined): number {
-  if (cacheMemory === undefined) return Math.ceil(context / PAGE_TOKENS) + 1
+/** Blocks for so many bytes, or for one conversation with a block to spare for what it shares. */
+function countBlocks(
+  spec: ModelSpec,
+  cache: CacheType,
+  { context, rows }: { context: number; rows: number },
+  cacheMemory: number | undefined,
+): number {
+  const tableBlocks = Math.ceil(context / PAGE_TOKENS)
+  if (cacheMemory === undefined) return tableBlocks + 1
   const each = pageBytes(spec, cache)
   const most = MAX_MEMORY
   if (!Number.isInteger(cacheMemory) || cacheMemory < each || cacheMemory > most)
@@ -136,5 +142,8 @@ function pagesFor(spec: ModelSpec, cache: CacheType, context: number, cacheMemor
       `from ${each} bytes, which ${PAGE_TOKENS} tokens take, to ${most}`,
       cacheMemory,
     )
-  return Math.floor(cacheMemory / each)
+  const sizes = { rows, tableBlocks, conversations: CONVERSATIONS }
+  // Where all layers have a window, more blocks than conversations can have take no more memory.
+  const useful = Math.max(CONVERSATIONS * (tableBlocks + 1), Math.floor(cacheMemory / each))
+  return largest((blocks) => blocks <= useful && poolBytes(spec, cache, blocks, sizes) <= cacheMemory)
 }

@@ -30,22 +30,23 @@ export interface Feed {
   onSampled?: (token: number, logits: Float32Array, hash: () => string) => void
 }
 
-/** What a scheduler needs of a cache. */
-export type ScheduledCache = Pick<
-  KvCache,
-  | 'facts'
-  | 'lengthOf'
-  | 'checkRoom'
-  | 'pagesNeeded'
-  | 'pagesAvailable'
-  | 'pagesWritten'
-  | 'pagesWritable'
-  | 'use'
-  | 'drop'
-  | 'step'
-  | 'logits'
-  | 'logitsHash'
->
+/** What a scheduler needs of a cache; windows only where there are layers with one. */
+export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvailable'>> &
+  Pick<
+    KvCache,
+    | 'facts'
+    | 'lengthOf'
+    | 'checkRoom'
+    | 'pagesNeeded'
+    | 'pagesAvailable'
+    | 'pagesWritten'
+    | 'pagesWritable'
+    | 'use'
+    | 'drop'
+    | 'step'
+    | 'logits'
+    | 'logitsHash'
+  >
 
 interface Job {
   feed: Feed
@@ -139,6 +140,7 @@ export class Scheduler {
     let rows = cache.facts.maxRows
     let logits = cache.facts.maxLogits
     let available = cache.pagesAvailable
+    const windows = [...(cache.windowsAvailable ?? [])]
     let writable = cache.pagesWritable
     for (const [i, job] of jobs.entries()) {
       const { conversation, isEvery } = job.feed
@@ -157,6 +159,13 @@ export class Scheduler {
         this.end(job, errors.outOfMemory(needed * pageBytes, available * pageBytes))
         continue
       }
+      const needs = windows.length > 0 ? (cache.windowNeeds?.(conversation, count) ?? []) : []
+      const short = needs.findIndex(({ pages }, k) => pages > (windows[k] as number))
+      if (short >= 0) {
+        const { pages, pageBytes } = needs[short] as (typeof needs)[number]
+        this.end(job, errors.outOfMemory(pages * pageBytes, (windows[short] as number) * pageBytes))
+        continue
+      }
       // With a cache on disk, a step can write what memory has room for: the others come next.
       const written = cache.pagesWritten(conversation, count)
       if (written > writable && slices.length > 0) {
@@ -165,6 +174,7 @@ export class Scheduler {
       }
       writable -= written
       available -= needed
+      for (const [k, { pages }] of needs.entries()) windows[k] = (windows[k] as number) - pages
       rows -= count
       logits -= isEvery ? count : count === remaining(job) ? 1 : 0
       slices.push({ job, count })

@@ -20,6 +20,8 @@ export class Sequence {
   /** The last token that was generated: it is shown, but not computed yet. */
   private next: number | undefined
   private sampling: Sampling | undefined
+  /** Tokens that a rewind took out of the cache beyond what was asked for, and the position of the first among all. */
+  private lost: { at: number; tokens: readonly number[] } = { at: 0, tokens: [] }
   /** What was saved with it, if it was restored: anything that JSON can say, checked by nobody. */
   notes: unknown
   /** What of it lies in a file already. */
@@ -77,12 +79,18 @@ export class Sequence {
 
   /** Is there a token that the next one follows? */
   get isBegun(): boolean {
-    return this.length > 0 || this.next !== undefined
+    return this.length > 0 || this.pending.length > 0
   }
 
   /** Tokens that are to be computed before anything else. */
   get pending(): number[] {
-    return this.next === undefined ? [] : [this.next]
+    return this.next === undefined ? this.unread : [...this.unread, this.next]
+  }
+
+  /** Those of them that were in the cache before. */
+  get unread(): number[] {
+    const { at, tokens } = this.lost
+    return tokens.slice(Math.max(0, this.length + this.dropped - at))
   }
 
   /** Tokens at the beginning that are never forgotten. */
@@ -119,6 +127,7 @@ export class Sequence {
     const { policy: contextPolicy, keep } = this.context
     const fork = new Sequence(this.runtime, { contextPolicy, keep })
     this.runtime.cache.fork(this.id, fork.id)
+    fork.lost = this.lost
     fork.resume(this.next, this.sampling)
     return fork
   }
@@ -145,6 +154,7 @@ export class Sequence {
     try {
       const { cache, scheduler } = this.runtime
       const { saveConversation } = await this.runtime.sessions('save()')
+      if (this.unread.length > 0) await this.whole(() => this.reread(options.signal))
       const continuation = { next: this.next, sampling: this.sampling, notes: options.notes }
       const between: Between = (work) => scheduler.between(work)
       const { saved, pages } = await saveConversation(
@@ -204,12 +214,28 @@ export class Sequence {
   /** Is there memory for so many more tokens? */
   hasMemory(count: number): boolean {
     const { cache } = this.runtime
-    return cache.pagesNeeded(this.id, count) <= cache.pagesAvailable
+    const available = cache.windowsAvailable
+    const isThere = cache.windowNeeds(this.id, count).every(({ pages }, k) => pages <= (available[k] as number))
+    return isThere && cache.pagesNeeded(this.id, count) <= cache.pagesAvailable
   }
 
   /** Cuts off what was computed behind `length`. */
   cut(length: number): void {
-    if (length < this.length) this.runtime.cache.rewind(this.id, length)
+    const { cache } = this.runtime
+    const before = this.length
+    const { unread } = this
+    if (length >= before) {
+      this.lost = { at: before + this.dropped, tokens: unread.slice(0, length - before) }
+      return
+    }
+    const tokens = cache.keepsAll ? [] : [...cache.tokensOf(this.id)]
+    const left = cache.rewind(this.id, length)
+    this.lost = { at: left + this.dropped, tokens: tokens.slice(left, length) }
+  }
+
+  /** Computes again what a cut has lost. */
+  async reread(signal?: AbortSignal): Promise<void> {
+    await this.feed({ tokens: this.unread, sampling: greedy, signal })
   }
 
   /** What is to be computed next, and with which settings. */
@@ -220,15 +246,15 @@ export class Sequence {
 
   /** Reads a prompt; if that fails, the conversation is as it was. */
   async whole<T>(read: () => Promise<T>): Promise<T> {
-    const { length, dropped, next, sampling } = this
+    const { length, dropped, next, sampling, unread } = this
     try {
       return await read()
     } catch (error) {
       const computed = this.length + this.dropped - length - dropped
       // Tokens that were forgotten to make room are gone, so what was read of the prompt stays.
-      if (this.dropped > dropped && computed > 0) this.stepBack(sampling)
+      if (this.dropped > dropped && computed > 0 && this.unread.length === 0) this.stepBack(sampling)
       else {
-        this.cut(length)
+        this.cut(length + unread.length)
         this.resume(next, sampling)
       }
       throw error
@@ -237,8 +263,9 @@ export class Sequence {
 
   /** Takes the last token back, to be computed again: where there are no logits to go on from. */
   stepBack(sampling: Sampling | undefined): void {
-    const last = this.runtime.cache.tokensOf(this.id).at(-1)
-    this.cut(this.length - 1)
+    const { unread } = this
+    const last = unread.at(-1) ?? this.runtime.cache.tokensOf(this.id).at(-1)
+    this.cut(this.length + unread.length - 1)
     this.resume(last, sampling)
   }
 
@@ -295,7 +322,16 @@ export function checkContext(options: ConversationOptions, { context, cache, spe
   // Kept pages are turned when others are forgotten: they lie in the cache twice then.
   const { pageBytes, totalBytes } = cache.use
   const pages = Math.ceil(context / PAGE_TOKENS) - plan.drop + plan.keep
-  if (policy !== 'error' && pages * pageBytes > totalBytes)
+  // Where layers with a window have given kept pages back, these cannot be seen again: the window must end behind them.
+  const windows = cache.kinds.map(({ window = 1 }) => window).filter((window) => context >= window + 2 * PAGE_TOKENS)
+  const least = (plan.keep + plan.drop) * PAGE_TOKENS + Math.max(0, ...windows.map((window) => window - 1))
+  if (policy !== 'error' && context < least)
+    throw errors.badOption(
+      titleOf('context'),
+      `at least ${least} tokens where ${plan.keep * PAGE_TOKENS} are kept (--keep) and ${plan.drop * PAGE_TOKENS} forgotten at a time: some layers see all tokens behind them`,
+      context,
+    )
+  if (policy !== 'error' && pages > cache.pagesTotal)
     throw errors.badOption(
       titleOf('cacheMemory'),
       `at least ${pages * pageBytes} bytes for a context of ${context} tokens of which ${keep} are kept`,

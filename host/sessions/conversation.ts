@@ -3,11 +3,15 @@
  * token depends on. Restoring it computes nothing, and the next token is, bit for bit, that of the conversation which
  * never stopped.
  *
- *     page of the file   64 × u32 tokens ┃ the page of the cache        pages of the conversation, then kept originals
+ *     page of the file   64 × u32 tokens ┃ a piece of the page of the cache      pages of the conversation, then kept originals
+ *
+ * A page of the cache has a part for each kind of layers; what a window does not see any more is not there. All pieces are as
+ * long as the shortest of these parts, and of the longer ones each last piece is filled with zeros. A page of which nothing
+ * is there but its tokens is a piece of zeros. Where all layers are of one kind, a page is one piece.
  */
 import { PAGE_TOKENS, show } from '../../models/index.ts'
-import type { CachedPage, KvCache } from '../cache/cache.ts'
-import type { Sampling } from '../engine/engine.ts'
+import type { CachedPage, CachedPages, KvCache } from '../cache/cache.ts'
+import type { Sampling, StoredKind } from '../engine/engine.ts'
 import { checkSampling, samplingNames } from '../engine/sampling.ts'
 import { errors } from '../errors.ts'
 import type { Between, Continuation, FoundSession, SavedPages } from '../runtime/extensions.ts'
@@ -19,19 +23,49 @@ import { saveSession } from './save.ts'
 
 const TOKEN_BYTES = 4 * PAGE_TOKENS
 
+/** A part of what a kind of layers keeps of a page. */
+interface Piece {
+  page: CachedPage
+  kind: number
+  /** Its first byte, and bytes of all pieces. */
+  start: number
+  bytes: number
+}
+
+/** Of a page of which only the tokens are left, there is one piece of zeros. */
+const NO_KIND = -1
+
+/** All pieces of a conversation, in the order of the file. */
+function piecesOf({ kinds }: KvCache, { pages, originals, from }: CachedPages): Piece[] {
+  const bytes = Math.min(...kinds.map(({ pageBytes }) => pageBytes))
+  const pieces = (page: CachedPage, isThere: (first: number) => boolean) => {
+    const found = kinds.flatMap(({ pageBytes }, kind) => {
+      const count = isThere(from[kind] as number) ? Math.ceil(pageBytes / bytes) : 0
+      return Array.from({ length: count }, (_, i) => ({ page, kind, start: i * bytes, bytes }))
+    })
+    return found.length > 0 ? found : [{ page, kind: NO_KIND, start: 0, bytes }]
+  }
+  return [
+    ...pages.flatMap((page, i) => pieces(page, (first) => i >= first)),
+    ...originals.flatMap((page) => pieces(page, (first) => first === 0)),
+  ]
+}
+
+const keyOf = ({ page, kind, start }: Piece) => `${page.stamp} ${kind} ${start}`
+
 /** Where the pages of a conversation lie in a file, by their stamps: the next save writes only what is new. */
 class PagesInFile implements SavedPages {
   readonly image: SessionImage
-  readonly records: ReadonlyMap<number, SessionRecord>
+  readonly records: ReadonlyMap<string, SessionRecord>
 
-  constructor(pages: CachedPage[], image: SessionImage) {
+  constructor(pieces: Piece[], image: SessionImage) {
     this.image = image
-    this.records = new Map(pages.map(({ stamp }, i) => [stamp, image.records[i] as SessionRecord]))
+    this.records = new Map(pieces.map((piece, i) => [keyOf(piece), image.records[i] as SessionRecord]))
   }
 }
 
 const FORMAT = 'gta-edge conversation'
-const VERSION = 1
+const VERSION = 2
 
 /** Saves a conversation that nobody changes meanwhile. Throws WRITE_FAILED. */
 export async function saveConversation(
@@ -44,7 +78,8 @@ export async function saveConversation(
   signal?: AbortSignal,
 ): Promise<{ saved: SavedSession; pages: SavedPages }> {
   const known = before instanceof PagesInFile ? before : undefined
-  const { length, dropped, pages, originals } = cache.cached(id)
+  const cached = cache.cached(id)
+  const { length, dropped, originals, from } = cached
   const state = {
     format: FORMAT,
     version: VERSION,
@@ -52,28 +87,25 @@ export async function saveConversation(
     length,
     dropped,
     originals: originals.map((original) => original.dropped),
+    from,
     ...continuation,
   }
-  const all = [...pages, ...originals]
-  const size = TOKEN_BYTES + cache.use.pageBytes
-  const toSave = all.map((page) => ({
-    bytes: { length: size, read: () => readPage(cache, page, size, between) },
-    record: known?.records.get(page.stamp),
+  const all = piecesOf(cache, cached)
+  const toSave = all.map((piece) => ({
+    bytes: { length: TOKEN_BYTES + piece.bytes, read: () => readPiece(cache, piece, between) },
+    record: known?.records.get(keyOf(piece)),
   }))
   const saved = await saveSession(path, state, toSave, known?.image, { signal })
   return { saved, pages: new PagesInFile(all, saved) }
 }
 
-async function readPage(
-  cache: KvCache,
-  { id, tokens }: CachedPage,
-  size: number,
-  between: Between,
-): Promise<Uint8Array> {
-  const bytes = new Uint8Array(size)
+async function readPiece(cache: KvCache, { page, kind, start, bytes: size }: Piece, between: Between) {
+  const { id, tokens } = page
+  const bytes = new Uint8Array(TOKEN_BYTES + size)
   bytes.set(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength))
+  if (kind === NO_KIND) return bytes
   // Copied before the next step: what lies in memory now may then lie in the file.
-  const copy = async () => bytes.set(await cache.fetchPage(id), TOKEN_BYTES)
+  const copy = async () => bytes.set((await cache.fetchPage(id, kind)).subarray(start, start + size), TOKEN_BYTES)
   await (cache.offloadUse ? between(copy) : copy())
   return bytes
 }
@@ -83,6 +115,7 @@ interface FoundState {
   length: number
   dropped: number
   originals: number[]
+  from: number[]
   continuation: Continuation
 }
 
@@ -124,7 +157,7 @@ async function checkState(
   maxContext: number,
 ): Promise<FoundState> {
   const { path, state, pageCount, pageBytes } = reader
-  const { format, version, fingerprint, length, dropped, originals, next, sampling, notes } = state
+  const { format, version, fingerprint, length, dropped, originals, from, next, sampling, notes } = state
   const expect = (isGood: boolean, what: string, expected: string, found: unknown) => {
     if (!isGood) throw errors.badSession(path, what, expected, show(found))
   }
@@ -152,9 +185,23 @@ async function checkState(
     originals.length * PAGE_TOKENS <= (length as number) &&
     originals.every((n) => isPages(n, (dropped as number) - PAGE_TOKENS))
   expect(isOriginals, 'the kept pages', 'a list of numbers of tokens forgotten before', originals)
-  const count = pages + (originals as number[]).length
+  // More may be there than the next row sees, but nothing that it sees is missing.
+  const isFrom =
+    Array.isArray(from) &&
+    from.length === cache.kinds.length &&
+    from.every((first, kind) => isWhole(first, cache.firstSeen(length as number, kind)))
+  expect(isFrom, 'the first pages', `a list of ${cache.kinds.length} numbers`, from)
+  const sizes = cache.kinds.map(({ pageBytes }) => pageBytes)
+  const piece = Math.min(...sizes)
+  const least = Math.min(...(from as number[]))
+  const bare = least > 0 ? least + (originals as number[]).length : 0
+  const count = sizes.reduce((sum, bytes, kind) => {
+    const first = (from as number[])[kind] as number
+    const kept = pages - first + (first === 0 ? (originals as number[]).length : 0)
+    return sum + kept * Math.ceil(bytes / piece)
+  }, bare)
   expect(pageCount === count, 'the number of pages', `${count} for ${length} tokens`, pageCount)
-  const size = TOKEN_BYTES + cache.use.pageBytes
+  const size = TOKEN_BYTES + piece
   expect(count === 0 || pageBytes === size, 'the size of a page', `${size} bytes`, pageBytes)
   expect(next === undefined || isWhole(next, vocabSize - 1), 'the next token', `from 0 to ${vocabSize - 1}`, next)
   expect((length as number) > 0 || next !== undefined, 'the session', 'of at least one token', length)
@@ -162,6 +209,7 @@ async function checkState(
     length: length as number,
     dropped: dropped as number,
     originals: originals as number[],
+    from: from as number[],
     continuation: { next: next as number | undefined, sampling: checkSaved(path, sampling), notes },
   }
 }
@@ -187,17 +235,20 @@ async function restoreConversation(
   cache: KvCache,
   id: number,
   reader: SessionReader,
-  { length, dropped, originals }: FoundState,
+  { length, dropped, originals, from }: FoundState,
   between: Between,
 ): Promise<SavedPages> {
-  const adopted = await between(async () => cache.adopt(id, length, dropped, originals))
-  const all = [...adopted.pages, ...adopted.originals]
+  const adopted = await between(async () => cache.adopt(id, length, dropped, originals, from))
+  const all = piecesOf(cache, adopted)
   try {
     const bytes = new Uint8Array(reader.pageBytes)
-    for (const [i, page] of all.entries()) {
+    for (const [i, { page, kind, start }] of all.entries()) {
       await reader.readPage(i, bytes)
       page.tokens.set(new Uint32Array(bytes.buffer, 0, PAGE_TOKENS))
-      await between(() => cache.storePage(page.id, bytes.subarray(TOKEN_BYTES)))
+      if (kind === NO_KIND) continue
+      const { pageBytes } = cache.kinds[kind] as StoredKind
+      const piece = bytes.subarray(TOKEN_BYTES, TOKEN_BYTES + pageBytes - start)
+      await between(() => cache.storePage(page.id, piece, { kind, start }))
     }
     return new PagesInFile(all, reader.image)
   } catch (error) {

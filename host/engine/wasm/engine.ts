@@ -165,20 +165,27 @@ class WasmEngine implements Engine, Probed {
   }
 
   private pageStore(engine: EngineMemory, spec: ModelSpec, plan: Plan, options: EngineOptions): PageStore {
-    const { memory, exports, tablePages, pages, residentPages } = engine
+    const { memory, exports, tablePages, blocks, streamPages } = engine
     const words = (at: number, length: number) => new Uint32Array(memory.buffer, at >>> 0, length)
-    const pageBytes = exports.pageBytes() >>> 0
-    const cache = exports.cache() >>> 0
-    const at = (place: number) => new Uint8Array(this.open.memory.buffer, cache + place * pageBytes, pageBytes)
+    const kinds = engine.kinds.map((kind, index) => ({
+      ...kind,
+      pageBytes: exports.pageBytes(index) >>> 0,
+      address: exports.cache(index) >>> 0,
+    }))
+    const at = (place: number, index = 0) => {
+      const { address, pageBytes } = kinds[index] as (typeof kinds)[number]
+      return new Uint8Array(this.open.memory.buffer, address + place * pageBytes, pageBytes)
+    }
     return {
-      ...{ pages, residentPages, pageBytes, tablePages },
+      ...{ pages: blocks, residentPages: blocks - streamPages, tablePages, kinds },
+      pageBytes: kinds.reduce((sum, { pageBytes }) => sum + pageBytes, 0),
       tables: words(exports.tables(), tablePages * options.conversations),
-      places: words(exports.places(), pages),
-      history: words(exports.history(), pages * PAGE_TOKENS),
-      copy: (from, to) => at(to).set(at(from)),
-      clear: (place) => at(place).fill(0),
-      read: async (place) => at(place),
-      write: async (place, bytes) => at(place).set(bytes),
+      places: words(exports.places(), blocks * kinds.length),
+      history: words(exports.history(), blocks * PAGE_TOKENS),
+      copy: (from, to, kind) => at(to, kind).set(at(from, kind)),
+      clear: (place, kind) => at(place, kind).fill(0),
+      read: async (place, kind) => at(place, kind),
+      write: async (place, bytes, kind, start) => at(place, kind).set(bytes, start),
       fingerprint: async () => fingerprint(weightsOf(this.open, plan), plan, options.cache),
       stream: engine.streamPages > 0 ? this.pageStream(engine, spec) : undefined,
     }
@@ -187,7 +194,7 @@ class WasmEngine implements Engine, Probed {
   private pageStream({ memory, exports, streamPages }: EngineMemory, spec: ModelSpec): PageStream {
     return {
       buffer: memory.buffer,
-      cache: exports.cache() >>> 0,
+      cache: exports.cache(0) >>> 0,
       at: exports.stream() >>> 0,
       pages: streamPages,
       stride: exports.streamBytes() >>> 0,

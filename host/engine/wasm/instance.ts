@@ -17,8 +17,8 @@ export interface EngineExports extends Record<string, unknown> {
   tables(): number
   places(): number
   history(): number
-  cache(): number
-  pageBytes(): number
+  cache(pageKind: number): number
+  pageBytes(pageKind: number): number
   layerBytes(): number
   stream(): number
   streamBytes(): number

@@ -12,6 +12,8 @@ import {
   type Plan,
   pageBytes,
   pageKinds,
+  pagesOfKind,
+  poolBytes,
   roundUp,
 } from '../../../models/index.ts'
 import { wordsOf } from '../../../models/records.ts'
@@ -27,13 +29,20 @@ const LEAST_RESIDENT = 4
 /** Pages that are laid out at most; a multiple of 16, so that the tables of so many end at 64 bytes. */
 const MOST_PAGES = 2 ** 24
 
-export interface EngineMemory {
+/** Pages of an engine. */
+export interface PageCounts {
+  /** Blocks of PAGE_TOKENS tokens that there can be. */
+  blocks: number
+  /** Pages in memory, of each page kind, and its window: then there may be fewer of them than blocks. */
+  kinds: { pages: number; window: number | undefined }[]
+  /** Pages of a buffer for those that are not in memory. */
+  streamPages: number
+}
+
+export interface EngineMemory extends PageCounts {
   memory: WebAssembly.Memory
   exports: EngineExports
   tablePages: number
-  pages: number
-  residentPages: number
-  streamPages: number
   bytes: number
 }
 
@@ -42,12 +51,16 @@ function maxThreads({ threads = 1, batchThreads = threads }: EngineOptions): num
   return Math.max(threads, batchThreads)
 }
 
-/** Pages of an engine that is opened with these options: all, those in memory, and those of a buffer for the others. */
-export function countPages(spec: ModelSpec, options: EngineOptions) {
-  const { context, conversations, cache, offload } = options
+/** Pages of an engine that is opened with these options. */
+export function countPages(spec: ModelSpec, options: EngineOptions): PageCounts {
+  const { context, conversations, cache, offload, maxRows } = options
   const pages = options.pages ?? Math.ceil(context / PAGE_TOKENS) * conversations
+  const sizes = { rows: maxRows, tableBlocks: tablePages(options), conversations }
+  const kinds = pageKinds(spec).kinds.map((kind) => {
+    return { pages: pagesOfKind(kind, pages, sizes), window: kind.layer.mixer.window }
+  })
   const bytes = pageBytes(spec, cache)
-  if (!offload || pages * bytes <= offload.bytes) return { pages, residentPages: pages, streamPages: 0 }
+  if (!offload || poolBytes(spec, cache, pages, sizes) <= offload.bytes) return { blocks: pages, kinds, streamPages: 0 }
   // Layers are streamed one after the other, each as long as the others.
   if (pageKinds(spec).kinds.length > 1)
     throw errors.badOption(
@@ -66,7 +79,7 @@ export function countPages(spec: ModelSpec, options: EngineOptions) {
       offload.bytes,
     )
   }
-  return { pages, residentPages, streamPages: pages - residentPages }
+  return { blocks: pages, kinds: [{ pages: residentPages, window: undefined }], streamPages: pages - residentPages }
 }
 
 /**
@@ -86,17 +99,14 @@ export function memoryCounter(
   const start = abi.WEIGHTS + (end % abi.STREAM_ALIGNMENT)
   return (options) => {
     const pages = countPages(spec, options)
-    const bytes = (most: number) =>
-      end -
-      start +
-      layOut({ memory, exports }, start, 0, options, {
-        ...pages,
-        pages: most,
-        residentPages: Math.min(pages.residentPages, most),
-      })
-    if (pages.pages <= MOST_PAGES) return bytes(pages.pages)
-    // Far beyond any memory: each page takes what those before it took.
-    return bytes(MOST_PAGES) + ((pages.pages - MOST_PAGES) / MOST_PAGES) * (bytes(MOST_PAGES) - bytes(0))
+    const { blocks } = pages
+    const bytes = (most: number) => {
+      const kinds = pages.kinds.map((kind) => ({ ...kind, pages: Math.min(kind.pages, most) }))
+      return end - start + layOut({ memory, exports }, start, 0, options, { ...pages, blocks: most, kinds })
+    }
+    if (blocks <= MOST_PAGES) return bytes(blocks)
+    // Far beyond any memory: each block takes what those before it took.
+    return bytes(MOST_PAGES) + ((blocks - MOST_PAGES) / MOST_PAGES) * (bytes(MOST_PAGES) - bytes(0))
   }
 }
 
@@ -121,8 +131,8 @@ export function layoutMemory(
   } catch {
     throw errors.noMemory(end)
   }
-  const places = new Uint32Array(memory.buffer, exports.places() >>> 0, pages.pages)
-  for (let page = 0; page < pages.pages; page++) places[page] = page
+  const places = new Uint32Array(memory.buffer, exports.places() >>> 0, pages.blocks * pages.kinds.length)
+  for (let i = 0; i < places.length; i++) places[i] = i % pages.blocks
   return { memory, exports, tablePages: tablePages(options), ...pages, bytes: end }
 }
 
@@ -134,7 +144,7 @@ function layOut(
   start: number,
   weights: number,
   options: EngineOptions,
-  { pages, residentPages, streamPages }: ReturnType<typeof countPages>,
+  { blocks, kinds, streamPages }: PageCounts,
 ): number {
   const request = wordsOf(new abi.LayoutRequest(), {
     plan: abi.WEIGHTS,
@@ -142,13 +152,13 @@ function layOut(
     start,
     maxRows: options.maxRows,
     maxLogits: options.maxLogits,
-    ...{ pages, residentPages, streamPages },
+    ...{ blocks, streamPages },
     conversations: options.conversations,
-    tablePages: tablePages(options),
+    tableBlocks: tablePages(options),
     isCacheInt8: options.cache === 'int8' ? 1 : 0,
     maxRanks: maxThreads(options),
   })
-  new Uint32Array(memory.buffer, abi.LAYOUT_REQUEST, request.length).set(request)
+  new Uint32Array(memory.buffer, abi.LAYOUT_REQUEST).set([...request, ...kinds.map(({ pages }) => pages)])
   const end = exports.layout(abi.LAYOUT_REQUEST)
   if (end < 0) throw errors.engineFailed(`it refuses the plan of the model, for reason ${-end}`)
   return end

@@ -9,8 +9,8 @@ import {
   type ModelDescription,
   PAGE_TOKENS,
   type Plan,
-  pageBytes,
   planModel,
+  poolBytes,
   type WeightType,
 } from '../../../models/index.ts'
 import { MAX_MEMORY } from '../../engine/limits.ts'
@@ -105,9 +105,19 @@ export class Analysis {
   /** Bytes of weights and cache where one engine cannot address them; undefined: it can, or it is another's engine. */
   addressableExcess(batch: number, seqlen: number): number | undefined {
     if (this.formats.is !== 'engine') return undefined
-    const bytes =
-      this.plan.bytes + batch * Math.ceil(seqlen / PAGE_TOKENS) * pageBytes(this.model.spec, this.formats.cache)
+    const bytes = this.plan.bytes + this.pagesBytes(batch, seqlen, this.formats)
     return bytes > MAX_MEMORY ? bytes : undefined
+  }
+
+  /** Bytes of the cache that `batch` conversations of so many positions take in the engine. */
+  private pagesBytes(
+    batch: number,
+    positions: number,
+    { cache, rowsPerStep }: Extract<Formats, { is: 'engine' }>,
+  ): number {
+    const tableBlocks = Math.ceil(positions / PAGE_TOKENS)
+    const sizes = { rows: rowsPerStep, tableBlocks, conversations: batch }
+    return poolBytes(this.model.spec, cache, batch * tableBlocks, sizes)
   }
 
   private memoryOfLlmViewer(pass: PassResult): MemoryUse {
@@ -136,7 +146,7 @@ export class Analysis {
     const activations = share * operations.reduce((sum, { stores }) => sum + stores, 0)
     const [weights, cache] =
       formats.is === 'engine'
-        ? [this.plan.bytes, batch * Math.ceil(positions / PAGE_TOKENS) * pageBytes(spec, formats.cache)]
+        ? [this.plan.bytes, this.pagesBytes(batch, positions, formats)]
         : [
             (cost(this.model).parameters * formats.widths.weights) / 8,
             (batch * cacheBytes(spec, 'int8', positions).elements * formats.widths.cache) / 8,

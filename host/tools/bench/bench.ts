@@ -90,7 +90,8 @@ async function copyConversation(cache: KvCache, from: number, to: number): Promi
   for (const [i, { id, tokens }] of target.pages.entries()) {
     const page = source.pages[i] as CachedPage
     tokens.set(page.tokens)
-    await cache.storePage(id, await cache.fetchPage(page.id))
+    for (const [kind, from] of target.from.entries())
+      if (i >= from) await cache.storePage(id, await cache.fetchPage(page.id, kind), { kind })
   }
 }
 

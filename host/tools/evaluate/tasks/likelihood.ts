@@ -56,7 +56,7 @@ export async function scoreAll(
 ): Promise<void> {
   const running = new Set<Promise<void>>()
   const { cache } = runtimeOf(model)
-  let pages = cache.pagesAvailable
+  let pages = Math.min(cache.pagesAvailable, ...cache.windowsAvailable)
   let failure: { error: unknown } | undefined
   for (const [i, texts] of items.entries()) {
     const needed = pagesOf(texts)
@@ -96,6 +96,7 @@ async function score(model: Model, texts: readonly ScoredText[], signal?: AbortS
     const sums: number[] = []
     for (const { ids, from } of texts) {
       sequence.cut(shared)
+      await sequence.reread(signal)
       let sum = 0
       let next = shared
       const onSampled = (_: number, logits: Float32Array) => {
