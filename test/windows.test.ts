@@ -20,10 +20,10 @@ import {
   pageBytes,
   poolBytes,
 } from '../models/index.ts'
-import { failure, random, randomTensors, temporary, writeCheckpoint } from './checkpoints.ts'
-import { feed, type OpenOptions, openEngine, relaxed, strict } from './engines.ts'
-import { golden, readJson } from './goldens.ts'
-import { runOnNode } from './wasi-engines.ts'
+import { failure, random, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
+import { feed, type OpenOptions, openEngine, relaxed, strict } from './harness/engines.ts'
+import { runOnNode } from './harness/wasi-engines.ts'
 
 const CONTEXT = 512
 const gemma = (window: number) => ({
