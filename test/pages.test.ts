@@ -4,7 +4,8 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { PageCache, pagesFor } from '../host/cache/pages.ts'
+import { pagesFor } from '../host/cache/page-table.ts'
+import { PageCache } from '../host/cache/pages.ts'
 import { OutOfMemoryError } from '../host/index.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { random } from './fixtures/checkpoints.ts'
