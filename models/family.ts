@@ -19,6 +19,10 @@ export interface Family {
   tensor?: string
   /** Throws ModelError naming the field that is wrong or not supported. */
   describe(config: Config): ModelDescription
-  /** Configs of shapes that nobody tuned for, by what is unusual; test/conformance runs them against test/reference/reference.ts. */
-  shapes: Record<string, Record<string, unknown>>
 }
+
+/**
+ * Configs of shapes that nobody tuned for, by what is unusual; each file exports them beside its family, and test/conformance
+ * runs them against test/reference/reference.ts. A function, so that no program carries what it never calls.
+ */
+export type Shapes = () => Record<string, Record<string, unknown>>

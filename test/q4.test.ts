@@ -189,7 +189,10 @@ interface File {
 async function packed(directory: string, config: Config, type: WeightType, path: string) {
   const conversion = await convert(directory, path, { type })
   const bytes = readFileSync(path)
-  const dataStart = 8 + Number(bytes.readBigUInt64LE())
+  const headerEnd = 8 + Number(bytes.readBigUInt64LE())
+  const { plan } = JSON.parse(bytes.subarray(8, headerEnd).toString())
+  // Offsets of the plan count from the plan itself.
+  const dataStart = headerEnd + plan.data_offsets[0]
   const { tensors } = planModel(describe(config), type)
   const part = (name: string) => {
     const { offset, bytes: length } = tensors.find((tensor) => tensor.name === name) as PackedTensor

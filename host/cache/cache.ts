@@ -5,7 +5,7 @@
 import { PAGE_TOKENS } from '../../models/index.ts'
 import type { Engine, EngineFacts, PageStore, Probe, Row, StoredKind, ThreadCounts } from '../engine/engine.ts'
 import { checkTokens, errors } from '../errors.ts'
-import { type OffloadUse, Pager } from './pager.ts'
+import type { OffloadUse, Pager } from './pager.ts'
 import { PageCache, type Reuse } from './pages.ts'
 import type { WindowMemory } from './window-pages.ts'
 
@@ -45,8 +45,19 @@ export class KvCache {
   /** Conversations of the step that runs. */
   private running: ReadonlySet<number> = new Set()
 
-  /** Owns the engine from now on. `directory` is for the file of those pages that have no place in memory. */
-  constructor(engine: Engine, directory?: string) {
+  /**
+   * Owns the engine from now on. `directory` is for the file of those pages that have no place in memory; a cache that has
+   * none of them does not read how files are read.
+   */
+  static async open(engine: Engine, directory: string | undefined): Promise<KvCache> {
+    const { stream } = engine.pages
+    if (!stream || directory === undefined) return new KvCache(engine)
+    const { Pager } = await import('./pager.ts')
+    return new KvCache(engine, new Pager(engine.pages, stream, directory))
+  }
+
+  /** The same without a file, or with that of `pager`. */
+  constructor(engine: Engine, pager?: Pager) {
     const { pages: store, facts } = engine
     this.engine = engine
     this.store = store
@@ -74,7 +85,7 @@ export class KvCache {
       release: (page) => this.pager?.release(page),
       windows: this.windows.map((kind) => this.windowMemory(kind)),
     })
-    if (store.stream && directory !== undefined) this.pager = new Pager(store, store.stream, directory)
+    this.pager = pager
   }
 
   get facts(): EngineFacts {

@@ -101,7 +101,7 @@ export async function openCache(
 
 async function attachCache(engine: Engine, directory: string | undefined): Promise<KvCache> {
   try {
-    return new KvCache(engine, directory)
+    return await KvCache.open(engine, directory)
   } catch (error) {
     await engine.close()
     throw error

@@ -2,17 +2,8 @@
 import { dirname } from 'node:path'
 import { GtaError } from '../errors.ts'
 import { type Layout, layOut, type Save, type SavedSession, writeBody } from './body.ts'
-import {
-  besides,
-  type Disk,
-  type DiskFile,
-  headersOf,
-  isMissing,
-  readSlots,
-  syncDirectory,
-  writeFully,
-} from './disk.ts'
-import { sessionErrors } from './errors.ts'
+import { besides, type Disk, type DiskFile, headersOf, readSlots, syncDirectory, writeFully } from './disk.ts'
+import { isMissing, sessionErrors } from './errors.ts'
 import { BLOCK, HEADER_BYTES, MAX_GENERATION, SLOTS } from './format.ts'
 import type { SessionImage } from './read.ts'
 

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import * as nodeDisk from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { isMissing } from './errors.ts'
 import { DATA_START, decodeHeader, HEADER_BYTES, type Header, SLOTS } from './format.ts'
 
 export interface FileStatus {
@@ -67,10 +68,6 @@ export async function readSlots(file: DiskFile): Promise<Uint8Array[]> {
 export function headersOf(slots: Uint8Array[]): Header[] {
   const headers = slots.map(decodeHeader).filter((header) => header !== undefined)
   return headers.sort((a, b) => b.generation - a.generation)
-}
-
-export function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException)?.code === 'ENOENT'
 }
 
 /** The file that a path leads to, through links; it need not exist, its directory must. */

@@ -18,14 +18,13 @@ import {
   besides,
   besidesStart,
   type Disk,
-  isMissing,
   disk as nodeDisk,
   notWritable,
   readSlots,
   resolveTarget,
   writeFully,
 } from './disk.ts'
-import { sessionErrors } from './errors.ts'
+import { isMissing, sessionErrors } from './errors.ts'
 import { DATA_START, decodeHeader, hasMagic, SLOTS } from './format.ts'
 import type { SessionImage } from './read.ts'
 

@@ -6,8 +6,7 @@ import { lstat, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
-import { isMissing } from './disk.ts'
-import { sessionErrors } from './errors.ts'
+import { isMissing, sessionErrors } from './errors.ts'
 
 const SUFFIX = '.session'
 

@@ -22,7 +22,7 @@ import {
   sharedNorm,
   smallDecoder,
 } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { grouped, groupedKind, groupedSources } from '../kinds/gqa.ts'
 import type { LayerSpec } from '../layer.ts'
 import { layerOf, type ModelDescription } from '../spec.ts'
@@ -34,33 +34,34 @@ export const family: Family = {
   kinds: [],
   architectures: ['Gemma3ForCausalLM'],
   describe,
-  shapes: {
-    'gemma3, a window of 5, 3 heads of 6': {
-      ...smallDecoder(small, 22, 31, 43),
-      num_hidden_layers: 3,
-      num_attention_heads: 3,
-      num_key_value_heads: 1,
-      head_dim: 6,
-      query_pre_attn_scalar: 10,
-      sliding_window: 5,
-      sliding_window_pattern: 2,
-      rope_local_base_freq: 100,
-    },
-    'gemma3, a window of a page, capped logits, untied': {
-      ...smallDecoder(small, 34, 18, 37),
-      num_hidden_layers: 3,
-      num_attention_heads: 4,
-      num_key_value_heads: 2,
-      head_dim: 10,
-      query_pre_attn_scalar: 7,
-      sliding_window: 64,
-      layer_types: ['full_attention', 'sliding_attention', 'sliding_attention'],
-      final_logit_softcapping: 2,
-      attention_bias: true,
-      tie_word_embeddings: false,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'gemma3, a window of 5, 3 heads of 6': {
+    ...smallDecoder(small, 22, 31, 43),
+    num_hidden_layers: 3,
+    num_attention_heads: 3,
+    num_key_value_heads: 1,
+    head_dim: 6,
+    query_pre_attn_scalar: 10,
+    sliding_window: 5,
+    sliding_window_pattern: 2,
+    rope_local_base_freq: 100,
+  },
+  'gemma3, a window of a page, capped logits, untied': {
+    ...smallDecoder(small, 34, 18, 37),
+    num_hidden_layers: 3,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    head_dim: 10,
+    query_pre_attn_scalar: 7,
+    sliding_window: 64,
+    layer_types: ['full_attention', 'sliding_attention', 'sliding_attention'],
+    final_logit_softcapping: 2,
+    attention_bias: true,
+    tie_word_embeddings: false,
+  },
+})
 
 function describe(config: Config): ModelDescription {
   config.require('hidden_activation', 'gelu_pytorch_tanh')

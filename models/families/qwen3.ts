@@ -15,7 +15,7 @@ import {
   smallDecoder,
   swiGlu,
 } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { grouped, groupedKind, groupedSources } from '../kinds/gqa.ts'
 import { layerOf, type ModelDescription } from '../spec.ts'
 
@@ -26,27 +26,28 @@ export const family: Family = {
   kinds: [],
   architectures: ['Qwen3ForCausalLM'],
   describe,
-  shapes: {
-    'qwen3, 5 heads of 6 over 1, untied': {
-      ...smallDecoder(small, 22, 31, 43),
-      num_attention_heads: 5,
-      num_key_value_heads: 1,
-      head_dim: 6,
-      rms_norm_eps: 1e-2,
-      tie_word_embeddings: false,
-    },
-    'qwen3, biases, a window of 9 in the second layer': {
-      ...smallDecoder(small, 30, 18, 37),
-      num_attention_heads: 6,
-      num_key_value_heads: 3,
-      head_dim: 10,
-      attention_bias: true,
-      use_sliding_window: true,
-      sliding_window: 9,
-      max_window_layers: 1,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'qwen3, 5 heads of 6 over 1, untied': {
+    ...smallDecoder(small, 22, 31, 43),
+    num_attention_heads: 5,
+    num_key_value_heads: 1,
+    head_dim: 6,
+    rms_norm_eps: 1e-2,
+    tie_word_embeddings: false,
+  },
+  'qwen3, biases, a window of 9 in the second layer': {
+    ...smallDecoder(small, 30, 18, 37),
+    num_attention_heads: 6,
+    num_key_value_heads: 3,
+    head_dim: 10,
+    attention_bias: true,
+    use_sliding_window: true,
+    sliding_window: 9,
+    max_window_layers: 1,
+  },
+})
 
 function describe(config: Config): ModelDescription {
   const maps = heads(config, 'num_attention_heads')

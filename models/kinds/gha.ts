@@ -9,7 +9,7 @@
  * added up at conversion. That is exact, and the engine needs no gather.
  */
 import { smallDecoder } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { mismatch } from '../spec.ts'
 import { grouped } from './gqa.ts'
 import { describeShared, headCounts } from './gva.ts'
@@ -50,55 +50,56 @@ export const family: Family = {
     })
     return describeShared(config, 'gha', attention, counts, { width: dim, target })
   },
-  shapes: {
-    'gha block, blocks that straddle maps': {
-      ...smallDecoder({ attention_kind: 'gha' }, 72, 31, 43),
-      value_head_map: 'block',
-      num_attention_heads: 12,
-      head_dim: 6,
-      num_query_heads: 2,
-      num_key_heads: 1,
-      num_value_heads: 3,
-    },
-    'gha block, more values than maps': {
-      ...smallDecoder({ attention_kind: 'gha' }, 64, 31, 43),
-      value_head_map: 'block',
-      num_attention_heads: 16,
-      head_dim: 4,
-      num_query_heads: 4,
-      num_key_heads: 2,
-      num_value_heads: 8,
-    },
-    'gha stride, heads per map no multiple of values': {
-      ...smallDecoder({ attention_kind: 'gha' }, 72, 31, 43),
-      value_head_map: 'stride',
-      num_attention_heads: 12,
-      head_dim: 6,
-      num_query_heads: 2,
-      num_key_heads: 1,
-      num_value_heads: 4,
-    },
-    'gha stride, more values than heads per map': {
-      ...smallDecoder({ attention_kind: 'gha' }, 48, 31, 43),
-      value_head_map: 'stride',
-      num_attention_heads: 8,
-      head_dim: 6,
-      num_query_heads: 4,
-      num_key_heads: 4,
-      num_value_heads: 4,
-    },
-    'gha stride, three values in steps of two': {
-      ...smallDecoder({ attention_kind: 'gha' }, 36, 31, 43),
-      value_head_map: 'stride',
-      num_attention_heads: 6,
-      head_dim: 6,
-      num_query_heads: 3,
-      num_key_heads: 3,
-      num_value_heads: 3,
-      qkv_bias: true,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'gha block, blocks that straddle maps': {
+    ...smallDecoder({ attention_kind: 'gha' }, 72, 31, 43),
+    value_head_map: 'block',
+    num_attention_heads: 12,
+    head_dim: 6,
+    num_query_heads: 2,
+    num_key_heads: 1,
+    num_value_heads: 3,
+  },
+  'gha block, more values than maps': {
+    ...smallDecoder({ attention_kind: 'gha' }, 64, 31, 43),
+    value_head_map: 'block',
+    num_attention_heads: 16,
+    head_dim: 4,
+    num_query_heads: 4,
+    num_key_heads: 2,
+    num_value_heads: 8,
+  },
+  'gha stride, heads per map no multiple of values': {
+    ...smallDecoder({ attention_kind: 'gha' }, 72, 31, 43),
+    value_head_map: 'stride',
+    num_attention_heads: 12,
+    head_dim: 6,
+    num_query_heads: 2,
+    num_key_heads: 1,
+    num_value_heads: 4,
+  },
+  'gha stride, more values than heads per map': {
+    ...smallDecoder({ attention_kind: 'gha' }, 48, 31, 43),
+    value_head_map: 'stride',
+    num_attention_heads: 8,
+    head_dim: 6,
+    num_query_heads: 4,
+    num_key_heads: 4,
+    num_value_heads: 4,
+  },
+  'gha stride, three values in steps of two': {
+    ...smallDecoder({ attention_kind: 'gha' }, 36, 31, 43),
+    value_head_map: 'stride',
+    num_attention_heads: 6,
+    head_dim: 6,
+    num_query_heads: 3,
+    num_key_heads: 3,
+    num_value_heads: 3,
+    qkv_bias: true,
+  },
+})
 
 /** The block of value heads that every map averages: its size, and its first head for each map. */
 function sharedBlock(nHeads: number, maps: number, valueHeads: number, valueHead: (head: number) => number) {

@@ -11,7 +11,7 @@
  */
 import type { Config } from '../config.ts'
 import { decoderSources, headDim, heads, linear, llamaSpec, range, smallDecoder } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { type ModelDescription, mismatch } from '../spec.ts'
 import { latent } from './mla.ts'
 
@@ -24,23 +24,24 @@ export const family: Family = {
   recognise: (config) => config.has('qk_rope_dim'),
   tensor: 'W_dKV.weight',
   describe,
-  shapes: {
-    'gla, 6 heads of 6': {
-      ...smallDecoder({ attention_kind: 'gla' }, 38, 31, 43),
-      rms_norm_eps: 1e-3,
-      num_attention_heads: 6,
-      head_dim: 6,
-      qk_rope_dim: 2,
-    },
-    'gla, output bias': {
-      ...smallDecoder({ attention_kind: 'gla' }, 20, 31, 43),
-      num_attention_heads: 2,
-      head_dim: 10,
-      qk_rope_dim: 8,
-      attention_bias: true,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'gla, 6 heads of 6': {
+    ...smallDecoder({ attention_kind: 'gla' }, 38, 31, 43),
+    rms_norm_eps: 1e-3,
+    num_attention_heads: 6,
+    head_dim: 6,
+    qk_rope_dim: 2,
+  },
+  'gla, output bias': {
+    ...smallDecoder({ attention_kind: 'gla' }, 20, 31, 43),
+    num_attention_heads: 2,
+    head_dim: 10,
+    qk_rope_dim: 8,
+    attention_bias: true,
+  },
+})
 
 function describe(config: Config): ModelDescription {
   const maps = heads(config, 'num_attention_heads')

@@ -5,7 +5,7 @@
 import type { AttentionSpec, HeadNorm, Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
 import { decoderSources, headDim, heads, linear, llamaSpec, requireDivides, smallDecoder } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { type LayerSources, type ModelDescription, mismatch } from '../spec.ts'
 
 export const family: Family = {
@@ -15,31 +15,32 @@ export const family: Family = {
   // Checkpoints of GTA, grouped-tied attention and GLA were saved under Llama's name.
   yields: true,
   describe,
-  shapes: {
-    'mha, one head of 2': { ...smallDecoder({ attention_kind: 'mha' }, 2, 3, 5), num_attention_heads: 1, head_dim: 2 },
-    'gqa, 6 heads of 10 over 3, untied': {
-      ...smallDecoder({ attention_kind: 'gqa' }, 30, 22, 51),
-      num_attention_heads: 6,
-      num_key_value_heads: 3,
-      head_dim: 10,
-      tie_word_embeddings: false,
-    },
-    'mqa, 64 heads of 2, all biases': {
-      ...smallDecoder({ attention_kind: 'mqa' }, 46, 70, 33),
-      num_attention_heads: 64,
-      num_key_value_heads: 1,
-      head_dim: 2,
-      attention_bias: true,
-    },
-    'gqa, head of 256, qkv bias': {
-      ...smallDecoder({ attention_kind: 'gqa' }, 24, 18, 37),
-      num_attention_heads: 2,
-      num_key_value_heads: 1,
-      head_dim: 256,
-      qkv_bias: true,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'mha, one head of 2': { ...smallDecoder({ attention_kind: 'mha' }, 2, 3, 5), num_attention_heads: 1, head_dim: 2 },
+  'gqa, 6 heads of 10 over 3, untied': {
+    ...smallDecoder({ attention_kind: 'gqa' }, 30, 22, 51),
+    num_attention_heads: 6,
+    num_key_value_heads: 3,
+    head_dim: 10,
+    tie_word_embeddings: false,
+  },
+  'mqa, 64 heads of 2, all biases': {
+    ...smallDecoder({ attention_kind: 'mqa' }, 46, 70, 33),
+    num_attention_heads: 64,
+    num_key_value_heads: 1,
+    head_dim: 2,
+    attention_bias: true,
+  },
+  'gqa, head of 256, qkv bias': {
+    ...smallDecoder({ attention_kind: 'gqa' }, 24, 18, 37),
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    head_dim: 256,
+    qkv_bias: true,
+  },
+})
 
 interface Biases {
   in: boolean

@@ -15,7 +15,7 @@ import {
   requireDivides,
   smallDecoder,
 } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { type ModelDescription, mismatch } from '../spec.ts'
 
 export const family: Family = {
@@ -25,31 +25,32 @@ export const family: Family = {
   recognise: (config) => config.has('num_query_heads') && config.has('value_dim'),
   tensor: 'v_b_proj.weight',
   describe,
-  shapes: {
-    'gta, expand rate 3, latent of 6': {
-      ...smallDecoder({ attention_kind: 'gta' }, 90, 31, 43),
-      num_attention_heads: 9,
-      head_dim: 10,
-      num_query_heads: 5,
-      query_dim: 10,
-      num_key_heads: 1,
-      key_dim: 10,
-      num_value_heads: 5,
-      value_dim: 6,
-    },
-    'gta, one map for all': {
-      ...smallDecoder({ attention_kind: 'gta' }, 24, 10, 9),
-      num_attention_heads: 12,
-      head_dim: 2,
-      num_query_heads: 1,
-      query_dim: 2,
-      num_key_heads: 1,
-      key_dim: 2,
-      num_value_heads: 1,
-      value_dim: 24,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'gta, expand rate 3, latent of 6': {
+    ...smallDecoder({ attention_kind: 'gta' }, 90, 31, 43),
+    num_attention_heads: 9,
+    head_dim: 10,
+    num_query_heads: 5,
+    query_dim: 10,
+    num_key_heads: 1,
+    key_dim: 10,
+    num_value_heads: 5,
+    value_dim: 6,
+  },
+  'gta, one map for all': {
+    ...smallDecoder({ attention_kind: 'gta' }, 24, 10, 9),
+    num_attention_heads: 12,
+    head_dim: 2,
+    num_query_heads: 1,
+    query_dim: 2,
+    num_key_heads: 1,
+    key_dim: 2,
+    num_value_heads: 1,
+    value_dim: 24,
+  },
+})
 
 /** Shared maps, a latent value, a nonlinear decoder. */
 export function latentValue(shape: {

@@ -5,7 +5,7 @@
 import type { AttentionSpec } from '../attention.ts'
 import type { Config } from '../config.ts'
 import { decoderSources, headDim, heads, linear, llamaSpec, requireDivides, smallDecoder } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { type ModelDescription, mismatch, type Source } from '../spec.ts'
 import { grouped } from './gqa.ts'
 
@@ -28,26 +28,27 @@ export const family: Family = {
     const attention = grouped({ maps, keyHeads, keyDim: dim, valueHeads: maps, valueDim: width, bias, rope })
     return describeShared(config, 'gva', attention, counts)
   },
-  shapes: {
-    'gva, 3 maps for 9 heads of 6': {
-      ...smallDecoder({ attention_kind: 'gva' }, 54, 31, 43),
-      num_attention_heads: 9,
-      head_dim: 6,
-      num_query_heads: 3,
-      num_key_heads: 1,
-      num_value_heads: 9,
-    },
-    'gva with as many maps as heads': {
-      ...smallDecoder({ attention_kind: 'gva' }, 40, 31, 43),
-      num_attention_heads: 4,
-      head_dim: 10,
-      num_query_heads: 4,
-      num_key_heads: 2,
-      num_value_heads: 4,
-      attention_bias: true,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'gva, 3 maps for 9 heads of 6': {
+    ...smallDecoder({ attention_kind: 'gva' }, 54, 31, 43),
+    num_attention_heads: 9,
+    head_dim: 6,
+    num_query_heads: 3,
+    num_key_heads: 1,
+    num_value_heads: 9,
+  },
+  'gva with as many maps as heads': {
+    ...smallDecoder({ attention_kind: 'gva' }, 40, 31, 43),
+    num_attention_heads: 4,
+    head_dim: 10,
+    num_query_heads: 4,
+    num_key_heads: 2,
+    num_value_heads: 4,
+    attention_bias: true,
+  },
+})
 
 /** Head counts of GVA and GHA: output heads, maps that they share, and the heads of keys and values. */
 export interface HeadCounts {

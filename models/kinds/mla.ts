@@ -12,7 +12,7 @@
 import type { AttentionSpec, Rope } from '../attention.ts'
 import { type Config, yarnMagnitude } from '../config.ts'
 import { decoderSources, heads, linear, llamaSpec, range, smallDecoder, zeros } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { type ModelDescription, ModelError, mismatch } from '../spec.ts'
 
 const LATENT_EPS = 1e-6
@@ -24,31 +24,32 @@ export const family: Family = {
   recognise: (config) => config.has('kv_lora_rank'),
   tensor: 'kv_a_proj_with_mqa.weight',
   describe,
-  shapes: {
-    'mla, values wider than keys, other eps': {
-      ...smallDecoder({ attention_kind: 'mla' }, 34, 31, 43),
-      rms_norm_eps: 1e-3,
-      num_attention_heads: 3,
-      kv_lora_rank: 18,
-      q_lora_rank: null,
-      qk_nope_head_dim: 6,
-      qk_rope_head_dim: 2,
-      v_head_dim: 10,
-    },
-    'mla, low-rank query, biases, halves': {
-      ...smallDecoder({ attention_kind: 'mla' }, 34, 31, 43),
-      rms_norm_eps: 1e-2,
-      num_attention_heads: 4,
-      kv_lora_rank: 14,
-      q_lora_rank: 22,
-      qk_nope_head_dim: 10,
-      qk_rope_head_dim: 6,
-      v_head_dim: 4,
-      rope_interleave: false,
-      attention_bias: true,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'mla, values wider than keys, other eps': {
+    ...smallDecoder({ attention_kind: 'mla' }, 34, 31, 43),
+    rms_norm_eps: 1e-3,
+    num_attention_heads: 3,
+    kv_lora_rank: 18,
+    q_lora_rank: null,
+    qk_nope_head_dim: 6,
+    qk_rope_head_dim: 2,
+    v_head_dim: 10,
+  },
+  'mla, low-rank query, biases, halves': {
+    ...smallDecoder({ attention_kind: 'mla' }, 34, 31, 43),
+    rms_norm_eps: 1e-2,
+    num_attention_heads: 4,
+    kv_lora_rank: 14,
+    q_lora_rank: 22,
+    qk_nope_head_dim: 10,
+    qk_rope_head_dim: 6,
+    v_head_dim: 4,
+    rope_interleave: false,
+    attention_bias: true,
+  },
+})
 
 /**
  * MLA and GLA, absorbed: what is cached is a normed latent and one rotated key. A head's key matrix moves to its query

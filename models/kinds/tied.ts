@@ -8,7 +8,7 @@
 import type { AttentionSpec, Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
 import { decoderSources, headDim, heads, linear, llamaSpec, requireDivides, smallDecoder, zeros } from '../decoder.ts'
-import type { Family } from '../family.ts'
+import type { Family, Shapes } from '../family.ts'
 import { type ModelDescription, mismatch } from '../spec.ts'
 
 export const family: Family = {
@@ -18,24 +18,25 @@ export const family: Family = {
   recognise: (config) => config.has('rope_dim'),
   tensor: 'W_rope_k.weight',
   describe,
-  shapes: {
-    'tied, 5 heads of 6, rotated 2': {
-      ...smallDecoder({ attention_kind: 'tied' }, 26, 31, 43),
-      num_attention_heads: 5,
-      num_key_value_heads: 1,
-      head_dim: 6,
-      rope_dim: 2,
-    },
-    'tied, biases': {
-      ...smallDecoder({ attention_kind: 'tied' }, 48, 31, 43),
-      num_attention_heads: 6,
-      num_key_value_heads: 3,
-      head_dim: 12,
-      rope_dim: 6,
-      attention_bias: true,
-    },
-  },
 }
+
+export const shapes: Shapes = () => ({
+  'tied, 5 heads of 6, rotated 2': {
+    ...smallDecoder({ attention_kind: 'tied' }, 26, 31, 43),
+    num_attention_heads: 5,
+    num_key_value_heads: 1,
+    head_dim: 6,
+    rope_dim: 2,
+  },
+  'tied, biases': {
+    ...smallDecoder({ attention_kind: 'tied' }, 48, 31, 43),
+    num_attention_heads: 6,
+    num_key_value_heads: 3,
+    head_dim: 12,
+    rope_dim: 6,
+    attention_bias: true,
+  },
+})
 
 /** One state is key and value; a shared rotated key replaces the end of each key. */
 export function tied(shape: {

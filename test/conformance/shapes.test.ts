@@ -3,20 +3,28 @@
  * no multiple of 4, a vocabulary that is none either, texts longer than a page. Logits in f32 against a literal f64
  * transcription of each.
  */
+import { readdirSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { load } from '../../host/index.ts'
+import type { Family, Shapes } from '../../models/family.ts'
 import { families } from '../../models/index.ts'
 import { type Config, encode, random, sourcesOf, type Tensors, writeCheckpoint } from '../fixtures/checkpoints.ts'
 import { worst } from '../fixtures/goldens.ts'
 import { attention, referenceLogits, type Weights } from '../reference/reference.ts'
 
 /** Names say what is unusual. */
-const shapes: Record<string, Config> = Object.assign({}, ...families.map((family) => family.shapes))
+const files = ['kinds', 'families'].flatMap((folder) => {
+  const url = new URL(`../../models/${folder}/`, import.meta.url)
+  return readdirSync(url).map((file) => new URL(file, url).href)
+})
+const sets: { family: Family; shapes: Shapes }[] = await Promise.all(files.map((file) => import(file)))
+const shapes: Record<string, Config> = Object.assign({}, ...sets.map((set) => set.shapes()))
 
 test('every kind and family has shapes of its own', () => {
-  for (const { name, shapes: own } of families) assert.ok(Object.keys(own).length >= 2, name)
-  assert.is(Object.keys(shapes).length, families.flatMap((family) => Object.keys(family.shapes)).length)
+  assert.equal(new Set(sets.map(({ family }) => family)), new Set(families))
+  for (const { family, shapes: own } of sets) assert.ok(Object.keys(own()).length >= 2, family.name)
+  assert.is(Object.keys(shapes).length, sets.flatMap((set) => Object.keys(set.shapes())).length)
 })
 
 const base = {

@@ -54,7 +54,7 @@ export async function openEngine(
     build,
     load: async (target) => target.set(weights),
   })
-  return new KvCache(engine, options.offload?.directory)
+  return await KvCache.open(engine, options.offload?.directory)
 }
 
 /** Feeds tokens from a position on, `slice` at a time; resolves to the logits of the last one. */
