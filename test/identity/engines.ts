@@ -8,7 +8,7 @@ import type { Model } from '../../host/index.ts'
 import { type Outcome, runOnNode, runOnShim, runOnWasmEdge, runOnWasmtime } from '../harness/wasi-engines.ts'
 import type { Answer, Case, Found, Job } from './job.ts'
 
-const dist = new URL('../dist/', import.meta.url)
+const dist = new URL('../../dist/', import.meta.url)
 
 async function runLibrary(job: Job): Promise<Answer> {
   if (job.build === 'strict') refuseRelaxed()

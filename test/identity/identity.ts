@@ -69,7 +69,7 @@ function hideTables(): void {
   writeFileSync(wordless, bytes)
 }
 
-/** engines.ts for every Node; it and all that it takes files from lie in test/. */
+/** engines.ts for every Node; it and all that it takes files from lie in folders of test/. */
 async function bundleEngines(): Promise<void> {
   await build({
     entryPoints: [fileURLToPath(new URL('engines.ts', import.meta.url))],
@@ -78,7 +78,7 @@ async function bundleEngines(): Promise<void> {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    define: { 'import.meta.url': JSON.stringify(new URL('../engines.ts', import.meta.url).href) },
+    define: { 'import.meta.url': JSON.stringify(new URL('engines.ts', import.meta.url).href) },
   })
 }
 
