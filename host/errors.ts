@@ -44,6 +44,8 @@ export const errors = {
       'NOT_A_MODEL',
       `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors`,
     ),
+  otherKind: (path: string, expected: string, found: string, advice: string) =>
+    new GtaError('NOT_A_MODEL', `"${path}" must be ${expected}, found ${found}: ${advice}`),
   badFile: (path: string, what: string, expected: string, found: unknown) =>
     new GtaError(
       'BAD_FILE',

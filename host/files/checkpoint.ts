@@ -15,18 +15,22 @@ import {
 import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
 import { openSafetensors } from './files.ts'
+import { refuseOtherKind } from './other-kinds.ts'
 import { dtypeBytes, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
 
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
   const config = await readJson(join(directory, 'config.json'))
   if (config === undefined) throw errors.notAModel(directory, 'a directory with a config.json', 'none in it')
-  const [generation, tokenizerConfig, template, tokenizer] = await Promise.all([
+  const [generation, named, specialTokens, template, tokenizer] = await Promise.all([
     readJson(join(directory, 'generation_config.json')),
     readJson(join(directory, 'tokenizer_config.json')),
+    readJson(join(directory, 'special_tokens_map.json')),
     readText(join(directory, 'chat_template.jinja')),
     readOptional(join(directory, 'tokenizer.json')),
   ])
+  if (tokenizer) refuseOtherKind(join(directory, 'tokenizer.json'), tokenizer, 'a JSON file')
+  const tokenizerConfig = withTokens(named, specialTokens)
   // Newer checkpoints have the template in a file of its own, which counts more.
   const more = template === undefined ? undefined : { chat_template: template }
   return {
@@ -35,6 +39,15 @@ export async function readModelFiles(directory: string): Promise<ModelFiles> {
     tokenizerConfig: more ? { ...(tokenizerConfig as object), ...more } : tokenizerConfig,
     tokenizer,
   }
+}
+
+/** tokenizer_config.json, with the special tokens that only special_tokens_map.json names. */
+function withTokens(config: unknown, specialTokens: unknown): unknown {
+  const isObject = (value: unknown): value is Record<string, unknown> =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+  if (!isObject(specialTokens) || (config !== undefined && !isObject(config))) return config
+  const missing = Object.entries(specialTokens).filter(([name]) => /^\w+_token$/.test(name) && !config?.[name])
+  return { ...config, ...Object.fromEntries(missing) }
 }
 
 async function readText(path: string): Promise<string | undefined> {
@@ -60,6 +73,7 @@ async function readOptional(path: string): Promise<Uint8Array | undefined> {
 export async function readJson(path: string): Promise<unknown> {
   const bytes = await readOptional(path)
   if (!bytes) return undefined
+  refuseOtherKind(path, bytes, 'a JSON file')
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
@@ -186,18 +200,17 @@ export async function tensorNames(directory: string): Promise<string[]> {
 }
 
 async function openShards(directory: string): Promise<SafetensorsFile[]> {
+  // A single file counts more than an index, which may be left over from other weights: transformers looks for it first.
+  const single = join(directory, 'model.safetensors')
+  const exists = await stat(single).then(
+    () => true,
+    () => false,
+  )
+  if (exists) return [await openSafetensors(single)]
   const index = (await readJson(join(directory, 'model.safetensors.index.json'))) as
     | { weight_map?: unknown }
     | undefined
-  const single = join(directory, 'model.safetensors')
-  if (index === undefined) {
-    const exists = await stat(single).then(
-      () => true,
-      () => false,
-    )
-    if (!exists) throw errors.notAModel(directory, 'a directory with model.safetensors', 'none in it')
-    return [await openSafetensors(single)]
-  }
+  if (index === undefined) throw errors.notAModel(directory, 'a directory with model.safetensors', 'none in it')
   const shards: SafetensorsFile[] = []
   try {
     for (const name of shardNames(directory, index)) shards.push(await openSafetensors(join(directory, name)))

@@ -6,6 +6,7 @@ import { cost, type ModelDescription, type WeightType } from '../../models/index
 import { type Fit, fit } from '../engine/fit.ts'
 import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
+import { Tokenizer } from '../text/tokenizer.ts'
 import { openCheckpoint } from './checkpoint.ts'
 import { statModel } from './files.ts'
 import { writePacked } from './pack.ts'
@@ -26,6 +27,8 @@ export interface Conversion {
   type: WeightType
   bytes: number
   parameters: number
+  /** Without one, the packed model takes token ids only. */
+  hasTokenizer: boolean
   /** Tensors of the checkpoint that the model does not use. */
   unused: string[]
   /** What quantisation did to each matrix: root mean square of its error over that of its weights. */
@@ -49,12 +52,16 @@ export async function convert(directory: string, path: string, options: ConvertO
   await expectFree()
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
+    const { tokenizer, tokenizerConfig } = checkpoint.files
+    // A tokenizer that cannot be used is better known before the weights are converted.
+    if (tokenizer) new Tokenizer(directory, tokenizer, tokenizerConfig)
     options.onFit?.(await fitHere(checkpoint.model, type))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
     const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, expectFree)
     const { parameters } = cost(checkpoint.model)
-    return { path, type, bytes, parameters, unused: checkpoint.unused, errors: found }
+    const hasTokenizer = tokenizer !== undefined
+    return { path, type, bytes, parameters, hasTokenizer, unused: checkpoint.unused, errors: found }
   } finally {
     await checkpoint.close()
   }
