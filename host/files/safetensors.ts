@@ -48,7 +48,7 @@ async function readHeader(path: string, file: ByteSource): Promise<Uint8Array> {
   if (size < 8) throw errors.badFile(path, 'the size', 'at least 8 bytes', `${size}`)
   await file.read(new Uint8Array(prefix.buffer), 0)
   const length = prefix.getBigUint64(0, true)
-  if (length > BigInt(MAX_HEADER)) {
+  if (length > BigInt(Math.min(MAX_HEADER, size - 8))) {
     const begin = new Uint8Array(Math.min(KIND_BYTES, size))
     await file.read(begin, 0)
     refuseOtherKind(path, begin, 'a .gta or .safetensors file')
