@@ -15,14 +15,12 @@ const kinds: [begins: string[], what: string, advice: string][] = [
   [['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05'], 'a Python pickle', 'give the weights as safetensors'],
 ]
 
-/** Bytes of a file that are enough for `refuseOtherKind`. */
-export const KIND_BYTES = 64
-
-/** Throws NOT_A_MODEL if a file that must be `expected` begins as one of another kind. */
+/** Throws NOT_A_MODEL if a file that must be `expected` begins as one of another kind; eight bytes are enough to tell. */
 export function refuseOtherKind(path: string, begin: Uint8Array, expected: string): void {
-  const text = String.fromCharCode(...begin.subarray(0, KIND_BYTES))
+  const text = String.fromCharCode(...begin.subarray(0, 8))
     .trimStart()
     .toLowerCase()
-  const kind = kinds.find(([begins]) => begins.some((one) => text.startsWith(one)))
+  const isOne = (begins: string) => text.startsWith(begins) || (text.length >= 4 && begins.startsWith(text))
+  const kind = kinds.find(([begins]) => begins.some(isOne))
   if (kind) throw errors.otherKind(path, expected, kind[1], kind[2])
 }
