@@ -15,6 +15,7 @@ import {
 import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
 import { openSafetensors } from './files.ts'
+import { f16 } from './half.ts'
 import { refuseOtherKind } from './other-kinds.ts'
 import { dtypeBytes, type SafetensorsFile, type TensorInfo } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'
@@ -254,12 +255,4 @@ function widen(bytes: Uint8Array, dtype: string): Float32Array {
     for (let i = 0; i < half.length; i++) bits[i] = (half[i] as number) << 16
   } else for (let i = 0; i < half.length; i++) wide[i] = f16(half[i] as number)
   return wide
-}
-
-function f16(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1
-  const exponent = (bits >> 10) & 31
-  const fraction = bits & 1023
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25)
 }
