@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, truncateSync, writeFileSync, writeSy
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Checkpoint, readModelFiles } from '../host/files/checkpoint.ts'
+import { Checkpoint } from '../host/files/checkpoint.ts'
 import { convert } from '../host/files/convert.ts'
 import { describeModel } from '../host/files/describe.ts'
 import { openPacked } from '../host/files/files.ts'
@@ -105,8 +105,7 @@ for (const [name, config] of Object.entries({ gqa: gqaConfig, gta: gtaConfig }))
   for (const type of ['q8', 'f32'] as const)
     test(`${name} ${type}: the weights of the file are those that a directory gives in memory`, async () => {
       const directory = directoryOf(config)
-      const files = await readModelFiles(directory)
-      const checkpoint = await Checkpoint.open(directory, files)
+      const checkpoint = await Checkpoint.open(directory)
       const plan = planModel(checkpoint.model, type)
       const expected = new Uint8Array(plan.bytes)
       await packTensors(checkpoint, plan, (offset, bytes) => expected.set(bytes, offset))

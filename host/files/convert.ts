@@ -7,8 +7,7 @@ import { type Fit, fit } from '../engine/fit.ts'
 import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
-import { openCheckpoint } from './checkpoint.ts'
-import { statModel } from './files.ts'
+import { isCheckpoint, openCheckpoint } from './checkpoint.ts'
 import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {
@@ -40,8 +39,8 @@ export interface Conversion {
  * unless `force`.
  */
 export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
-  if (!(await statModel(directory)).isDirectory())
-    throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
+  if (!(await isCheckpoint(directory)))
+    throw errors.notAModel(directory, 'a Hugging Face directory or a GGUF file to convert', 'another file')
   checkSetting('type', options.type)
   const type = options.type ?? settings.type.default
   await checkTarget(directory, path)
@@ -80,7 +79,8 @@ async function checkTarget(directory: string, path: string): Promise<void> {
   const target = await stat(path).catch(() => undefined)
   if (!target) return
   if (!target.isFile()) throw errors.writeFailed(path, 'it must be a file, found something else')
-  for (const name of await readdir(directory)) {
+  const names = (await stat(directory)).isDirectory() ? await readdir(directory) : ['']
+  for (const name of names) {
     const source = await stat(join(directory, name)).catch(() => undefined)
     if (source?.ino === target.ino && source.dev === target.dev)
       throw errors.writeFailed(path, 'it must not be a file of the model that is converted, found the same file')

@@ -3,7 +3,7 @@ import { errors } from '../errors.ts'
 
 /** Beginnings in small letters, without the blanks before them. */
 const kinds: [begins: string[], what: string, advice: string][] = [
-  [['gguf'], 'a GGUF file', 'GGUF is not read, give the Hugging Face directory of the same model'],
+  [['gguf'], 'a GGUF file', 'give it as the model itself, its name may end in anything'],
   [
     ['version https://git-lfs'],
     'a Git LFS pointer, a few lines in place of the file',
