@@ -14,6 +14,7 @@ import { tokenizerOf } from '../host/files/gguf/tokenizer.ts'
 import { type Generation, GtaError, load, type Model } from '../host/index.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { failure, temporary } from './fixtures/checkpoints.ts'
+import { llamaAsGguf } from './fixtures/gguf.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
 
 const file = (name: string) => golden(`gguf/${name}`)
@@ -63,6 +64,20 @@ for (const [name, limit] of [
     assert.ok(largest <= limit, `${largest}`)
     await model.close()
   })
+
+test("Llama 3's scaling is a table of factors there, and the rule that made it here", async () => {
+  const path = join(temporary(), 'llama3.gguf')
+  writeFileSync(path, await llamaAsGguf(golden('families/llama3_rope')))
+  const { prompt, logits } = readJson(golden('families/llama3_rope/golden.json'))
+  const model = await load(path, { type: 'f32', threads: 1 })
+  const found = await model.logits(prompt)
+  const largest = logits.reduce(
+    (most: number, value: number, i: number) => Math.max(most, Math.abs(value - (found[i] as number))),
+    0,
+  )
+  assert.ok(largest <= 1e-4, `${largest}`)
+  await model.close()
+})
 
 for (const name of ['llama-spm', 'gpt-2'])
   test(`${name}: ids of llama.cpp's texts`, async () => {

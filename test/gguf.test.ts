@@ -9,6 +9,7 @@ import { GtaError } from '../host/errors.ts'
 import { decodeBlocks, readableTypes } from '../host/files/gguf/blocks.ts'
 import { type GgufFile, type GgufTensor, readGguf } from '../host/files/gguf/file.ts'
 import { failure } from './fixtures/checkpoints.ts'
+import { GgufWriter as Writer } from './fixtures/gguf.ts'
 import { golden } from './fixtures/goldens.ts'
 
 const blocks = readFileSync(golden('gguf/ggml-blocks.gguf'))
@@ -23,52 +24,6 @@ function read(bytes: Uint8Array): Promise<GgufFile> {
     read: async (target, position) => target.set(bytes.subarray(position, position + target.length)),
     close: async () => undefined,
   })
-}
-
-/** Writes little-endian; texts and lists as a version has them. */
-class Writer {
-  private readonly parts: Buffer[] = []
-  private readonly version: number
-  constructor(version: number, tensors: bigint | number, values: bigint | number, magic = 'GGUF') {
-    this.version = version
-    this.parts.push(Buffer.from(magic))
-    this.u32(version).count(tensors).count(values)
-  }
-  u32(value: number): this {
-    const bytes = Buffer.alloc(4)
-    bytes.writeUInt32LE(value)
-    this.parts.push(bytes)
-    return this
-  }
-  u64(value: bigint | number): this {
-    const bytes = Buffer.alloc(8)
-    bytes.writeBigUInt64LE(BigInt(value))
-    this.parts.push(bytes)
-    return this
-  }
-  count(value: bigint | number): this {
-    return this.version === 1 ? this.u32(Number(value)) : this.u64(value)
-  }
-  text(text: string | Buffer): this {
-    const bytes = Buffer.from(text)
-    this.count(bytes.length)
-    this.parts.push(bytes)
-    return this
-  }
-  value(key: string, type: number, ...bytes: number[]): this {
-    this.text(key).u32(type)
-    this.parts.push(Buffer.from(bytes))
-    return this
-  }
-  tensor(name: string, shape: (bigint | number)[], type: number, offset: bigint | number): this {
-    this.text(name).u32(shape.length)
-    for (const n of shape) this.count(n)
-    return this.u32(type).u64(offset)
-  }
-  end(data = 0): Buffer {
-    const header = Buffer.concat(this.parts)
-    return Buffer.concat([header, Buffer.alloc(Math.ceil(header.length / 32) * 32 - header.length + data)])
-  }
 }
 
 test('blocks of every type that is read are the floats that ggml makes of them, bit for bit', async () => {

@@ -174,7 +174,7 @@ test('users see of models, conversations and chats what is theirs', () => {
       'private constructor',
       'engineName',
       'promptIds',
-    'corpusIds',
+      'corpusIds',
       'open',
       'restore',
       'generate',

@@ -88,8 +88,11 @@ function showValue(value: GgufValue | undefined): string {
   return typeof value === 'object' && typeof value.length === 'number' ? `a list of ${value.length}` : String(value)
 }
 
-/** Throws NOT_A_MODEL for an architecture that is not read, BAD_FILE for keys that are missing or wrong. */
-export function configOf(gguf: GgufFile): { config: Fields; layout: Layout } {
+/**
+ * Throws NOT_A_MODEL for an architecture that is not read, BAD_FILE for keys that are missing or wrong. `ropeFactors`: the numbers of
+ * rope_freqs.weight.
+ */
+export function configOf(gguf: GgufFile, ropeFactors?: Float32Array): { config: Fields; layout: Layout } {
   const keys = new Keys(gguf)
   const architecture = Object.hasOwn(architectures, keys.architecture) ? architectures[keys.architecture] : undefined
   if (!architecture)
@@ -101,7 +104,7 @@ export function configOf(gguf: GgufFile): { config: Fields; layout: Layout } {
     )
   const layout = architecture.layout?.(keys) ?? {}
   return {
-    config: { architectures: [architecture.name], ...commonFields(keys), ...architecture.fields?.(keys) },
+    config: { architectures: [architecture.name], ...commonFields(keys, ropeFactors), ...architecture.fields?.(keys) },
     layout,
   }
 }
@@ -111,7 +114,7 @@ function optional(name: string, value: unknown): Fields {
   return value === undefined ? {} : { [name]: value }
 }
 
-function commonFields(keys: Keys): Fields {
+function commonFields(keys: Keys, ropeFactors: Float32Array | undefined): Fields {
   const { tensors, path } = keys.gguf
   const vocabulary = tensors.get('token_embd.weight')?.shape[0]
   if (vocabulary === undefined) throw errors.missingTensors(path, ['token_embd.weight'])
@@ -132,7 +135,7 @@ function commonFields(keys: Keys): Fields {
       eps === undefined ? undefined : shortest(keys.number('attention.layer_norm_rms_epsilon')),
     ),
     rope_theta: keys.number('rope.freq_base', 10000),
-    ...ropeScaling(keys),
+    ...ropeScaling(keys, ropeFactors),
     tie_word_embeddings: !tensors.has('output.weight'),
     attention_bias: tensors.has('blk.0.attn_output.bias'),
     qkv_bias: tensors.has('blk.0.attn_q.bias'),
@@ -149,20 +152,50 @@ function shortest(value: number): number {
   return value
 }
 
-function ropeScaling(keys: Keys): Fields {
+function ropeScaling(keys: Keys, ropeFactors: Float32Array | undefined): Fields {
   const { tensors, path } = keys.gguf
   const type = keys.get('rope.scaling.type') ?? 'none'
-  if (tensors.has('rope_freqs.weight') || tensors.has('rope_factors_long.weight'))
+  if (tensors.has('rope_factors_long.weight'))
     throw errors.otherKind(
       path,
-      'a GGUF file without a table of rope factors',
-      'rope_freqs or rope_factors in it',
+      'a GGUF file with at most one table of rope factors',
+      'one for short texts and one for long ones',
       'these are not read yet, give the Hugging Face directory of the same model',
     )
+  if (ropeFactors) return { rope_scaling: llama3Scaling(keys, ropeFactors) }
   if (type === 'none') return {}
   if (type !== 'linear')
     throw errors.badFile(path, `"${keys.architecture}.rope.scaling.type"`, 'none or linear', showValue(type))
   return { rope_scaling: { type: 'linear', factor: keys.number('rope.scaling.factor') } }
+}
+
+/** Contexts that models with this scaling were first trained for. */
+const originalContexts = [8192, 4096, 16384, 32768, 2048, 64]
+const [LOW, HIGH] = [1, 4]
+
+/**
+ * The rule behind a table of factors, one for each pair of a head: Llama 3's, with the bounds that all models have that use
+ * it. That it makes this very table is checked.
+ */
+function llama3Scaling(keys: Keys, factors: Float32Array): Fields {
+  const theta = keys.number('rope.freq_base', 10000)
+  const factor = shortest(Math.max(...factors))
+  for (const original of originalContexts) {
+    const isSame = factors.every((found, i) => {
+      const turns = (original * theta ** (-i / factors.length)) / (2 * Math.PI)
+      const share = Math.min(Math.max((turns - LOW) / (HIGH - LOW), 0), 1)
+      return Math.abs(found * ((1 - share) / factor + share) - 1) < 1e-4
+    })
+    if (isSame)
+      return {
+        rope_type: 'llama3',
+        factor,
+        low_freq_factor: LOW,
+        high_freq_factor: HIGH,
+        original_max_position_embeddings: original,
+      }
+  }
+  throw errors.badFile(keys.gguf.path, 'tensor "rope_freqs.weight"', "a table of Llama 3's scaling", 'another one')
 }
 
 function tokenIds({ values }: GgufFile): Fields {

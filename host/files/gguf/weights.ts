@@ -38,6 +38,8 @@ interface Place {
 export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): TensorStore {
   const places = new Map<string, Place>()
   for (const tensor of tensors.values()) {
+    // It is in the config.
+    if (tensor.name === 'rope_freqs.weight') continue
     const name = nameOf(tensor.name, layout)
     if (places.has(name)) throw errors.badFile(path, `tensor "${tensor.name}"`, 'the only one for its place', 'two')
     places.set(name, { tensor, pairs: headRows(tensor, layout), plus: isNorm(tensor) ? -(layout.normPlus ?? 0) : 0 })
