@@ -3,7 +3,7 @@
  * tensor names of Hugging Face's decoders.
  */
 import { MAX_WIDTH } from '../assembly/abi.ts'
-import type { AttentionSpec } from './attention.ts'
+import type { AttentionSpec, HeadNorm } from './attention.ts'
 import type { Config } from './config.ts'
 import { type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
 import {
@@ -76,15 +76,16 @@ export function layerCount(config: Config): number {
   return config.integer('num_hidden_layers', { max: 1024 })
 }
 
-export function rmsNorm(config: Config): Norm {
-  return { kind: 'rms', eps: config.positive('rms_norm_eps', { max: 1, fallback: 1e-6 }) }
+/** `fallback` is the eps of the class. */
+export function rmsNorm(config: Config, fallback = 1e-6): Norm {
+  return { kind: 'rms', eps: config.positive('rms_norm_eps', { max: 1, fallback }) }
 }
 
-/** W_down (silu(W_gate z) ⊙ W_up z). */
-export function swiGlu(config: Config): FeedForward {
+/** W_down (silu(W_gate z) ⊙ W_up z); a class whose `mlp_bias` means something gives it as `bias`. */
+export function swiGlu(config: Config, bias?: boolean): FeedForward {
   config.require('hidden_act', 'silu')
-  config.require('mlp_bias', false)
-  return { width: ffnWidth(config), activation: 'silu', isGated: true, bias: false }
+  if (bias === undefined) config.require('mlp_bias', false)
+  return { width: ffnWidth(config), activation: 'silu', isGated: true, bias: bias ?? false }
 }
 
 export function ffnWidth(config: Config): number {
@@ -155,50 +156,91 @@ export type NormNames = Partial<Record<NormPlace, string>>
 
 const llamaNorms: NormNames = { mixerIn: 'input_layernorm', ffnIn: 'post_attention_layernorm' }
 
-/**
- * Tensor names of a decoder around its attention, of which the family gives the sources, layer by layer. `normPlus` is what
- * the norms' weights lack: 1 where a checkpoint keeps w − 1.
- */
+/** Names where both blocks have a norm before and one behind. */
+export const sandwichNorms: NormNames = {
+  mixerIn: 'input_layernorm',
+  mixerOut: 'post_attention_layernorm',
+  ffnIn: 'pre_feedforward_layernorm',
+  ffnOut: 'post_feedforward_layernorm',
+}
+
+/** What is folded into the weights around the attention, and how the norms are called. */
+export interface Folding {
+  norms?: NormNames
+  /** What the norms' weights lack: 1 where a checkpoint keeps w − 1. */
+  normPlus?: number
+  /** Factor of what either block adds to the residual stream. */
+  branch?: number
+  /** Factor of the logits. It goes into the last norm, because a tied head shares its matrix with the embedding. */
+  logits?: number
+}
+
+/** Tensor names of a decoder around its attention, of which the family gives the sources, layer by layer. */
 export function decoderSources(
   spec: ModelSpec,
   attention: (prefix: string, index: number) => LayerSources,
-  { norms = llamaNorms, normPlus }: { norms?: NormNames; normPlus?: number } = {},
+  { norms = llamaNorms, normPlus, branch, logits }: Folding = {},
 ): ModelSources {
   const { hiddenDim: width, vocabSize } = spec
-  const norm = (name: string): Source[] => [{ tensor: `${name}.weight`, shape: [width], ...plus(normPlus) }]
+  const norm = (name: string): Source => ({ tensor: `${name}.weight`, shape: [width], ...plus(normPlus) })
   const { isTied } = spec.head
   return {
     embed: [{ tensor: 'model.embed_tokens.weight', shape: [vocabSize, width] }],
-    norm: norm('model.norm'),
+    norm: [{ ...norm('model.norm'), ...times(logits) }],
     head: isTied ? [] : [{ tensor: 'lm_head.weight', shape: [vocabSize, width] }],
     layer: (index) => {
       const prefix = `model.layers.${index}`
-      const { ffn } = layerOf(spec, index)
       const named = normPlaces.flatMap((place) => {
         const name = norms[place]
-        return name === undefined ? [] : [[`${place}Norm`, norm(`${prefix}.${name}`)]]
+        return name === undefined ? [] : [[`${place}Norm`, [norm(`${prefix}.${name}`)]]]
       })
-      return {
-        ...Object.fromEntries(named),
+      const blocks = {
         ...attention(`${prefix}.self_attn`, index),
-        gateUp: [
-          linear(`${prefix}.mlp.gate_proj`, ffn.width, width).weight,
-          linear(`${prefix}.mlp.up_proj`, ffn.width, width).weight,
-        ],
-        down: [linear(`${prefix}.mlp.down_proj`, width, ffn.width).weight],
+        ...mlp(`${prefix}.mlp`, layerOf(spec, index), width),
       }
+      return { ...Object.fromEntries(named), ...scaledBranches(blocks, branch) }
     },
     isRedundant: (tensor) => tensor.endsWith('.rotary_emb.inv_freq') || (isTied && tensor === 'lm_head.weight'),
   }
+}
+
+/** gate_proj, up_proj and down_proj, with biases if they have some. */
+function mlp(prefix: string, { ffn }: LayerSpec, hiddenDim: number): LayerSources {
+  const entering = (ffn.isGated ? ['gate', 'up'] : ['up']).map((name) =>
+    linear(`${prefix}.${name}_proj`, ffn.width, hiddenDim),
+  )
+  const down = linear(`${prefix}.down_proj`, hiddenDim, ffn.width)
+  return {
+    gateUp: entering.map(({ weight }) => weight),
+    gateUpBias: ffn.bias ? entering.map(({ bias }) => bias) : [],
+    down: [down.weight],
+    downBias: ffn.bias ? [down.bias] : [],
+  }
+}
+
+/** The same with a factor in the last matrix of both blocks. */
+function scaledBranches(layer: LayerSources, factor: number | undefined): LayerSources {
+  if (factor === undefined || factor === 1) return layer
+  const scaled = (['out', 'outBias', 'down', 'downBias'] as const).map((name) => [
+    name,
+    layer[name]?.map((source) => ({ ...source, times: factor })),
+  ])
+  return { ...layer, ...Object.fromEntries(scaled) }
 }
 
 function plus(value: number | undefined): Pick<Source, 'plus'> {
   return value === undefined ? {} : { plus: value }
 }
 
-/** The weight of one head's norm for each of `heads` heads. */
-export function sharedNorm(name: string, heads: number, dim: number, normPlus?: number): Source[] {
-  return [{ tensor: `${name}.weight`, shape: [dim], rows: range(heads * dim, (i) => i % dim), ...plus(normPlus) }]
+function times(value: number | undefined): Pick<Source, 'times'> {
+  return value === undefined || value === 1 ? {} : { times: value }
+}
+
+/** The weight of a norm of `heads` heads: one that they share, or one number for each of theirs. */
+export function headNorm(name: string, { spans }: HeadNorm, heads: number, dim: number, normPlus?: number): Source[] {
+  const tensor = `${name}.weight`
+  if (spans === 'all') return [{ tensor, shape: [heads * dim], ...plus(normPlus) }]
+  return [{ tensor, shape: [dim], rows: range(heads * dim, (i) => i % dim), ...plus(normPlus) }]
 }
 
 /** A config of a two-layer model for tests: what selects its family, hidden width, feed-forward width and vocabulary. */

@@ -1,5 +1,6 @@
 /** Every kind and family: the files of kinds/ and families/. The build writes this list; it is not edited by hand. */
 import { family as gemma3 } from './families/gemma3.ts'
+import { family as olmo2 } from './families/olmo2.ts'
 import { family as qwen3 } from './families/qwen3.ts'
 import type { Family } from './family.ts'
 import { family as gha } from './kinds/gha.ts'
@@ -20,5 +21,6 @@ export const families: readonly Family[] = [
   mla,
   tied,
   gemma3,
+  olmo2,
   qwen3,
 ]

@@ -9,23 +9,11 @@
  */
 import type { Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
-import {
-  decoderSources,
-  decoderSpec,
-  ffnWidth,
-  headDim,
-  heads,
-  hiddenDim,
-  layerCount,
-  requireDivides,
-  rmsNorm,
-  sharedNorm,
-  smallDecoder,
-} from '../decoder.ts'
+import { ffnWidth, hiddenDim, layerCount, rmsNorm, sandwichNorms, smallDecoder } from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
-import { grouped, groupedKind, groupedSources } from '../kinds/gqa.ts'
+import { grouped, groupedDecoder, groupedHeads } from '../kinds/gqa.ts'
 import type { LayerSpec } from '../layer.ts'
-import { layerOf, type ModelDescription } from '../spec.ts'
+import type { ModelDescription } from '../spec.ts'
 
 const small = { architectures: ['Gemma3ForCausalLM'] }
 
@@ -66,18 +54,15 @@ export const shapes: Shapes = () => ({
 function describe(config: Config): ModelDescription {
   config.require('hidden_activation', 'gelu_pytorch_tanh')
   config.require('use_bidirectional_attention', false)
-  const maps = heads(config, 'num_attention_heads')
-  const kvHeads = heads(config, 'num_key_value_heads', maps)
-  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
-  const dim = headDim(config, maps, 256)
+  const heads = groupedHeads(config, 256)
   const hasBias = config.boolean('attention_bias', false)
   const norm = rmsNorm(config)
   const window = config.integer('sliding_window', { fallback: 4096 })
   const layer = (isSliding: boolean): LayerSpec => ({
     mixer: grouped({
-      ...{ maps, keyHeads: kvHeads, keyDim: dim, valueHeads: kvHeads, valueDim: dim },
+      ...heads,
       bias: { in: hasBias, out: hasBias },
-      rope: isSliding ? slidingRope(config, dim) : fullRope(config, dim),
+      rope: isSliding ? slidingRope(config, heads.keyDim) : fullRope(config, heads.keyDim),
       norm: { eps: norm.eps, spans: 'head' },
       window: isSliding ? window : undefined,
       scale: config.positive('query_pre_attn_scalar', { fallback: 256 }) ** -0.5,
@@ -88,31 +73,15 @@ function describe(config: Config): ModelDescription {
   })
   const pattern = config.has('sliding_window_pattern') ? 'sliding_window_pattern' : '_sliding_window_pattern'
   const group = config.integer(pattern, { fallback: 6 })
-  const spec = decoderSpec(config, {
-    kind: groupedKind(maps, kvHeads),
+  const decoder = {
     layers: config.slidingLayers(layerCount(config), (index) => (index + 1) % group !== 0).map(layer),
     embeddingScale: Math.sqrt(hiddenDim(config)),
     isTied: config.boolean('tie_word_embeddings', true),
     headNorm: norm,
     softcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
     maxContext: 131072,
-  })
-  const norms = {
-    mixerIn: 'input_layernorm',
-    mixerOut: 'post_attention_layernorm',
-    ffnIn: 'pre_feedforward_layernorm',
-    ffnOut: 'post_feedforward_layernorm',
   }
-  const sources = decoderSources(
-    spec,
-    (prefix, index) => ({
-      ...groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim),
-      queryNorm: sharedNorm(`${prefix}.q_norm`, maps, dim, 1),
-      slotNorm: sharedNorm(`${prefix}.k_norm`, kvHeads, dim, 1),
-    }),
-    { norms, normPlus: 1 },
-  )
-  return { spec, sources }
+  return groupedDecoder(config, decoder, { norms: sandwichNorms, normPlus: 1 })
 }
 
 /** transformers 4: rope_theta and rope_scaling; 5: rope_parameters by layer type. */

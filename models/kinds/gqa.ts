@@ -4,9 +4,22 @@
  */
 import type { AttentionSpec, HeadNorm, Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
-import { decoderSources, headDim, heads, linear, llamaSpec, requireDivides, smallDecoder } from '../decoder.ts'
+import {
+  type Decoder,
+  decoderSources,
+  decoderSpec,
+  type Folding,
+  headDim,
+  headNorm,
+  heads,
+  linear,
+  llamaSpec,
+  requireDivides,
+  smallDecoder,
+} from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
-import { type LayerSources, type ModelDescription, mismatch } from '../spec.ts'
+import type { LayerSpec } from '../layer.ts'
+import { type LayerSources, layerOf, type ModelDescription, mismatch } from '../spec.ts'
 
 export const family: Family = {
   name: 'gqa',
@@ -87,38 +100,60 @@ export function grouped(shape: {
 }
 
 function describe(config: Config): ModelDescription {
-  const maps = heads(config, 'num_attention_heads')
-  const kvHeads = heads(config, 'num_key_value_heads', maps)
-  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
-  const dim = headDim(config, maps)
+  const heads = groupedHeads(config)
   const isQwen2 = config.architectures().includes('Qwen2ForCausalLM')
   const outBias = config.boolean('attention_bias', false)
   const inBias = outBias || config.boolean('qkv_bias', isQwen2)
-
-  const attention = grouped({
-    maps,
-    keyHeads: kvHeads,
-    keyDim: dim,
-    valueHeads: kvHeads,
-    valueDim: dim,
-    bias: { in: inBias, out: outBias },
-    rope: config.rope(dim),
-  })
-  const spec = llamaSpec(config, kindOf(config, maps, kvHeads), attention)
+  const attention = grouped({ ...heads, bias: { in: inBias, out: outBias }, rope: config.rope(heads.keyDim) })
+  const spec = llamaSpec(config, kindOf(config, heads.maps, heads.keyHeads), attention)
   return { spec, sources: decoderSources(spec, (prefix) => groupedSources(prefix, attention, spec.hiddenDim)) }
 }
 
-/** Weights of grouped attention by the names that most checkpoints use: q_proj, k_proj, v_proj, o_proj. */
-export function groupedSources(prefix: string, attention: AttentionSpec, hiddenDim: number): LayerSources {
-  const { maps, slots, bias, outDim } = attention
-  const width = (slot: 'k' | 'v') => (slots[slot]?.heads ?? 0) * (slots[slot]?.dim ?? 0)
-  const q = linear(`${prefix}.q_proj`, maps * (attention.key[0]?.dim ?? 0), hiddenDim)
-  const k = linear(`${prefix}.k_proj`, width('k'), hiddenDim)
-  const v = linear(`${prefix}.v_proj`, width('v'), hiddenDim)
+/** Heads as most configs say them; `classDim` is the class's own default of head_dim. */
+export function groupedHeads(config: Config, classDim?: number) {
+  const maps = heads(config, 'num_attention_heads')
+  const kvHeads = heads(config, 'num_key_value_heads', maps)
+  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
+  const dim = headDim(config, maps, classDim)
+  return { maps, keyHeads: kvHeads, keyDim: dim, valueHeads: kvHeads, valueDim: dim }
+}
+
+/** A decoder of grouped attention whose tensors have the usual names. */
+export function groupedDecoder(
+  config: Config,
+  decoder: Omit<Decoder, 'kind'>,
+  folding: Folding = {},
+): ModelDescription {
+  const [{ mixer }] = decoder.layers as [LayerSpec]
+  const spec = decoderSpec(config, { kind: groupedKind(mixer.maps, mixer.slots.k?.heads ?? 0), ...decoder })
+  const attention = (prefix: string, index: number) =>
+    groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim, folding.normPlus)
+  return { spec, sources: decoderSources(spec, attention, folding) }
+}
+
+/**
+ * Weights of grouped attention by the names that most checkpoints use: q_proj, k_proj, v_proj, o_proj, and q_norm and k_norm
+ * where queries and keys are normed.
+ */
+export function groupedSources(
+  prefix: string,
+  attention: AttentionSpec,
+  hiddenDim: number,
+  normPlus?: number,
+): LayerSources {
+  const { maps, slots, bias, outDim, queryNorm } = attention
+  const { k: keys = { heads: 0, dim: 0 }, v: values = { heads: 0, dim: 0 } } = slots
+  const q = linear(`${prefix}.q_proj`, maps * keys.dim, hiddenDim)
+  const k = linear(`${prefix}.k_proj`, keys.heads * keys.dim, hiddenDim)
+  const v = linear(`${prefix}.v_proj`, values.heads * values.dim, hiddenDim)
   const o = linear(`${prefix}.o_proj`, hiddenDim, maps * outDim)
+  const norm = (name: string, heads: number) =>
+    queryNorm ? headNorm(`${prefix}.${name}`, queryNorm, heads, keys.dim, normPlus) : []
   return {
     in: [q.weight, k.weight, v.weight],
     inBias: bias.in ? [q.bias, k.bias, v.bias] : [],
+    queryNorm: norm('q_norm', maps),
+    slotNorm: norm('k_norm', keys.heads),
     out: [o.weight],
     outBias: bias.out ? [o.bias] : [],
   }

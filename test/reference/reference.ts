@@ -3,79 +3,42 @@
  * models/: per-head loops, keys and values written out, no cache, no absorption, no folding. Slow and plain on purpose.
  */
 
+import { literalOf } from './families.ts'
+
 export type Weights = Map<string, { shape: number[]; data: Float32Array }>
 type Config = Record<string, unknown>
 export type Rows = Float64Array[]
 
 /** Logits (tokens, vocabSize) of a whole text. */
 export function referenceLogits(config: Config, weights: Weights, ids: number[]): Rows {
-  const isGemma = classOf(config) === 'Gemma3ForCausalLM'
-  const eps = Number(config.rms_norm_eps)
+  const { eps, normPlus, embeddingScale, norms, activation, logitCap } = literalOf(config)
   const embedding = tensor(weights, 'model.embed_tokens.weight')
   const width = Number(config.hidden_size)
-  const normed = (name: string, rows: Rows) => norm(weights, name, rows, eps, isGemma ? 1 : 0)
   const x: Rows = ids.map((id) =>
-    Float64Array.from(embedding.data.subarray(id * width, (id + 1) * width), (e) => (isGemma ? e * width ** 0.5 : e)),
+    Float64Array.from(embedding.data.subarray(id * width, (id + 1) * width), (e) => e * embeddingScale),
   )
+  const f = { silu, 'gelu-tanh': geluTanh }[activation]
   for (let layer = 0; layer < Number(config.num_hidden_layers); layer++) {
     const name = `model.layers.${layer}`
+    const normed = (place: keyof typeof norms, rows: Rows) =>
+      norms[place] === undefined ? rows : norm(weights, `${name}.${norms[place]}`, rows, eps, normPlus)
     const mlp = (part: string, rows: Rows) => linear(weights, `${name}.mlp.${part}_proj`, rows)
-    const attended = attention(config, weights, `${name}.self_attn`, normed(`${name}.input_layernorm`, x))
-    const behind = `${name}.post_attention_layernorm`
-    addRows(x, isGemma ? normed(behind, attended) : attended)
-    const z = normed(isGemma ? `${name}.pre_feedforward_layernorm` : behind, x)
+    addRows(x, normed('mixerOut', attention(config, weights, `${name}.self_attn`, normed('mixerIn', x))))
+    const z = normed('ffnIn', x)
     const up = mlp('up', z)
-    const f = isGemma ? geluTanh : silu
-    const fed = mlp(
-      'down',
-      mlp('gate', z).map((row, t) => row.map((g, i) => f(g) * at(up[t], i))),
-    )
-    addRows(x, isGemma ? normed(`${name}.post_feedforward_layernorm`, fed) : fed)
+    const entering = mlp('gate', z).map((row, t) => row.map((g, i) => f(g) * at(up[t], i)))
+    addRows(x, normed('ffnOut', mlp('down', entering)))
   }
   const logits = linear(
     weights,
     weights.has('lm_head.weight') ? 'lm_head' : 'model.embed_tokens',
-    normed('model.norm', x),
+    norm(weights, 'model.norm', x, eps, normPlus),
   )
-  const cap = Number(config.final_logit_softcapping ?? 0)
-  return cap ? logits.map((row) => row.map((logit) => cap * Math.tanh(logit / cap))) : logits
+  return logitCap ? logits.map((row) => row.map((logit) => logitCap * Math.tanh(logit / logitCap))) : logits
 }
 
-const classOf = (config: Config) => (config.architectures as string[] | undefined)?.[0]
 export const silu = (x: number) => x / (1 + Math.exp(-x))
 export const geluTanh = (x: number) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
-
-/** Attention of Qwen 3 and Gemma 3: queries and keys normed head by head, some layers with a window. */
-function normedAttention(config: Config, weights: Weights, name: string, x: Rows): Rows {
-  const isGemma = classOf(config) === 'Gemma3ForCausalLM'
-  const number = (field: string, fallback?: number) => Number(config[field] ?? fallback)
-  const [nHeads, d] = [number('num_attention_heads'), number('head_dim')]
-  const kvHeads = number('num_key_value_heads', nHeads)
-  const layer = Number(name.split('.')[2])
-  const types = config.layer_types as string[] | undefined
-  const pattern = number('sliding_window_pattern', 6)
-  const slides = isGemma
-    ? types
-      ? types[layer] === 'sliding_attention'
-      : (layer + 1) % pattern !== 0
-    : config.use_sliding_window === true && layer >= number('max_window_layers')
-  const window = slides ? number('sliding_window') : Number.POSITIVE_INFINITY
-  const theta = isGemma && slides ? number('rope_local_base_freq', 10000) : number('rope_theta')
-  const scale = isGemma ? number('query_pre_attn_scalar') ** -0.5 : d ** -0.5
-  const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((part) => linear(weights, `${name}.${part}`, x)) as [
-    Rows,
-    Rows,
-    Rows,
-  ]
-  const turned = (part: string, rows: Rows) =>
-    rope(norm(weights, `${name}.${part}`, rows, number('rms_norm_eps'), isGemma ? 1 : 0), theta)
-  const heads = Array.from({ length: nHeads }, (_, h) => {
-    const kv = Math.floor((h * kvHeads) / nHeads)
-    const queries = turned('q_norm', part(q, h * d, d))
-    return attend(queries, turned('k_norm', part(k, kv * d, d)), part(v, kv * d, d), scale, { window })
-  })
-  return linear(weights, `${name}.o_proj`, join(heads))
-}
 
 /** How GTA's value decoder is applied: to the average of the latents, or to every latent before it. Both are the same. */
 export type GtaOrder = 'decode-then-attend' | 'attend-then-decode'
@@ -86,7 +49,6 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
   const number = (field: string, fallback?: number) => Number(config[field] ?? fallback)
   const nHeads = number('num_attention_heads')
   const kind = String(config.attention_kind)
-  if (weights.has(`${name}.k_norm.weight`)) return normedAttention(config, weights, name, x)
 
   if (kind === 'gta') {
     const [maps, d, latentDim] = [number('num_query_heads'), number('head_dim'), number('value_dim')]
@@ -176,13 +138,20 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
     number('num_key_heads', kvHeads),
     number('num_value_heads', kvHeads),
   ]
-  const [q, k, v] = [project('q_proj'), project('k_proj'), project('v_proj')]
+  const { eps, normPlus, ...is } = { ...literalOf(config), ...literalOf(config).attention(Number(name.split('.')[2])) }
+  const [q, k] = ['q', 'k'].map((one) => {
+    const rows = project(`${one}_proj`)
+    return is.norm === 'all' ? norm(weights, `${name}.${one}_norm`, rows, eps, normPlus) : rows
+  }) as [Rows, Rows]
+  const turned = (one: 'q' | 'k', rows: Rows) =>
+    rope(is.norm === 'head' ? norm(weights, `${name}.${one}_norm`, rows, eps, normPlus) : rows, is.theta)
+  const v = project('v_proj')
   const heads = Array.from({ length: nHeads }, (_, h) => {
     const map = Math.floor(h / (nHeads / maps))
     const value = config.value_head_map === 'stride' ? h % valueHeads : Math.floor(h / (nHeads / valueHeads))
-    const queries = rope(part(q, map * d, d), theta)
-    const keys = rope(part(k, Math.floor(map / (maps / keyHeads)) * d, d), theta)
-    return attend(queries, keys, part(v, value * d, d), d ** -0.5)
+    const queries = turned('q', part(q, map * d, d))
+    const keys = turned('k', part(k, Math.floor(map / (maps / keyHeads)) * d, d))
+    return attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
   })
   return project('o_proj', join(heads))
 }
