@@ -61,6 +61,8 @@ export interface Rope {
   theta: number
   scaling?:
     | { type: 'linear'; factor: number }
+    /** A factor for each pair; they hold for texts up to the original context. */
+    | { type: 'longrope'; factors: number[]; originalContext: number }
     | { type: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
     | {
         type: 'yarn'

@@ -25,6 +25,8 @@ export interface Decoder {
   /** Layer by layer. */
   layers: LayerSpec[]
   embeddingScale?: number
+  /** Learned positions: so many. */
+  positions?: number
   isTied: boolean
   headNorm: Norm
   softcap?: number
@@ -33,7 +35,7 @@ export interface Decoder {
 }
 
 export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
-  const { kind, layers, embeddingScale = 1, isTied, headNorm, softcap } = decoder
+  const { kind, layers, embeddingScale = 1, positions, isTied, headNorm, softcap } = decoder
   refuseQuantised(config)
   for (const { mixer } of layers)
     if (mixer.maps * mixer.outDim > MAX_WIDTH)
@@ -44,12 +46,13 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
         'check config.json',
       )
   const vocabSize = config.integer('vocab_size')
+  const context = config.integer('max_position_embeddings', { fallback: decoder.maxContext ?? 2048 })
   return {
     kind,
     vocabSize,
     hiddenDim: hiddenDim(config),
-    maxContext: config.integer('max_position_embeddings', { fallback: decoder.maxContext ?? 2048 }),
-    embedding: { scale: embeddingScale },
+    maxContext: Math.min(context, ...layers.map(({ mixer }) => contextOf(mixer))),
+    embedding: { scale: embeddingScale, ...(positions === undefined ? {} : { positions }) },
     ...arrange(layers),
     head: { norm: headNorm, isTied, bias: false, ...(softcap === undefined ? {} : { softcap }) },
     bos: config.tokenIds('bos_token_id', vocabSize)[0],
@@ -57,12 +60,16 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
   }
 }
 
+/** How long a text may be for one set of frequencies to hold: with longrope, others hold for a longer one, from its first token on. */
+function contextOf({ rope }: AttentionSpec): number {
+  return rope?.scaling?.type === 'longrope' ? rope.scaling.originalContext : Number.POSITIVE_INFINITY
+}
+
 /** A Llama model but for its attention, the same in every layer. */
-export function llamaSpec(config: Config, kind: string, attention: AttentionSpec): ModelSpec {
+export function llamaSpec(config: Config, kind: string, attention: AttentionSpec, ffn = swiGlu(config)): ModelSpec {
   config.require('partial_rotary_factor', 1)
   if (config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
   const norm = rmsNorm(config)
-  const ffn = swiGlu(config)
   const layer: LayerSpec = { mixer: attention, ffn, norms: { mixerIn: norm, ffnIn: norm }, isParallel: false }
   return decoderSpec(config, {
     kind,
@@ -146,6 +153,16 @@ export function zeros(length: number): Source {
   return { shape: [length] }
 }
 
+/** Rows of heads of `dim` whose `rotated` last entries are in pairs of neighbours, in half layout. */
+export function unpairedRows(heads: number, dim: number, rotated = dim): number[] {
+  const plain = dim - rotated
+  return range(heads * dim, (row) => {
+    const i = (row % dim) - plain
+    if (i < 0) return row
+    return row - i + (i < rotated / 2 ? 2 * i : 2 * (i - rotated / 2) + 1)
+  })
+}
+
 /** [f(0), f(1), …] */
 export function range<T>(length: number, f: (i: number) => T): T[] {
   return Array.from({ length }, (_, i) => f(i))
@@ -166,9 +183,13 @@ export const sandwichNorms: NormNames = {
 
 /** What is folded into the weights around the attention, and how the norms are called. */
 export interface Folding {
+  /** What the names of all tensors but the head's begin with; default "model". */
+  model?: string
   norms?: NormNames
   /** What the norms' weights lack: 1 where a checkpoint keeps w − 1. */
   normPlus?: number
+  /** Sources of the feed-forward block; default: gate_proj, up_proj and down_proj. */
+  feedForward?(layer: string, ffn: FeedForward, hiddenDim: number): LayerSources
   /** Factor of what either block adds to the residual stream. */
   branch?: number
   /** Factor of the logits. It goes into the last norm, because a tied head shares its matrix with the embedding. */
@@ -179,24 +200,24 @@ export interface Folding {
 export function decoderSources(
   spec: ModelSpec,
   attention: (prefix: string, index: number) => LayerSources,
-  { norms = llamaNorms, normPlus, branch, logits }: Folding = {},
+  { model = 'model', norms = llamaNorms, normPlus, feedForward = mlp, branch, logits }: Folding = {},
 ): ModelSources {
   const { hiddenDim: width, vocabSize } = spec
   const norm = (name: string): Source => ({ tensor: `${name}.weight`, shape: [width], ...plus(normPlus) })
   const { isTied } = spec.head
   return {
-    embed: [{ tensor: 'model.embed_tokens.weight', shape: [vocabSize, width] }],
-    norm: [{ ...norm('model.norm'), ...times(logits) }],
+    embed: [{ tensor: `${model}.embed_tokens.weight`, shape: [vocabSize, width] }],
+    norm: [{ ...norm(`${model}.norm`), ...times(logits) }],
     head: isTied ? [] : [{ tensor: 'lm_head.weight', shape: [vocabSize, width] }],
     layer: (index) => {
-      const prefix = `model.layers.${index}`
+      const prefix = `${model}.layers.${index}`
       const named = normPlaces.flatMap((place) => {
         const name = norms[place]
         return name === undefined ? [] : [[`${place}Norm`, [norm(`${prefix}.${name}`)]]]
       })
       const blocks = {
         ...attention(`${prefix}.self_attn`, index),
-        ...mlp(`${prefix}.mlp`, layerOf(spec, index), width),
+        ...feedForward(prefix, layerOf(spec, index).ffn, width),
       }
       return { ...Object.fromEntries(named), ...scaledBranches(blocks, branch) }
     },
@@ -205,11 +226,11 @@ export function decoderSources(
 }
 
 /** gate_proj, up_proj and down_proj, with biases if they have some. */
-function mlp(prefix: string, { ffn }: LayerSpec, hiddenDim: number): LayerSources {
+function mlp(layer: string, ffn: FeedForward, hiddenDim: number): LayerSources {
   const entering = (ffn.isGated ? ['gate', 'up'] : ['up']).map((name) =>
-    linear(`${prefix}.${name}_proj`, ffn.width, hiddenDim),
+    linear(`${layer}.mlp.${name}_proj`, ffn.width, hiddenDim),
   )
-  const down = linear(`${prefix}.down_proj`, hiddenDim, ffn.width)
+  const down = linear(`${layer}.mlp.down_proj`, hiddenDim, ffn.width)
   return {
     gateUp: entering.map(({ weight }) => weight),
     gateUpBias: ffn.bias ? entering.map(({ bias }) => bias) : [],
@@ -218,12 +239,20 @@ function mlp(prefix: string, { ffn }: LayerSpec, hiddenDim: number): LayerSource
   }
 }
 
+/** One matrix for [gate; up], and the one behind them, by their names in a layer. */
+export function fusedFeedForward(gateUp: string, down: string): NonNullable<Folding['feedForward']> {
+  return (layer, { width }, hiddenDim) => ({
+    gateUp: [linear(`${layer}.${gateUp}`, 2 * width, hiddenDim).weight],
+    down: [linear(`${layer}.${down}`, hiddenDim, width).weight],
+  })
+}
+
 /** The same with a factor in the last matrix of both blocks. */
 function scaledBranches(layer: LayerSources, factor: number | undefined): LayerSources {
   if (factor === undefined || factor === 1) return layer
   const scaled = (['out', 'outBias', 'down', 'downBias'] as const).map((name) => [
     name,
-    layer[name]?.map((source) => ({ ...source, times: factor })),
+    (layer[name] ?? []).map((source) => ({ ...source, times: factor })),
   ])
   return { ...layer, ...Object.fromEntries(scaled) }
 }

@@ -10,7 +10,8 @@ import { type ModelDescription, ModelError, show } from './spec.ts'
  */
 export function describe(value: unknown, tensors: Iterable<string> = []): ModelDescription {
   const config = new Config(value)
-  return familyOf(config, [...tensors]).describe(config)
+  const names = [...tensors]
+  return familyOf(config, names).describe(config, names)
 }
 
 /**

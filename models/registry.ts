@@ -1,7 +1,11 @@
 /** Every kind and family: the files of kinds/ and families/. The build writes this list; it is not edited by hand. */
+import { family as gemma2 } from './families/gemma2.ts'
 import { family as gemma3 } from './families/gemma3.ts'
+import { family as granite } from './families/granite.ts'
+import { family as mistral } from './families/mistral.ts'
 import { family as olmo2 } from './families/olmo2.ts'
 import { family as qwen3 } from './families/qwen3.ts'
+import { family as smollm3 } from './families/smollm3.ts'
 import type { Family } from './family.ts'
 import { family as gha } from './kinds/gha.ts'
 import { family as gla } from './kinds/gla.ts'
@@ -20,7 +24,11 @@ export const families: readonly Family[] = [
   gva,
   mla,
   tied,
+  gemma2,
   gemma3,
+  granite,
+  mistral,
   olmo2,
   qwen3,
+  smollm3,
 ]

@@ -218,8 +218,8 @@ test('architectures that are not known', () => {
     'MixtralForCausalLM',
     'Qwen3MoeForCausalLM',
     'Gemma3ForConditionalGeneration',
-    'MiniCPM3ForCausalLM',
-    'GPT2LMHeadModel',
+    'BloomForCausalLM',
+    'GPT3LMHeadModel',
     'llama',
     '',
   ]
@@ -323,7 +323,7 @@ test('other fields of a wrong type or range', () => {
 test('what this runtime does not compute is refused, never ignored', () => {
   const cases: [string, unknown[]][] = [
     ['hidden_act', ['gelu', 'relu', 'SiLU', 7, {}]],
-    ['mlp_bias', [true, 'false']],
+    ['mlp_bias', ['false']],
     ['partial_rotary_factor', [0.5, 0, 2]],
     ['quantization_config', [{ quant_method: 'gptq' }, {}, 'awq', false]],
     ['sliding_window', [4096, 0, true]],
@@ -331,6 +331,7 @@ test('what this runtime does not compute is refused, never ignored', () => {
   for (const config of [gqaConfig, gtaConfig])
     for (const [field, values] of cases)
       for (const value of values) refused({ ...config, [field]: value }, `"${field}"`)
+  refused({ ...gtaConfig, mlp_bias: true }, '"mlp_bias"')
   const harmless: Config[] = [
     { hidden_act: 'silu', mlp_bias: false, partial_rotary_factor: 1 },
     { hidden_act: null, mlp_bias: null, quantization_config: null, sliding_window: null },
@@ -350,12 +351,81 @@ test('a rotation of half a head is refused where transformers 5 says it too', ()
 })
 
 test('rope_scaling that is not known', () => {
-  const types = ['dynamic', 'longrope', 'su', 'Linear', '', 7, {}, ['linear'], 'constructor']
+  const types = ['dynamic', 'Linear', '', 7, {}, ['linear'], 'constructor']
   for (const field of ['rope_scaling', 'rope_parameters'])
     for (const type of types) refused({ ...gqaConfig, [field]: { rope_type: type, factor: 2 } }, '"rope_scaling"')
-  refused({ ...gqaConfig, rope_scaling: { type: 'longrope', factor: 4 } }, '"rope_scaling"', 'longrope')
+  for (const type of ['longrope', 'su'])
+    refused({ ...gqaConfig, rope_scaling: { type, factor: 4 } }, '"long_factor" in rope_scaling')
   refused({ ...gqaConfig, rope_scaling: { factor: 4 } }, '"rope_scaling"')
   refused({ ...gqaConfig, rope_scaling: {} }, '"rope_scaling"')
+})
+
+test('longrope: a factor for each pair, and a context that ends where they do', () => {
+  const [short, long] = [
+    [1.5, 2, 2.5, 3],
+    [4, 5, 6, 7],
+  ]
+  const scaling = { type: 'longrope', short_factor: short, long_factor: long }
+  const config = { ...gqaConfig, max_position_embeddings: 640, rope_scaling: scaling }
+  const own = specOf({ ...config, original_max_position_embeddings: 40 })
+  assert.is(own.maxContext, 40)
+  const plain = invFreq({ dim: 8, theta: 10000 })
+  assert.equal(
+    invFreq(ropeOf(own)),
+    plain.map((frequency, pair) => frequency / (short[pair] as number)),
+  )
+  assert.ok(Math.abs((ropeOf(own).magnitude ?? 0) - Math.sqrt(1 + Math.log(16) / Math.log(40))) < 1e-12)
+  // In the scaling alone, or nowhere: the model was not extended, and the factors hold everywhere.
+  const inside = specOf({ ...config, rope_scaling: { ...scaling, original_max_position_embeddings: 640 } })
+  assert.equal([inside.maxContext, ropeOf(inside).magnitude], [640, 1])
+  assert.equal(specOf(config).layers, inside.layers)
+  // transformers gives the top level priority.
+  const both = {
+    ...config,
+    original_max_position_embeddings: 40,
+    rope_scaling: { ...scaling, original_max_position_embeddings: 80 },
+  }
+  assert.equal(specOf(both).layers, own.layers)
+  assert.is(ropeOf(specOf({ ...both, rope_scaling: { ...scaling, attention_factor: 1.25 } })).magnitude, 1.25)
+  for (const factors of [undefined, [], [1, 2, 3], [1, 2, 3, 0], [1, 2, 3, '4'], 7, [1, 2, 3, 4, 5]])
+    for (const name of ['short_factor', 'long_factor'])
+      refused(
+        { ...config, rope_scaling: { ...scaling, [name]: factors } },
+        `"${name}" in rope_scaling`,
+        '4 numbers above 0',
+      )
+})
+
+test('the window of Mistral', () => {
+  const windowOf = (change: Config) =>
+    attentionOf(
+      specOf({ ...gqaConfig, architectures: ['MistralForCausalLM'], max_position_embeddings: 8192, ...change }),
+    ).window
+  assert.is(windowOf({ sliding_window: 8 }), 8)
+  assert.is(windowOf({ sliding_window: null }), undefined)
+  assert.is(windowOf({}), 4096)
+  assert.is(windowOf({ max_position_embeddings: 4096 }), undefined)
+  for (const value of [0, -1, 1.5, '8', true])
+    refused({ ...gqaConfig, architectures: ['MistralForCausalLM'], sliding_window: value }, '"sliding_window"')
+  refused({ ...gqaConfig, architectures: ['MistralForCausalLM'], attention_bias: true }, '"attention_bias"')
+})
+
+test('an error names a field as the config does', () => {
+  const gpt2 = { architectures: ['GPT2LMHeadModel'], n_embd: 15, n_head: 3, n_layer: 1, vocab_size: 9 }
+  assert.is(specOf(gpt2).maxContext, 1024)
+  refused({ ...gpt2, n_embd: 'x' }, '"n_embd"')
+  refused({ ...gpt2, n_head: 4 }, '"n_embd"', 'n_head 4')
+  refused({ ...gpt2, n_layer: 0 }, '"n_layer"')
+  refused({ ...gpt2, n_positions: 0 }, '"n_positions"')
+  refused({ ...gpt2, activation_function: 'relu' }, '"activation_function"')
+})
+
+test('GPT-2 with the prefix of transformers, and without', () => {
+  const config = { architectures: ['GPT2LMHeadModel'], n_embd: 15, n_head: 3, n_layer: 1, vocab_size: 9 }
+  const first = (names: string[]) => describe(config, names).sources.embed[0]?.tensor
+  assert.is(first([]), 'transformer.wte.weight')
+  assert.is(first(['transformer.wte.weight']), 'transformer.wte.weight')
+  assert.is(first(['wte.weight']), 'wte.weight')
 })
 
 test('a rope_scaling that is no object is refused by its own name', () => {

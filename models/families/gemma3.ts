@@ -89,7 +89,7 @@ function fullRope(config: Config, dim: number): Rope {
   const own = parametersOf(config, 'full_attention')
   const theta = (own?.has('rope_theta') ? own : config).above('rope_theta', 1.001, 1e6)
   const scaling = config.has('rope_scaling') ? config.child('rope_scaling') : own
-  return { dim, theta, ...(scaling && config.ropeScaling(scaling, scaling === own)) }
+  return { dim, theta, ...(scaling && config.ropeScaling(scaling, scaling === own, dim)) }
 }
 
 /** transformers 4 has no word for a scaling here, and never scales. */
@@ -98,7 +98,7 @@ function slidingRope(config: Config, dim: number): Rope {
   const theta = own?.has('rope_theta')
     ? own.above('rope_theta', 1.001)
     : config.above('rope_local_base_freq', 1.001, 1e4)
-  return { dim, theta, ...(own && config.ropeScaling(own, true)) }
+  return { dim, theta, ...(own && config.ropeScaling(own, true, dim)) }
 }
 
 function parametersOf(config: Config, type: string): Config | undefined {

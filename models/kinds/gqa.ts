@@ -1,6 +1,6 @@
 /**
- * Llama and its like: MHA, MQA and GQA (SPEC §3). transformers `LlamaForCausalLM`, `MistralForCausalLM`,
- * `Qwen2ForCausalLM`. `attention_bias` puts a bias on q, k, v and o; `qkv_bias` (implied by Qwen2) on q, k and v only.
+ * Llama and its like: MHA, MQA and GQA (SPEC §3). transformers `LlamaForCausalLM`, `Qwen2ForCausalLM`. `attention_bias` puts
+ * a bias on q, k, v and o, `mlp_bias` on gate, up and down; `qkv_bias` (implied by Qwen2) on q, k and v only.
  */
 import type { AttentionSpec, HeadNorm, Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
@@ -16,6 +16,7 @@ import {
   llamaSpec,
   requireDivides,
   smallDecoder,
+  swiGlu,
 } from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
 import type { LayerSpec } from '../layer.ts'
@@ -24,7 +25,7 @@ import { type LayerSources, layerOf, type ModelDescription, mismatch } from '../
 export const family: Family = {
   name: 'gqa',
   kinds: ['mha', 'mqa', 'gqa'],
-  architectures: ['LlamaForCausalLM', 'MistralForCausalLM', 'Qwen2ForCausalLM'],
+  architectures: ['LlamaForCausalLM', 'Qwen2ForCausalLM'],
   // Checkpoints of GTA, grouped-tied attention and GLA were saved under Llama's name.
   yields: true,
   describe,
@@ -45,6 +46,13 @@ export const shapes: Shapes = () => ({
     num_key_value_heads: 1,
     head_dim: 2,
     attention_bias: true,
+  },
+  'gqa, 3 heads of 6, biases of the feed-forward block': {
+    ...smallDecoder({ attention_kind: 'gqa' }, 22, 19, 41),
+    num_attention_heads: 3,
+    num_key_value_heads: 3,
+    head_dim: 6,
+    mlp_bias: true,
   },
   'gqa, head of 256, qkv bias': {
     ...smallDecoder({ attention_kind: 'gqa' }, 24, 18, 37),
@@ -105,7 +113,8 @@ function describe(config: Config): ModelDescription {
   const outBias = config.boolean('attention_bias', false)
   const inBias = outBias || config.boolean('qkv_bias', isQwen2)
   const attention = grouped({ ...heads, bias: { in: inBias, out: outBias }, rope: config.rope(heads.keyDim) })
-  const spec = llamaSpec(config, kindOf(config, heads.maps, heads.keyHeads), attention)
+  const kind = kindOf(config, heads.maps, heads.keyHeads)
+  const spec = llamaSpec(config, kind, attention, swiGlu(config, !isQwen2 && config.boolean('mlp_bias', false)))
   return { spec, sources: decoderSources(spec, (prefix) => groupedSources(prefix, attention, spec.hiddenDim)) }
 }
 

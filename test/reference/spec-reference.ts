@@ -3,7 +3,19 @@
  * weights go by the plan's names ('layers.0.in'). Nothing of models/ but the types, so that what a field means is said twice.
  */
 import type { AttentionSpec, FeedForward, HeadNorm, LayerSpec, ModelSpec, Norm, Rope } from '../../models/index.ts'
-import { addRows, at, attend, geluTanh, join, part, type Rows, rmsNorm, rope, silu, type Weights } from './reference.ts'
+import {
+  activations,
+  addRows,
+  at,
+  attend,
+  join,
+  layerNorm,
+  part,
+  type Rows,
+  rmsNorm,
+  rope,
+  type Weights,
+} from './reference.ts'
 
 /** Logits (tokens, vocabSize) of a whole text. */
 export function specLogits(spec: ModelSpec, weights: Weights, ids: number[]): Rows {
@@ -40,35 +52,7 @@ function normed(norm: Norm | undefined, weights: Weights, name: string, rows: Ro
   const { data } = tensor(weights, name)
   if (norm.kind === 'rms') return rows.map((row) => rmsNorm(row, data, norm.eps))
   const bias = tensor(weights, `${name}_bias`).data
-  return rows.map((row) => {
-    const mean = row.reduce((sum, value) => sum + value, 0) / row.length
-    const centred = row.map((value) => value - mean)
-    return rmsNorm(centred, data, norm.eps).map((value, i) => value + at(bias, i))
-  })
-}
-
-const activations = {
-  silu,
-  'gelu-tanh': geluTanh,
-  gelu: (x: number) => (x * (1 + erf(x / Math.SQRT2))) / 2,
-  relu2: (x: number) => Math.max(x, 0) ** 2,
-}
-
-/** Near 0 by its series, else by the continued fraction of erfc; right to 1e-13. */
-export function erf(x: number): number {
-  const size = Math.abs(x)
-  if (size > 3) {
-    let fraction = 0
-    for (let k = 80; k > 0; k--) fraction = k / 2 / (size + fraction)
-    return Math.sign(x) * (1 - Math.exp(-size * size) / Math.sqrt(Math.PI) / (size + fraction))
-  }
-  let term = x
-  let sum = x
-  for (let n = 1; n < 100; n++) {
-    term *= (-x * x) / n
-    sum += term / (2 * n + 1)
-  }
-  return (2 / Math.sqrt(Math.PI)) * sum
+  return rows.map((row) => layerNorm(row, data, bias, norm.eps))
 }
 
 function feedForward(ffn: FeedForward, weights: Weights, name: string, z: Rows): Rows {
