@@ -1,9 +1,12 @@
 /** Every kind and family: the files of kinds/ and families/. The build writes this list; it is not edited by hand. */
 import { family as gemma2 } from './families/gemma2.ts'
 import { family as gemma3 } from './families/gemma3.ts'
+import { family as gpt_neox } from './families/gpt-neox.ts'
+import { family as gpt2 } from './families/gpt2.ts'
 import { family as granite } from './families/granite.ts'
 import { family as mistral } from './families/mistral.ts'
 import { family as olmo2 } from './families/olmo2.ts'
+import { family as phi3 } from './families/phi3.ts'
 import { family as qwen3 } from './families/qwen3.ts'
 import { family as smollm3 } from './families/smollm3.ts'
 import type { Family } from './family.ts'
@@ -26,9 +29,12 @@ export const families: readonly Family[] = [
   tied,
   gemma2,
   gemma3,
+  gpt_neox,
+  gpt2,
   granite,
   mistral,
   olmo2,
+  phi3,
   qwen3,
   smollm3,
 ]
