@@ -1,4 +1,6 @@
 /** Every kind and family: the files of kinds/ and families/. The build writes this list; it is not edited by hand. */
+import { family as ernie4_5 } from './families/ernie4-5.ts'
+import { family as exaone4 } from './families/exaone4.ts'
 import { family as gemma2 } from './families/gemma2.ts'
 import { family as gemma3 } from './families/gemma3.ts'
 import { family as gpt_neox } from './families/gpt-neox.ts'
@@ -31,6 +33,8 @@ export const families: readonly Family[] = [
   gva,
   mla,
   tied,
+  ernie4_5,
+  exaone4,
   gemma2,
   gemma3,
   gpt_neox,
