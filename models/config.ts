@@ -26,6 +26,16 @@ export class Config {
     return new Config(this.fields, undefined, names)
   }
 
+  /**
+   * The config of a part, such as the text of a model that also sees: what it leaves out is what this one says of tokens, or
+   * what the part's class has by default.
+   */
+  nested(name: string, defaults: Record<string, unknown>): Config {
+    const tokens = ['bos_token_id', 'eos_token_id'].filter((field) => this.has(field))
+    const own = Object.fromEntries(tokens.map((field) => [field, this.value(field)]))
+    return new Config({ ...defaults, ...own, ...this.child(name).fields })
+  }
+
   /** A field's name in this config. */
   private own(name: string): string {
     return this.names[name] ?? name
@@ -178,10 +188,23 @@ export class Config {
     return types.map((type) => type === 'sliding_attention')
   }
 
+  /**
+   * Layer by layer, its window as Qwen says it: without `use_sliding_window` the other fields mean nothing, with it the layers
+   * from max_window_layers on have the window.
+   */
+  lateWindows(count: number): (number | undefined)[] {
+    const isOn = this.boolean('use_sliding_window', false)
+    const from = this.integer('max_window_layers', { min: 0, fallback: 28 })
+    const window = isOn && this.has('sliding_window') ? this.integer('sliding_window') : undefined
+    const sliding = this.slidingLayers(count, (index) => window !== undefined && index >= from)
+    return sliding.map((isSliding) => (isSliding ? (window ?? this.integer('sliding_window')) : undefined))
+  }
+
   /** The scaling that `scaling` asks for, of `dim` rotated entries; where it may say nothing of it, none. */
   ropeScaling(scaling: Config, isOptional: boolean, dim: number): Pick<Rope, 'scaling' | 'magnitude'> {
     const type = scaling.value('rope_type') ?? scaling.value('type') ?? (isOptional ? 'default' : undefined)
     if (type === 'default') return {}
+    if (type === 'dynamic') return this.dynamic(scaling)
     // Phi 3 called it su, then yarn, before it was longrope.
     if (type === 'longrope' || type === 'su' || (type === 'yarn' && scaling.has('short_factor')))
       return this.longRope(scaling, dim)
@@ -201,9 +224,21 @@ export class Config {
     }
     if (type === 'yarn') return this.yarn(scaling)
     throw new ModelError(
-      `"rope_scaling" in config.json must be null or of type default, linear, llama3, yarn or longrope, found ${show(this.value('rope_scaling') ?? this.value('rope_parameters'))}: ` +
+      `"rope_scaling" in config.json must be null or of type default, linear, dynamic, llama3, yarn or longrope, found ${show(this.value('rope_scaling') ?? this.value('rope_parameters'))}: ` +
         'this model needs a position encoding that is not supported, running it without would give wrong text',
     )
+  }
+
+  /**
+   * NTK by the length of the text: beyond max_position_embeddings the base grows with every token, for the tokens before it too,
+   * and transformers' result depends on how a prompt was cut. Up to there it is no scaling, and there the context ends.
+   */
+  private dynamic(scaling: Config): Pick<Rope, 'scaling'> {
+    scaling.above('factor', 1)
+    // Hunyuan's has a factor of the base in any case.
+    scaling.require('alpha', undefined)
+    scaling.require('original_max_position_embeddings', this.integer('max_position_embeddings'))
+    return {}
   }
 
   /**

@@ -185,6 +185,8 @@ export const sandwichNorms: NormNames = {
 export interface Folding {
   /** What the names of all tensors but the head's begin with; default "model". */
   model?: string
+  /** Name of the output head; default "lm_head". */
+  head?: string
   norms?: NormNames
   /** What the norms' weights lack: 1 where a checkpoint keeps w − 1. */
   normPlus?: number
@@ -200,15 +202,16 @@ export interface Folding {
 export function decoderSources(
   spec: ModelSpec,
   attention: (prefix: string, index: number) => LayerSources,
-  { model = 'model', norms = llamaNorms, normPlus, feedForward = mlp, branch, logits }: Folding = {},
+  folding: Folding = {},
 ): ModelSources {
+  const { model = 'model', head = 'lm_head', norms = llamaNorms, normPlus, feedForward = mlp, branch, logits } = folding
   const { hiddenDim: width, vocabSize } = spec
   const norm = (name: string): Source => ({ tensor: `${name}.weight`, shape: [width], ...plus(normPlus) })
   const { isTied } = spec.head
   return {
     embed: [{ tensor: `${model}.embed_tokens.weight`, shape: [vocabSize, width] }],
     norm: [{ ...norm(`${model}.norm`), ...times(logits) }],
-    head: isTied ? [] : [{ tensor: 'lm_head.weight', shape: [vocabSize, width] }],
+    head: isTied ? [] : [{ tensor: `${head}.weight`, shape: [vocabSize, width] }],
     layer: (index) => {
       const prefix = `${model}.layers.${index}`
       const named = normPlaces.flatMap((place) => {
@@ -221,7 +224,7 @@ export function decoderSources(
       }
       return { ...Object.fromEntries(named), ...scaledBranches(blocks, branch) }
     },
-    isRedundant: (tensor) => tensor.endsWith('.rotary_emb.inv_freq') || (isTied && tensor === 'lm_head.weight'),
+    isRedundant: (tensor) => tensor.endsWith('.rotary_emb.inv_freq') || (isTied && tensor === `${head}.weight`),
   }
 }
 

@@ -217,7 +217,7 @@ test('architectures that are not known', () => {
   const names = [
     'MixtralForCausalLM',
     'Qwen3MoeForCausalLM',
-    'Gemma3ForConditionalGeneration',
+    'PaliGemmaForConditionalGeneration',
     'BloomForCausalLM',
     'GPT3LMHeadModel',
     'llama',
@@ -351,13 +351,70 @@ test('a rotation of half a head is refused where transformers 5 says it too', ()
 })
 
 test('rope_scaling that is not known', () => {
-  const types = ['dynamic', 'Linear', '', 7, {}, ['linear'], 'constructor']
+  const types = ['Linear', '', 7, {}, ['linear'], 'constructor']
   for (const field of ['rope_scaling', 'rope_parameters'])
     for (const type of types) refused({ ...gqaConfig, [field]: { rope_type: type, factor: 2 } }, '"rope_scaling"')
   for (const type of ['longrope', 'su'])
     refused({ ...gqaConfig, rope_scaling: { type, factor: 4 } }, '"long_factor" in rope_scaling')
   refused({ ...gqaConfig, rope_scaling: { factor: 4 } }, '"rope_scaling"')
   refused({ ...gqaConfig, rope_scaling: {} }, '"rope_scaling"')
+})
+
+test('dynamic: no scaling, up to the context that is made for', () => {
+  const scaled = (scaling: Config, change: Config = {}) => ({ ...gqaConfig, ...change, rope_scaling: scaling })
+  assert.equal(specOf(scaled({ type: 'dynamic', factor: 2 })), specOf(gqaConfig))
+  assert.equal(
+    specOf(scaled({ rope_type: 'dynamic', factor: 2, original_max_position_embeddings: 64 })),
+    specOf(gqaConfig),
+  )
+  refused(
+    scaled({ type: 'dynamic', factor: 2, original_max_position_embeddings: 32 }),
+    '"original_max_position_embeddings"',
+  )
+  refused(scaled({ type: 'dynamic', factor: 2, alpha: 1000 }), '"alpha"')
+  refused(scaled({ type: 'dynamic' }), '"factor"')
+  refused(
+    edit(scaled({ type: 'dynamic', factor: 2 }), { max_position_embeddings: undefined }),
+    '"max_position_embeddings"',
+  )
+})
+
+test('the text part of Gemma 3 within a model that sees', () => {
+  const text = { ...gqaConfig, architectures: ['Gemma3ForCausalLM'], head_dim: 8 }
+  const seeing = { architectures: ['Gemma3ForConditionalGeneration'], text_config: text, eos_token_id: [1, 5] }
+  const named = (names: string[]) =>
+    describe({ ...seeing, text_config: { ...text, tie_word_embeddings: false } }, names).sources
+  assert.equal(specOf(seeing), { ...specOf(text), eos: [1, 5], bos: 2 })
+  assert.is(named([]).embed[0]?.tensor, 'model.language_model.embed_tokens.weight')
+  assert.is(named(['model.language_model.norm.weight']).head[0]?.tensor, 'lm_head.weight')
+  const old = named(['vision_tower.x', 'language_model.model.norm.weight'])
+  assert.is(old.embed[0]?.tensor, 'language_model.model.embed_tokens.weight')
+  assert.is(old.head[0]?.tensor, 'language_model.lm_head.weight')
+  // What the class has by default: gemma-3-4b says no more than this.
+  const { spec } = describe({
+    ...seeing,
+    text_config: { hidden_size: 2560, intermediate_size: 10240, num_hidden_layers: 34 },
+  })
+  assert.equal(
+    [spec.vocabSize, attentionOf(spec).maps, attentionOf(spec).slots.k],
+    [262208, 8, { heads: 4, dim: 256, isRotated: true, norm: { eps: 1e-6, spans: 'head' } }],
+  )
+  refused({ ...seeing, text_config: undefined }, '"text_config"')
+})
+
+test('DeepSeek-V3 as TransMLA writes it: every layer dense, the fields of the mixture null', () => {
+  const config = {
+    ...{ ...gqaConfig, architectures: ['DeepseekV3ForCausalLM'], q_lora_rank: 24, kv_lora_rank: 16 },
+    ...{ qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 8, first_k_dense_replace: 2, qk_latent_norm: true },
+    ...{ n_routed_experts: null, n_shared_experts: null, moe_intermediate_size: null, num_experts_per_tok: null },
+  }
+  assert.is(specOf(config).kind, 'mla')
+  assert.equal(specOf({ ...config, architectures: ['YoutuForCausalLM'] }), specOf(config))
+  assert.is(
+    specOf(edit({ ...config, architectures: ['YoutuForCausalLM'] }, { tie_word_embeddings: undefined })).head.isTied,
+    true,
+  )
+  refused({ ...config, qk_latent_norm: false }, '"qk_latent_norm"')
 })
 
 test('longrope: a factor for each pair, and a context that ends where they do', () => {

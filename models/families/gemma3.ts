@@ -6,22 +6,46 @@
  *     scale of the scores = query_pre_attn_scalar^−1/2          embedding · sqrt(hidden_size), the tied head without it
  *
  * `rope_scaling` is for the full layers alone. `attn_logit_softcapping` is in some configs, and the model never applies it.
+ *
+ * Of a checkpoint that also sees (`gemma3`, Gemma3ForConditionalGeneration) the text part runs: its config is in `text_config`,
+ * without what the class has by default, and its tensors have another prefix. The others are left out.
  */
 import type { Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
-import { ffnWidth, hiddenDim, layerCount, rmsNorm, sandwichNorms, smallDecoder } from '../decoder.ts'
+import { type Folding, ffnWidth, hiddenDim, layerCount, rmsNorm, sandwichNorms, smallDecoder } from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
 import { grouped, groupedDecoder, groupedHeads } from '../kinds/gqa.ts'
 import type { LayerSpec } from '../layer.ts'
 import type { ModelDescription } from '../spec.ts'
 
 const small = { architectures: ['Gemma3ForCausalLM'] }
+const SEEING = 'Gemma3ForConditionalGeneration'
+
+/** Gemma3TextConfig of transformers, as far as a text_config may leave it out. */
+const classDefaults = {
+  vocab_size: 262208,
+  hidden_size: 2304,
+  intermediate_size: 9216,
+  num_hidden_layers: 26,
+  num_attention_heads: 8,
+  num_key_value_heads: 4,
+  bos_token_id: 2,
+  eos_token_id: 1,
+}
 
 export const family: Family = {
   name: 'gemma3',
   kinds: [],
-  architectures: ['Gemma3ForCausalLM'],
-  describe,
+  architectures: ['Gemma3ForCausalLM', SEEING],
+  describe: (config, tensors) => {
+    if (!config.architectures().includes(SEEING)) return describe(config)
+    // transformers before 4.52 saved the first, later ones save the second.
+    const isOld = tensors.some((name) => name.startsWith('language_model.model.'))
+    const names = isOld
+      ? { model: 'language_model.model', head: 'language_model.lm_head' }
+      : { model: 'model.language_model', head: 'lm_head' }
+    return describe(config.nested('text_config', classDefaults), names)
+  },
 }
 
 export const shapes: Shapes = () => ({
@@ -49,9 +73,26 @@ export const shapes: Shapes = () => ({
     attention_bias: true,
     tie_word_embeddings: false,
   },
+  'gemma3 within a model that sees, 2 heads of 6, untied': {
+    architectures: [SEEING],
+    vision_config: {},
+    // Not read: the text part has its own.
+    vocab_size: 43,
+    eos_token_id: [1, 6],
+    text_config: {
+      ...smallDecoder(small, 22, 31, 43),
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      head_dim: 6,
+      query_pre_attn_scalar: 6,
+      sliding_window: 5,
+      sliding_window_pattern: 2,
+      tie_word_embeddings: false,
+    },
+  },
 })
 
-function describe(config: Config): ModelDescription {
+function describe(config: Config, names: Folding = {}): ModelDescription {
   config.require('hidden_activation', 'gelu_pytorch_tanh')
   config.require('use_bidirectional_attention', false)
   const heads = groupedHeads(config, 256)
@@ -81,7 +122,7 @@ function describe(config: Config): ModelDescription {
     softcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
     maxContext: 131072,
   }
-  return groupedDecoder(config, decoder, { norms: sandwichNorms, normPlus: 1 })
+  return groupedDecoder(config, decoder, { ...names, norms: sandwichNorms, normPlus: 1 })
 }
 
 /** transformers 4: rope_theta and rope_scaling; 5: rope_parameters by layer type. */

@@ -58,19 +58,9 @@ function describe(config: Config): ModelDescription {
     isParallel: false,
   })
   return groupedDecoder(config, {
-    layers: windows(config).map(layer),
+    layers: config.lateWindows(layerCount(config)).map(layer),
     isTied: config.boolean('tie_word_embeddings', false),
     headNorm: norm,
     maxContext: 32768,
   })
-}
-
-/** Without `use_sliding_window` the other fields mean nothing; with it, layers from max_window_layers on have the window. */
-function windows(config: Config): (number | undefined)[] {
-  const count = layerCount(config)
-  const isOn = config.boolean('use_sliding_window', false)
-  const from = config.integer('max_window_layers', { min: 0, fallback: 28 })
-  const window = isOn && config.has('sliding_window') ? config.integer('sliding_window') : undefined
-  const sliding = config.slidingLayers(count, (index) => window !== undefined && index >= from)
-  return sliding.map((isSliding) => (isSliding ? (window ?? config.integer('sliding_window')) : undefined))
 }

@@ -12,9 +12,11 @@ import {
   headDim,
   headNorm,
   heads,
+  layerCount,
   linear,
-  llamaSpec,
+  range,
   requireDivides,
+  rmsNorm,
   smallDecoder,
   swiGlu,
 } from '../decoder.ts'
@@ -53,6 +55,15 @@ export const shapes: Shapes = () => ({
     num_key_value_heads: 3,
     head_dim: 6,
     mlp_bias: true,
+  },
+  'qwen2, a window of 9 in the second layer': {
+    ...smallDecoder({ architectures: ['Qwen2ForCausalLM'] }, 22, 19, 41),
+    num_attention_heads: 5,
+    num_key_value_heads: 1,
+    head_dim: 6,
+    use_sliding_window: true,
+    sliding_window: 9,
+    max_window_layers: 1,
   },
   'gqa, head of 256, qkv bias': {
     ...smallDecoder({ attention_kind: 'gqa' }, 24, 18, 37),
@@ -112,10 +123,24 @@ function describe(config: Config): ModelDescription {
   const isQwen2 = config.architectures().includes('Qwen2ForCausalLM')
   const outBias = config.boolean('attention_bias', false)
   const inBias = outBias || config.boolean('qkv_bias', isQwen2)
-  const attention = grouped({ ...heads, bias: { in: inBias, out: outBias }, rope: config.rope(heads.keyDim) })
-  const kind = kindOf(config, heads.maps, heads.keyHeads)
-  const spec = llamaSpec(config, kind, attention, swiGlu(config, !isQwen2 && config.boolean('mlp_bias', false)))
-  return { spec, sources: decoderSources(spec, (prefix) => groupedSources(prefix, attention, spec.hiddenDim)) }
+  config.require('partial_rotary_factor', 1)
+  if (!isQwen2 && config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
+  const norm = rmsNorm(config)
+  const rope = config.rope(heads.keyDim)
+  const ffn = swiGlu(config, isQwen2 ? undefined : config.boolean('mlp_bias', false))
+  const layer = (window: number | undefined): LayerSpec => ({
+    mixer: grouped({ ...heads, bias: { in: inBias, out: outBias }, rope, window }),
+    ffn,
+    norms: { mixerIn: norm, ffnIn: norm },
+    isParallel: false,
+  })
+  const count = layerCount(config)
+  return groupedDecoder(config, {
+    kind: kindOf(config, heads.maps, heads.keyHeads),
+    layers: (isQwen2 ? config.lateWindows(count) : range(count, () => undefined)).map(layer),
+    isTied: config.boolean('tie_word_embeddings', false),
+    headNorm: norm,
+  })
 }
 
 /** Heads as most configs say them; `classDim` is the class's own default of head_dim. */
@@ -130,7 +155,7 @@ export function groupedHeads(config: Config, classDim?: number) {
 /** A decoder of grouped attention whose tensors have the usual names. */
 export function groupedDecoder(
   config: Config,
-  decoder: Omit<Decoder, 'kind'>,
+  decoder: Omit<Decoder, 'kind'> & { kind?: string },
   folding: Folding = {},
 ): ModelDescription {
   const [{ mixer }] = decoder.layers as [LayerSpec]

@@ -71,6 +71,11 @@ const plain = (config: Config): LiteralAttention => ({
   norm: 'none',
 })
 
+const lateWindow = (config: Config, layer: number) =>
+  config.use_sliding_window === true && layer >= Number(config.max_window_layers)
+    ? Number(config.sliding_window)
+    : Number.POSITIVE_INFINITY
+
 const sandwich = {
   mixerIn: 'input_layernorm',
   mixerOut: 'post_attention_layernorm',
@@ -102,15 +107,9 @@ function longRope(config: Config, original: number) {
 
 /** By class name: what differs. */
 const classes: Record<string, (config: Config) => Partial<Literal>> = {
+  Qwen2ForCausalLM: (config) => ({ attention: (layer) => ({ ...plain(config), window: lateWindow(config, layer) }) }),
   Qwen3ForCausalLM: (config) => ({
-    attention: (layer) => ({
-      ...plain(config),
-      norm: 'head',
-      window:
-        config.use_sliding_window === true && layer >= Number(config.max_window_layers)
-          ? Number(config.sliding_window)
-          : Number.POSITIVE_INFINITY,
-    }),
+    attention: (layer) => ({ ...plain(config), norm: 'head', window: lateWindow(config, layer) }),
   }),
   Gemma3ForCausalLM: (config) => ({
     ...gemma(config),
@@ -241,6 +240,8 @@ export function literalOf(config: Config): Literal {
 /** A config and weights under the names that Llama's have: fused matrices taken apart, transposed ones turned. */
 export function underLlamasNames(config: Config, weights: Weights): { config: Config; weights: Weights } {
   const [name] = (config.architectures as string[] | undefined) ?? []
+  if (name === 'Gemma3ForConditionalGeneration')
+    return { config: config.text_config as Config, weights: renamed(weights, [['model.language_model.', 'model.']]) }
   if (name === 'Phi3ForCausalLM') return { config, weights: apart(config, weights) }
   if (name === 'GraniteMoeHybridForCausalLM')
     return {
