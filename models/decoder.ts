@@ -269,7 +269,13 @@ function times(value: number | undefined): Pick<Source, 'times'> {
 }
 
 /** The weight of a norm of `heads` heads: one that they share, or one number for each of theirs. */
-export function headNorm(name: string, { spans }: HeadNorm, heads: number, dim: number, normPlus?: number): Source[] {
+export function headNorm(
+  name: string,
+  spans: HeadNorm['spans'],
+  heads: number,
+  dim: number,
+  normPlus?: number,
+): Source[] {
   const tensor = `${name}.weight`
   if (spans === 'all') return [{ tensor, shape: [heads * dim], ...plus(normPlus) }]
   return [{ tensor, shape: [dim], rows: range(heads * dim, (i) => i % dim), ...plus(normPlus) }]

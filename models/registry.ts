@@ -6,6 +6,7 @@ import { family as gemma3 } from './families/gemma3.ts'
 import { family as gpt_neox } from './families/gpt-neox.ts'
 import { family as gpt2 } from './families/gpt2.ts'
 import { family as granite } from './families/granite.ts'
+import { family as hunyuan } from './families/hunyuan.ts'
 import { family as minicpm } from './families/minicpm.ts'
 import { family as minicpm3 } from './families/minicpm3.ts'
 import { family as mistral } from './families/mistral.ts'
@@ -40,6 +41,7 @@ export const families: readonly Family[] = [
   gpt_neox,
   gpt2,
   granite,
+  hunyuan,
   minicpm,
   minicpm3,
   mistral,

@@ -2,7 +2,7 @@
  * Llama and its like: MHA, MQA and GQA (SPEC §3). transformers `LlamaForCausalLM`, `Qwen2ForCausalLM`. `attention_bias` puts
  * a bias on q, k, v and o, `mlp_bias` on gate, up and down; `qkv_bias` (implied by Qwen2) on q, k and v only.
  */
-import type { AttentionSpec, HeadNorm, Rope } from '../attention.ts'
+import type { AttentionSpec, HeadNorm, QueryNorm, Rope, Slot } from '../attention.ts'
 import type { Config } from '../config.ts'
 import {
   type Decoder,
@@ -93,6 +93,8 @@ export function grouped(shape: {
   rope?: Rope
   /** Of queries and keys. */
   norm?: HeadNorm
+  /** Of queries, where it differs. */
+  queryNorm?: QueryNorm
   window?: number
   softcap?: number
   /** Default keyDim^−1/2. */
@@ -110,7 +112,7 @@ export function grouped(shape: {
     value: { slot: 'v', dim: valueDim, heads: valueHeadOfMap },
     rope,
     window,
-    queryNorm: norm,
+    queryNorm: shape.queryNorm ?? norm,
     bias,
     outDim: valueDim,
     scale: shape.scale ?? keyDim ** -0.5,
@@ -176,18 +178,19 @@ export function groupedSources(
   normPlus?: number,
 ): LayerSources {
   const { maps, slots, bias, outDim, queryNorm } = attention
-  const { k: keys = { heads: 0, dim: 0 }, v: values = { heads: 0, dim: 0 } } = slots
+  const none: Slot = { heads: 0, dim: 0 }
+  const { k: keys = none, v: values = none } = slots
   const q = linear(`${prefix}.q_proj`, maps * keys.dim, hiddenDim)
   const k = linear(`${prefix}.k_proj`, keys.heads * keys.dim, hiddenDim)
   const v = linear(`${prefix}.v_proj`, values.heads * values.dim, hiddenDim)
   const o = linear(`${prefix}.o_proj`, hiddenDim, maps * outDim)
-  const norm = (name: string, heads: number) =>
-    queryNorm ? headNorm(`${prefix}.${name}`, queryNorm, heads, keys.dim, normPlus) : []
+  const norm = (name: string, of: QueryNorm | undefined, heads: number) =>
+    of && of.spans !== 'turned' ? headNorm(`${prefix}.${name}`, of.spans, heads, keys.dim, normPlus) : []
   return {
     in: [q.weight, k.weight, v.weight],
     inBias: bias.in ? [q.bias, k.bias, v.bias] : [],
-    queryNorm: norm('q_norm', maps),
-    slotNorm: norm('k_norm', keys.heads),
+    queryNorm: norm('q_norm', queryNorm, maps),
+    slotNorm: norm('k_norm', keys.norm, keys.heads),
     out: [o.weight],
     outBias: bias.out ? [o.bias] : [],
   }

@@ -63,7 +63,7 @@ async function checkCase(engine: KvCache, what: string, { prompt, logits, argmax
 }
 
 /** Of these only the literal form of reference.ts says what is right, in their shapes; nobody else's evaluation was at hand. */
-const withoutGolden = ['ernie4_5', 'exaone4', 'minicpm', 'youtu']
+const withoutGolden = ['ernie4_5', 'exaone4', 'hunyuan', 'minicpm', 'youtu']
 
 test('there are goldens of every family', () => {
   const found = new Set(names.map((name) => readJson(`${folder(name)}/config.json`).architectures[0]))

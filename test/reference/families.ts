@@ -40,8 +40,8 @@ export interface LiteralAttention {
   /** Undefined: head width^−1/2. */
   scale: number | undefined
   softcap: number
-  /** RMSNorm of queries and keys before they are rotated: of each head, or of the whole projection. */
-  norm: 'none' | 'head' | 'all'
+  /** RMSNorm of queries and keys: of each head, or of the whole projection; before they are rotated, or behind. */
+  norm: 'none' | 'head' | 'all' | 'behind'
 }
 
 const llama = (config: Config): Literal => ({
@@ -165,6 +165,14 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
         rotated: (list ? list[layer] === 1 : (layer + 1) % Number(config.no_rope_layer_interval) !== 0) ? undefined : 0,
         window: types?.[layer] === 'sliding_attention' ? Number(config.sliding_window) : Number.POSITIVE_INFINITY,
       }
+    },
+  }),
+  HunYuanDenseV1ForCausalLM: (config) => ({
+    attention: () => {
+      const { alpha } = (config.rope_scaling ?? {}) as { alpha?: number }
+      const d = Number(config.head_dim)
+      const theta = Number(config.rope_theta) * (alpha ?? 1) ** (d / (d - 2))
+      return { ...plain(config), theta, norm: 'behind' }
     },
   }),
   Exaone4ForCausalLM: (config) => ({

@@ -183,7 +183,9 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
   const turned = (one: 'q' | 'k', rows: Rows) => {
     const normed = is.norm === 'head' ? norm(weights, `${name}.${one}_norm`, rows, eps, normPlus) : rows
     const width = is.rotated ?? d
-    return join([rope(part(normed, 0, width), is.theta, is), part(normed, width, d - width)])
+    const rotated = join([rope(part(normed, 0, width), is.theta, is), part(normed, width, d - width)])
+    if (is.norm !== 'behind') return rotated
+    return norm(weights, `${name}.${one === 'q' ? 'query' : 'key'}_layernorm`, rotated, eps)
   }
   const v = project('v_proj')
   const heads = Array.from({ length: nHeads }, (_, h) => {

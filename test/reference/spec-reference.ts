@@ -2,7 +2,7 @@
  * A ModelSpec evaluated as it reads, in f64: every layer from its fields, whole texts at once, no cache, no folding. Its
  * weights go by the plan's names ('layers.0.in'). Nothing of models/ but the types, so that what a field means is said twice.
  */
-import type { AttentionSpec, FeedForward, HeadNorm, LayerSpec, ModelSpec, Norm, Rope } from '../../models/index.ts'
+import type { AttentionSpec, FeedForward, LayerSpec, ModelSpec, Norm, QueryNorm, Rope } from '../../models/index.ts'
 import {
   activations,
   addRows,
@@ -72,19 +72,27 @@ function attention(spec: AttentionSpec, weights: Weights, name: string, x: Rows)
   if (!k || !v) throw new Error('only attention with slots k and v is written down here')
   const projected = matrix(weights, `${name}.in`, x)
   const queryWidth = maps * k.dim
-  const queries = headNormed(queryNorm, weights, `${name}.query_norm`, part(projected, 0, queryWidth), k.dim)
+  const isTurned = queryNorm?.spans === 'turned'
+  const plain = part(projected, 0, queryWidth)
+  const queries = isTurned ? plain : headNormed(queryNorm, weights, `${name}.query_norm`, plain, k.dim)
   const keys = headNormed(k.norm, weights, `${name}.slot_norm`, part(projected, queryWidth, k.heads * k.dim), k.dim)
   const values = part(projected, queryWidth + k.heads * k.dim, v.heads * v.dim)
   const heads = Array.from({ length: maps }, (_, map) => {
     const [keyHead, valueHead] = [Math.floor((map * k.heads) / maps), Math.floor((map * v.heads) / maps)]
-    const q = rotated(rotation, part(queries, map * k.dim, k.dim))
+    const turned = rotated(rotation, part(queries, map * k.dim, k.dim))
+    const own = tensorPart(weights, `${name}.query_norm`, map * k.dim, k.dim)
+    const q = isTurned ? turned.map((row) => rmsNorm(row, own, queryNorm.eps)) : turned
     const key = k.isRotated ? rotated(rotation, part(keys, keyHead * k.dim, k.dim)) : part(keys, keyHead * k.dim, k.dim)
     return attend(q, key, part(values, valueHead * v.dim, v.dim), scale, { window, softcap })
   })
   return matrix(weights, `${name}.out`, join(heads))
 }
 
-function headNormed(norm: HeadNorm | undefined, weights: Weights, name: string, rows: Rows, dim: number): Rows {
+function tensorPart(weights: Weights, name: string, from: number, length: number): ArrayLike<number> {
+  return weights.get(name)?.data.subarray(from, from + length) ?? []
+}
+
+function headNormed(norm: QueryNorm | undefined, weights: Weights, name: string, rows: Rows, dim: number): Rows {
   if (!norm) return rows
   const { data } = tensor(weights, name)
   return rows.map((row) => {
