@@ -382,6 +382,17 @@ test('convert: default name, plain message, warnings for tensors that are not us
   assert.ok(readFileSync(join(folder, name)).length > 1000, show(result))
 })
 
+test('many tensors that are not used are named by their beginnings', async () => {
+  const tensors = randomTensors(gqaConfig)
+  for (const name of ['vision.a.0', 'vision.a.1', 'vision.b', 'model.vision.0', 'projector'])
+    tensors.set(name, { dtype: 'F32', shape: [1], data: new Uint8Array(4) })
+  const { stderr } = await run('run', writeCheckpoint(gqaConfig, tensors), '--tokens', '1', '-n', '1')
+  assert.match(
+    stderr,
+    'gta: warning: 5 tensors are not used by this model: "vision.…" (3), "model.vision.…" (1), "projector" (1)\n',
+  )
+})
+
 test('a seed repeats its text, another one does not', async () => {
   const args = ['run', stories, '-p', 'Once', '-n', '24', '--temp', '1']
   const [a, b, other, large] = await Promise.all([

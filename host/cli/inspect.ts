@@ -169,13 +169,19 @@ function describeFit({ memoryBytes, type, context }: Counted['fits'][number]): s
   return context === 0 ? `${gigabytes} not the ${type} weights` : `${gigabytes} ${context.toLocaleString('en')} tokens`
 }
 
+const normNames = {
+  head: 'normed queries',
+  all: 'queries normed as one',
+  turned: 'queries normed behind their rotation',
+}
+
 /** 'score k[64], average latent[128], value decoder × 2, sigmoid gate' */
 function describeViews(attention: AttentionSpec): string {
   const { key, value, query, queryNorm, encoder, decoder, gate, outDim, window, softcap } = attention
   const view = ({ slot, dim }: View) => `${slot}[${dim}]`
   const parts = [`score ${key.map(view).join(' + ')}`, `average ${view(value)}`]
   if (query) parts.unshift(`low-rank query of ${query.rank}`)
-  if (queryNorm) parts.unshift(queryNorm.spans === 'head' ? 'normed queries' : 'queries normed as one')
+  if (queryNorm) parts.unshift(normNames[queryNorm.spans])
   if (window !== undefined) parts.push(`window ${window}`)
   if (softcap !== undefined) parts.push(`scores capped at ${softcap}`)
   if (encoder) parts.push(`encoder ${encoder.inDim} → ${key[0]?.dim}`)

@@ -31,9 +31,23 @@ export async function loadModel(
   }
 }
 
+/** Tensors that a model leaves out: some by their names, many by what their names begin with. */
 export function warnUnused(names: string[]): void {
-  for (const name of names.slice(0, 3)) say(`warning: tensor "${name}" is not used by this model`)
-  if (names.length > 3) say(`warning: … and ${names.length - 3} more`)
+  if (names.length <= 3) for (const name of names) say(`warning: tensor "${name}" is not used by this model`)
+  else say(`warning: ${names.length} tensors are not used by this model: ${beginnings(names).join(', ')}`)
+}
+
+/** "vision_tower.…" for hundreds of them; of "model.…", which says nothing, one word more. */
+function beginnings(names: string[]): string[] {
+  const counts = new Map<string, number>()
+  for (const name of names) {
+    const words = name.split('.')
+    const first = words.slice(0, words[0] === 'model' ? 2 : 1)
+    const beginning = first.length < words.length ? `${first.join('.')}.…` : name
+    counts.set(beginning, (counts.get(beginning) ?? 0) + 1)
+  }
+  const shown = Array.from(counts, ([beginning, count]) => `"${beginning}" (${count})`)
+  return shown.length > 5 ? [...shown.slice(0, 5), `and ${shown.length - 5} more`] : shown
 }
 
 /** The prompt of -p, -f or --tokens; undefined if none was given. */
