@@ -11,6 +11,7 @@ import { convert } from '../host/files/convert.ts'
 import { describeModel } from '../host/files/describe.ts'
 import { readGguf } from '../host/files/gguf/file.ts'
 import { tokenizerOf } from '../host/files/gguf/tokenizer.ts'
+import type { ByteSource } from '../host/files/source.ts'
 import { type Generation, GtaError, load, type Model } from '../host/index.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { failure, temporary } from './fixtures/checkpoints.ts'
@@ -25,6 +26,14 @@ interface Run {
 }
 const expected: { stories: Record<string, Run[]>; tiny: Record<string, { tokens: number[]; logits: number[] }> } =
   readJson(file('expected.json'))
+
+const inMemory = (bytes: Uint8Array): ByteSource => ({
+  size: bytes.length,
+  readers: 1,
+  readBytes: 1,
+  read: async (target, at) => target.set(bytes.subarray(at, at + target.length)),
+  close: async () => undefined,
+})
 
 async function greedy(model: Model, prompt: string): Promise<Generation> {
   const pieces = model.generate(prompt, { temperature: 0, maxTokens: 24, stopAtEos: false })
@@ -51,39 +60,60 @@ for (const [name, type] of [
     await model.close()
   })
 
+/** The largest difference from logits that are expected. */
+function distance(found: Float32Array, logits: number[]): number {
+  assert.is(found.length, logits.length)
+  return logits.reduce((most, value, i) => Math.max(most, Math.abs(value - (found[i] as number))), 0)
+}
+
+async function distanceOf(path: string, name: string): Promise<number> {
+  const { tokens, logits } = expected.tiny[name] ?? { tokens: [], logits: [] }
+  const model = await load(path, { type: 'f32', threads: 1 })
+  const found = await model.logits(tokens)
+  await model.close()
+  return distance(found, logits)
+}
+
 for (const [name, limit] of [
   ['qwen3', 1e-4],
   ['gemma3', 4e-3],
+  // Pairs and four factors; MLA whose kv_b is in two parts.
+  ['granite', 1e-4],
+  ['deepseek2', 1e-4],
 ] as const)
   test(`${name}: logits`, async () => {
-    const model = await load(file(`tiny-${name}.gguf`), { type: 'f32', threads: 1 })
-    const { tokens, logits } = expected.tiny[name] ?? { tokens: [], logits: [] }
-    const found = await model.logits(tokens)
-    assert.is(found.length, logits.length)
-    const largest = logits.reduce((most, value, i) => Math.max(most, Math.abs(value - (found[i] as number))), 0)
-    assert.ok(largest <= limit, `${largest}`)
-    await model.close()
+    const found = await distanceOf(file(`tiny-${name}.gguf`), name)
+    assert.ok(found <= limit, `${found}`)
   })
+
+test('phi3: logits with the factors that llama.cpp takes for a context beyond the original one', async () => {
+  // It takes the long ones for any text then, transformers and this runtime the short ones for a short text.
+  const bytes = readFileSync(file('tiny-phi3.gguf'))
+  const { tensors } = await readGguf('phi3', inMemory(bytes))
+  const [short, long] = ['short', 'long'].map((which) => tensors.get(`rope_factors_${which}.weight`))
+  assert.ok(short && long)
+  assert.ok((await distanceOf(file('tiny-phi3.gguf'), 'phi3')) > 0.1)
+  bytes.copy(bytes, short.begin, long.begin, long.begin + long.bytes)
+  const path = join(temporary(), 'long.gguf')
+  writeFileSync(path, bytes)
+  const found = await distanceOf(path, 'phi3')
+  assert.ok(found <= 1e-4, `${found}`)
+})
 
 test("Llama 3's scaling is a table of factors there, and the rule that made it here", async () => {
   const path = join(temporary(), 'llama3.gguf')
   writeFileSync(path, await llamaAsGguf(golden('families/llama3_rope')))
   const { prompt, logits } = readJson(golden('families/llama3_rope/golden.json'))
   const model = await load(path, { type: 'f32', threads: 1 })
-  const found = await model.logits(prompt)
-  const largest = logits.reduce(
-    (most: number, value: number, i: number) => Math.max(most, Math.abs(value - (found[i] as number))),
-    0,
-  )
-  assert.ok(largest <= 1e-4, `${largest}`)
+  const found = distance(await model.logits(prompt), logits)
+  assert.ok(found <= 1e-4, `${found}`)
   await model.close()
 })
 
 for (const name of ['llama-spm', 'gpt-2'])
   test(`${name}: ids of llama.cpp's texts`, async () => {
     const bytes = gunzipSync(readFileSync(file(`vocab-${name}.gguf.gz`)))
-    const read = async (target: Uint8Array, at: number) => target.set(bytes.subarray(at, at + target.length))
-    const gguf = await readGguf(name, { size: bytes.length, readers: 1, readBytes: 1, read, close: async () => {} })
+    const gguf = await readGguf(name, inMemory(bytes))
     const { tokenizer = new Uint8Array(), tokenizerConfig } = tokenizerOf(gguf)
     const own = new Tokenizer(name, tokenizer, tokenizerConfig)
     const texts = readFileSync(file(`vocab-${name}.inp`), 'utf8').split('\n__ggml_vocab_test__\n')

@@ -14,7 +14,12 @@ export interface Layout {
   normPlus?: number
   /** Names of tensors that mean something else than elsewhere. */
   names?: Record<string, string>
+  /** kv_b of each head is kept as two matrices, that of the keys turned round. */
+  isSplit?: boolean
 }
+
+/** Factors of the frequencies that are tensors in the file, by their names. */
+export type RopeFactors = Partial<Record<'freqs' | 'factors_short' | 'factors_long', Float32Array>>
 
 type Fields = Record<string, unknown>
 
@@ -29,25 +34,93 @@ const normedPairs = (keys: Keys): Layout => ({
   pairs: { heads: keys.integer('attention.head_count'), kvHeads: keys.integer('attention.head_count_kv') },
 })
 
+/** Norms before both blocks and behind them. */
+const sandwich = { ffn_norm: 'pre_feedforward_layernorm', post_attention_norm: 'post_attention_layernorm' }
+
+const gemma = (keys: Keys): Fields => ({
+  hidden_activation: 'gelu_pytorch_tanh',
+  sliding_window: keys.integer('attention.sliding_window'),
+  // llama.cpp scales by the width of a head; the file has no word for anything else.
+  query_pre_attn_scalar: keys.integer('attention.key_length'),
+  final_logit_softcapping: keys.optional('final_logit_softcapping'),
+})
+
+/** Of a head of MLA: its un-rotated part, its rotated one, its value. */
+const latentWidths = (keys: Keys, key: string, value: string): Fields => {
+  const rope = keys.integer('rope.dimension_count')
+  return {
+    q_lora_rank: keys.optional('attention.q_lora_rank') ?? null,
+    kv_lora_rank: keys.integer('attention.kv_lora_rank'),
+    qk_rope_head_dim: rope,
+    qk_nope_head_dim: keys.integer(key) - rope,
+    v_head_dim: keys.integer(value),
+    head_dim: undefined,
+  }
+}
+
 const architectures: Record<string, Architecture> = {
   llama: { name: 'LlamaForCausalLM', layout: normedPairs },
+  granite: {
+    name: 'GraniteForCausalLM',
+    fields: (keys) => ({
+      embedding_multiplier: keys.number('embedding_scale', 1),
+      residual_multiplier: keys.number('residual_scale', 1),
+      attention_multiplier: keys.number('attention.scale', 1),
+      logits_scaling: keys.number('logit_scale', 1),
+    }),
+    layout: normedPairs,
+  },
+  olmo2: {
+    name: 'Olmo2ForCausalLM',
+    layout: () => ({ names: { post_attention_norm: 'post_attention_layernorm' } }),
+  },
+  phi3: {
+    name: 'Phi3ForCausalLM',
+    fields: (keys) => ({
+      partial_rotary_factor:
+        keys.integer('rope.dimension_count') /
+        (keys.integer('embedding_length') / keys.integer('attention.head_count')),
+      sliding_window: keys.integer('attention.sliding_window', 0) || null,
+    }),
+    layout: () => ({ names: { attn_qkv: 'self_attn.qkv_proj', ffn_up: 'mlp.gate_up_proj' } }),
+  },
+  gemma2: {
+    name: 'Gemma2ForCausalLM',
+    fields: (keys) => ({ ...gemma(keys), attn_logit_softcapping: keys.optional('attn_logit_softcapping') }),
+    layout: () => ({ normPlus: 1, names: sandwich }),
+  },
+  minicpm3: {
+    name: 'MiniCPM3ForCausalLM',
+    fields: (keys) => ({
+      ...latentWidths(keys, 'attention.key_length', 'attention.value_length'),
+      // Constants of llama.cpp: the file does not say them.
+      scale_emb: 12,
+      scale_depth: 1.4,
+      dim_model_base: 256,
+    }),
+  },
+  deepseek2: {
+    name: 'YoutuForCausalLM',
+    fields: (keys) => {
+      if (keys.integer('expert_count', 0) > 0)
+        throw keys.refuse('expert_count', '0: mixtures of experts are not supported')
+      return {
+        ...latentWidths(keys, 'attention.key_length_mla', 'attention.value_length_mla'),
+        num_key_value_heads: keys.integer('attention.head_count'),
+      }
+    },
+    layout: () => ({ isSplit: true }),
+  },
   qwen2: { name: 'Qwen2ForCausalLM' },
   qwen3: { name: 'Qwen3ForCausalLM' },
   gemma3: {
     name: 'Gemma3ForCausalLM',
     fields: (keys) => ({
-      hidden_activation: 'gelu_pytorch_tanh',
-      sliding_window: keys.integer('attention.sliding_window'),
+      ...gemma(keys),
       sliding_window_pattern: keys.integer('attention.sliding_window_pattern', 6),
       rope_local_base_freq: keys.number('rope.freq_base_swa', 10000),
-      // llama.cpp scales by the width of a head; the file has no word for anything else.
-      query_pre_attn_scalar: keys.integer('attention.key_length'),
-      ...optional('final_logit_softcapping', keys.get('final_logit_softcapping')),
     }),
-    layout: () => ({
-      normPlus: 1,
-      names: { ffn_norm: 'pre_feedforward_layernorm', post_attention_norm: 'post_attention_layernorm' },
-    }),
+    layout: () => ({ normPlus: 1, names: sandwich }),
   },
 }
 
@@ -71,16 +144,23 @@ class Keys {
   number(name: string, fallback?: number): number {
     const value = this.get(name) ?? fallback
     const found = typeof value === 'bigint' ? Number(value) : value
-    if (typeof found !== 'number' || !Number.isFinite(found))
-      throw errors.badFile(this.gguf.path, `"${this.architecture}.${name}"`, 'a number', showValue(value))
+    if (typeof found !== 'number' || !Number.isFinite(found)) throw this.refuse(name, 'a number')
     return found
   }
 
   integer(name: string, fallback?: number): number {
     const found = this.number(name, fallback)
-    if (!Number.isSafeInteger(found) || found < 0)
-      throw errors.badFile(this.gguf.path, `"${this.architecture}.${name}"`, 'a whole number', found)
+    if (!Number.isSafeInteger(found) || found < 0) throw this.refuse(name, 'a whole number')
     return found
+  }
+
+  /** A number, or nothing. */
+  optional(name: string): number | undefined {
+    return this.get(name) === undefined ? undefined : this.number(name)
+  }
+
+  refuse(name: string, expected: string): Error {
+    return errors.badFile(this.gguf.path, `"${this.architecture}.${name}"`, expected, showValue(this.get(name)))
   }
 }
 
@@ -90,9 +170,9 @@ function showValue(value: GgufValue | undefined): string {
 
 /**
  * Throws NOT_A_MODEL for an architecture that is not read, BAD_FILE for keys that are missing or wrong. `ropeFactors`: the numbers of
- * rope_freqs.weight.
+ * rope_freqs.weight and its like.
  */
-export function configOf(gguf: GgufFile, ropeFactors?: Float32Array): { config: Fields; layout: Layout } {
+export function configOf(gguf: GgufFile, ropeFactors: RopeFactors = {}): { config: Fields; layout: Layout } {
   const keys = new Keys(gguf)
   const architecture = Object.hasOwn(architectures, keys.architecture) ? architectures[keys.architecture] : undefined
   if (!architecture)
@@ -103,24 +183,18 @@ export function configOf(gguf: GgufFile, ropeFactors?: Float32Array): { config: 
       'this model is not supported as GGUF, its Hugging Face directory may be',
     )
   const layout = architecture.layout?.(keys) ?? {}
-  return {
-    config: { architectures: [architecture.name], ...commonFields(keys, ropeFactors), ...architecture.fields?.(keys) },
-    layout,
-  }
+  const fields = { ...commonFields(keys), ...ropeScaling(keys, ropeFactors), ...architecture.fields?.(keys) }
+  const config = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+  return { config: { architectures: [architecture.name], ...config }, layout }
 }
 
-/** A field that is there if its value is. */
-function optional(name: string, value: unknown): Fields {
-  return value === undefined ? {} : { [name]: value }
-}
-
-function commonFields(keys: Keys, ropeFactors: Float32Array | undefined): Fields {
+function commonFields(keys: Keys): Fields {
   const { tensors, path } = keys.gguf
   const vocabulary = tensors.get('token_embd.weight')?.shape[0]
   if (vocabulary === undefined) throw errors.missingTensors(path, ['token_embd.weight'])
   const heads = keys.integer('attention.head_count')
   const hidden = keys.integer('embedding_length')
-  const eps = keys.get('attention.layer_norm_rms_epsilon')
+  const eps = keys.optional('attention.layer_norm_rms_epsilon')
   return {
     vocab_size: vocabulary,
     hidden_size: hidden,
@@ -130,12 +204,8 @@ function commonFields(keys: Keys, ropeFactors: Float32Array | undefined): Fields
     num_key_value_heads: keys.integer('attention.head_count_kv', heads),
     head_dim: keys.integer('attention.key_length', hidden / heads),
     max_position_embeddings: keys.integer('context_length'),
-    ...optional(
-      'rms_norm_eps',
-      eps === undefined ? undefined : shortest(keys.number('attention.layer_norm_rms_epsilon')),
-    ),
+    rms_norm_eps: eps === undefined ? undefined : shortest(eps),
     rope_theta: keys.number('rope.freq_base', 10000),
-    ...ropeScaling(keys, ropeFactors),
     tie_word_embeddings: !tensors.has('output.weight'),
     attention_bias: tensors.has('blk.0.attn_output.bias'),
     qkv_bias: tensors.has('blk.0.attn_q.bias'),
@@ -152,21 +222,21 @@ function shortest(value: number): number {
   return value
 }
 
-function ropeScaling(keys: Keys, ropeFactors: Float32Array | undefined): Fields {
-  const { tensors, path } = keys.gguf
+function ropeScaling(keys: Keys, { freqs, factors_short: short, factors_long: long }: RopeFactors): Fields {
+  const original = keys.optional('rope.scaling.original_context_length')
+  const context = original === undefined ? {} : { original_max_position_embeddings: original }
+  if (short && long) {
+    // What llama.cpp takes where the file says nothing.
+    const attention = { attention_factor: keys.number('rope.scaling.attn_factor', 1) }
+    const factors = { short_factor: [...short], long_factor: [...long] }
+    return { ...context, rope_scaling: { type: 'longrope', ...factors, ...context, ...attention } }
+  }
+  if (freqs) return { rope_scaling: llama3Scaling(keys, freqs) }
   const type = keys.get('rope.scaling.type') ?? 'none'
-  if (tensors.has('rope_factors_long.weight'))
-    throw errors.otherKind(
-      path,
-      'a GGUF file with at most one table of rope factors',
-      'one for short texts and one for long ones',
-      'these are not read yet, give the Hugging Face directory of the same model',
-    )
-  if (ropeFactors) return { rope_scaling: llama3Scaling(keys, ropeFactors) }
   if (type === 'none') return {}
-  if (type !== 'linear')
-    throw errors.badFile(path, `"${keys.architecture}.rope.scaling.type"`, 'none or linear', showValue(type))
-  return { rope_scaling: { type: 'linear', factor: keys.number('rope.scaling.factor') } }
+  if (type !== 'linear' && type !== 'yarn') throw keys.refuse('rope.scaling.type', 'none, linear or yarn')
+  const factor = keys.number('rope.scaling.factor')
+  return { rope_scaling: { type, factor, ...(type === 'yarn' ? context : {}) } }
 }
 
 /** Contexts that models with this scaling were first trained for. */

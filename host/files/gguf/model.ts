@@ -4,7 +4,7 @@ import { openFile } from '../files.ts'
 import type { ModelFiles } from '../source.ts'
 import type { TensorStore } from '../store.ts'
 import { decodeBlocks } from './blocks.ts'
-import { configOf } from './config.ts'
+import { configOf, type RopeFactors } from './config.ts'
 import { type GgufFile, readGguf } from './file.ts'
 import { tokenizerOf } from './tokenizer.ts'
 import { storeOf } from './weights.ts'
@@ -24,12 +24,21 @@ export async function openGguf(path: string): Promise<{ files: ModelFiles; store
         'a GGUF file without tensors',
         'it may be a vocabulary alone, get the whole model',
       )
-    const { config, layout } = configOf(gguf, await readVector(gguf, 'rope_freqs.weight'))
+    const { config, layout } = configOf(gguf, await readFactors(gguf))
     return { files: { config, ...tokenizerOf(gguf) }, store: storeOf(gguf, layout) }
   } catch (error) {
     await file.close()
     throw error
   }
+}
+
+async function readFactors(gguf: GgufFile): Promise<RopeFactors> {
+  const found: RopeFactors = {}
+  for (const name of ['freqs', 'factors_short', 'factors_long'] as const) {
+    const factors = await readVector(gguf, `rope_${name}.weight`)
+    if (factors) found[name] = factors
+  }
+  return found
 }
 
 /** The numbers of a small tensor; undefined if there is none of that name. */

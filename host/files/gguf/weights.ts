@@ -25,6 +25,12 @@ const inner: Record<string, string> = {
   ffn_down: 'mlp.down_proj',
   post_attention_norm: 'post_attention_layernorm',
   post_ffw_norm: 'post_feedforward_layernorm',
+  attn_q_a: 'self_attn.q_a_proj',
+  attn_q_a_norm: 'self_attn.q_a_layernorm',
+  attn_q_b: 'self_attn.q_b_proj',
+  attn_kv_a_mqa: 'self_attn.kv_a_proj_with_mqa',
+  attn_kv_a_norm: 'self_attn.kv_a_layernorm',
+  attn_kv_b: 'self_attn.kv_b_proj',
 }
 
 interface Place {
@@ -39,7 +45,7 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
   const places = new Map<string, Place>()
   for (const tensor of tensors.values()) {
     // It is in the config.
-    if (tensor.name === 'rope_freqs.weight') continue
+    if (/^rope_(?:freqs|factors_short|factors_long)\.weight$/.test(tensor.name)) continue
     const name = nameOf(tensor.name, layout)
     if (places.has(name)) throw errors.badFile(path, `tensor "${tensor.name}"`, 'the only one for its place', 'two')
     places.set(name, { tensor, pairs: headRows(tensor, layout), plus: isNorm(tensor) ? -(layout.normPlus ?? 0) : 0 })
@@ -50,12 +56,15 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
       { shape: tensor.shape, type: tensor.type.name, isReadable: tensor.type.decode !== undefined },
     ]),
   )
+  const joined = layout.isSplit ? joinHeads(tensors, stored) : new Map<string, Joined>()
   return {
     tensors: stored,
     async read(name, from, count) {
       const place = places.get(name)
-      if (!place) throw errors.missingTensors(path, [name])
-      return readNumbers(file, place, from, count)
+      if (place) return readNumbers(file, place, from, count)
+      const pair = joined.get(name)
+      if (!pair) throw errors.missingTensors(path, [name])
+      return readJoined(file, pair, from, count)
     },
     close: () => file.close(),
   }
@@ -106,4 +115,48 @@ async function readNumbers(
 function pairedRow(row: number, dim: number): number {
   const [head, at] = [Math.floor(row / dim), row % dim]
   return head * dim + 2 * (at % (dim / 2)) + Math.floor(at / (dim / 2))
+}
+
+/** Two tensors of the file that are one of the checkpoint: (heads, rank, plain) of keys, (heads, value, rank) of values. */
+interface Joined {
+  keys: GgufTensor
+  values: GgufTensor
+}
+
+/** kv_b_proj of DeepSeek's attention, which llama.cpp keeps as attn_k_b and attn_v_b. */
+function joinHeads(tensors: GgufFile['tensors'], stored: Map<string, StoredTensor>): Map<string, Joined> {
+  const joined = new Map<string, Joined>()
+  for (const [name, keys] of tensors) {
+    const layer = /^blk\.(\d+)\.attn_k_b\.weight$/.exec(name)?.[1]
+    const values = tensors.get(`blk.${layer}.attn_v_b.weight`)
+    const [heads = 0, rank = 0, plain = 0] = keys.shape
+    const [valueHeads, width = 0, valueRank] = values?.shape ?? []
+    if (layer === undefined || !values || keys.shape.length !== 3 || valueHeads !== heads || valueRank !== rank)
+      continue
+    const whole = `model.layers.${layer}.self_attn.kv_b_proj.weight`
+    for (const part of ['k', 'v']) stored.delete(`blk.${layer}.attn_${part}_b.weight`)
+    const isReadable = keys.type.decode !== undefined && values.type.decode !== undefined
+    stored.set(whole, { shape: [heads * (plain + width), rank], type: keys.type.name, isReadable })
+    joined.set(whole, { keys, values })
+  }
+  return joined
+}
+
+/** Rows of a head: those of its keys, which are columns in the file, then those of its values. */
+async function readJoined(file: GgufFile['file'], { keys, values }: Joined, from: number, count: number) {
+  const [, rank = 0, plain = 0] = keys.shape
+  const width = values.shape[1] ?? 0
+  const headNumbers = (plain + width) * rank
+  const [first, end] = [Math.floor(from / headNumbers), Math.ceil((from + count) / headNumbers)]
+  const whole = new Float32Array((end - first) * headNumbers)
+  const ofHead = (tensor: GgufTensor, head: number, size: number) =>
+    readNumbers(file, { tensor, pairs: undefined, plus: 0 }, head * size, size)
+  for (let head = first; head < end; head++) {
+    const at = (head - first) * headNumbers
+    const turned = await ofHead(keys, head, plain * rank)
+    for (let row = 0; row < plain; row++)
+      for (let col = 0; col < rank; col++) whole[at + row * rank + col] = turned[col * plain + row] as number
+    whole.set(await ofHead(values, head, width * rank), at + plain * rank)
+  }
+  return whole.slice(from - first * headNumbers, from - first * headNumbers + count)
 }
