@@ -22,7 +22,7 @@ export class Run {
 }
 
 export function printStatistics(plan: Plan, run: Run): void {
-  const steps = run.tokens - 1
+  const steps = run.tokens > 1 ? run.tokens - 1 : 0
   writeTo(STDERR)
   text('[prefill ')
   count(run.promptTokens)

@@ -41,7 +41,7 @@ async function execute(args: Arguments): Promise<void> {
     onFit: warnUnlessFit,
   }).finally(() => progress.end())
   warnUnused(result.unused)
-  if (args.flag('json')) printJson(result)
+  if (args.flag('json')) printJson('convert', result)
   else
     process.stdout.write(
       `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,

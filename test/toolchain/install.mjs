@@ -30,7 +30,9 @@ export function install() {
 function isInstalled() {
   const list = `${root}node_modules/.package-lock.json`
   if (!existsSync(list)) return false
-  const [wanted, found] = [`${root}package-lock.json`, list].map((file) => JSON.parse(readFileSync(file, 'utf8')).packages)
+  const [wanted, found] = [`${root}package-lock.json`, list].map(
+    (file) => JSON.parse(readFileSync(file, 'utf8')).packages,
+  )
   // What is optional may be for other machines.
   return Object.entries(wanted).every(
     ([path, { version, link, optional }]) =>
