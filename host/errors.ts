@@ -26,11 +26,22 @@ export class OutOfMemoryError extends GtaError {
   }
 }
 
+/** A name such as Qwen/Qwen3-0.6B, by which models are known that lie elsewhere. */
+const repositoryName = /^[A-Za-z0-9][\w.-]*\/([A-Za-z0-9][\w.-]*)$/
+
+/** What to do where there is no model: a path is misspelt, and the name of a repository is no path. */
+function howToGet(path: string): string {
+  const [, name] = repositoryName.exec(path) ?? []
+  if (name === undefined || /\.(gta|json|safetensors|gguf)$/.test(name))
+    return 'check the path; README.md, "Models", says which ones can be had and how'
+  return `check the path. If it is a repository of huggingface.co, download it first: "hf download ${path} --local-dir ${name}" (hf is in Python's huggingface_hub), or with git-lfs "git clone https://huggingface.co/${path}"; then give the directory, ${name}`
+}
+
 export const errors = {
   notFound: (path: string) =>
     new GtaError(
       'NOT_FOUND',
-      `"${path}" must be a .gta file or a model directory, found nothing there: check the path`,
+      `"${path}" must be a .gta file or a model directory, found nothing there: ${howToGet(path)}`,
     ),
   noFile: (path: string) => new GtaError('NOT_FOUND', `"${path}" must be a file, found nothing there: check the path`),
   unreadable: (path: string, cause: unknown) =>
@@ -38,12 +49,17 @@ export const errors = {
   notAModel: (path: string, expected: string, found: string) =>
     new GtaError(
       'NOT_A_MODEL',
-      `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors`,
+      `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors (README.md, "Models")`,
     ),
   badFile: (path: string, what: string, expected: string, found: unknown) =>
     new GtaError(
       'BAD_FILE',
       `${what} of "${path}" must be ${expected}, found ${found}: the file is damaged or not what its name says, get it again`,
+    ),
+  pointer: (path: string) =>
+    new GtaError(
+      'BAD_FILE',
+      `"${path}" must hold weights, found the pointer that git leaves where git-lfs is missing: install git-lfs, then run "git lfs pull" in its directory`,
     ),
   damaged: (path: string, names: readonly string[]) =>
     new GtaError(

@@ -46,8 +46,8 @@ function fail(error: unknown, command: string | undefined): number {
     return 2
   }
   if (error instanceof Interrupted) {
-    // Behind the terminal's own ^C.
-    if (process.stderr.isTTY) process.stderr.write('\n')
+    // In place of the terminal's own ^C.
+    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
     sayError(error.message, 'INTERRUPTED', exitCodes[error.signal])
     return exitCodes[error.signal]
   }

@@ -27,6 +27,9 @@ export interface TensorInfo {
   bytes: number
 }
 
+/** "version ", as the pointers of git-lfs begin, read as the length of a header. */
+const POINTER = 0x206e_6f69_7372_6576n
+
 export interface SafetensorsFile {
   path: string
   file: ByteSource
@@ -47,6 +50,7 @@ async function readHeader(path: string, file: ByteSource): Promise<Uint8Array> {
   if (size < 8) throw errors.badFile(path, 'the size', 'at least 8 bytes', `${size}`)
   await file.read(new Uint8Array(prefix.buffer), 0)
   const length = prefix.getBigUint64(0, true)
+  if (length === POINTER) throw errors.pointer(path)
   if (length > BigInt(MAX_HEADER)) throw errors.badFile(path, 'the header length', `at most ${MAX_HEADER}`, length)
   if (Number(length) > size - 8)
     throw errors.badFile(path, 'the header length', `at most the ${size - 8} bytes that follow`, length)
