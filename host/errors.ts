@@ -33,8 +33,8 @@ const repositoryName = /^[A-Za-z0-9][\w.-]*\/([A-Za-z0-9][\w.-]*)$/
 function howToGet(path: string): string {
   const [, name] = repositoryName.exec(path) ?? []
   if (name === undefined || /\.(gta|json|safetensors|gguf)$/.test(name))
-    return 'check the path; README.md, "Models", says which ones can be had and how'
-  return `check the path. If it is a repository of huggingface.co, download it first: "hf download ${path} --local-dir ${name}" (hf is in Python's huggingface_hub), or with git-lfs "git clone https://huggingface.co/${path}"; then give the directory, ${name}`
+    return 'check the path; README.md says where models come from'
+  return `check the path; a repository of huggingface.co must be downloaded first, by "hf download ${path} --local-dir ${name}" (pip install huggingface_hub) or git with git-lfs: then give ${name}`
 }
 
 export const errors = {
@@ -49,7 +49,7 @@ export const errors = {
   notAModel: (path: string, expected: string, found: string) =>
     new GtaError(
       'NOT_A_MODEL',
-      `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors (README.md, "Models")`,
+      `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors`,
     ),
   badFile: (path: string, what: string, expected: string, found: unknown) =>
     new GtaError(
@@ -59,7 +59,7 @@ export const errors = {
   pointer: (path: string) =>
     new GtaError(
       'BAD_FILE',
-      `"${path}" must hold weights, found the pointer that git leaves where git-lfs is missing: install git-lfs, then run "git lfs pull" in its directory`,
+      `"${path}" must hold weights, found a pointer of git-lfs: install git-lfs, then run "git lfs pull" in its directory`,
     ),
   damaged: (path: string, names: readonly string[]) =>
     new GtaError(

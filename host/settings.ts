@@ -232,7 +232,7 @@ export const generateSettings = {
     min: 0,
     max: MAX_SAFE,
     none: -1,
-    otherwise: '-1: until the text ends or the context is full',
+    otherwise: '-1: until text or context end',
     help: 'tokens to write at most; 0: only read the prompt',
   },
   ...samplingSettings,

@@ -15,10 +15,9 @@ export function parseSize(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined
 }
 
-/** 512 B, 4.1 kB, 22.1 MB, 1.13 GB, 2.50 TB. */
+/** 512 B, 4.1 kB, 22.1 MB, 1.13 GB. */
 export function megabytes(bytes: number): string {
   if (bytes < 999.5) return `${Math.round(bytes)} B`
   if (bytes < 1e5) return `${(bytes / 1e3).toFixed(1)} kB`
-  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)} MB`
-  return bytes < 1e12 ? `${(bytes / 1e9).toFixed(2)} GB` : `${(bytes / 1e12).toFixed(2)} TB`
+  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
 }

@@ -35,7 +35,8 @@ async function fails(args: string[], ...words: string[]): Promise<void> {
   const { code, stdout, stderr } = await run(...args)
   assert.is(code, 2, `${args.join(' ')}: ${stderr}`)
   assert.is(stdout, '')
-  assert.match(stderr, /^gta: [^\n]+\n$/)
+  if (args.includes('--json')) assert.is(JSON.parse(stderr).schema, 'gta-error/1')
+  else assert.match(stderr, /^gta: [^\n]+\n$/)
   for (const word of words) assert.ok(stderr.includes(word), `"${word}" is not in: ${stderr}`)
 }
 

@@ -103,8 +103,8 @@ test('a size means the same wherever it is given: powers of 1000 with K, M, G, T
   }
   for (const text of ['', 'G', '4Q', '-4G', '1e9', '4 Gi b', '1,5G', '99999999T'])
     assert.is(parseSize(text), undefined, text)
-  const written = [0, 999, 1000, 99_949, 1e5, 22.1e6, 1.13e9, 2 ** 32, 2.5e12].map(megabytes)
-  assert.equal(written, ['0 B', '999 B', '1.0 kB', '99.9 kB', '0.1 MB', '22.1 MB', '1.13 GB', '4.29 GB', '2.50 TB'])
+  const written = [0, 999, 1000, 99_949, 1e5, 22.1e6, 1.13e9, 2 ** 32].map(megabytes)
+  assert.equal(written, ['0 B', '999 B', '1.0 kB', '99.9 kB', '0.1 MB', '22.1 MB', '1.13 GB', '4.29 GB'])
 })
 
 test('an option that counts once is given once; those that may come again are listed', () => {

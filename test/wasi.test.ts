@@ -235,13 +235,20 @@ test('memory that the engine does not give', async () => {
 
 test('gta wasi: the embedded model, both builds, exit codes', async () => {
   const expected = await generate(stories, 'Once', { maxTokens: 5, seed: 1 })
+  const read = await generate(stories, 'Once', { maxTokens: 0, seed: 1 })
+  expectSame(
+    runOnNode(args('Once', { maxTokens: 0, seed: 1 }), { '.': storiesFolder }),
+    'Once',
+    read,
+    'only the prompt',
+  )
   for (const given of [[], ['--build', 'strict']]) {
     const { status, output } = await runNode('dist/gta.mjs', 'wasi', ...given, '--', '-p', 'Once', '-n', '5', '-s', '1')
     assert.is(status, 0, output)
     assert.ok(output.startsWith(`Once${expected.text}\n`), output)
     assert.ok(output.includes(`logits ${expected.logitsHash}`), output)
   }
-  assert.is((await runNode('dist/gta.mjs', 'wasi', '--', '-n', '0')).status, 2)
+  assert.is((await runNode('dist/gta.mjs', 'wasi', '--', '-n', '-2')).status, 2)
   assert.is((await runNode('dist/gta.mjs', 'wasi', '--', 'nothing.gta', '-p', 'a')).status, 1)
   assert.is((await runNode('dist/gta.mjs', 'wasi', '--build', 'other')).status, 2)
 })
