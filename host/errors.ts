@@ -26,23 +26,7 @@ export class OutOfMemoryError extends GtaError {
   }
 }
 
-/** A name such as Qwen/Qwen3-0.6B, by which models are known that lie elsewhere. */
-const repositoryName = /^[A-Za-z0-9][\w.-]*\/([A-Za-z0-9][\w.-]*)$/
-
-/** What to do where there is no model: a path is misspelt, and the name of a repository is no path. */
-function howToGet(path: string): string {
-  const [, name] = repositoryName.exec(path) ?? []
-  if (name === undefined || /\.(gta|json|safetensors|gguf)$/.test(name))
-    return 'check the path; README.md says where models come from'
-  return `check the path; a repository of huggingface.co must be downloaded first, by "hf download ${path} --local-dir ${name}" (pip install huggingface_hub) or git with git-lfs: then give ${name}`
-}
-
 export const errors = {
-  notFound: (path: string) =>
-    new GtaError(
-      'NOT_FOUND',
-      `"${path}" must be a .gta file or a model directory, found nothing there: ${howToGet(path)}`,
-    ),
   noFile: (path: string) => new GtaError('NOT_FOUND', `"${path}" must be a file, found nothing there: check the path`),
   unreadable: (path: string, cause: unknown) =>
     new GtaError('NOT_FOUND', `"${path}" cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause }),

@@ -227,6 +227,11 @@ test('files that are missing or damaged: exit code 1', async () => {
     ...['run', 'logits', 'eval'].map((name) => fails(1, [name, 'missing.gta', '--tokens', '1,2'], 'check the path')),
     ...['missing.gta', empty, cut].map((path) => fails(1, ['inspect', path], path)),
     fails(1, ['run', empty, '--tokens', '1'], empty, 'config.json'),
+    // The name of a repository is no path, but what somebody has who has no model yet.
+    ...['run', 'inspect', 'convert'].map((name) =>
+      fails(1, [name, 'Qwen/Qwen3-0.6B'], 'hf download Qwen/Qwen3-0.6B --local-dir Qwen3-0.6B', 'git-lfs'),
+    ),
+    fails(1, ['run', 'models/my.gta'], 'check the path; README.md'),
     fails(1, ['run', cut, '--tokens', '1'], cut, 'damaged'),
     fails(1, ['run', weightless, '--tokens', '1'], weightless, 'model.safetensors'),
     fails(1, ['run', text, '--tokens', '1'], text, 'damaged'),
