@@ -35,15 +35,12 @@ export const errors = {
       'NOT_A_MODEL',
       `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors`,
     ),
+  otherKind: (path: string, expected: string, found: string, advice: string) =>
+    new GtaError('NOT_A_MODEL', `"${path}" must be ${expected}, found ${found}: ${advice}`),
   badFile: (path: string, what: string, expected: string, found: unknown) =>
     new GtaError(
       'BAD_FILE',
       `${what} of "${path}" must be ${expected}, found ${found}: the file is damaged or not what its name says, get it again`,
-    ),
-  pointer: (path: string) =>
-    new GtaError(
-      'BAD_FILE',
-      `"${path}" must hold weights, found a pointer of git-lfs: install git-lfs, then run "git lfs pull" in its directory`,
     ),
   damaged: (path: string, names: readonly string[]) =>
     new GtaError(

@@ -9,15 +9,12 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -31,16 +28,10 @@ import { Analysis } from '../host/tools/analyze/analyze.ts'
 import { tokensPerSecond } from '../host/tools/analyze/charts.ts'
 import { findHardware } from '../host/tools/analyze/hardware.ts'
 import { temporary } from './fixtures/checkpoints.ts'
-import { browserTest, launchBrowser } from './harness/browsers.ts'
+import { blocks, documents, isForPages, programs } from './fixtures/documents.ts'
 import { browserTypes, compile, nodeTypes } from './harness/consumer.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
-/** The text of each document by its name. */
-const documents = new Map(
-  ['README.md', ...readdirSync(`${root}docs`).flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : []))].map(
-    (name) => [name, readFileSync(root + name, 'utf8')],
-  ),
-)
 const folder = temporary()
 /** Where somebody has installed the package, and has a model and texts. */
 const consumer = join(folder, 'consumer')
@@ -87,15 +78,6 @@ test.before(async () => {
   })
 })
 
-const blocks = [...documents].flatMap(([document, whole]) =>
-  [...whole.matchAll(/^```(\w*)\n(.*?)^```/gms)].map(([, kind = '', text = '']) => ({ document, kind, text })),
-)
-/** One import for those that go on from an earlier one. */
-const programs = blocks
-  .filter(({ kind }) => kind === 'ts' || kind === 'js')
-  .map(({ text }) => (text.includes("from 'gta-edge") ? text : `import { load } from 'gta-edge'\n${text}`))
-const isForPages = (text: string) => text.includes('gta-edge/browser')
-
 test('every block of code is a program, commands, or of a kind that nobody runs', () => {
   for (const { document, kind, text } of blocks)
     assert.ok(['ts', 'js', 'sh', ''].includes(kind), `${document}: \`\`\`${kind} ${text.slice(0, 40)}`)
@@ -133,35 +115,6 @@ test('the programs for Node run', () => {
     assert.ok(stdout.length > 100, `${file}: ${stdout}`)
   }
   assert.ok(existsSync(join(consumer, 'fox.gtas')))
-})
-
-browserTest('the program for pages runs in one', async () => {
-  const text = programs.find(isForPages)
-  const html = `<!doctype html><link rel="icon" href="data:,"><script type="importmap">{"imports": {"gta-edge/browser": "/browser.mjs"}}</script>
-<body><script type="module">${text}\ndocument.body.dataset.done = 'yes'</script>`
-  const script = (name: string) => ['text/javascript', readFileSync(join(installed, 'dist', name))] as const
-  const files: Record<string, readonly [string, string | Uint8Array]> = {
-    '/': ['text/html', html],
-    '/browser.mjs': script('browser.mjs'),
-    '/browser-worker.mjs': script('browser-worker.mjs'),
-    '/my-gta.gta': ['application/octet-stream', readFileSync(defaultModel)],
-  }
-  const server = createServer((request, response) => {
-    const [type, body] = files[request.url ?? ''] ?? ['text/plain', 'no']
-    response.writeHead(200, { 'content-type': type }).end(body)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const browser = await launchBrowser()
-  try {
-    const page = await browser?.newPage()
-    await page?.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-    await page?.waitForSelector('body[data-done]', { timeout: 300_000 })
-    assert.ok(((await page?.innerText('body')) ?? '').length > 100)
-  } finally {
-    await browser?.close()
-    server.close()
-    server.closeAllConnections()
-  }
 })
 
 const isCommand = (line: string) => /^(gta|echo|npm|npx|node|sudo|hash|wasmedge) /.test(line)

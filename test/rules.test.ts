@@ -174,6 +174,7 @@ test('users see of models, conversations and chats what is theirs', () => {
       'bytesPerToken',
       'private constructor',
       'engineName',
+      'promptIds',
       'corpusIds',
       'open',
       'restore',

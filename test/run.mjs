@@ -50,7 +50,7 @@ const timeoutOf = (name) => (values.on === undefined && !name.startsWith('arm64'
 function laneOf(name) {
   if (values.on !== undefined) return `tests on ${[values.on, ...flags].join(' ')}`
   if (/wasi/.test(name)) return 'npm test, WASI'
-  if (/browser|web|viewer/.test(name)) return 'npm test, browser'
+  if (/browser|web|viewer|document-pages/.test(name)) return 'npm test, browser'
   return /arm64/.test(name) ? 'npm test, package on arm64' : 'npm test, all others'
 }
 

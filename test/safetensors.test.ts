@@ -52,11 +52,6 @@ const small = safetensors(
   { format: 'pt', 'a key': 'a "text"\n' },
 )
 
-test('what git leaves where git-lfs is missing is told to be that', async () => {
-  const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 1000\n`
-  await refused(Buffer.from(pointer), 'pointer of git-lfs', 'git lfs pull')
-})
-
 test('a file that encodeHeader began is read as it was meant', async () => {
   writeFileSync(path, small)
   const { file, metadata, tensors, dataStart, ...rest } = await openSafetensors(path)

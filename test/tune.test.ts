@@ -15,7 +15,7 @@ import { dirname, join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { builds, chooseBuild } from '../host/engine/wasm/builds.ts'
-import { Checkpoint, readModelFiles } from '../host/files/checkpoint.ts'
+import { Checkpoint } from '../host/files/checkpoint.ts'
 import { GtaError, type LoadOptions, load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { rememberedThreads, rememberThreads, threadsFile, threadsKey } from '../host/runtime/tune.ts'
@@ -29,7 +29,7 @@ const folder = temporary()
 process.env.XDG_CACHE_HOME = folder
 
 async function keyOf(directory: string, type: WeightType = 'q8', build?: string): Promise<string> {
-  const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
+  const checkpoint = await Checkpoint.open(directory)
   await checkpoint.close()
   return threadsKey(planModel(checkpoint.model, type), build ?? (await chooseBuild()).build.name)
 }

@@ -41,6 +41,8 @@ async function execute(args: Arguments): Promise<void> {
     onFit: warnUnlessFit,
   }).finally(() => progress.end())
   warnUnused(result.unused)
+  if (!result.hasTokenizer)
+    say(`"${directory}" must hold a tokenizer.json for text, found none: the packed model takes only --tokens`)
   if (args.flag('json')) printJson('convert', result)
   else
     process.stdout.write(

@@ -1,8 +1,9 @@
 /** gta eval --text: perplexity, and how models, weight types and cache types differ on a text. */
-import { stat } from 'node:fs/promises'
+
 import { basename } from 'node:path'
 import { cacheBytes, cacheTypes, weightTypes } from '../../models/index.ts'
 import { errors, megabytes } from '../errors.ts'
+import { isCheckpoint } from '../files/checkpoint.ts'
 import { checkModelPath } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
 import { type Comparison, compare, type Difference } from '../tools/evaluate/compare.ts'
@@ -40,7 +41,7 @@ export async function evaluateText(args: Arguments, output: TableFormat): Promis
 
 /** What others are compared with is taken as exactly as it comes. */
 async function openReference(args: Arguments, signal: AbortSignal, path: string): Promise<Model> {
-  const type = (await stat(path)).isDirectory() ? 'f32' : undefined
+  const type = (await isCheckpoint(path)) ? 'f32' : undefined
   return loadModel(args, signal, { maxLogits: MAX_LOGITS, type, cache: 'f32' }, path)
 }
 

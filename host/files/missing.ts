@@ -16,5 +16,5 @@ function howToGet(path: string): string {
   const [, name] = repositoryName.exec(path) ?? []
   if (name === undefined || /\.(gta|json|safetensors|gguf)$/.test(name))
     return 'check the path; README.md, "Models", says which ones can be had and how'
-  return `check the path. If it is a repository of huggingface.co, download it first: "hf download ${path} --local-dir ${name}" (pip install huggingface_hub brings hf), or with git-lfs "git clone https://huggingface.co/${path}"; then give the directory, ${name}`
+  return `check the path. If it is a repository of huggingface.co, download it first: "hf download ${path} --local-dir ${name}" (pip install huggingface_hub brings hf), or with git-lfs "git clone https://huggingface.co/${path}"; then give the directory, ${name}, or the .gguf file in it`
 }

@@ -9,6 +9,7 @@
  */
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import { refuseOtherKind } from './other-kinds.ts'
 import type { ByteSource } from './source.ts'
 
 export const dtypeBytes = {
@@ -26,9 +27,6 @@ export interface TensorInfo {
   begin: number
   bytes: number
 }
-
-/** "version ", as the pointers of git-lfs begin, read as the length of a header. */
-const POINTER = 0x206e_6f69_7372_6576n
 
 export interface SafetensorsFile {
   path: string
@@ -50,7 +48,8 @@ async function readHeader(path: string, file: ByteSource): Promise<Uint8Array> {
   if (size < 8) throw errors.badFile(path, 'the size', 'at least 8 bytes', `${size}`)
   await file.read(new Uint8Array(prefix.buffer), 0)
   const length = prefix.getBigUint64(0, true)
-  if (length === POINTER) throw errors.pointer(path)
+  if (length > BigInt(MAX_HEADER) || Number(length) > size - 8)
+    refuseOtherKind(path, new Uint8Array(prefix.buffer), 'a .gta or .safetensors file')
   if (length > BigInt(MAX_HEADER)) throw errors.badFile(path, 'the header length', `at most ${MAX_HEADER}`, length)
   if (Number(length) > size - 8)
     throw errors.badFile(path, 'the header length', `at most the ${size - 8} bytes that follow`, length)
