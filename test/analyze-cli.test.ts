@@ -35,7 +35,8 @@ async function fails(args: string[], ...words: string[]): Promise<void> {
   const { code, stdout, stderr } = await run(...args)
   assert.is(code, 2, `${args.join(' ')}: ${stderr}`)
   assert.is(stdout, '')
-  assert.match(stderr, /^gta: [^\n]+\n$/)
+  if (args.includes('--json')) assert.is(JSON.parse(stderr).schema, 'gta-error/1')
+  else assert.match(stderr, /^gta: [^\n]+\n$/)
   for (const word of words) assert.ok(stderr.includes(word), `"${word}" is not in: ${stderr}`)
 }
 
@@ -182,6 +183,7 @@ test('bad input: exit code 2, one line that says what to do', async () => {
     fails(['fit', gta, '--memory', '0'], '--memory'),
     fails(['fit', gta, '--memory', '-4G'], '--memory'),
     fails(['fit', gta, '--memory', 'lots'], '--memory', '"lots"'),
+    fails(['fit', gta, '--memory', '999999'], 'at least 1.0 MB'),
     fails(['fit', gta, '-c', '-1'], '--ctx-size'),
     fails(['view', '--host', '0.0.0.0'], '--public'),
     fails(['view', '--port', '70000'], '--port'),
@@ -224,12 +226,12 @@ test('a packed file is analyzed in its own type, and no other', async () => {
 
 test('fit: yes or no, as exit code and as JSON', async () => {
   const [yes, no, json] = await Promise.all([
-    run('fit', gta, '--memory', '4G'),
+    run('fit', gta, '--memory', '4Gi'),
     run('fit', gta, '--memory', '1GB'),
     run('fit', gta, '--memory', '2GiB', '-c', '8192', '-np', '4', '--json'),
   ])
   assert.is(yes.code, 0)
-  assert.match(yes.stdout, /^yes: /)
+  assert.match(yes.stdout, /^yes: .* in 4\.29 GB\n/)
   assert.match(yes.stdout, /^yes {2}q8 weights 1\.13 GB.*\nyes {2}q4 weights /m)
   assert.is(no.code, 1)
   assert.match(no.stdout, /^no: /)

@@ -139,7 +139,11 @@ test('a second Ctrl-C, or another signal, ends the chat; --session saves it', as
 
 test('where nobody can try again, the first failure ends the chat', async () => {
   const unknown = await chat([model, ...flags, '--json'], '/sing\none\n')
-  expectFailure(unknown, 2, '/help, /reset, /system, /save, /stats, /quit', 'found "/sing"', '"//"')
+  assert.is(unknown.code, 2)
+  const { schema, message } = JSON.parse(unknown.stderr)
+  assert.is(schema, 'gta-error/1')
+  for (const words of ['/help, /reset, /system, /save, /stats, /quit', 'found "/sing"', '"//"'])
+    assert.ok(message.includes(words), message)
   assert.equal(
     linesOf(unknown).map(({ type, code }) => `${type} ${code}`),
     ['error BAD_OPTION'],

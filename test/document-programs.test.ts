@@ -117,7 +117,7 @@ test('the programs for Node run', () => {
   assert.ok(existsSync(join(consumer, 'fox.gtas')))
 })
 
-const isCommand = (line: string) => /^(gta|npm|npx|node|sudo|hash|wasmedge) /.test(line)
+const isCommand = (line: string) => /^(gta|echo|npm|npx|node|sudo|hash|wasmedge) /.test(line)
 /** The commands, each once, without the comments behind them. */
 const commands = [
   ...new Set(
@@ -132,8 +132,9 @@ const commands = [
 const notRun: Record<string, string> = {
   'npm start': '.ci/start runs it, where nothing is built',
   'npm test': 'runs this file',
+  'npm pack && npm install -g ./gta-edge-*.tgz': '.ci/start does, where nothing is built, without changing the system',
   'sudo apt install nodejs npm && sudo npm install -g n && sudo n 24': 'changes the system',
-  'hash -r && sudo npm install -g gta-edge': 'changes the system; package-nodes.test.ts installs the tarball',
+  'hash -r && sudo npm install -g ./gta-edge-*.tgz': 'changes the system; package-nodes.test.ts installs the tarball',
   'gta bench --config models/configs/gta-1b.json -d 0,1536 --explain': 'minutes; bench.test.ts has a small one',
   'gta bench --config models/configs/gta-1b.json --type q4 -p 128,512 -n 64 -d 0,1536 -np 1,8 -t 1,2,4 -r 5': 'an hour',
   'gta bench --report board.json': 'minutes; the smaller report behind it is made',

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { type BuildOptions, build } from 'esbuild'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -13,6 +14,7 @@ import { defaultModel, load } from '../host/index.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { browserTypes, compile, nodeTypes } from './harness/consumer.ts'
 
+const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = temporary()
 /** Where the package is unpacked for all that is not about installing. */
 const consumer = join(folder, 'consumer')
@@ -38,10 +40,14 @@ test('at most 12 MB, and 2 MB without the weights of the stories model; npm run 
   assert.ok(packed.withoutModel <= limits.withoutModel && limits.withoutModel === 2e6, table)
 })
 
+test('npm builds where nothing is built: for a tarball, and for an installation from git, which runs only prepare', () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  for (const name of ['prepack', 'prepare']) assert.is(scripts[name], scripts.build, name)
+})
+
 test('no scripts at installation, no other packages, nothing that is not for users', () => {
   const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
-  for (const name of ['preinstall', 'install', 'postinstall', 'prepare'])
-    assert.is(manifest.scripts[name], undefined, name)
+  for (const name of ['preinstall', 'install', 'postinstall']) assert.is(manifest.scripts[name], undefined, name)
   for (const name of ['dependencies', 'optionalDependencies', 'peerDependencies', 'bundleDependencies'])
     assert.is(manifest[name], undefined, name)
   const paths = packed.files.map(({ path }) => path)

@@ -76,7 +76,7 @@ async function execute(args: Arguments): Promise<void> {
   const output = outputOf(args)
   if (args.flag('list')) {
     if (args.positionals.length > 0) throw new UsageError('--list must come without a model: it prints the whole table')
-    if (output === 'json') printJson(hardwareTable)
+    if (output === 'json') printJson('hardware', { devices: hardwareTable })
     else process.stdout.write(describeTable())
     return
   }

@@ -43,7 +43,7 @@ async function execute(args: Arguments): Promise<void> {
   warnUnused(result.unused)
   if (!result.hasTokenizer)
     say(`"${directory}" must hold a tokenizer.json for text, found none: the packed model takes only --tokens`)
-  if (args.flag('json')) printJson(result)
+  if (args.flag('json')) printJson('convert', result)
   else
     process.stdout.write(
       `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,

@@ -13,7 +13,7 @@ export const doctor: Command = {
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(0)
   const found = await diagnose()
-  if (args.flag('json')) printJson(found)
+  if (args.flag('json')) printJson('doctor', found)
   else process.stdout.write(`${describe(found).join('\n')}\n`)
   if (!found.chosen) process.exitCode = 1
 }

@@ -113,7 +113,7 @@ async function printEvaluation(model: Model, run: Run): Promise<void> {
   const { nll, nllError, perplexity, predicted, tokens } = result
   const settings = { weightType: model.weightType, cacheType: model.cacheType, window: model.context }
   const record = { tokens, predicted, nll, nllError, perplexity, seconds, ...settings }
-  if (run.output === 'json') printJson(record)
+  if (run.output === 'json') printJson('eval', record)
   else if (run.output === 'csv')
     process.stdout.write(`${csvLine(Object.keys(record))}${csvLine(Object.values(record))}`)
   else
@@ -129,7 +129,7 @@ async function printComparison(models: readonly Model[], run: Run): Promise<void
   const { result } = await timed(run, (options) => compare(reference, others, run.ids, options))
   const { results, ...settings } = result
   const rows = results.map((difference, i) => rowOf(models[i] as Model, difference, settings))
-  if (run.output === 'json') printJson({ ...settings, results: rows })
+  if (run.output === 'json') printJson('compare', { ...settings, results: rows })
   else process.stdout.write(run.output === 'csv' ? csvOf(rows, settings) : tableOf(rows, settings))
 }
 

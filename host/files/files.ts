@@ -16,7 +16,7 @@ const READ_BYTES = 2 ** 24
 /** What lies at a model's path; refuses a path with nothing behind it. */
 export async function statModel(path: string): Promise<Stats> {
   const found = await stat(path).catch(() => undefined)
-  if (!found) throw errors.notFound(path)
+  if (!found) throw (await import('./missing.ts')).noModel(path)
   return found
 }
 
