@@ -1,6 +1,6 @@
 /**
- * Programs from the npm registry that tests need and users do not: packages that are a binary and nothing else, without
- * install scripts. Fetched when first asked for, unless that is not wanted, and kept in node_modules/.packages.
+ * Programs from the npm registry that tests need and users do not, without install scripts: packages that are a binary and
+ * nothing else, and one that needs others. Fetched when first asked for, unless that is not wanted, and kept in node_modules/.packages.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -35,6 +35,30 @@ export function packageFile(name: string, version: string, path: string, { fetch
     // Others may have done the same meanwhile.
     if (!existsSync(target)) renameSync(dirname(`${temporary}/package/${path}`), target)
     return file
+  } finally {
+    rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
+/**
+ * The folder of a package that needs others, installed by npm without their scripts; undefined where there is no registry.
+ */
+export function installPackage(name: string, version: string): string | undefined {
+  const target = `${folder}/${name}-${version}-installed`
+  const installed = `${target}/node_modules/${name}`
+  if (existsSync(installed)) return installed
+  const temporary = `${target}-${process.pid}`
+  mkdirSync(temporary, { recursive: true })
+  try {
+    const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--prefix', temporary]
+    const { status } = spawnSync('npm', ['install', ...flags, `${name}@${version}`], {
+      cwd: temporary,
+      stdio: 'ignore',
+      timeout: 300_000,
+    })
+    if (status !== 0) return undefined
+    if (!existsSync(target)) renameSync(temporary, target)
+    return installed
   } finally {
     rmSync(temporary, { recursive: true, force: true })
   }
