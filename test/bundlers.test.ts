@@ -23,6 +23,7 @@ import { defaultModel } from '../host/index.ts'
 import { openLocalServer } from '../host/server/local-server.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { launchBrowser } from './harness/browsers.ts'
+import { limit, limitNote } from './harness/limits.ts'
 import { installPackage } from './harness/packages.ts'
 import { findTool, lacking, skipLoudly } from './harness/tools.ts'
 
@@ -56,13 +57,13 @@ const html = '<!doctype html><link rel="icon" href="data:,"><body><script type="
 writeFileSync(join(project, 'index.html'), html)
 
 function run(file: string, cwd = project): string {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [file, fileURLToPath(defaultModel)], {
+  const ended = spawnSync(process.execPath, [file, fileURLToPath(defaultModel)], {
     cwd,
     encoding: 'utf8',
-    timeout: 300_000,
+    timeout: limit(300),
   })
-  assert.is(status, 0, `${file}: ${stderr.slice(-2000)}`)
-  return stdout
+  assert.is(ended.status, 0, `${file}: ${ended.stderr.slice(-2000)}${limitNote(ended, 300)}`)
+  return ended.stdout
 }
 
 let expectedText: string | undefined
@@ -115,7 +116,7 @@ async function show(folder: string): Promise<string> {
   try {
     const shown = await browser?.newPage()
     await shown?.goto(server.url)
-    await shown?.waitForSelector('body[data-done]', { timeout: 300_000 })
+    await shown?.waitForSelector('body[data-done]', { timeout: limit(300) })
     return (await shown?.locator('body').textContent()) ?? ''
   } finally {
     await browser?.close()
@@ -147,12 +148,12 @@ if (chromium) {
 const vite = installPackage('vite', VITE)
 if (vite) {
   const runVite = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [join(vite, 'bin/vite.js'), 'build', ...args], {
+    const ended = spawnSync(process.execPath, [join(vite, 'bin/vite.js'), 'build', ...args], {
       cwd: project,
       encoding: 'utf8',
-      timeout: 300_000,
+      timeout: limit(300),
     })
-    assert.is(status, 0, stdout + stderr)
+    assert.is(ended.status, 0, ended.stdout + ended.stderr + limitNote(ended, 300))
   }
   test('Vite, no option: a program for Node', () => {
     writeFileSync(join(project, 'vite.config.mjs'), 'export default { ssr: { noExternal: true } }')

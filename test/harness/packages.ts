@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { limit } from './limits.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const folder = `${root}node_modules/.packages`
@@ -25,7 +26,7 @@ export function packageFile(name: string, version: string, path: string, { fetch
         cwd: temporary,
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],
-        timeout: 300_000,
+        timeout: limit(300),
       })
     const packed = run('npm', 'pack', `${name}@${version}`, '--silent')
     const tarball = packed.stdout?.trim() ?? ''
@@ -54,7 +55,7 @@ export function installPackage(name: string, version: string): string | undefine
     const { status } = spawnSync('npm', ['install', ...flags, `${name}@${version}`], {
       cwd: temporary,
       stdio: 'ignore',
-      timeout: 300_000,
+      timeout: limit(300),
     })
     if (status !== 0) return undefined
     if (!existsSync(target)) renameSync(temporary, target)
