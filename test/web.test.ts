@@ -224,7 +224,7 @@ browserTest('behind the end of a story another one begins, apart from it', async
   const first = await textOf(page, 'story')
   await page.fill('[name=length]', '20')
   await page.click('#go')
-  await page.waitForSelector('#story[aria-busy=true]')
+  await page.waitForSelector('#story > :nth-child(4)')
   await idle(page)
   assert.equal(await parts(), ['told', '', 'end', ''])
   const both = await textOf(page, 'story')
