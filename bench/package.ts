@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { limit, limitNote } from '../test/harness/limits.ts'
 import { readArguments } from './arguments.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -40,9 +41,10 @@ export function packPackage(folder: string): Package {
 }
 
 function run(command: string, args: string[], cwd: string): string {
-  const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', timeout: 120_000 })
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed: ${stderr}`)
-  return stdout
+  const ended = spawnSync(command, args, { cwd, encoding: 'utf8', timeout: limit(120) })
+  if (ended.status !== 0)
+    throw new Error(`${command} ${args.join(' ')} failed: ${ended.stderr}${limitNote(ended, 120)}`)
+  return ended.stdout
 }
 
 const parts: [string, RegExp][] = [

@@ -9,6 +9,7 @@ import { convert } from '../host/files/convert.ts'
 import { machineFile } from '../host/tools/analyze/measure.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 // What the user's own machine was measured to do is neither seen nor changed.
 process.env.XDG_CACHE_HOME = temporary()
@@ -25,8 +26,8 @@ interface Result {
 function run(...args: string[]): Promise<Result> {
   return new Promise((resolve) => {
     const command = [join(root, 'dist', 'gta.mjs'), ...args]
-    execFile(process.execPath, command, { timeout: 300_000, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    execFile(process.execPath, command, { timeout: limit(300), maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }

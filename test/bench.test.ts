@@ -32,6 +32,7 @@ import {
 } from '../models/index.ts'
 import { type Config, gqaConfig, gtaConfig, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { golden, kinds, readJson } from './fixtures/goldens.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const config = golden('gta/config.json')
 const pp: BenchTest = { phase: 'pp', tokens: 8, depth: 0, conversations: 1, threads: 1 }
@@ -353,10 +354,10 @@ const run = (...args: string[]) => runNode([command, 'bench', ...args])
 
 function runNode(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   // Threads that are measured here are nothing to remember.
-  const options = { cwd: folder, timeout: 300_000, env: { ...process.env, XDG_CACHE_HOME: folder } }
+  const options = { cwd: folder, timeout: limit(300), env: { ...process.env, XDG_CACHE_HOME: folder } }
   return new Promise((resolve) => {
     execFile(process.execPath, args, options, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }

@@ -17,6 +17,7 @@ import { publicName, standardSet } from '../host/tools/bench/board/measure.ts'
 import type { BoardReport } from '../host/tools/bench/board/report.ts'
 import { describe } from '../models/index.ts'
 import { temporary } from './fixtures/checkpoints.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
 const quick = ['-p', '8', '-n', '4', '-r', '1', '-t', '1']
@@ -30,11 +31,11 @@ interface Ended {
 
 /** Runs `gta bench` in a folder; what it remembers about threads stays there. */
 function bench(args: string[], env: NodeJS.ProcessEnv = {}, cwd = folder, node: string[] = []): Promise<Ended> {
-  const options = { cwd, timeout: 300_000, env: { ...process.env, XDG_CACHE_HOME: folder, ...env } }
+  const options = { cwd, timeout: limit(300), env: { ...process.env, XDG_CACHE_HOME: folder, ...env } }
   const all = [...node, command, 'bench', ...args]
   return new Promise((resolve) => {
     execFile(process.execPath, all, options, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }

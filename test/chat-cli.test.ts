@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert'
 import { convert } from '../host/files/convert.ts'
 import { chatModel } from './fixtures/chats.ts'
 import { temporary } from './fixtures/checkpoints.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
 const folder = temporary()
@@ -27,7 +28,7 @@ function chat(
   input: string,
   onOutput?: (all: string, child: ReturnType<typeof spawn>) => void,
 ): Promise<Result> {
-  const child = spawn(process.execPath, [command, 'chat', ...args], { cwd: folder, timeout: 300_000 })
+  const child = spawn(process.execPath, [command, 'chat', ...args], { cwd: folder, timeout: limit(300) })
   const result: Result = { code: null, stdout: '', stderr: '' }
   child.stdout.on('data', (data) => {
     result.stdout += data
@@ -38,7 +39,11 @@ function chat(
   })
   child.stdin.write(input)
   if (!onOutput) child.stdin.end()
-  return new Promise((resolve) => child.on('close', (code) => resolve({ ...result, code })))
+  return new Promise((resolve) =>
+    child.on('close', (code, signal) =>
+      resolve({ ...result, code, stderr: result.stderr + limitNote({ signal }, 300) }),
+    ),
+  )
 }
 
 interface Line {

@@ -17,6 +17,7 @@ import * as assert from 'uvu/assert'
 import { type Conversion, convert } from '../host/files/convert.ts'
 import { encodeHeader } from '../host/files/safetensors.ts'
 import { type Config, gqaConfig, randomTensors, sourcesOf, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const command = join(root, 'dist', 'gta.mjs')
@@ -39,8 +40,8 @@ interface Result {
 
 function run(...args: string[]): Promise<Result> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [command, ...args], { cwd: folder, timeout: 300_000 }, (error, stdout, stderr) =>
-      resolve({ args, code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    execFile(process.execPath, [command, ...args], { cwd: folder, timeout: limit(300) }, (error, stdout, stderr) =>
+      resolve({ args, code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }

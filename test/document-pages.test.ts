@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert'
 import { defaultModel } from '../host/index.ts'
 import { isForPages, programs } from './fixtures/documents.ts'
 import { browserTest, launchBrowser } from './harness/browsers.ts'
+import { limit } from './harness/limits.ts'
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url))
 
@@ -31,7 +32,7 @@ browserTest('the program for pages runs in one', async () => {
   try {
     const page = await browser?.newPage()
     await page?.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-    await page?.waitForSelector('body[data-done]', { timeout: 300_000 })
+    await page?.waitForSelector('body[data-done]', { timeout: limit(300) })
     assert.ok(((await page?.innerText('body')) ?? '').length > 100)
   } finally {
     await browser?.close()

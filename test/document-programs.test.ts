@@ -30,6 +30,7 @@ import { findHardware } from '../host/tools/analyze/hardware.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { blocks, documents, isForPages, programs } from './fixtures/documents.ts'
 import { browserTypes, compile, nodeTypes } from './harness/consumer.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = temporary()
@@ -105,14 +106,14 @@ test('the programs for Node run', () => {
     const file = join(consumer, `program-${i}.ts`)
     writeFileSync(file, text)
     const args = ['--disable-warning=ExperimentalWarning', file]
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    const ended = spawnSync(process.execPath, args, {
       cwd: consumer,
       env,
       encoding: 'utf8',
-      timeout: 300_000,
+      timeout: limit(300),
     })
-    assert.is(status, 0, stderr)
-    assert.ok(stdout.length > 100, `${file}: ${stdout}`)
+    assert.is(ended.status, 0, ended.stderr + limitNote(ended, 300))
+    assert.ok(ended.stdout.length > 100, `${file}: ${ended.stdout}`)
   }
   assert.ok(existsSync(join(consumer, 'fox.gtas')))
 })
@@ -162,8 +163,8 @@ test('the commands do what they say', () => {
   for (const line of run) {
     // It is a new file for whoever follows the documents, and is not replaced.
     if (line.startsWith('gta convert')) rmSync(join(consumer, 'my-gta.gta'))
-    const { status, stderr } = spawnSync('sh', ['-c', line], { cwd: consumer, env, encoding: 'utf8', timeout: 300_000 })
-    assert.is(status, 0, `${line}: ${stderr}`)
+    const ended = spawnSync('sh', ['-c', line], { cwd: consumer, env, encoding: 'utf8', timeout: limit(300) })
+    assert.is(ended.status, 0, `${line}: ${ended.stderr}${limitNote(ended, 300)}`)
   }
   assert.match(readFileSync(join(consumer, 'report.html'), 'utf8'), '<svg')
   assert.match(readFileSync(join(consumer, 'results.jsonl'), 'utf8'), '"test":"pp512"')
@@ -175,7 +176,7 @@ test('the commands that serve a page tell where, and end when they are told to',
       cwd: consumer,
       env,
       stdio: ['ignore', 'pipe', 'inherit'],
-      timeout: 300_000,
+      timeout: limit(300),
     })
     const ended = new Promise((resolve) => child.on('close', resolve))
     const output = await new Promise<string>((resolve) => child.stdout.once('data', (data) => resolve(String(data))))

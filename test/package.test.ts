@@ -185,11 +185,12 @@ async function bundleSizes(
   return { all: sizeOf(outputs.keys()), atStart: sizeOf(started) }
 }
 
-test('a program that loads a model has at most 250 kB: in one file, minified; and as it is, before it loads one', async () => {
+test('a program that loads a model: 310 kB in one file, minified, that runs alone; as it is, 260 kB before it loads one', async () => {
   const { all } = await bundleSizes({ minify: true })
-  assert.ok(all > 150e3 && all <= 250e3, `${all} bytes minified, kernels and all`)
+  // The threads, and the process of a chat template, are inside.
+  assert.ok(all > 150e3 && all <= 310e3, `${all} bytes minified, kernels and all`)
   const { atStart } = await bundleSizes({ splitting: true })
-  assert.ok(atStart > 50e3 && atStart <= 250e3, `${atStart} bytes at the start`)
+  assert.ok(atStart > 50e3 && atStart <= 260e3, `${atStart} bytes at the start`)
 })
 
 test.run()

@@ -1,5 +1,6 @@
 /** How many threads a model runs on: what is asked for, else what is remembered, else what is measured. */
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
@@ -22,6 +23,7 @@ import { rememberedThreads, rememberThreads, threadsFile, threadsKey } from '../
 import { planModel, type WeightType } from '../models/index.ts'
 import { type Config, failure, gqaConfig, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { golden } from './fixtures/goldens.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const cores = availableParallelism()
 const gta = golden('gta')
@@ -171,14 +173,14 @@ console.log(/(\\d+)\\D*$/.exec(model.engineName)[1])
 await model.close()`
   for (const env of [{ HOME: '/nowhere/at/all' }, { HOME: '', XDG_CACHE_HOME: '' }]) {
     const cwd = temporary()
-    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, env, timeout: 300_000 })
+    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, env, timeout: limit(300) })
     let output = ''
     for (const part of [child.stdout, child.stderr])
       part.on('data', (data) => {
         output += data
       })
-    const status = await new Promise((resolve) => child.on('close', resolve))
-    assert.is(status, 0, output)
+    const [status, signal] = await once(child, 'close')
+    assert.is(status, 0, output + limitNote({ signal }, 300))
     assert.ok(isCount(Number(output)), `${JSON.stringify(env)}: ${output}`)
   }
 })

@@ -6,14 +6,8 @@ import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { readKernel } from './kernels.ts'
 import type { Platform, ThreadStart } from './platform.ts'
+import { rank, reader } from './programs.ts'
 import { cacheFile, readEntries, writeEntry } from './remember.ts'
-
-/** Sources run from host/platform/, the bundle from dist/ itself. */
-const fromSources = import.meta.url.endsWith('.ts')
-const files = {
-  rank: fromSources ? '../engine/wasm/worker.ts' : './worker.mjs',
-  reader: fromSources ? '../cache/reader.ts' : './reader.mjs',
-}
 
 export const platform: Platform = {
   unshared: undefined,
@@ -24,7 +18,7 @@ export const platform: Platform = {
   processorName: () => cpus()[0]?.model ?? '',
   readKernel,
   startThread({ kind, name, data, onError, onExit }: ThreadStart) {
-    const worker = new Worker(new URL(files[kind], import.meta.url), { workerData: data, name, execArgv: [] })
+    const worker = new Worker({ rank, reader }[kind], { eval: true, workerData: data, name, execArgv: [] })
     worker.once('error', onError)
     worker.once('exit', onExit)
     return worker

@@ -1,8 +1,7 @@
 /**
- * The process in which a template runs: a request on stdin, a reply on stdout. It ends itself when the time is over, even
- * if nobody waits for it any more.
+ * The process in which a template runs: a request as JSON in `templateRequest`, a reply on stdout. It ends itself when the
+ * time is over, even if nobody waits for it any more.
  */
-import { text as readAll } from 'node:stream/consumers'
 import { runInThisContext } from 'node:vm'
 import { Template, tokenize } from '@huggingface/jinja'
 import type { ChatMessage } from './template.ts'
@@ -50,4 +49,5 @@ function reply(request: ProcessRequest): TemplateReply {
   }
 }
 
-process.stdout.write(JSON.stringify(reply(JSON.parse(await readAll(process.stdin)))))
+const { templateRequest } = globalThis as unknown as { templateRequest: string }
+process.stdout.write(JSON.stringify(reply(JSON.parse(templateRequest))))

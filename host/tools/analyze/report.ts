@@ -25,21 +25,25 @@ export interface ReportInput {
   explanations?: Explanation[]
 }
 
-/** One picture: the roofline of every stage, one below the other. */
+/** One picture: the roofline of every stage, batch and length, one below the other. */
 export function renderRooflines({ entries, batches, seqlens, stages }: ReportInput): string {
-  const [batch = 1, seqlen = 2048] = [batches.at(-1), seqlens.at(-1)]
   const width = 480
   let y = 0
-  const pictures = groupByHardware(entries).flatMap((here) =>
-    stages.map((stage) => {
-      const svg = rooflineChart(here, stage, batch, seqlen, width)
+  const pictures = groupByHardware(entries)
+    .flatMap((here) => everyCase(batches, seqlens, stages).map((one) => rooflineChart(here, ...one, width)))
+    .map((svg) => {
       const height = Number(/viewBox="0 0 \d+ ([\d.]+)"/.exec(svg)?.[1])
       const placed = svg.replace('<svg ', `<svg y="${y}" width="${width}" height="${height}" `)
       y += height
       return placed
-    }),
-  )
+    })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y}" width="${width}" height="${y}">${pictures.join('')}</svg>\n`
+}
+
+type Case = [stage: Stage, batch: number, seqlen: number]
+
+function everyCase(batches: number[], seqlens: number[], stages: readonly Stage[]): Case[] {
+  return batches.flatMap((batch) => seqlens.flatMap((seqlen) => stages.map((stage): Case => [stage, batch, seqlen])))
 }
 
 export function renderReport(input: ReportInput): string {
@@ -80,21 +84,23 @@ function deviceSection(
   hasHeading: boolean,
 ): string {
   const { hardware } = (here[0] as Entry).analysis
-  const [batch, seqlen] = [batches.at(-1) as number, Math.max(...seqlens)]
-  const longest = Math.max(8192, 4 * seqlen)
-  const figure = (svg: string) => `<figure>${svg}</figure>`
+  const longest = Math.max(8192, 4 * Math.max(...seqlens))
+  const plots = (charts: string[]) =>
+    `<div class="plots">${charts.map((svg) => `<figure>${svg}</figure>`).join('')}</div>`
+  const cases = everyCase(batches, seqlens, stages)
   return [
     `<section>`,
     hasHeading ? `<h2>${escapeHtml(`${hardware.title} (${hardware.name})`)}</h2>` : '',
     summary(here, batches, seqlens, stages),
     here.length > 1 ? sentences(here, batches, seqlens) : '',
-    '<div class="plots">',
-    ...stages.map((stage) => figure(rooflineChart(here, stage, batch, seqlen))),
-    ...stages.map((stage) => figure(operationsChart(here, stage, batch, seqlen))),
-    ...stages.map((stage) => figure(contextChart(here, stage, batch, longest))),
-    figure(memoryChart(here, batch, longest)),
-    '</div>',
-    ...here.flatMap((entry) => stages.map((stage) => operationsTable(entry, stage, batch, seqlen))),
+    plots(cases.flatMap((one) => [rooflineChart(here, ...one), operationsChart(here, ...one)])),
+    plots(
+      batches.flatMap((batch) => [
+        ...stages.map((stage) => contextChart(here, stage, batch, longest)),
+        memoryChart(here, batch, longest),
+      ]),
+    ),
+    ...here.flatMap((entry) => cases.map((one) => operationsTable(entry, ...one))),
     sources(here[0] as Entry),
     '</section>',
   ].join('\n')
