@@ -8,8 +8,8 @@ import {
   isText,
   isWhole,
   itemsOf,
-  keyOf,
   Loop,
+  lookupKey,
   Namespace,
   refuse,
   Safe,
@@ -52,7 +52,7 @@ function dictMethod(dict: Map<Value, Value>, name: string): Call | undefined {
   if (name !== 'get') return undefined
   return (args, named) => {
     const [key = null, none = null] = bind('"get"', ['', ''], args, named)
-    return dict.has(keyOf(key)) ? (dict.get(key) as Value) : none
+    return dict.has(lookupKey(key)) ? (dict.get(lookupKey(key)) as Value) : none
   }
 }
 
@@ -125,8 +125,7 @@ function ownItem(value: Value, key: Value): Value | undefined {
   if (value instanceof Undefined) return refuse(`an item of what is undefined (${value.what})`)
   if (value instanceof Safe) return refuse('an item of what "safe" has marked')
   if (value instanceof Map) {
-    if (typeof key === 'boolean' || typeof key === 'number') return refuse(`a key of a dict that is ${typeOf(key)}`)
-    return value.get(key)
+    return Array.isArray(key) || key instanceof Map ? undefined : value.get(lookupKey(key))
   }
   if (!isWhole(key)) return undefined
   const items = isText(value) || Array.isArray(value) || typeOf(value) === 'range' ? itemsOf(value) : []

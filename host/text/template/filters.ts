@@ -146,7 +146,7 @@ function join(value: Value, by: Value = '', attribute?: Value): Value {
 function reverse(value: Value): Value {
   if (isText(value)) return Array.from(value).reverse().join('')
   const items = itemsOf(value).reverse()
-  return value instanceof Lazy || value instanceof Undefined ? items : new Lazy(items)
+  return value instanceof Lazy ? items : new Lazy(items)
 }
 
 function add(start: Value, items: Value[]): Value {

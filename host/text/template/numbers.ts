@@ -128,7 +128,7 @@ export function toFloat(value: Value): number | undefined {
   if (FLOAT.test(text)) return Number(text.replaceAll('_', ''))
   const word = /^([+-]?)(?:(inf(?:inity)?)|nan)$/i.exec(text)
   if (word) return word[2] ? (word[1] === '-' ? -Infinity : Infinity) : Number.NaN
-  return /[^\0-\x7f]/.test(text) && /\p{Nd}/u.test(text) ? refuse(`the number ${JSON.stringify(text)}`) : undefined
+  return /(?![0-9])\p{Nd}/u.test(text) ? refuse(`the number ${JSON.stringify(text)}`) : undefined
 }
 
 /** int() of a number or text, also by way of a float. */

@@ -6,7 +6,7 @@ import {
   isTrue,
   isWhole,
   itemsOf,
-  keyOf,
+  lookupKey,
   type Named,
   refuse,
   Tuple,
@@ -247,6 +247,6 @@ export function stringMethod(text: string, name: string): ((args: Value[], named
 /** `in` of a text, list, tuple, dict, view or iterator. */
 export function isIn(item: Value, all: Value): boolean {
   if (isText(all)) return all.includes(string(item))
-  if (all instanceof Map) return all.has(keyOf(item))
+  if (all instanceof Map) return all.has(lookupKey(item))
   return itemsOf(all).some((other) => isEqual(item, other))
 }

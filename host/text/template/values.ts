@@ -163,7 +163,13 @@ export function compare(a: Value, b: Value): number {
   return refuse(`${typeOf(a)} compared with ${typeOf(b)}`)
 }
 
-/** A key of a dict; Python's True and 1.0 would be that of 1. */
+/** What is looked up in a dict: True and 1.0 find what 1 does. */
+export function lookupKey(value: Value): Value {
+  if (Array.isArray(value) || value instanceof Map) return refuse(`a key of a dict that is ${typeOf(value)}`)
+  return typeof value === 'boolean' || Number.isInteger(value) ? BigInt(value as boolean | number) : value
+}
+
+/** A key of a new dict; Python's True and 1.0 would be that of 1. */
 export function keyOf(value: Value): Value {
   if (isText(value) || typeof value === 'bigint' || value === null) return value
   return refuse(`a key of a dict that is ${typeOf(value)}`)

@@ -884,6 +884,16 @@ messages[0].get('tool_calls', []) | length
 ['a"b\'c']
 '\u00e9'
 'a' is string == true
+missing | reverse
+1 in {true: 1}
+true in {1: 2}
+{1: 2}[true]
+{1: 2}[1.0]
+{1: 2}.get(1.5)
+[1] in {1: 2}
+'\ufeff1x' | float
+tools[1:]
+range(3)[1:]
 """.strip("\n")
 
 TEMPLATES = [
