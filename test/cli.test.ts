@@ -511,7 +511,11 @@ test('convert: default name, plain message, warnings for tensors that are not us
   const directory = writeCheckpoint(gqaConfig, tensors)
   const result = await run('convert', directory)
   assert.is(result.code, 0, show(result))
-  assert.is(result.stderr, 'gta: warning: tensor "model.extra.weight" is not used by this model\n')
+  assert.is(
+    result.stderr,
+    'gta: warning: tensor "model.extra.weight" is not used by this model\n' +
+      `gta: warning: there is no tokenizer.json in "${directory}": the packed model takes only --tokens\n`,
+  )
   const [, name = ''] =
     result.stdout.match(
       /^(\S+-q8\.gta): q8, \d+ parameters, [\d.]+ kB\n( {2}\S+: q8, error \d\.\d\d % of the weights\n)+$/,
