@@ -192,7 +192,7 @@ function refuseUnaddressable(name: string, analysis: Analysis, batch: number, se
 }
 
 function describeTable(): string {
-  const rows = hardwareTable.flatMap(({ name, title, bandwidth, peak, onchipBuffer, memory }) => {
+  const rows = hardwareTable.flatMap(({ name, title, aliases, bandwidth, peak, onchipBuffer, memory }) => {
     const values: [string, { value: number; source: string } | undefined, number, string][] = [
       ['bandwidth, peak', bandwidth.peak, 1e9, 'GB/s'],
       ['bandwidth, sustained', bandwidth.sustained, 1e9, 'GB/s'],
@@ -207,7 +207,7 @@ function describeTable(): string {
         ? [`  ${what.padEnd(21)} ${Number((found.value / unit).toPrecision(6))} ${unitName}   (${found.source})`]
         : [],
     )
-    return [`${name}: ${title}`, ...lines, '']
+    return [`${name}: ${title}`, ...(aliases ? [`  also called           ${aliases.join(', ')}`] : []), ...lines, '']
   })
   return `${rows.join('\n')}this: this machine, measured in less than five seconds and remembered\n`
 }
