@@ -41,7 +41,7 @@ async function round(): Promise<Explanation[]> {
   const found: Explanation[] = []
   for (const model of models)
     for (const type of types) {
-      const hardware = await measureThis(true)
+      const hardware = await measureThis({ again: 'anew' })
       const config = fileURLToPath(new URL(`../models/configs/${model}.json`, import.meta.url))
       const common = { config, type, threads: [threads], repetitions: 1 }
       const prompts = await bench({ ...common, prompt: depths, predict: [0] })

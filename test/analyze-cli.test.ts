@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { convert } from '../host/files/convert.ts'
-import { machineFile } from '../host/tools/analyze/measure.ts'
+import { measurementsFile } from '../host/runtime/measurements.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
 
@@ -144,12 +144,36 @@ test('the hardware table, with a source for every value', async () => {
 test('this machine is measured once and remembered', async () => {
   const first = await run('analyze', gta, '--hardware', 'this', '--seqlen', '64', '--json')
   assert.is(first.code, 0, first.stderr)
-  const [entry] = Object.values(readJson(machineFile())) as { threads: number; bandwidth: number }[][]
-  assert.ok(entry && entry.length > 0 && entry.every(({ bandwidth }) => bandwidth > 1e6))
+  const [[key, entry]] = Object.entries(readJson(measurementsFile())) as [
+    [string, { value: { threads: number; bandwidth: number }[]; date: string; foreignShare: number }],
+  ]
+  assert.match(key, /^roofline [0-9a-f]{16}$/)
+  assert.ok(entry.value.length > 0 && entry.value.every(({ bandwidth }) => bandwidth > 1e6))
+  assert.ok(Date.now() - Date.parse(entry.date) < 600_000 && entry.foreignShare >= 0)
+  // Whatever else runs here now: this one was taken in quiet.
+  writeFileSync(measurementsFile(), JSON.stringify({ [key]: { ...entry, foreignShare: 0 } }))
   const again = await run('analyze', gta, '--hardware', 'this', '--seqlen', '64', '--json')
   assert.is(again.stdout, first.stdout, 'the same figures: nothing was measured')
-  const threads = entry.map((rates) => rates.threads).join()
+  const threads = entry.value.map((rates) => rates.threads).join()
   await fails(['analyze', gta, '--hardware', 'this', '-t', '63'], '63', threads.split(',')[0] as string)
+})
+
+test('a roofline of a busy machine: told, or taken again where it is quiet now; doctor tells and renews it', async () => {
+  const [[key, entry]] = Object.entries(readJson(measurementsFile())) as [[string, Record<string, unknown>]]
+  const busy = { ...entry, date: '2026-11-01T00:00:00.000Z', foreignShare: 0.62 }
+  writeFileSync(measurementsFile(), JSON.stringify({ [key]: busy, 'threads 1': { ...busy, value: 1 } }))
+  const told = await run('doctor')
+  assert.match(told.stdout, /^roofline +2026-11-01 00:00, load .*, other programs took 62 % of the processors$/m)
+  assert.match(told.stdout, /^threads +of 1 model measured, 1 of them while the machine was busy$/m)
+  const { stderr } = await run('analyze', gta, '--hardware', 'this', '--seqlen', '64', '--json')
+  const isAgain = readJson(measurementsFile())[key].date !== busy.date
+  assert.ok(isAgain || stderr.includes('while other programs took 62 % of its processors'), stderr)
+  const renewed = await run('doctor', '--measure', '--json')
+  const { measurements } = JSON.parse(renewed.stdout)
+  assert.equal([measurements.length, measurements[0].kind], [1, 'roofline'])
+  assert.ok(measurements[0].date > '2026-11-02', renewed.stdout)
+  // The tests behind this one want no warning.
+  writeFileSync(measurementsFile(), JSON.stringify({ [key]: { ...entry, foreignShare: 0 } }))
 })
 
 test('bad input: exit code 2, one line that says what to do', async () => {

@@ -18,8 +18,9 @@ import {
   type SpeedComparison,
   speedRatio,
 } from '../host/tools/analyze/compare.ts'
-import { predictTest, withoutBarriers } from '../host/tools/analyze/explain.ts'
+import { asDuring, predictTest, withoutBarriers } from '../host/tools/analyze/explain.ts'
 import { findHardware, type Hardware, hardwareTable, type MeasuredRates } from '../host/tools/analyze/hardware.ts'
+import { betterOf } from '../host/tools/analyze/measure.ts'
 import { recordsOf } from '../host/tools/analyze/records.ts'
 import type { OperationResult, PassResult } from '../host/tools/analyze/walk.ts'
 import { cost, describe, nLayers, planModel, type WeightType, weightBytesPerToken } from '../models/index.ts'
@@ -439,6 +440,37 @@ test('a test of the bench is predicted as what it runs: tokens behind a depth, p
   const heads = analysis.pass('prefill', 1, 1).operations.filter(({ count }) => count === 1)
   const head = sum(heads.filter(({ name }) => name !== 'embed').map(({ seconds }) => seconds))
   assert.ok(Math.abs(sum(halves) / (analysis.seconds('prefill', 1, 256) + head) - 1) < 1e-9)
+})
+
+test('a machine measured twice: the better of both, rate by rate, and the calmer of the two', () => {
+  const slow = { ...rates, bandwidth: 4e9, barrierSeconds: 1e-4, sweep: { many: 50e9, one: 1e9 } }
+  const old = { value: [slow], date: '2026-11-01', load: 9, foreignShare: 0.7 }
+  const now = { value: [{ ...rates, threads: 1 }, rates], date: '2026-11-02', load: 1, foreignShare: 0.2 }
+  for (const [one, other] of [
+    [old, now],
+    [now, old],
+  ] as const) {
+    const { value, date, foreignShare, load } = betterOf(one, other)
+    assert.equal([date, foreignShare, load], [other.date, 0.2, 1])
+    assert.equal(value, [
+      { ...rates, threads: 1 },
+      { ...rates, sweep: { many: 50e9, one: 20e9 } },
+    ])
+  }
+})
+
+test('a run is explained by what it read itself, not by what was read on another day', () => {
+  const during = asDuring({ bandwidth: [{ threads: 2, bytesPerSecond: 5e9, barrierSeconds: 1e-6 }] }, measured)
+  assert.is(during.bandwidth.sustained?.value, 5e9)
+  assert.equal(
+    during.rates?.map(({ bandwidth, linear }) => [bandwidth, linear.q8?.bytes, linear.q8?.operations]),
+    [
+      [10e9, 10e9, 100e9],
+      [5e9, 5e9, 100e9],
+    ],
+  )
+  const seconds = (hardware: Hardware) => new Analysis(models['gta-1b'], hardware).seconds('decode', 1, 64)
+  assert.ok(seconds(during) > 1.8 * seconds(measured))
 })
 
 test('waiting at barriers is shared out among the parts', () => {

@@ -5,14 +5,13 @@ import { settings } from '../settings.ts'
 import { Analysis } from '../tools/analyze/analyze.ts'
 import { explainBench, explanationText } from '../tools/analyze/explain.ts'
 import type { Hardware } from '../tools/analyze/hardware.ts'
-import { measureThis } from '../tools/analyze/measure.ts'
 import { renderReport } from '../tools/analyze/report.ts'
 import { stages } from '../tools/analyze/walk.ts'
 import { bench as benchModel } from '../tools/bench/bench.ts'
 import { benchOffload } from '../tools/bench/offload.ts'
 import type { BenchInfo, BenchReport } from '../tools/bench/report.ts'
 import { benchDefaults } from '../tools/bench/settings.ts'
-import { modelName, tellOfMeasuring } from './analyze.ts'
+import { modelName, readThis } from './analyze.ts'
 import { formats, plural } from './bench-output.ts'
 import { Phases, readTests } from './bench-tests.ts'
 import { showReports, writeReport } from './board.ts'
@@ -107,7 +106,7 @@ async function execute(args: Arguments): Promise<void> {
   const format = formats[output as keyof typeof formats]
   const isExplained = readExplain(args, output)
   // Before anything else runs here.
-  const hardware = isExplained ? await measureThis(false, tellOfMeasuring) : undefined
+  const hardware = isExplained ? await readThis(false) : undefined
   const write = (text: string) => process.stdout.write(text)
   const progress = new Phases()
   let info: BenchInfo | undefined

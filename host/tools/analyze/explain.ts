@@ -52,12 +52,13 @@ export function explainBench(
   hardware: Hardware,
 ): Explanation[] {
   const { weightType: type, cacheType: cache, batch: rowsPerStep } = report
+  const during = asDuring(report, hardware)
   return report.results.map((result) => {
     const threads = nearest(
       result.threads,
       (hardware.rates ?? []).map((rates) => rates.threads),
     )
-    const analysis = new Analysis(model, hardware, { type, cache, rowsPerStep, threads })
+    const analysis = new Analysis(model, during, { type, cache, rowsPerStep, threads })
     const parts = withoutBarriers([result.parts])
     const total = secondsOf(parts) || 1
     const shares = Object.fromEntries(operationParts.map((part) => [part, parts[part] / total])) as Record<
@@ -67,6 +68,29 @@ export function explainBench(
     const seconds = (result.tokens * result.conversations) / result.tokensPerSecond.median
     return explain(`${name} ${type} ${result.test}`, analysis, result, seconds, shares)
   })
+}
+
+/**
+ * The machine as it was during the run, which measured how fast memory was read just before: a figure of another day, or of
+ * a busy hour, explains nothing. What single rows read of the weights is bound by it and goes up and down with it.
+ */
+export function asDuring({ bandwidth: read }: Pick<BenchReport, 'bandwidth'>, hardware: Hardware): Hardware {
+  const counts = (hardware.rates ?? []).map(({ threads }) => threads)
+  const rates = (hardware.rates ?? []).map((one) => {
+    const own = read.find(({ threads }) => nearest(threads, counts) === one.threads)
+    if (!own) return one
+    const factor = own.bytesPerSecond / one.bandwidth
+    const linear = Object.fromEntries(
+      Object.entries(one.linear).map(([type, rate]) => [type, rate && { ...rate, bytes: rate.bytes * factor }]),
+    )
+    return { ...one, bandwidth: own.bytesPerSecond, linear }
+  })
+  const most = read.reduce((best, one) => (one.bytesPerSecond > best.bytesPerSecond ? one : best))
+  const value = {
+    value: most.bytesPerSecond,
+    source: `read with ${most.threads} thread${most.threads === 1 ? '' : 's'} in this run`,
+  }
+  return { ...hardware, bandwidth: { peak: value, sustained: value }, rates }
 }
 
 /** Not every count of threads was measured. */

@@ -29,6 +29,8 @@ export interface Hardware {
   memory?: Value
   /** Set for a machine that was measured: what the engine reaches there. */
   rates?: MeasuredRates[]
+  /** … when, and what else ran there meanwhile. */
+  measured?: { date: string; load?: number; foreignShare?: number }
 }
 
 /** What the engine was seen to reach with so many threads. */
