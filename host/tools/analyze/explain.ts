@@ -25,8 +25,9 @@ export interface Explanation {
 
 /** What was run: as in host/tools/bench/workload.ts. */
 interface ExplainedTest {
-  phase: 'pp' | 'tg'
+  phase: 'pp' | 'tg' | 'pg'
   tokens: number
+  prompt?: number
   depth: number
   conversations: number
   threads: number
@@ -116,7 +117,16 @@ export function explanationText(explanations: readonly Explanation[]): string {
 }
 
 /** Seconds of each part as the analyzer expects them. */
-export function predictTest(analysis: Analysis, { phase, tokens, depth, conversations }: ExplainedTest) {
+export function predictTest(
+  analysis: Analysis,
+  { phase, tokens, prompt = 0, depth, conversations, threads }: ExplainedTest,
+): Record<OperationPart, number> {
+  if (phase === 'pg') {
+    const common = { conversations, threads }
+    const read = predictTest(analysis, { ...common, phase: 'pp', tokens: prompt, depth })
+    const told = predictTest(analysis, { ...common, phase: 'tg', tokens: tokens - prompt, depth: depth + prompt })
+    return Object.fromEntries(operationParts.map((part) => [part, read[part] + told[part]])) as typeof read
+  }
   const seconds = Object.fromEntries(operationParts.map((part) => [part, 0])) as Record<OperationPart, number>
   const add = (pass: PassResult, factor: number) => {
     for (const { part, seconds: one, count } of pass.operations) seconds[part] += factor * one * count
