@@ -5,8 +5,13 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { analyzeFormats } from '../host/cli/analyze-output.ts'
 import { convert } from '../host/files/convert.ts'
 import { measurementsFile } from '../host/runtime/measurements.ts'
+import { Analysis } from '../host/tools/analyze/analyze.ts'
+import { findHardware } from '../host/tools/analyze/hardware.ts'
+import { stages } from '../host/tools/analyze/walk.ts'
+import { describe } from '../models/index.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
 
@@ -54,7 +59,8 @@ test('the rows of the reference mode: these keys in this order, for every model,
     '--json',
   )
   assert.is(code, 0, stderr)
-  const rows = JSON.parse(stdout)
+  const { schema, version, rows } = JSON.parse(stdout)
+  assert.equal([schema, typeof version], ['gta-analysis/1', 'string'])
   assert.is(rows.length, 2 * 2 * 2 * 2)
   const keys =
     'model hardware w_bit a_bit kv_bit flash batch seqlen stage OPs memory_access load_weight load_act store_act load_kv_cache store_kv_cache inference_time memory_consumption memory_consumption_weight memory_consumption_kv_cache memory_consumption_tmp_act'
@@ -73,7 +79,7 @@ test('the rows of the reference mode: these keys in this order, for every model,
 
 test('a row for every operation, with the names of the reference', async () => {
   const { stdout } = await run('analyze', gqa, ...h100, '--stage', 'decode', '--flash', '--per-op', '--json')
-  const [total, ...operations] = JSON.parse(stdout)
+  const [total, ...operations] = JSON.parse(stdout).rows
   assert.is(total.op, undefined)
   assert.is(
     operations.map(({ op }: { op: string }) => op).join(' '),
@@ -91,11 +97,33 @@ test('exact mode: tables, CSV, a generation, models side by side', async () => {
   const lines = csv.stdout.trimEnd().split('\n')
   assert.is(lines.length, 1 + 2 * 3)
   assert.ok(lines.every((line) => line.split(',').length === lines[0]?.split(',').length))
-  const generations = JSON.parse(json.stdout).filter(({ stage }: { stage: string }) => stage === 'generate')
+  const generations = JSON.parse(json.stdout).rows.filter(({ stage }: { stage: string }) => stage === 'generate')
   assert.is(generations.length, 2)
   for (const { prompt, gen, inference_time, prefill_time, tokens_per_second } of generations) {
     assert.equal([prompt, gen], [16, 4])
     assert.ok(inference_time > prefill_time && tokens_per_second > 0)
+  }
+})
+
+test('tables have at most 100 columns on a terminal', () => {
+  const of = (model: string) => describe(readJson(config(model)))
+  const entries = ['gta-1b', '160m-gqa'].map((name) => ({
+    name,
+    analysis: new Analysis(of(name), findHardware('bcm2712')),
+  }))
+  const input = { entries, batches: [1, 1024], seqlens: [128, 1_000_000], stages, isPerOperation: true }
+  const widest = () => {
+    const rows = analyzeFormats.md(input).split('\n')
+    return Math.max(...rows.filter((line) => line.startsWith('|')).map((line) => line.length))
+  }
+  const before = process.stdout.isTTY
+  try {
+    process.stdout.isTTY = true
+    assert.ok(widest() <= 100, String(widest()))
+    process.stdout.isTTY = false
+    assert.ok(widest() > 100, 'files have all of it')
+  } finally {
+    process.stdout.isTTY = before
   }
 })
 
@@ -231,7 +259,9 @@ test('a config beyond all bounds, a missing file', async () => {
   await fails(['analyze', path, '--hardware', 'bcm2712'], 'huge', '4.3 GB')
   const other = await run('analyze', path, '--hardware', 'nvidia_H100', '--w-bit', '16', '--json')
   assert.is(other.code, 0, other.stderr)
-  assert.ok(JSON.parse(other.stdout).every((row: { inference_time: number }) => Number.isFinite(row.inference_time)))
+  assert.ok(
+    JSON.parse(other.stdout).rows.every((row: { inference_time: number }) => Number.isFinite(row.inference_time)),
+  )
   const fit = await run('fit', path, '--memory', '64G')
   assert.is(fit.code, 1)
   assert.match(fit.stdout, /^no: [\s\S]*what one engine can address; not even the weights fit/)
@@ -242,7 +272,7 @@ test('a packed file is analyzed in its own type, and no other', async () => {
   const path = join(temporary(), 'packed.gta')
   await convert(golden('gta'), path, { type: 'q4' })
   const { stdout, stderr } = await run('analyze', path, '--hardware', 'bcm2712', '--json')
-  assert.is(JSON.parse(stdout)[0]?.type, 'q4', stderr)
+  assert.is(JSON.parse(stdout).rows[0]?.type, 'q4', stderr)
   await fails(['analyze', path, '--hardware', 'bcm2712', '--type', 'q8'], '--type', 'q4')
 })
 
@@ -276,6 +306,12 @@ test('bench explains itself: a table, JSON, a page', async () => {
   assert.is(json.explanations.length, json.results.length)
   const html = await run(...small, '-o', 'html')
   assert.match(html.stdout, 'Prediction against measurement')
+  // What was measured stands before it: machine, speed, spread, hash, parts.
+  const [measured = ''] = html.stdout.split('Prediction against measurement')
+  assert.match(measured, `<li>machine: `)
+  assert.match(measured, /<th scope="row">tg4<\/th><td>1<\/td><td>[\d.,]+<\/td><td>0<\/td><td>[\d.,]+ … [\d.,]+<\/td>/)
+  for (const { hash } of json.results) assert.match(measured, `<td>${hash}</td>`)
+  assert.match(measured, 'Where the time of a thread went')
   assert.not.match(html.stdout, /<script|NaN|undefined/)
 })
 

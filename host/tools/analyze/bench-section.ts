@@ -1,5 +1,6 @@
 /** The part of a report that says what was measured: `gta bench -o html` shows it before what was predicted. */
 import { stepParts } from '../../engine/engine.ts'
+import { isBusy } from '../../runtime/measurements.ts'
 import type { BenchReport, BenchResult } from '../bench/report.ts'
 import { amount, exactly, percent } from './amounts.ts'
 import { escapeHtml } from './plot/svg.ts'
@@ -47,8 +48,9 @@ function describe(benches: readonly NamedBench[]): string[] {
   const models = benches.map(({ name, report: one }) => {
     const { kind, weightType, cacheType, weightBytes, parameters, isSynthetic, repetitions } = one
     const weights = `${isSynthetic ? 'synthetic ' : ''}${weightType} weights of ${amount(weightBytes, 'B', 3)}`
-    return `${name}: ${kind}, ${amount(parameters, '', 3)}parameters, ${weights}, ${cacheType} cache, ${repetitions} repetitions`
+    return `${name}: ${kind}, ${amount(parameters, '', 3)} parameters, ${weights}, ${cacheType} cache, ${repetitions} repetitions`
   })
+  const busy = Math.max(0, ...benches.flatMap((one) => one.report.results.map(({ foreignShare = 0 }) => foreignShare)))
   const unfinished = benches.every((one) => one.report.isComplete) ? [] : ['stopped before all tests were run']
   return [
     `machine: ${machine.filter(Boolean).join(', ')}`,
@@ -56,6 +58,9 @@ function describe(benches: readonly NamedBench[]): string[] {
     ...models,
     `memory reads at best ${read.join(', ')}; load ${report.load?.toFixed(1) ?? 'unknown'} when it began`,
     ...unfinished,
+    ...(isBusy({ foreignShare: busy })
+      ? [`other programs took up to ${percent(busy)} of the processors: the machine was busy, it can do more than this`]
+      : []),
   ]
 }
 

@@ -8,7 +8,7 @@ import type { BenchReport } from '../bench/report.ts'
 import { amount, duration } from './amounts.ts'
 import { Analysis } from './analyze.ts'
 import { partNames } from './charts.ts'
-import type { Hardware } from './hardware.ts'
+import type { Hardware, MeasuredRates } from './hardware.ts'
 import { type OperationPart, operationParts } from './operation.ts'
 import { barPlot } from './plot/bars.ts'
 import type { PassResult } from './walk.ts'
@@ -55,11 +55,7 @@ export function explainBench(
   const { weightType: type, cacheType: cache, batch: rowsPerStep } = report
   const during = asDuring(report, hardware)
   return report.results.map((result) => {
-    const threads = nearest(
-      result.threads,
-      (hardware.rates ?? []).map((rates) => rates.threads),
-    )
-    const analysis = new Analysis(model, during, { type, cache, rowsPerStep, threads })
+    const analysis = new Analysis(model, during, { type, cache, rowsPerStep, threads: result.threads })
     const parts = withoutBarriers([result.parts])
     const total = secondsOf(parts) || 1
     const shares = Object.fromEntries(operationParts.map((part) => [part, parts[part] / total])) as Record<
@@ -76,27 +72,34 @@ export function explainBench(
  * a busy hour, explains nothing. What single rows read of the weights is bound by it and goes up and down with it.
  */
 export function asDuring({ bandwidth: read }: Pick<BenchReport, 'bandwidth'>, hardware: Hardware): Hardware {
-  const counts = (hardware.rates ?? []).map(({ threads }) => threads)
-  const rates = (hardware.rates ?? []).map((one) => {
-    const own = read.find(({ threads }) => nearest(threads, counts) === one.threads)
-    if (!own) return one
-    const factor = own.bytesPerSecond / one.bandwidth
-    const linear = Object.fromEntries(
-      Object.entries(one.linear).map(([type, rate]) => [type, rate && { ...rate, bytes: rate.bytes * factor }]),
-    )
-    return { ...one, bandwidth: own.bytesPerSecond, linear }
+  const known = hardware.rates ?? []
+  const rates = read.flatMap(({ threads, bytesPerSecond }) => {
+    const closest = nearest(threads, known)
+    return closest ? [scaled(closest, threads, bytesPerSecond)] : []
   })
   const most = read.reduce((best, one) => (one.bytesPerSecond > best.bytesPerSecond ? one : best))
   const value = {
     value: most.bytesPerSecond,
     source: `read with ${most.threads} thread${most.threads === 1 ? '' : 's'} in this run`,
   }
-  return { ...hardware, bandwidth: { peak: value, sustained: value }, rates }
+  const sorted = rates.toSorted((a, b) => a.threads - b.threads)
+  return { ...hardware, bandwidth: { peak: value, sustained: value }, rates: sorted }
+}
+
+/** Rates of so many threads: arithmetic grows with their number, where that number itself was not measured. */
+function scaled(rates: MeasuredRates, threads: number, bandwidth: number): MeasuredRates {
+  const [faster, wider] = [threads / rates.threads, bandwidth / rates.bandwidth]
+  const linear = Object.entries(rates.linear).map(([type, rate]) => [
+    type,
+    rate && { operations: rate.operations * faster, bytes: rate.bytes * wider },
+  ])
+  const sweep = { many: rates.sweep.many * faster, one: rates.sweep.one * faster }
+  return { ...rates, threads, bandwidth, linear: Object.fromEntries(linear), sweep }
 }
 
 /** Not every count of threads was measured. */
-function nearest(wanted: number, measured: number[]): number | undefined {
-  return measured.toSorted((a, b) => Math.abs(a - wanted) - Math.abs(b - wanted))[0]
+function nearest(wanted: number, measured: readonly MeasuredRates[]): MeasuredRates | undefined {
+  return measured.toSorted((a, b) => Math.abs(a.threads - wanted) - Math.abs(b.threads - wanted))[0]
 }
 
 /** A table for each test, for people. */
