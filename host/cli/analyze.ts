@@ -169,7 +169,7 @@ export async function readThis(isAgain: boolean): Promise<Hardware> {
   const { measured } = hardware
   if (measured && isBusy(measured))
     say(
-      `this machine was measured ${measured.date.slice(0, 10)} while other programs took ${percent(measured.foreignShare ?? 0)} of its processors: it can do more; "gta doctor --measure" when it is quiet`,
+      `this machine was measured on ${measured.date.slice(0, 10)} while other programs took ${percent(measured.foreignShare ?? 0)} of its processors: it can do more; run gta doctor --measure when it is quiet`,
     )
   return hardware
 }
