@@ -215,6 +215,13 @@ test('a result that differs between repetitions is marked', async () => {
   assert.match(bad?.problems[0] ?? '', /same in every repetition, found [0-9a-f]{16}, [0-9a-f]{16}$/)
 })
 
+test('one repetition is compared with its warm-up', async () => {
+  const engine = new FakeEngine()
+  engine.drift = ({ steps }) => (steps.length > 4 ? 1 : 0)
+  const [bad] = await timings(engine, [tg], 1)
+  assert.match(bad?.problems[0] ?? '', 'same in every repetition')
+})
+
 test('a result that differs between thread counts is marked, and so is the one that it differs from', async () => {
   const engine = new FakeEngine()
   engine.drift = ({ threads }) => threads.decode

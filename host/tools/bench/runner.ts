@@ -83,6 +83,8 @@ interface Run {
   seconds: number
   hash: string
   parts: StepProfile
+  /** Not cut short. */
+  isWhole: boolean
 }
 
 class Runner {
@@ -107,7 +109,7 @@ class Runner {
     this.setThreads(test.threads)
     const report = (done: number) => options.onProgress?.({ label: name, done, total: repetitions + 1 })
     report(0)
-    await this.run(test, WARM_UP_SECONDS)
+    const warmUp = await this.run(test, WARM_UP_SECONDS)
     const runs: Run[] = []
     const seen = watchLoad()
     for (let i = 1; i <= repetitions; i++) {
@@ -116,7 +118,8 @@ class Runner {
     }
     const { foreignShare } = seen()
     report(repetitions + 1)
-    const hashes = [...new Set(runs.map(({ hash }) => hash))]
+    // A warm-up that was not cut short is a repetition but for its time: one with -r 1 has something to be compared with.
+    const hashes = [...new Set([...runs, ...(warmUp.isWhole ? [warmUp] : [])].map(({ hash }) => hash))]
     const parts = meanOf(runs.map((run) => run.parts))
     const total = secondsOf(parts)
     return {
@@ -166,9 +169,8 @@ class Runner {
       if (!isOver()) await this.generate({ ...test, tokens: tokens - prompt, depth: depth + prompt }, hash, isOver)
     } else await (phase === 'pp' ? this.read(test, hash, isOver) : this.generate(test, hash, isOver))
     const seconds = (performance.now() - started) / 1000
-    if (limit === Number.POSITIVE_INFINITY) {
-      for (let i = 0; i < test.conversations; i++) hash.update(engine.logits(i).slice())
-    }
+    const isWhole = !isOver()
+    if (isWhole) for (let i = 0; i < test.conversations; i++) hash.update(engine.logits(i).slice())
     const parts = meanOf((await engine.measure((probe) => probe.profiled())).slice(0, test.threads))
     await engine.measure((probe) => probe.profile(false))
     // Layers with a window may have to read some of it again.
@@ -176,7 +178,7 @@ class Runner {
       this.filled[i] = engine.rewind(i, test.depth)
       await this.fill(i, test.depth)
     }
-    return { seconds, hash: hash.digest('hex').slice(0, 16), parts }
+    return { seconds, hash: hash.digest('hex').slice(0, 16), parts, isWhole }
   }
 
   private async read({ tokens, depth }: BenchTest, hash: Hash, isOver: () => boolean): Promise<void> {
