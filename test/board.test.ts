@@ -311,6 +311,7 @@ test('a report whose figures do not fit together: which, and why', async () => {
     [first((result) => { result.bandwidthShare = 0.99 }), /GB\/s of .* must be .* %, found 99 %/],
     [first((result) => { result.hash = '0000000000000000' }), /the hash is missing: 0000000000000000/],
     [first(({ parts }) => { parts.linear += 100 }), /its parts take 100\S* s together/],
+    [first((result) => { result.foreignShare = 0.01; for (const part of Object.keys(result.parts)) result.parts[part as 'rest'] /= 9 }), /its parts take/],
     [first(({ parts }) => { for (const part of Object.keys(parts)) parts[part as 'rest'] = 0 }), /its parts take 0 s together/],
     [first((result) => { result.barrierShare = 0.5 }), /waiting is .* % of its parts, found 50 %/],
     [first((_, report) => { (report.runs[0] as BoardRun).bandwidth = [] }), /the bandwidth of 1 threads is missing/],
