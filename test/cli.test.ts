@@ -469,7 +469,7 @@ test('the packed file writes what its directory writes', async () => {
     const bytes = readFileSync(path(type)).length
     assert.equal(
       { ...result, parameters: 0, errors: [] },
-      { path: path(type), type, bytes, parameters: 0, unused: [], errors: [] },
+      { path: path(type), type, bytes, parameters: 0, unused: [], errors: [], hasTokenizer: false },
     )
     assert.is(result.errors.length > 0, type !== 'f32')
   })

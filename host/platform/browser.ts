@@ -35,6 +35,8 @@ export const platform: Platform = {
   cacheFile: () => '',
   readEntries: async () => ({}),
   writeEntry: async () => undefined,
+  removeEntries: async () => undefined,
+  watchLoad: () => () => ({}),
 }
 
 function whyUnshared(): string | undefined {

@@ -5,9 +5,10 @@ import { availableParallelism, cpus, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { readKernel } from './kernels.ts'
+import { watchLoad } from './load.ts'
 import type { Platform, ThreadStart } from './platform.ts'
 import { rank, reader } from './programs.ts'
-import { cacheFile, readEntries, writeEntry } from './remember.ts'
+import { cacheFile, readEntries, removeEntries, writeEntry } from './remember.ts'
 
 export const platform: Platform = {
   unshared: undefined,
@@ -38,6 +39,8 @@ export const platform: Platform = {
   cacheFile,
   readEntries,
   writeEntry,
+  removeEntries,
+  watchLoad,
 }
 
 /** Node's own recursion never ends where the system says ENOENT for a folder that can never be: in /proc (Node 24). */

@@ -23,6 +23,8 @@ export interface ReportInput {
   stages: readonly Stage[]
   /** From `gta bench --explain`. */
   explanations?: Explanation[]
+  /** HTML of what was measured, before all that is predicted. */
+  measured?: string
 }
 
 /** One picture: the roofline of every stage, batch and length, one below the other. */
@@ -47,17 +49,18 @@ function everyCase(batches: number[], seqlens: number[], stages: readonly Stage[
 }
 
 export function renderReport(input: ReportInput): string {
-  const { entries, batches, seqlens, stages, explanations = [] } = input
+  const { entries, batches, seqlens, stages, explanations = [], measured = '' } = input
   const names = [...new Set(entries.map(({ name }) => name))].join(', ')
   const devices = groupByHardware(entries)
   const sections = devices.map((here) => deviceSection(here, batches, seqlens, stages, devices.length > 1))
   const body = [
     `<header><h1>${escapeHtml(names)}</h1><p>${escapeHtml(subtitle(devices))}</p></header>`,
-    ...sections,
+    measured,
     explanations.length > 0 ? explanationSection(explanations) : '',
-    '<footer><p>Made by <code>gta analyze</code>. A roofline is what a device allows, not what a program reaches; figures of this machine are predictions from what was measured on it. A dot above the slope reads what the processor’s caches still hold.</p></footer>',
+    ...sections,
+    `<footer><p>Made by <code>gta ${measured ? 'bench' : 'analyze'}</code>. A roofline is what a device allows, not what a program reaches; figures of this machine are predictions from what was measured on it. A dot above the slope reads what the processor’s caches still hold.</p></footer>`,
   ]
-  return page(`gta analyze: ${names}`, body.join('\n'))
+  return page(`gta ${measured ? 'bench' : 'analyze'}: ${names}`, body.join('\n'))
 }
 
 function groupByHardware(entries: Entry[]): Entry[][] {
