@@ -28,7 +28,7 @@ test.before(() => {
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
 })
 
-test('at most 12 MB, and 2 MB without the weights of the stories model; npm run size shows what they are made of', () => {
+test('at most 12 MB, and 2.5 MB without the weights of the stories model; npm run size shows what they are made of', () => {
   const table = sizeTable(packed)
   const size = (name: string) =>
     Number(table.match(new RegExp(`^\\| ${name} \\| \\d+ \\| ([\\d.]+) MB \\|$`, 'm'))?.[1])
@@ -37,7 +37,7 @@ test('at most 12 MB, and 2 MB without the weights of the stories model; npm run 
   const sum = names.reduce((total, name) => total + size(name), 0)
   assert.ok(Math.abs(sum - packed.unpackedSize / 1e6) < 0.01, table)
   assert.ok(packed.size <= limits.packed && limits.packed === 12e6, table)
-  assert.ok(packed.withoutModel <= limits.withoutModel && limits.withoutModel === 2e6, table)
+  assert.ok(packed.withoutModel <= limits.withoutModel && limits.withoutModel === 2.5e6, table)
 })
 
 test('npm builds where nothing is built: for a tarball, and for an installation from git, which runs only prepare', () => {
@@ -185,12 +185,12 @@ async function bundleSizes(
   return { all: sizeOf(outputs.keys()), atStart: sizeOf(started) }
 }
 
-test('a program that loads a model: 310 kB in one file, minified, that runs alone; as it is, 260 kB before it loads one', async () => {
+test('a program that loads a model: 370 kB in one file, minified, that runs alone; as it is, 310 kB before it loads one', async () => {
   const { all } = await bundleSizes({ minify: true })
-  // The threads, and the process of a chat template, are inside.
-  assert.ok(all > 150e3 && all <= 310e3, `${all} bytes minified, kernels and all`)
+  // The threads, the process of a chat template, GGUF and all families are inside.
+  assert.ok(all > 150e3 && all <= 370e3, `${all} bytes minified, kernels and all`)
   const { atStart } = await bundleSizes({ splitting: true })
-  assert.ok(atStart > 50e3 && atStart <= 260e3, `${atStart} bytes at the start`)
+  assert.ok(atStart > 50e3 && atStart <= 310e3, `${atStart} bytes at the start`)
 })
 
 test.run()
