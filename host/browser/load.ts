@@ -23,7 +23,7 @@ export async function loadRemote(url: string, options: OpenOptions): Promise<Mod
         files,
         plan,
         unused: [],
-        load: (target) => readWeights(target, options),
+        load: (weights) => readWeights(weights, options),
         async readTokenizer() {
           const tokenizer = await readTokenizer()
           await file.expectEnd(end)
