@@ -25,6 +25,8 @@ export interface Setting {
   default?: number | string
   /** The model's generation_config.json may say so; then that is the default. */
   isRecommended?: true
+  /** Of `load()`: only where there are files. */
+  needsFiles?: true
   /** The default in words, where it follows from something else; or what comes behind it. */
   otherwise?: string
   help: string
@@ -56,6 +58,7 @@ export const modelSettings = {
     kind: 'choice',
     choices: weightTypes,
     default: 'q8',
+    needsFiles: true,
     help: 'weight type when a directory is converted in memory',
   },
   cache: {
@@ -88,6 +91,7 @@ export const modelSettings = {
     kind: 'bytes',
     value: 'SIZE',
     min: 1,
+    needsFiles: true,
     help: 'keep no more of the cache in memory than this, the rest in a file',
   },
   offloadDirectory: {
@@ -95,6 +99,7 @@ export const modelSettings = {
     kind: 'text',
     value: 'DIR',
     otherwise: '$XDG_CACHE_HOME/gta-edge, else ~/.cache/gta-edge',
+    needsFiles: true,
     help: 'where that file is',
   },
   threads: {
@@ -120,6 +125,7 @@ export const modelSettings = {
   verify: {
     flag: 'verify',
     kind: 'boolean',
+    needsFiles: true,
     help: 'read a .gta file twice, first to check that every tensor is as it was written',
   },
   batch: { kind: 'whole', min: 1, max: 4096, default: 64, help: 'tokens of a prompt read in one step' },

@@ -24,7 +24,7 @@ import {
 } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import type { PackedTensor } from '../models/index.ts'
-import { randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { failure, randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { golden, readJson, worst } from './fixtures/goldens.ts'
 import { runNode } from './harness/programs.ts'
 
@@ -239,6 +239,24 @@ test('the context is used to its last position', async () => {
     await rejects(run(model, [...twenty, 20], {}), 'CONTEXT_FULL', /20 tokens, found 21 .* raise -c .*128/)
     assert.equal((await run(model, IDS, { temperature: 0 })).tokens, result.tokens)
   })
+})
+
+test('a text that is too long whatever its tokens are is refused before they are looked for', async () => {
+  const model = await load(golden('stories'), { threads: 1 })
+  try {
+    const tokenizer = model.tokenizer as { encode(text: string): number[] }
+    tokenizer.encode = () => {
+      throw new Error('it is cut into tokens')
+    }
+    const text = 'Once upon a time '.repeat(1e6)
+    for (const refused of [model.generate(text).next(), model.logits(text)]) {
+      const error = await failure(refused)
+      assert.is(error.code, 'CONTEXT_FULL')
+      assert.match(error.message, /found at least \d+ tokens/)
+    }
+  } finally {
+    await model.close()
+  }
 })
 
 test('AbortSignal: before, while the prompt is read, and while tokens come', async () => {

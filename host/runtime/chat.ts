@@ -77,6 +77,7 @@ export class Chat {
     this.#checkIdle()
     this.#isBusy = true
     try {
+      sequenceOf(this.conversation).checkLength(content)
       const said: ChatMessage[] = [...this.#history, { role: 'user', content }]
       const prompt = await this.#render(said, options.signal)
       return yield* this.#answer(said, prompt, this.#encode(prompt), options)
