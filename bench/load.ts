@@ -67,7 +67,7 @@ async function writeModel(path: string): Promise<number> {
   const { header, command } = layOut(model.spec, { config: parsed }, plan)
   const start = Buffer.concat([header, command.bytes])
   const weights = new Uint8Array(plan.bytes)
-  fillSynthetic(model, plan, weights)
+  await fillSynthetic(model, plan, (offset, bytes) => weights.set(bytes, offset))
   const target = await open(path, 'wx')
   await target.write(start)
   const step = 2 ** 28

@@ -116,10 +116,10 @@ export const errors = {
       'BAD_PROMPT',
       `a token id must be a whole number from 0 to ${vocabSize - 1}, found ${id}: check the ids against this model's vocabulary`,
     ),
-  contextFull: (tokens: number, context: number, maxContext: number) =>
+  contextFull: (tokens: number, context: number, maxContext: number, isLeast = false) =>
     new GtaError(
       'CONTEXT_FULL',
-      `the prompt must leave room in a context of ${context} tokens, found ${tokens} tokens: ${
+      `the prompt must leave room in a context of ${context} tokens, found ${isLeast ? 'at least ' : ''}${tokens} tokens: ${
         context < maxContext ? `raise -c (the model allows ${maxContext})` : 'shorten it, nothing was cut off'
       }`,
     ),

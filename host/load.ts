@@ -4,7 +4,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import type { WeightType } from '../models/index.ts'
-import type { EngineOptions } from './engine/engine.ts'
+import type { EngineOptions, Weights } from './engine/engine.ts'
 import { checkNames, checkSetting, errors } from './errors.ts'
 import type { Conversion, ConvertOptions } from './files/convert.ts'
 import { isGguf, openPacked, statModel } from './files/files.ts'
@@ -78,8 +78,7 @@ export async function openSource(path: string, options: LoadOptions): Promise<Mo
       import('./files/tensors.ts'),
     ])
     const { checkpoint, plan } = await openCheckpoint(path, type ?? settings.type.default)
-    const load = (target: Uint8Array) =>
-      packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset), { signal, onProgress })
+    const load = (weights: Weights) => packTensors(checkpoint, plan, weights.write, { signal, onProgress })
     const { model, files, unused } = checkpoint
     return { model, files, plan, unused, load, close: () => checkpoint.close() }
   }
@@ -98,7 +97,7 @@ export async function openSource(path: string, options: LoadOptions): Promise<Mo
     await packed.close()
     throw error
   }
-  const load = (target: Uint8Array) => packed.readWeights(target, { signal, onProgress })
+  const load = (weights: Weights) => packed.readWeights(weights, { signal, onProgress })
   return { model, files, plan, unused: [], load, close: packed.close }
 }
 

@@ -26,6 +26,8 @@ export interface Setting {
   default?: number | string
   /** The model's generation_config.json may say so; then that is the default. */
   isRecommended?: true
+  /** Of `load()`: only where there are files. */
+  needsFiles?: true
   /** The default in words, where it follows from something else; or what comes behind it. */
   otherwise?: string
   help: string
@@ -57,6 +59,7 @@ export const modelSettings = {
     kind: 'choice',
     choices: weightTypes,
     default: 'q8',
+    needsFiles: true,
     help: 'weight type when a directory is converted in memory',
   },
   cache: {
@@ -89,6 +92,7 @@ export const modelSettings = {
     kind: 'bytes',
     value: 'SIZE',
     min: 1,
+    needsFiles: true,
     help: 'keep no more of the cache in memory than this (a size as above), the rest in a file',
   },
   offloadDirectory: {
@@ -96,6 +100,7 @@ export const modelSettings = {
     kind: 'text',
     value: 'DIR',
     otherwise: '$XDG_CACHE_HOME/gta-edge, else ~/.cache/gta-edge',
+    needsFiles: true,
     help: 'where that file is',
   },
   threads: {
@@ -121,6 +126,7 @@ export const modelSettings = {
   verify: {
     flag: 'verify',
     kind: 'boolean',
+    needsFiles: true,
     help: 'read a .gta file twice, first to check that every tensor is as it was written',
   },
   batch: { kind: 'whole', min: 1, max: 4096, default: 64, help: 'tokens of a prompt read in one step' },

@@ -52,8 +52,8 @@ const tg: BenchTest = { phase: 'tg', tokens: 4, depth: 0, conversations: 1, thre
 
 const parts = { rest: 1, linear: 4, attention: 2, valueDecoder: 1, barrier: 2, stream: 0 }
 const probe: Probe = {
-  profile: () => undefined,
-  profiled: () => [parts, { ...parts, linear: 2, barrier: 4 }],
+  profile: async () => undefined,
+  profiled: async () => [parts, { ...parts, linear: 2, barrier: 4 }],
   measureBandwidth: async () => 1e9,
   measureBarrier: async () => 1e-6,
 }
@@ -264,7 +264,7 @@ async function packBoth(values: Config, type: WeightType) {
   const [real, synthetic] = [new Uint8Array(plan.bytes), new Uint8Array(plan.bytes).fill(255)]
   await packTensors(checkpoint, plan, (offset, bytes) => real.set(bytes, offset))
   await checkpoint.close()
-  fillSynthetic(checkpoint.model, plan, synthetic)
+  await fillSynthetic(checkpoint.model, plan, (offset, bytes) => synthetic.set(bytes, offset))
   return { plan, real, synthetic }
 }
 
@@ -323,12 +323,11 @@ function checkBlocks(name: string, { content, shape: [, stride = 0] }: PackedTen
   }
 }
 
-test('synthetic weights are the same each time, and not the same everywhere', () => {
+test('synthetic weights are the same each time, and not the same everywhere', async () => {
   const model = describe(readJson(config))
   const plan = planModel(model, 'q8')
   const [a, b] = [new Uint8Array(plan.bytes), new Uint8Array(plan.bytes)]
-  fillSynthetic(model, plan, a)
-  fillSynthetic(model, plan, b)
+  for (const target of [a, b]) await fillSynthetic(model, plan, (offset, bytes) => target.set(bytes, offset))
   assert.equal(a, b)
   const matrices = plan.tensors.filter(({ content }) => content.is === 'matrix')
   const starts = matrices.map(({ offset }) => a.subarray(offset, offset + 32).join())

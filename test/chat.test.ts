@@ -207,6 +207,38 @@ test('a saved chat goes on, bit for bit', async () => {
   chat.close()
 })
 
+test('a chat with a template that was given goes on with it, or with another one', async () => {
+  const path = join(temporary(), 'chat.gtas')
+  const own = '{% for message in messages %}[{{ message.content }}]{% endfor %}'
+  for (const template of ['llama3', own]) {
+    const chat = await model.chat({ template })
+    await say(chat, 'Hi')
+    await chat.save(path)
+    chat.close()
+    const next = [...chat.messages, { role: 'user' as const, content: 'What?' }]
+    for (const other of [undefined, 'llama2']) {
+      const restored = await model.restoreChat(path, { template: other })
+      assert.equal(restored.messages, chat.messages)
+      const { tokens } = await model.applyChatTemplate(next, { template: other ?? template })
+      await expectAnswer(await say(restored, 'What?'), tokens)
+      restored.close()
+    }
+  }
+})
+
+test('a template of a session that does not work is BAD_TEMPLATE, and no conversation stays open', async () => {
+  const path = join(temporary(), 'session.gtas')
+  const conversation = model.open()
+  await conversation.logits([1, 2, 3])
+  for (const template of ['{% if %}', '{% for i in range(100000000) %}x{% endfor %}', 'x'.repeat(250_001)]) {
+    await conversation.save(path, { notes: { chat: { messages: [{ role: 'user', content: 'x' }], template } } })
+    // One more would be refused if they stayed.
+    for (let i = 0; i < (template === '{% if %}' ? 33 : 1); i++)
+      assert.is((await failure(model.restoreChat(path))).code, 'BAD_TEMPLATE')
+  }
+  conversation.close()
+})
+
 test('a session without messages, or with others, is no chat', async () => {
   const path = join(temporary(), 'session.gtas')
   const message = { role: 'user', content: 'x' }
@@ -219,6 +251,8 @@ test('a session without messages, or with others, is no chat', async () => {
     { chat: { messages: 'x' } },
     { chat: { messages: [{ ...message, role: 'root' }] } },
     { chat: { messages: [message], system: 7 } },
+    { chat: { messages: [message], template: 7 } },
+    { chat: { messages: [message], template: '' } },
   ]
   const conversation = model.open()
   await conversation.logits([1, 2, 3])

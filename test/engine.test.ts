@@ -20,7 +20,7 @@ import { runNode } from './harness/programs.ts'
 /** What the engine keeps to itself. */
 interface Insides {
   team: { words: Int32Array; workers: Worker[] }
-  engine: { memory: WebAssembly.Memory; exports: { tables(): number }; tablePages: number }
+  pages: { tables: Uint32Array; tablePages: number }
 }
 const inside = ({ engine }: KvCache) => engine as unknown as Insides
 const workersOf = (engine: KvCache) => [...inside(engine).team.workers]
@@ -133,8 +133,8 @@ test('a trap in any one rank ends the step for all, with its reason', async () =
     const rows = (position: number) => [0, 1, 2].map((conversation) => ({ ...row, conversation, position }))
     await engine.step(rows(0))
     // Row i is rank i's: only that one sees that there is no such page.
-    const { memory, exports, tablePages } = inside(engine).engine
-    new Uint32Array(memory.buffer, exports.tables(), 3 * tablePages)[rank * tablePages] = 1e6
+    const { tables, tablePages } = inside(engine).pages
+    tables[rank * tablePages] = 1e6
     const error = await reason(engine.step(rows(1)))
     assert.is(error.code, 'ENGINE_FAILED')
     assert.match(error.message, 'unreachable')

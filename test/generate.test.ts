@@ -9,7 +9,9 @@ import { fileURLToPath } from 'node:url'
 import type { Worker } from 'node:worker_threads'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { WEIGHTS } from '../assembly/abi.ts'
 import { greedy } from '../host/engine/engine.ts'
+import type { Transfer } from '../host/engine/wasm/transfer.ts'
 import {
   defaultModel,
   type ErrorCode,
@@ -21,7 +23,8 @@ import {
   type Model,
 } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
-import { randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
+import type { PackedTensor } from '../models/index.ts'
+import { failure, randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { golden, readJson, worst } from './fixtures/goldens.ts'
 import { runNode } from './harness/programs.ts'
 
@@ -236,6 +239,24 @@ test('the context is used to its last position', async () => {
     await rejects(run(model, [...twenty, 20], {}), 'CONTEXT_FULL', /20 tokens, found 21 .* raise -c .*128/)
     assert.equal((await run(model, IDS, { temperature: 0 })).tokens, result.tokens)
   })
+})
+
+test('a text that is too long whatever its tokens are is refused before they are looked for', async () => {
+  const model = await load(golden('stories'), { threads: 1 })
+  try {
+    const tokenizer = model.tokenizer as { encode(text: string): number[] }
+    tokenizer.encode = () => {
+      throw new Error('it is cut into tokens')
+    }
+    const text = 'Once upon a time '.repeat(1e6)
+    for (const refused of [model.generate(text).next(), model.logits(text)]) {
+      const error = await failure(refused)
+      assert.is(error.code, 'CONTEXT_FULL')
+      assert.match(error.message, /found at least \d+ tokens/)
+    }
+  } finally {
+    await model.close()
+  }
 })
 
 test('AbortSignal: before, while the prompt is read, and while tokens come', async () => {
@@ -559,12 +580,11 @@ test('a token whose numbers are NaN spoils its own step and no other', async () 
   const model = await load(directory, { type: 'f32' })
   try {
     const before = await model.logits([5])
-    const { engine } = runtimeOf(model).engine as unknown as { engine: { memory: WebAssembly.Memory } }
-    const floats = new Float32Array(engine.memory.buffer)
-    const wanted = new Float32Array(new Uint8Array(tensors.get('model.embed_tokens.weight')?.data ?? []).buffer)
-    const width = config.hidden_size
-    const at = floats.findIndex((_, i) => wanted.subarray(0, width).every((value, d) => floats[i + d] === value))
-    floats.fill(Number.NaN, at + 9 * width, at + 10 * width)
+    const { engine, plan } = runtimeOf(model)
+    const { transfer } = engine as unknown as { transfer: Pick<Transfer, 'write'> }
+    const { offset, bytes } = plan.tensors.find(({ name }) => name === 'embed') as PackedTensor
+    const row = new Float32Array(bytes / 4 / config.vocab_size).fill(Number.NaN)
+    await transfer.write(WEIGHTS + offset + 9 * row.byteLength, new Uint8Array(row.buffer))
     await rejects(model.logits([9]), 'NOT_FINITE')
     assert.equal(await model.logits([5]), before)
   } finally {

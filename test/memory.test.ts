@@ -6,7 +6,7 @@ import * as abi from '../assembly/abi.ts'
 import type { EngineOptions } from '../host/engine/engine.ts'
 import { fit, largestContext } from '../host/engine/fit.ts'
 import { chooseBuild } from '../host/engine/wasm/builds.ts'
-import { layoutMemory, memoryCounter } from '../host/engine/wasm/memory.ts'
+import { memoryCounter } from '../host/engine/wasm/memory.ts'
 import {
   cacheTypes,
   describe,
@@ -18,6 +18,7 @@ import {
   weightTypes,
 } from '../models/index.ts'
 import { golden, kinds, readJson } from './fixtures/goldens.ts'
+import { layoutMemory } from './harness/engine-memory.ts'
 import { relaxed, relaxedSingle, strict } from './harness/engines.ts'
 
 const configs = new URL('../models/configs/', import.meta.url).pathname

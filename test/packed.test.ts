@@ -21,6 +21,7 @@ import {
   temporary,
   writeCheckpoint,
 } from './fixtures/checkpoints.ts'
+import { weightsInto } from './harness/engine-memory.ts'
 
 const folder = temporary()
 
@@ -124,7 +125,7 @@ for (const [name, config] of Object.entries({ gqa: gqaConfig, gta: gtaConfig }))
         assert.is(tokenizer.trimEnd(), tokenizerJson)
         const target = new Uint8Array(plan.bytes).fill(255)
         const done: number[] = []
-        await packed.readWeights(target, { onProgress: (progress) => done.push(progress.done) })
+        await packed.readWeights(weightsInto(target), { onProgress: (progress) => done.push(progress.done) })
         assert.ok(Buffer.from(expected).equals(target))
         assert.is(done.at(-1), plan.bytes)
         assert.equal(new Uint32Array(target.buffer, 0, plan.words.length), plan.words)
@@ -298,7 +299,7 @@ test('a file cut short while it is open', async () => {
   const packed = await openPacked(path)
   try {
     truncateSync(path, q8.length >> 1)
-    const error = await failure(packed.readWeights(new Uint8Array(packed.plan.bytes)))
+    const error = await failure(packed.readWeights(weightsInto(new Uint8Array(packed.plan.bytes))))
     assert.is(error.code, 'BAD_FILE')
   } finally {
     await packed.close()

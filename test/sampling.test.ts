@@ -1,7 +1,7 @@
 /** The engine's sampler against a twin in TypeScript, id by id; and the settings of the host. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { finite, greedy, NO_TOKEN } from '../host/engine/engine.ts'
+import { finite, greedy, NO_TOKEN, type Weights } from '../host/engine/engine.ts'
 import { checkSampling, defaultSampling, recommendedSampling } from '../host/engine/sampling.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
 import { ROW_WORDS, writeRow } from '../host/engine/wasm/rows.ts'
@@ -307,7 +307,8 @@ test('a logit that is not finite is seen wherever it is', () => {
 test('a row without finite logits has no token, and the engine can go on', async () => {
   for (const value of [Number.NaN, Number.POSITIVE_INFINITY, 3e38]) {
     const plan = planModel(model, 'f32')
-    const load = async (target: Uint8Array) => {
+    const load = async (weights: Weights) => {
+      const target = new Uint8Array(plan.bytes)
       for (const tensor of plan.tensors) {
         target.set(derivedBytes(plan, tensor) ?? [], tensor.offset)
         const floats = new Float32Array(target.buffer, target.byteOffset + tensor.offset, tensor.bytes / 4)
@@ -316,6 +317,7 @@ test('a row without finite logits has no token, and the engine can go on', async
         if (tensor.name === 'embed') floats.fill(1, 16, 16 + model.spec.hiddenDim)
         if (tensor.name === 'head') floats.fill(value, 16 * (VOCAB - 1), 16 * (VOCAB - 1) + model.spec.hiddenDim)
       }
+      await weights.write(0, target)
     }
     const options = { context: 16, cache: 'f32' as const, maxRows: 4, maxLogits: 1, conversations: 1 }
     const host = await openWasmEngine({ spec: model.spec, plan, options, load })

@@ -4,6 +4,7 @@ import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError } from '../host/index.ts'
+import { longestToken } from '../host/text/longest-token.ts'
 import { TextStream } from '../host/text/text-stream.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
@@ -402,6 +403,47 @@ test('a tokenizer_config that is no object is refused or ignored, never a raw er
     } catch (error) {
       assert.instance(error, GtaError)
     }
+})
+
+test('no text has fewer tokens than its length says, and where that is not known, nothing is said', () => {
+  const random = new Random(11)
+  for (const [name, tokenizer] of Object.entries({ stories, sentencePiece })) {
+    const texts = [...samples, ' '.repeat(500), ...Array.from({ length: 300 }, () => randomText(random))]
+    for (const text of texts) {
+      const count = tokenizer.encode(text).length
+      assert.ok(tokenizer.leastTokens(text.length) <= count, `${name}: ${count} tokens of ${JSON.stringify(text)}`)
+    }
+  }
+  assert.ok(stories.leastTokens(1e6) > 1e4)
+  const { model } = storiesJson
+  const unknown = [
+    { model: { ...model, type: 'WordPiece' } },
+    { normalizer: { type: 'Strip' } },
+    {
+      normalizer: {
+        type: 'Sequence',
+        normalizers: [{ type: 'NFC' }, { type: 'Replace', pattern: { Regex: ' +' }, content: ' ' }],
+      },
+    },
+    { normalizer: { type: 'Replace', pattern: { String: '  ' }, content: ' ' } },
+    { pre_tokenizer: null },
+    {
+      pre_tokenizer: {
+        type: 'Sequence',
+        pretokenizers: [{ type: 'Split', behavior: 'Removed' }, storiesJson.pre_tokenizer],
+      },
+    },
+    { added_tokens: [{ id: 0, content: '<x>', rstrip: true }] },
+    { model: { ...model, vocab: { a: 0 } } },
+  ]
+  for (const change of unknown)
+    assert.is(
+      longestToken({ ...storiesJson, ...change }),
+      Number.POSITIVE_INFINITY,
+      JSON.stringify(change).slice(0, 99),
+    )
+  assert.ok(longestToken(storiesJson) < 100)
+  assert.is(longestToken({ ...storiesJson, normalizer: { type: 'NFC' } }), 4 * longestToken(storiesJson))
 })
 
 test.run()

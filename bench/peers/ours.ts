@@ -1,7 +1,7 @@
 /** Our engine as a subject of bench:peers. */
 import { readFileSync } from 'node:fs'
 import { KvCache } from '../../host/cache/cache.ts'
-import { greedy, nameOf } from '../../host/engine/engine.ts'
+import { greedy, nameOf, type Weights } from '../../host/engine/engine.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import { fillSynthetic } from '../../host/tools/bench/synthetic.ts'
 import { describe, planModel, type WeightType } from '../../models/index.ts'
@@ -18,7 +18,7 @@ const options = {
   conversations: 1,
   threads: task.threads,
 }
-const load = async (target: Uint8Array) => fillSynthetic(model, plan, target)
+const load = (target: Weights) => fillSynthetic(model, plan, target.write)
 const cache = new KvCache(await openWasmEngine({ spec: model.spec, plan, options, load }))
 
 await run(

@@ -4,8 +4,18 @@ import { checkPacked } from '../files/packed.ts'
 import { readSafetensors } from '../files/safetensors.ts'
 import type { OpenOptions } from '../runtime/api.ts'
 import type { Model } from '../runtime/model.ts'
-import { openModel, openOptions } from '../runtime/open.ts'
+import { openModel } from '../runtime/open.ts'
+import { modelSettings, type Setting } from '../settings.ts'
 import { RemoteFile } from './remote-file.ts'
+
+const withoutFiles = ([, setting]: [string, Setting]) => !setting.needsFiles
+const openOptions = [
+  ...Object.entries<Setting>(modelSettings)
+    .filter(withoutFiles)
+    .map(([name]) => name),
+  'signal',
+  'onProgress',
+]
 
 /** Weights go straight into the engine's memory as they arrive. Throws GtaError. */
 export async function loadRemote(url: string, options: OpenOptions): Promise<Model> {
@@ -23,7 +33,7 @@ export async function loadRemote(url: string, options: OpenOptions): Promise<Mod
         files,
         plan,
         unused: [],
-        load: (target) => readWeights(target, options),
+        load: (weights) => readWeights(weights, options),
         async readTokenizer() {
           const tokenizer = await readTokenizer()
           await file.expectEnd(end)

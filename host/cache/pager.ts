@@ -58,12 +58,13 @@ export class Pager {
     const control = new SharedArrayBuffer(protocol.countersAt(pages) + 8 * protocol.COUNTERS)
     this.words = new Int32Array(control, 0, protocol.LIST + pages)
     this.counters = new Float64Array(control, protocol.countersAt(pages), protocol.COUNTERS)
-    const { begin, fail, ...buffers } = stream
+    const { begin, fail, wake, ...buffers } = stream
     const data: protocol.ReaderInput = { control, file: prepareOffload(directory), pages, stream: buffers }
     this.reader = platform.startThread({
       kind: 'reader',
       name: 'gta-edge reader',
       data,
+      transfer: [stream.port],
       onError: (error) => this.fail(errors.offloadFailed(directory, error)),
       onExit: () => this.fail(errors.engineFailed('the reader ended')),
     })
@@ -238,7 +239,7 @@ export class Pager {
     const request = Atomics.add(words, protocol.REQUEST, 1) + 1
     Atomics.notify(words, protocol.REQUEST)
     // Streaming, the reader waits for the ranks instead.
-    Atomics.notify(new Int32Array(this.stream.buffer), this.stream.swept)
+    await this.stream.wake(this.stream.swept)
     // Another command stops it: the next step lists its pages again.
     if (command !== protocol.STREAM) this.list = []
     this.reader.ref()

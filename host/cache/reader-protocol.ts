@@ -30,5 +30,5 @@ export interface ReaderInput {
   control: SharedArrayBuffer
   file: string
   pages: number
-  stream: Pick<PageStream, 'buffer' | 'at' | 'pages' | 'stride' | 'ready' | 'swept' | 'nLayers' | 'layerBytes'>
+  stream: Pick<PageStream, 'port' | 'at' | 'pages' | 'stride' | 'ready' | 'swept' | 'nLayers' | 'layerBytes'>
 }

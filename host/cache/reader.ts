@@ -10,10 +10,12 @@ import { workerData } from 'node:worker_threads'
 import * as protocol from './reader-protocol.ts'
 
 const { control, file, pages, stream } = workerData as protocol.ReaderInput
-const { buffer, nLayers, layerBytes, stride, ready, swept: sweptAt } = stream
+const { nLayers, layerBytes, stride, ready, swept: sweptAt } = stream
 const words = new Int32Array(control, 0, protocol.LIST + pages)
 const counters = new Float64Array(control, protocol.countersAt(pages), protocol.COUNTERS)
-const shared = new Int32Array(buffer)
+/** The engine's memory: its workers send it. */
+let buffer: ArrayBufferLike
+let shared: Int32Array
 /** For layers in memory, which are not where a disk wants them: memory of the engine's kind begins at a page. */
 const bounce = new Uint8Array(new WebAssembly.Memory({ initial: Math.ceil(stride / 65536) }).buffer, 0, stride)
 /** Waits for the ranks end now and then, to see whether there is another request. */
@@ -21,7 +23,11 @@ const PATIENCE = 20
 
 const { descriptor, isDirect } = open()
 Atomics.store(words, protocol.IS_DIRECT, isDirect ? 1 : 0)
-serve()
+stream.port.onmessage = ({ data }: MessageEvent<{ memory: WebAssembly.Memory }>) => {
+  buffer = data.memory.buffer
+  shared = new Int32Array(buffer)
+  serve()
+}
 
 /** Past the system's own cache where that is possible: what it held would be memory that was promised to others. */
 function open(): { descriptor: number; isDirect: boolean } {

@@ -126,7 +126,7 @@ export interface PageStore {
   copy(from: number, to: number, kind?: number): void
   /** Fills a place with zeros. */
   clear(place: number, kind?: number): void
-  /** What lies at a place: a view or a copy. */
+  /** What lies at a place: a view or a copy. Between two steps. */
   read(place: number, kind?: number): Promise<Uint8Array>
   write(place: number, bytes: Uint8Array, kind?: number, start?: number): Promise<void>
   /** What the contents of pages depend on besides the tokens: weights, their type, RoPE, the cache's own format. Hex. */
@@ -137,8 +137,8 @@ export interface PageStore {
 
 /** Buffers that a thread of the host fills with pages from a file, layer by layer, while a step computes. */
 export interface PageStream {
-  /** The engine's memory, shared with that thread; what follows are addresses in it. */
-  readonly buffer: ArrayBufferLike
+  /** Where that thread is sent the engine's memory, as SharedMemory of wasm/protocol.ts; what follows are addresses in it. */
+  readonly port: MessagePort
   /** The first place of the pages in memory. */
   readonly cache: number
   /** u8 (2, pages, stride): two layers. */
@@ -151,10 +151,26 @@ export interface PageStream {
   /** Layers of a page, and bytes of each in memory. */
   readonly nLayers: number
   readonly layerBytes: number
+  /** Wakes the thread where it waits for a word of that memory. */
+  wake(word: number): Promise<void>
   /** The next step begins at so many streamed layers, or streams nothing. */
   begin(isOn: boolean, layers: number): void
   /** The thread is gone: the engine must not wait for it. */
   fail(error: Error): void
+}
+
+/**
+ * The weights of an engine while they are loaded. They belong to its threads, so bytes come to them through pieces of memory
+ * that the host has too.
+ */
+export interface Weights {
+  /** All of them, and those of a piece. */
+  readonly bytes: number
+  readonly pieceBytes: number
+  /** Has `read` fill a piece of `bytes`, no more than there are in one, for `offset`. Several may be under way. */
+  fill(offset: number, bytes: number, read: (piece: Uint8Array) => Promise<void> | void): Promise<void>
+  /** Copies any number of bytes to `offset`. */
+  write(offset: number, bytes: Uint8Array): Promise<void>
 }
 
 /** Measurements, for engines that offer them. Only between two steps. */
@@ -164,9 +180,9 @@ export interface Probe {
   /** Seconds that threads need to meet when all come at once. */
   measureBarrier(threads?: number): Promise<number>
   /** Starts an account of where time goes, from zero, or ends it. */
-  profile(isOn: boolean): void
+  profile(isOn: boolean): Promise<void>
   /** The account, thread by thread. */
-  profiled(): StepProfile[]
+  profiled(): Promise<StepProfile[]>
 }
 
 export interface Logits {

@@ -12,6 +12,7 @@ import {
   type WeightType,
   weightTypes,
 } from '../../models/index.ts'
+import type { Weights } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
 import { countHashes, verifyHashes } from './hashes.ts'
 import type { SafetensorsFile } from './safetensors.ts'
@@ -31,8 +32,8 @@ export interface PackedModel {
   files: ModelFiles
   model: ModelDescription
   plan: Plan
-  /** Reads all weights into `target`, which has the plan's size. */
-  readWeights(target: Uint8Array, options?: ReadOptions): Promise<void>
+  /** Reads all weights of the plan into an engine. */
+  readWeights(weights: Weights, options?: ReadOptions): Promise<void>
   /** tokenizer.json, which lies behind the weights; undefined if there is none. */
   readTokenizer(): Promise<Uint8Array | undefined>
   /** Tensors that have a hash in the file; 0: none was written. */
@@ -82,7 +83,7 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
     },
     model,
     plan,
-    async readWeights(target, { signal, onProgress } = {}) {
+    async readWeights(weights, { signal, onProgress } = {}) {
       file.forgetUpTo?.(start)
       let next = 0
       let done = 0
@@ -90,10 +91,10 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
         while (next < plan.bytes) {
           signal?.throwIfAborted()
           const from = next
-          next = Math.min(plan.bytes, from + file.readBytes)
-          const part = target.subarray(from, next)
-          await file.read(part, start + from)
-          done += part.length
+          const bytes = Math.min(plan.bytes - from, file.readBytes, weights.pieceBytes)
+          next = from + bytes
+          await weights.fill(from, bytes, (piece) => file.read(piece, start + from))
+          done += bytes
           onProgress?.({ done, total: plan.bytes })
         }
       }

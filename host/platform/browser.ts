@@ -17,18 +17,16 @@ export const platform: Platform = {
   availableParallelism: () => navigator.hardwareConcurrency || 1,
   processorName: () => '',
   readKernel,
-  startThread({ name, data, onError }: ThreadStart) {
+  startThread({ name, data, transfer = [], onError }: ThreadStart) {
     const worker = new Worker(location.href, { type: 'module', name })
     worker.onerror = (event) => onError(new Error(event.message || 'its script cannot be loaded'))
-    worker.postMessage({ rank: data })
+    worker.postMessage({ rank: data }, transfer)
     return {
       ref: () => undefined,
       unref: () => undefined,
       terminate: async () => worker.terminate(),
     }
   },
-  // A closed model takes its worker along, and all memory with it.
-  createBallast: () => undefined,
   prepareOffload() {
     throw errors.needsFiles('offload')
   },

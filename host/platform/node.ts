@@ -3,7 +3,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import { Worker } from 'node:worker_threads'
+import { type Transferable, Worker } from 'node:worker_threads'
 import { readKernel } from './kernels.ts'
 import { watchLoad } from './load.ts'
 import type { Platform, ThreadStart } from './platform.ts'
@@ -18,19 +18,13 @@ export const platform: Platform = {
   availableParallelism,
   processorName: () => cpus()[0]?.model ?? '',
   readKernel,
-  startThread({ kind, name, data, onError, onExit }: ThreadStart) {
-    const worker = new Worker({ rank, reader }[kind], { eval: true, workerData: data, name, execArgv: [] })
+  startThread({ kind, name, data, transfer = [], onError, onExit }: ThreadStart) {
+    const transferList = transfer as unknown as Transferable[]
+    const options = { eval: true, workerData: data, transferList, name, execArgv: [] }
+    const worker = new Worker({ rank, reader }[kind], options)
     worker.once('error', onError)
     worker.once('exit', onExit)
     return worker
-  },
-  createBallast(bytes) {
-    // Where the system promises no more than it has, there is none: then the garbage collector comes when it comes.
-    try {
-      return new ArrayBuffer(bytes)
-    } catch {
-      return undefined
-    }
   },
   prepareOffload(directory) {
     makeDirectory(directory)

@@ -26,8 +26,9 @@ export interface Thread {
 export interface ThreadStart {
   kind: ThreadKind
   name: string
-  /** Cloned; memory that is shared stays shared. */
+  /** Cloned; memory that is shared stays shared, and ports go along that `transfer` lists. */
   data: unknown
+  transfer?: MessagePort[]
   /** The thread failed. */
   onError(error: Error): void
   /** The thread is gone, for whatever reason; not every platform tells. */
@@ -49,8 +50,6 @@ export interface Platform {
   /** The module of an engine's build, by the name of its file. */
   readKernel(file: string): Promise<Uint8Array<ArrayBuffer>>
   startThread(start: ThreadStart): Thread
-  /** Memory that counts for the garbage collector where an engine's own does not; see engine.ts. */
-  createBallast(bytes: number): ArrayBuffer | undefined
   /** The path of a file for pages, in a folder that is there then. */
   prepareOffload(directory: string): string
   /** What was measured before, by its key; nothing where nothing is kept. */

@@ -16,10 +16,11 @@ interface Ending {
   stop: string[]
 }
 
-/** What was said in a chat, and what was said before it. */
+/** What was said in a chat, what was said before it, and by which template, if it is not the model's own. */
 interface Talk {
   system: string | undefined
   messages: ChatMessage[]
+  template: string | undefined
 }
 
 let chatOf: (conversation: Conversation, template: ChatTemplate, tokenizer: Tokenizer, end: Ending, talk: Talk) => Chat
@@ -29,6 +30,8 @@ export class Chat {
   /** Instructions before all messages; may be changed between two turns. */
   system: string | undefined
   readonly #template: ChatTemplate
+  /** The template as it was given: a session holds it. */
+  readonly #given: string | undefined
   readonly #tokenizer: Tokenizer
   readonly #ending: Ending
   #history: ChatMessage[]
@@ -44,11 +47,12 @@ export class Chat {
     template: ChatTemplate,
     tokenizer: Tokenizer,
     ending: Ending,
-    { system, messages }: Talk,
+    { system, messages, template: given }: Talk,
   ) {
     this.conversation = conversation
     this.system = system
     this.#template = template
+    this.#given = given
     this.#tokenizer = tokenizer
     this.#ending = ending
     this.#history = messages
@@ -73,6 +77,7 @@ export class Chat {
     this.#checkIdle()
     this.#isBusy = true
     try {
+      sequenceOf(this.conversation).checkLength(content)
       const said: ChatMessage[] = [...this.#history, { role: 'user', content }]
       const prompt = await this.#render(said, options.signal)
       return yield* this.#answer(said, prompt, this.#encode(prompt), options)
@@ -137,9 +142,9 @@ export class Chat {
     this.#ids = []
   }
 
-  /** Saves messages and cache; `model.restoreChat()` goes on with both. Throws as `conversation.save()`. */
+  /** Saves messages, cache and a template that was given; `model.restoreChat()` goes on with them. Throws as `conversation.save()`. */
   async save(path: string, options: { signal?: AbortSignal } = {}): Promise<SavedConversation> {
-    const notes = { chat: { system: this.system, messages: this.#history } }
+    const notes = { chat: { system: this.system, messages: this.#history, template: this.#given } }
     return await this.conversation.save(path, { ...options, notes })
   }
 
@@ -190,36 +195,51 @@ export class Chat {
   }
 }
 
-/**
- * A chat of a conversation, which is opened once the template has been tried; one that was restored from `session` brings
- * its messages. Throws BAD_TEMPLATE or BAD_SESSION. @internal
- */
-export async function openChat(
-  open: (options: ConversationOptions & { signal?: AbortSignal }) => Promise<Conversation>,
-  template: ChatTemplate,
-  tokenizer: Tokenizer,
-  options: ChatOptions,
-  session?: string,
-): Promise<Chat> {
-  checkNames('chat()', options, ['template', 'system', 'contextPolicy', 'keep', 'signal'])
-  const { system, signal, contextPolicy, keep } = options
-  if (system !== undefined) checkMessages([{ role: 'system', content: system }])
-  const ending = await findEnding(template, tokenizer, signal)
-  const conversation = await open({ contextPolicy, keep, signal })
-  const talk = session === undefined ? { system: undefined, messages: [] } : talkOf(conversation, session)
-  return chatOf(conversation, template, tokenizer, ending, { ...talk, system: system ?? talk.system })
+/** What a chat is made from; `open` and `templateOf` throw as `Model.open()`, `restore()` and `chat()` say. @internal */
+export interface ChatParts {
+  open(options: ConversationOptions & { signal?: AbortSignal | undefined }): Promise<Conversation>
+  templateOf(given: string | undefined): Promise<ChatTemplate>
+  tokenizer: Tokenizer
+  /** Where the conversation was saved, if it was. */
+  session?: string
 }
 
-/** What was saved with a conversation; closes it if that is no chat. Throws BAD_SESSION. */
+/**
+ * A chat of a conversation, which is opened once the template has been tried; one that was restored brings its messages and
+ * its template. Throws BAD_TEMPLATE or BAD_SESSION. @internal
+ */
+export async function openChat(parts: ChatParts, options: ChatOptions): Promise<Chat> {
+  checkNames('chat()', options, ['template', 'system', 'contextPolicy', 'keep', 'signal'])
+  const { open, templateOf, tokenizer, session } = parts
+  const { system, signal, contextPolicy, keep, template: given } = options
+  if (system !== undefined) checkMessages([{ role: 'system', content: system }])
+  const openConversation = () => open({ contextPolicy, keep, signal })
+  const restored = session === undefined ? undefined : await openConversation()
+  try {
+    const saved = restored
+      ? talkOf(restored, session as string)
+      : { system: undefined, messages: [], template: undefined }
+    const talk = { ...saved, system: system ?? saved.system, template: given ?? saved.template }
+    const template = await templateOf(talk.template)
+    const ending = await findEnding(template, tokenizer, signal)
+    return chatOf(restored ?? (await openConversation()), template, tokenizer, ending, talk)
+  } catch (error) {
+    restored?.close()
+    throw error
+  }
+}
+
+/** What was saved with a conversation. Throws BAD_SESSION if that is no chat. */
 function talkOf(conversation: Conversation, session: string): Talk {
-  const notes = conversation.notes as { chat?: { system?: string; messages?: ChatMessage[] } } | null | undefined
-  const { system, messages } = notes?.chat ?? {}
+  const notes = conversation.notes as { chat?: Record<string, unknown> } | null | undefined
+  const { system, messages, template } = notes?.chat ?? {}
   try {
     const said = checkMessages(messages).map(({ role, content }) => ({ role, content }))
-    if (system !== undefined) checkMessages([{ role: 'system', content: system }])
-    return { system, messages: said }
+    if (system !== undefined) checkMessages([{ role: 'system', content: system as string }])
+    if (template !== undefined && (typeof template !== 'string' || template === ''))
+      throw errors.badOption('the template', 'a text', show(template).slice(0, 100))
+    return { system: system as string | undefined, messages: said, template }
   } catch (cause) {
-    conversation.close()
     throw errors.badSession(session, 'what was said', 'the messages of a chat', show(messages).slice(0, 100), cause)
   }
 }

@@ -32,6 +32,7 @@ async function* continueWith(
 ): AsyncGenerator<string, Generation> {
   const { runtime } = sequence
   checkNames('generate()', options, generateOptions)
+  sequence.checkLength(prompt)
   const given = prompt === undefined ? [] : runtime.promptIds(prompt, sequence.isBegun)
   const ids = [...sequence.pending, ...given]
   if (ids.length === 0) throw errors.emptyPrompt()

@@ -17,7 +17,7 @@ import type {
   Prompt,
   TemplateOptions,
 } from './api.ts'
-import type { Chat, openChat } from './chat.ts'
+import type { Chat, ChatParts } from './chat.ts'
 import { type Conversation, conversationOf } from './conversation.ts'
 import type { Runtime } from './runtime.ts'
 import { Sequence } from './sequence.ts'
@@ -125,15 +125,19 @@ export class Model {
     return await this.#openChat(options, async ({ signal: _, ...rest }) => this.open(rest))
   }
 
-  /** Brings back a chat that was saved. Throws as `chat()` and `restore()`. */
+  /**
+   * Brings back a chat that was saved, with its template, unless another one is given: `messages` and
+   * `conversation.length` tell what came back. Throws as `chat()` and `restore()`.
+   */
   async restoreChat(path: string, options: ChatOptions = {}): Promise<Chat> {
     return await this.#openChat(options, (rest) => this.restore(path, rest), path)
   }
 
-  async #openChat(options: ChatOptions, open: Parameters<typeof openChat>[0], session?: string): Promise<Chat> {
+  async #openChat(options: ChatOptions, open: ChatParts['open'], session?: string): Promise<Chat> {
     const { openChat } = await import('./chat.ts')
     const tokenizer = this.#runtime.requireTokenizer()
-    return await openChat(open, await this.#runtime.chatTemplate(options?.template), tokenizer, options, session)
+    const templateOf = (given: string | undefined) => this.#runtime.chatTemplate(given)
+    return await openChat({ open, templateOf, tokenizer, ...(session === undefined ? {} : { session }) }, options)
   }
 
   /**

@@ -17,18 +17,6 @@ import { Runtime } from './runtime.ts'
 import type { ModelSource } from './source.ts'
 import { availableThreads, chooseThreads, rememberedThreads, threadsKey } from './tune.ts'
 
-export const openOptions = [
-  'cache',
-  'context',
-  'cacheMemory',
-  'maxLogits',
-  'batch',
-  'threads',
-  'batchThreads',
-  'signal',
-  'onProgress',
-]
-
 /** Conversations that a model can have open. */
 const CONVERSATIONS = 32
 

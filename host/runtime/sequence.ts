@@ -107,6 +107,7 @@ export class Sequence {
   async logits(prompt: Prompt): Promise<Float32Array> {
     const release = this.acquire()
     try {
+      this.checkLength(prompt)
       const ids = [...this.pending, ...this.runtime.promptIds(prompt, this.isBegun)]
       this.checkRoom(ids)
       let logits = new Float32Array()
@@ -193,6 +194,14 @@ export class Sequence {
   /** Finds what the cache has of a prompt: nothing, unless the conversation is empty. */
   reuse(ids: readonly number[]): Reuse {
     return this.length > 0 ? { reused: 0, matched: 0 } : this.runtime.cache.reuse(this.id, ids)
+  }
+
+  /** Refuses a text that is too long whatever its tokens are, before they are looked for: that takes a second per megabyte. */
+  checkLength(text: unknown): void {
+    const { runtime, context } = this
+    if (context.policy !== 'error' || typeof text !== 'string') return
+    const least = this.length + (runtime.tokenizer?.leastTokens(text.length) ?? 0)
+    if (least > runtime.context) throw errors.contextFull(least, runtime.context, runtime.spec.maxContext, true)
   }
 
   /** Throws unless ids can follow; under a policy that forgets, any number can. */

@@ -1,4 +1,5 @@
 import type { ModelDescription, Plan } from '../../models/index.ts'
+import type { Weights } from '../engine/engine.ts'
 import type { ModelFiles } from '../files/source.ts'
 
 /** A model whose weights are still to be loaded, wherever they come from. */
@@ -8,7 +9,7 @@ export interface ModelSource {
   plan: Plan
   /** Tensors of the checkpoint that the model does not use. */
   unused: string[]
-  load(target: Uint8Array): Promise<void>
+  load(weights: Weights): Promise<void>
   /** Where the tokenizer comes behind the weights: to be called when those are loaded. */
   readTokenizer?(): Promise<Uint8Array | undefined>
   close(): Promise<void>

@@ -7,6 +7,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
+import { longestToken } from './longest-token.ts'
 import { type TextEnds, textEndsOf } from './special-tokens.ts'
 import { TextStream } from './text-stream.ts'
 
@@ -30,6 +31,7 @@ export class Tokenizer {
   private readonly added: Map<number, string>
   private readonly specialIds: Set<number>
   private readonly path: string
+  private readonly longest: number
   /** Tokenizers of a chat's text: where it begins, and behind a control token. Made when they are needed. */
   private readonly chat: { first?: HuggingFaceTokenizer; later?: HuggingFaceTokenizer } = {}
   private readonly makeChat: (isFirst: boolean) => HuggingFaceTokenizer
@@ -50,6 +52,7 @@ export class Tokenizer {
       if (!bytes) throw new Error('its decoder is not supported')
       this.bytes = bytes
       this.ends = textEndsOf(parsed, config)
+      this.longest = longestToken(parsed)
       const plain = { ...parsed, added_tokens: added.filter(({ special }) => !special) }
       this.inner = new HuggingFaceTokenizer(plain, (config as object) ?? {})
       this.makeChat = (isFirst) => makeChat(plain, (config as object) ?? {}, this.controls, this.inner, isFirst)
@@ -61,6 +64,11 @@ export class Tokenizer {
   /** Ids of text; nothing in it is a control token, and none is added. */
   encode(text: string): number[] {
     return this.encodeWith(this.inner, text)
+  }
+
+  /** Tokens that a text of so many UTF-16 units has at least: found without reading it. 0 where nothing is known. @internal */
+  leastTokens(length: number): number {
+    return Math.ceil(length / this.longest)
   }
 
   /** Ids of a corpus: special tokens written out in it are themselves. */

@@ -6,7 +6,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvCache } from '../../host/cache/cache.ts'
-import { greedy } from '../../host/engine/engine.ts'
+import { type Weights as EngineWeights, greedy } from '../../host/engine/engine.ts'
 import { type Build, builds, debugBuild } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import type { Checkpoint } from '../../host/files/checkpoint.ts'
@@ -194,7 +194,7 @@ async function open(
     (weights.get(name)?.data ?? new Float32Array()).slice(from, from + count)
   const checkpoint = { model, read } as unknown as Checkpoint
   const options = { context: 192, cache: 'f32' as const, maxRows: 64, maxLogits: 64, conversations: 1, threads }
-  const load = (target: Uint8Array) => packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset))
+  const load = (target: EngineWeights) => packTensors(checkpoint, plan, target.write)
   return new KvCache(await openWasmEngine({ spec: model.spec, plan, options, build, load }))
 }
 

@@ -5,7 +5,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvCache } from '../../host/cache/cache.ts'
-import { greedy, type Row } from '../../host/engine/engine.ts'
+import { greedy, type Row, type Weights } from '../../host/engine/engine.ts'
 import { type Build, builds, debugBuild, singleBuilds } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import { Checkpoint } from '../../host/files/checkpoint.ts'
@@ -22,7 +22,7 @@ async function openGolden(kind: string, build: Build): Promise<KvCache> {
   const { model } = checkpoint
   const plan = planModel(model, 'f32')
   const options = { context: 128, cache: 'f32' as const, maxRows: 128, maxLogits: 3, conversations: CONVERSATIONS }
-  const load = (target: Uint8Array) => packTensors(checkpoint, plan, (offset, bytes) => target.set(bytes, offset))
+  const load = (target: Weights) => packTensors(checkpoint, plan, target.write)
   const opened = openWasmEngine({ spec: model.spec, plan, options, build, load })
   return new KvCache(await opened.finally(() => checkpoint.close()))
 }

@@ -3,13 +3,13 @@ import { readFile } from 'node:fs/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type EngineExports, instantiate } from '../../host/engine/wasm/instance.ts'
-import { layoutMemory, weightsOf } from '../../host/engine/wasm/memory.ts'
 import { ROW_WORDS, writeRow } from '../../host/engine/wasm/rows.ts'
 import { Checkpoint } from '../../host/files/checkpoint.ts'
 import { packTensors } from '../../host/files/tensors.ts'
 import { distUrl } from '../../host/platform/dist.ts'
 import { planModel } from '../../models/index.ts'
 import { golden, kinds, readGolden, worst } from '../fixtures/goldens.ts'
+import { layoutMemory, weightsOf } from '../harness/engine-memory.ts'
 
 interface DebugExports extends EngineExports {
   normed(): number

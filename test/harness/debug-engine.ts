@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises'
 import type { EngineOptions } from '../../host/engine/engine.ts'
 import { type EngineExports, instantiate } from '../../host/engine/wasm/instance.ts'
-import { layoutMemory, weightsOf } from '../../host/engine/wasm/memory.ts'
 import { distUrl } from '../../host/platform/dist.ts'
 import { derivedBytes, type ModelDescription, type Plan, planModel, type WeightType } from '../../models/index.ts'
+import { layoutMemory, weightsOf } from './engine-memory.ts'
 
 /** What assembly/debug.ts adds. */
 export interface DebugExports extends EngineExports {

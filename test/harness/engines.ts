@@ -52,7 +52,7 @@ export async function openEngine(
     plan,
     options: { ...defaults, ...options },
     build,
-    load: async (target) => target.set(weights),
+    load: (target) => target.write(0, weights),
   })
   return await KvCache.open(engine, options.offload?.directory)
 }

@@ -1,16 +1,30 @@
-/** The WebAssembly engine behind the Engine interface: owns its memory and a team of workers. */
+/** The WebAssembly engine behind the Engine interface: a team of workers that have its memory, and the mailbox to them. */
+
 import { platform } from '#platform'
 import * as abi from '../../../assembly/abi.ts'
 import { type ModelSpec, nLayers, PAGE_TOKENS, type Plan } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
-import type { Engine, EngineFacts, EngineOptions, Logits, PageStore, PageStream, Row, ThreadCounts } from '../engine.ts'
+import {
+  type Engine,
+  type EngineFacts,
+  type EngineOptions,
+  type Logits,
+  type PageStore,
+  type PageStream,
+  type Row,
+  stepParts,
+  type ThreadCounts,
+  type Weights,
+} from '../engine.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
 import { fingerprint } from './fingerprint.ts'
-import { type EngineMemory, layoutMemory, weightsOf } from './memory.ts'
+import * as mail from './mailbox.ts'
+import { layoutOf, maxThreads, type PageCounts, tablePages } from './memory.ts'
 import { type Probed, WasmProbe } from './probe.ts'
 import * as protocol from './protocol.ts'
 import { ROW_WORDS, writeRow } from './rows.ts'
 import { startRanks } from './team.ts'
+import { Transfer } from './transfer.ts'
 
 export interface WasmEngineInput {
   spec: ModelSpec
@@ -20,91 +34,90 @@ export interface WasmEngineInput {
   build?: Build
   /** A build that is compiled already. */
   compiled?: CompiledBuild
-  /** Fills the engine's memory with the packed tensors of the plan. */
-  load(target: Uint8Array): Promise<void>
+  /** Brings the packed tensors of the plan into the engine. */
+  load(weights: Weights): Promise<void>
 }
 
-export async function openWasmEngine({
-  spec,
-  plan,
-  options,
-  build: wanted,
-  compiled,
-  load,
-}: WasmEngineInput): Promise<Engine> {
-  const { build, module } = compiled ?? (await chooseBuild(wanted))
-  const engineMemory = layoutMemory(module, spec, plan, options, build.isShared)
-  // The threads start while the weights are read.
-  const engine = new WasmEngine(build, module, engineMemory, spec, plan, options)
+export async function openWasmEngine(input: WasmEngineInput): Promise<Engine> {
+  const { spec, plan, options, load } = input
+  const compiled = input.compiled ?? (await chooseBuild(input.build))
+  const started = start(compiled, spec, plan, options)
   try {
-    await load(weightsOf(engineMemory, plan))
+    const isThere = await started.transfer.request({ command: protocol.OPEN })
+    if (!isThere) throw errors.noMemory(started.bytes)
+    const engine = new WasmEngine(compiled, spec, plan, options, started)
+    await load(started.transfer.weights(abi.WEIGHTS, plan.bytes))
     await engine.checkWeights()
     return engine
   } catch (error) {
-    await engine.close()
+    await started.team.close()
     throw error
   }
 }
 
-interface EngineViews {
-  rowWords: Uint32Array
-  rowFloats: Float32Array
-  sampled: Uint32Array
+/** The workers that make an engine's memory, and the host's side of it. */
+interface Started {
+  team: protocol.Ranks
+  mailbox: mail.Mailbox
+  transfer: Transfer
+  pages: PageCounts
+  bytes: number
+  /** Where a reader of pages in a file gets the memory. */
+  reader: MessagePort | undefined
+}
+
+function start({ build, module }: CompiledBuild, spec: ModelSpec, plan: Plan, options: EngineOptions): Started {
+  const { isShared } = build
+  const { layout, pages } = layoutOf({ build, module }, spec, plan, options)
+  const { maxRows, maxLogits, conversations } = options
+  const ranks = isShared ? maxThreads(options) : 1
+  const sizes: mail.MailboxSizes = {
+    ...{ maxRows, maxLogits, conversations, rowWords: ROW_WORDS, pageTokens: PAGE_TOKENS },
+    ...{ vocabSize: spec.vocabSize, tablePages: tablePages(options), times: ranks * stepParts.length },
+    ...{ blocks: pages.blocks, kinds: pages.kinds.length },
+  }
+  const mailbox = new mail.Mailbox(sizes, isShared)
+  const { places, buffer } = mailbox
+  for (let i = 0; i < places.length; i++) places[i] = i % pages.blocks
+  const reader = pages.streamPages > 0 ? new MessageChannel() : undefined
+  const team = startRanks(isShared, module, { layout, sizes, buffer }, ranks, reader?.port1)
+  const transfer = new Transfer(team, mailbox, ranks)
+  return { team, mailbox, transfer, pages, bytes: layout.end, reader: reader?.port2 }
 }
 
 class WasmEngine implements Engine, Probed {
   readonly facts: EngineFacts
   readonly pages: PageStore
   readonly probe: WasmProbe
-  readonly module: WebAssembly.Module
-  readonly isShared: boolean
+  readonly compiled: CompiledBuild
   readonly weightBytes: number
-  readonly team: protocol.Ranks
+  readonly mailbox: mail.Mailbox
+  readonly transfer: Transfer
+  private readonly team: protocol.Ranks
   private counts: ThreadCounts
-  /** Undefined once closed: nothing may hold on to the memory. */
-  private engine: (EngineMemory & EngineViews) | undefined
-  /**
-   * V8 does not count shared memory, so it would let closed engines pile up until the machine has none left: measured,
-   * 25 engines of 130 MB took 3.3 GB. An array of the same size, never touched and so without a page of its own, is
-   * counted and brings the garbage collector in time.
-   */
-  // biome-ignore lint/correctness/noUnusedPrivateClassMembers: being there is its use
-  private ballast: ArrayBuffer | undefined
+  private isClosed = false
+  /** How the next step streams pages from a file. */
+  private streaming = { second: 0, third: 0 }
+  private hash: Promise<string> | undefined
 
-  constructor(
-    build: Build,
-    module: WebAssembly.Module,
-    engine: EngineMemory,
-    spec: ModelSpec,
-    plan: Plan,
-    options: EngineOptions,
-  ) {
-    const { isShared } = build
-    this.module = module
-    this.isShared = isShared
-    this.weightBytes = plan.bytes
+  constructor(compiled: CompiledBuild, spec: ModelSpec, plan: Plan, options: EngineOptions, started: Started) {
+    const { build } = compiled
     const { maxRows, maxLogits, context, conversations } = options
-    const { threads: decode = 1, batchThreads: prefill = decode } = isShared ? options : {}
-    const maxThreads = Math.max(decode, prefill)
+    const { threads: decode = 1, batchThreads: prefill = decode } = build.isShared ? options : {}
+    this.compiled = compiled
+    this.weightBytes = plan.bytes
+    this.team = started.team
+    this.mailbox = started.mailbox
+    this.transfer = started.transfer
     this.counts = { decode, prefill }
     this.facts = {
       name: `wasm ${build.name}`,
       build: build.name,
-      ...{ maxThreads, maxRows, maxLogits, context, conversations },
+      ...{ maxThreads: Math.max(decode, prefill), maxRows, maxLogits, context, conversations },
       vocabSize: spec.vocabSize,
-      memoryBytes: engine.bytes,
+      memoryBytes: started.bytes,
     }
-    const { memory, exports } = engine
-    const rows = exports.rows() >>> 0
-    this.engine = {
-      ...engine,
-      rowWords: new Uint32Array(memory.buffer, rows, maxRows * ROW_WORDS),
-      rowFloats: new Float32Array(memory.buffer, rows, maxRows * ROW_WORDS),
-      sampled: new Uint32Array(memory.buffer, exports.sampled() >>> 0, maxLogits),
-    }
-    if (isShared) this.ballast = platform.createBallast(engine.bytes)
-    this.team = startRanks(isShared, module, memory, maxThreads)
-    this.pages = this.pageStore(engine, spec, plan, options)
+    this.pages = this.pageStore(started, spec, plan, options)
     this.probe = new WasmProbe(this)
   }
 
@@ -118,44 +131,50 @@ class WasmEngine implements Engine, Probed {
   }
 
   async step(rows: readonly Row[]): Promise<Uint32Array> {
-    const { rowWords, rowFloats } = this.open
-    rows.forEach((row, index) => {
-      writeRow(rowWords, rowFloats, index, row)
-    })
+    const { rows: words, rowFloats, sampled } = this.mailbox
     const { decode, prefill } = this.counts
-    await this.team.request(protocol.STEP, rows.length, rows.length === 1 ? decode : prefill)
+    const prepare = () => {
+      for (const [index, row] of rows.entries()) writeRow(words, rowFloats, index, row)
+    }
+    const finish = () => sampled.slice(0, rows.filter((row) => row.sampling).length)
+    const ranks = rows.length === 1 ? decode : prefill
+    const request = { command: protocol.STEP, argument: rows.length, ranks, ...this.streaming }
+    const result = await this.transfer.request(request, { prepare, finish })
     // The step may have been done before close() was called, its result is not read any more.
-    return this.open.sampled.slice(0, rows.filter((row) => row.sampling).length)
+    this.checkOpen()
+    return result
   }
 
   logits(k: number): Logits {
-    const { memory, exports } = this.open
-    return {
-      values: new Float32Array(memory.buffer, exports.logits(k) >>> 0, this.facts.vocabSize),
-      hash: () => BigInt.asUintN(64, this.open.exports.logitsHash(k)).toString(16).padStart(16, '0'),
-    }
+    this.checkOpen()
+    const values = this.mailbox.logitsOf(k)
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    return { values, hash: () => platform.createHash().update(bytes).digest('hex').slice(0, 16) }
   }
 
   async turn(from: number, to: number, delta: number): Promise<void> {
-    await this.team.request(protocol.TURN, from, this.counts.prefill, to, delta)
+    const { history } = this.mailbox
+    const finish = () => {
+      history.copyWithin(to * PAGE_TOKENS, from * PAGE_TOKENS, (from + 1) * PAGE_TOKENS)
+    }
+    const ranks = this.counts.prefill
+    await this.transfer.request({ command: protocol.TURN, argument: from, second: to, third: delta, ranks }, { finish })
   }
 
   /** Refuses weights that no conversion wrote. */
   async checkWeights(): Promise<void> {
-    const isGood = await this.team.request(protocol.CHECK, 0, this.facts.maxThreads)
+    const isGood = await this.transfer.request({ command: protocol.CHECK, ranks: this.facts.maxThreads })
     if (!isGood) throw errors.badWeights()
   }
 
+  /** The workers end, and with the last of them the memory. */
   async close(): Promise<void> {
-    this.engine = undefined
-    this.ballast = undefined
+    this.isClosed = true
     await this.team.close()
   }
 
-  /** Throws once it is closed. */
-  get open(): EngineMemory & EngineViews {
-    if (!this.engine) throw errors.closed()
-    return this.engine
+  private checkOpen(): void {
+    if (this.isClosed) throw errors.closed()
   }
 
   checkThreads(count: number): void {
@@ -164,45 +183,50 @@ class WasmEngine implements Engine, Probed {
       throw new RangeError(`this engine has 1 to ${maxThreads} threads, found ${count}`)
   }
 
-  private pageStore(engine: EngineMemory, spec: ModelSpec, plan: Plan, options: EngineOptions): PageStore {
-    const { memory, exports, tablePages, blocks, streamPages } = engine
-    const words = (at: number, length: number) => new Uint32Array(memory.buffer, at >>> 0, length)
-    const kinds = engine.kinds.map((kind, index) => ({
-      ...kind,
-      pageBytes: exports.pageBytes(index) >>> 0,
-      address: exports.cache(index) >>> 0,
-    }))
-    const at = (place: number, index = 0) => {
-      const { address, pageBytes } = kinds[index] as (typeof kinds)[number]
-      return new Uint8Array(this.open.memory.buffer, address + place * pageBytes, pageBytes)
+  private pageStore(started: Started, spec: ModelSpec, plan: Plan, options: EngineOptions): PageStore {
+    const { mailbox, transfer } = this
+    const { blocks, streamPages } = started.pages
+    const { tables, places, history } = mailbox
+    const kinds = started.pages.kinds.map((kind, index) => ({ ...kind, ...mailbox.kindOf(index) }))
+    const at = (place: number, kind = 0) => {
+      const { address, pageBytes } = mailbox.kindOf(kind)
+      return { address: address + place * pageBytes, bytes: pageBytes }
     }
+    const stream = started.reader && this.pageStream(started.reader, streamPages, spec)
     return {
-      ...{ pages: blocks, residentPages: blocks - streamPages, tablePages, kinds },
+      ...{ pages: blocks, residentPages: blocks - streamPages, tablePages: tablePages(options), kinds, stream },
       pageBytes: kinds.reduce((sum, { pageBytes }) => sum + pageBytes, 0),
-      tables: words(exports.tables(), tablePages * options.conversations),
-      places: words(exports.places(), blocks * kinds.length),
-      history: words(exports.history(), blocks * PAGE_TOKENS),
-      copy: (from, to, kind) => at(to, kind).set(at(from, kind)),
-      clear: (place, kind) => at(place, kind).fill(0),
-      read: async (place, kind) => at(place, kind),
-      write: async (place, bytes, kind, start) => at(place, kind).set(bytes, start),
-      fingerprint: async () => fingerprint(weightsOf(this.open, plan), plan, options.cache),
-      stream: engine.streamPages > 0 ? this.pageStream(engine, spec) : undefined,
+      ...{ tables, places, history },
+      copy: (from, to, kind = 0) => transfer.move(kind, to, from),
+      clear: (place, kind = 0) => transfer.move(kind, place),
+      read: (place, kind) => transfer.read(at(place, kind)),
+      write: (place, bytes, kind, start = 0) => transfer.write(at(place, kind).address + start, bytes),
+      fingerprint: () => {
+        this.hash ??= fingerprint(plan, options.cache, transfer)
+        return this.hash
+      },
     }
   }
 
-  private pageStream({ memory, exports, streamPages }: EngineMemory, spec: ModelSpec): PageStream {
+  private pageStream(port: MessagePort, pages: number, spec: ModelSpec): PageStream {
+    const { facts } = this.mailbox
+    const fact = (place: number) => facts[place] as number
     return {
-      buffer: memory.buffer,
-      cache: exports.cache(0) >>> 0,
-      at: exports.stream() >>> 0,
-      pages: streamPages,
-      stride: exports.streamBytes() >>> 0,
+      port,
+      cache: this.mailbox.kindOf(0).address,
+      at: fact(mail.STREAM),
+      pages,
+      stride: fact(mail.STREAM_BYTES),
       ready: abi.STREAM_READY / 4,
       swept: abi.STREAM_SWEPT / 4,
       nLayers: nLayers(spec),
-      layerBytes: exports.layerBytes() >>> 0,
-      begin: (isOn, layers) => exports.setStream(isOn ? 1 : 0, layers),
+      layerBytes: fact(mail.LAYER_BYTES),
+      begin: (isOn, layers) => {
+        this.streaming = { second: isOn ? 1 : 0, third: layers }
+      },
+      wake: async (word) => {
+        await this.transfer.request({ command: protocol.WAKE, argument: word })
+      },
       fail: (error) => {
         this.team.fail(error)
       },

@@ -1,6 +1,6 @@
 /**
- * The engine's memory: what lies where is the module's own decision (assembly/arena.ts), which is asked here, to make an
- * engine or only to count what one would take.
+ * What an engine's memory holds: what lies where is the module's own decision (assembly/arena.ts), which is asked here, to
+ * describe an engine or only to count what one would take. The memory itself is made in hold.ts.
  *
  *     0 … 4095 ┃ weights (plan first) ┃ rows, tables, scratch ┃ KV cache pages
  */
@@ -21,9 +21,10 @@ import { errors } from '../../errors.ts'
 import type { EngineOptions } from '../engine.ts'
 import { MAX_MEMORY } from '../limits.ts'
 import type { CompiledBuild } from './builds.ts'
+import { createMemory, WASM_PAGE } from './hold.ts'
 import { type EngineExports, instantiate } from './instance.ts'
+import type { MemoryLayout } from './protocol.ts'
 
-export const WASM_PAGE = 65536
 /** Pages in memory without which a step could not write its rows. */
 const LEAST_RESIDENT = 4
 /** Pages that are laid out at most; a multiple of 16, so that the tables of so many end at 64 bytes. */
@@ -39,15 +40,8 @@ export interface PageCounts {
   streamPages: number
 }
 
-export interface EngineMemory extends PageCounts {
-  memory: WebAssembly.Memory
-  exports: EngineExports
-  tablePages: number
-  bytes: number
-}
-
 /** Workers that an engine starts: enough for either kind of step. */
-function maxThreads({ threads = 1, batchThreads = threads }: EngineOptions): number {
+export function maxThreads({ threads = 1, batchThreads = threads }: EngineOptions): number {
   return Math.max(threads, batchThreads)
 }
 
@@ -92,7 +86,7 @@ export function memoryCounter(
   plan: Plan,
 ): (options: EngineOptions) => number {
   const count = Math.ceil((abi.WEIGHTS + plan.words.byteLength) / WASM_PAGE)
-  const memory = createMemory(count, build.isShared, count)
+  const memory = countingMemory(count, build.isShared)
   const exports = openPlan(module, plan, memory)
   const end = abi.WEIGHTS + plan.bytes
   // Weights may be larger than an address. What follows them is as long wherever it begins, but for its alignment.
@@ -102,7 +96,11 @@ export function memoryCounter(
     const { blocks } = pages
     const bytes = (most: number) => {
       const kinds = pages.kinds.map((kind) => ({ ...kind, pages: Math.min(kind.pages, most) }))
-      return end - start + layOut({ memory, exports }, start, 0, options, { ...pages, blocks: most, kinds })
+      const request = requestOf(start, 0, options, { ...pages, blocks: most, kinds })
+      new Uint32Array(memory.buffer, abi.LAYOUT_REQUEST).set(request)
+      const counted = exports.layout(abi.LAYOUT_REQUEST)
+      if (counted < 0) throw errors.engineFailed(`it refuses the plan of the model, for reason ${-counted}`)
+      return end - start + counted
     }
     if (blocks <= MOST_PAGES) return bytes(blocks)
     // Far beyond any memory: each block takes what those before it took.
@@ -110,43 +108,32 @@ export function memoryCounter(
   }
 }
 
-/** Memory with the plan in place and everything laid out; the weights are still to be loaded at `WEIGHTS`. */
-export function layoutMemory(
-  module: WebAssembly.Module,
+/** What the memory of an engine is made from, and its pages. Throws TOO_LARGE. */
+export function layoutOf(
+  compiled: CompiledBuild,
   spec: ModelSpec,
   plan: Plan,
   options: EngineOptions,
-  isShared = true,
-): EngineMemory {
-  const wasmPages = (bytes: number) => Math.ceil(bytes / WASM_PAGE)
-  const start = abi.WEIGHTS + plan.bytes
-  const memory = createMemory(wasmPages(start), isShared)
-  const exports = openPlan(module, plan, memory)
-  const pages = countPages(spec, options)
-  const end = layOut({ memory, exports }, start, plan.bytes, options, pages)
+): { layout: MemoryLayout; pages: PageCounts } {
+  const end = memoryCounter(compiled, spec, plan)(options)
   if (end > MAX_MEMORY)
     throw errors.tooLarge('the model', end, MAX_MEMORY, 'that is the address space of one engine; use a smaller -c')
-  try {
-    memory.grow(Math.max(0, wasmPages(end) - wasmPages(start)))
-  } catch {
-    throw errors.noMemory(end)
-  }
-  const places = new Uint32Array(memory.buffer, exports.places() >>> 0, pages.blocks * pages.kinds.length)
-  for (let i = 0; i < places.length; i++) places[i] = i % pages.blocks
-  return { memory, exports, tablePages: tablePages(options), ...pages, bytes: end }
+  const pages = countPages(spec, options)
+  const request = requestOf(abi.WEIGHTS + plan.bytes, plan.bytes, options, pages)
+  return { layout: { planWords: plan.words, request, end }, pages }
 }
 
-const tablePages = ({ context }: EngineOptions) => Math.ceil(context / PAGE_TOKENS)
+/** Blocks that one conversation may have. */
+export const tablePages = ({ context }: EngineOptions) => Math.ceil(context / PAGE_TOKENS)
 
-/** Returns the first address behind all that is laid out from `start` on; `weights` 0: it is only counted. */
-function layOut(
-  { memory, exports }: Pick<EngineMemory, 'memory' | 'exports'>,
+/** Words of the LayoutRequest; `weights` 0: it is only counted. */
+function requestOf(
   start: number,
   weights: number,
   options: EngineOptions,
   { blocks, kinds, streamPages }: PageCounts,
-): number {
-  const request = wordsOf(new abi.LayoutRequest(), {
+): number[] {
+  const words = wordsOf(new abi.LayoutRequest(), {
     plan: abi.WEIGHTS,
     weights,
     start,
@@ -158,10 +145,7 @@ function layOut(
     isCacheInt8: options.cache === 'int8' ? 1 : 0,
     maxRanks: maxThreads(options),
   })
-  new Uint32Array(memory.buffer, abi.LAYOUT_REQUEST).set([...request, ...kinds.map(({ pages }) => pages)])
-  const end = exports.layout(abi.LAYOUT_REQUEST)
-  if (end < 0) throw errors.engineFailed(`it refuses the plan of the model, for reason ${-end}`)
-  return end
+  return [...words, ...kinds.map(({ pages }) => pages)]
 }
 
 /** An instance over a memory with the plan at `WEIGHTS`. */
@@ -173,15 +157,10 @@ function openPlan(module: WebAssembly.Module, plan: Plan, memory: WebAssembly.Me
   return exports
 }
 
-export function createMemory(pages: number, isShared: boolean, maximum = 65536): WebAssembly.Memory {
+function countingMemory(pages: number, isShared: boolean): WebAssembly.Memory {
   try {
-    return new WebAssembly.Memory({ initial: pages, maximum, shared: isShared })
+    return createMemory(pages, isShared, pages)
   } catch {
     throw errors.noMemory(pages * WASM_PAGE)
   }
-}
-
-/** The part of an engine's memory that takes a plan's packed tensors. */
-export function weightsOf({ memory }: Pick<EngineMemory, 'memory'>, plan: Plan): Uint8Array {
-  return new Uint8Array(memory.buffer, abi.WEIGHTS, plan.bytes)
 }

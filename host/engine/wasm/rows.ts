@@ -26,3 +26,10 @@ export function writeRow(words: Uint32Array, floats: Float32Array, index: number
   words[at + ROW.seedLow] = seed >>> 0
   words[at + ROW.seedHigh] = Math.floor(seed / 2 ** 32)
 }
+
+/** Rows among the first `count` that want logits. */
+export function countLogits(words: Uint32Array, count: number): number {
+  let wanted = 0
+  for (let index = 0; index < count; index++) wanted += words[index * ROW_WORDS + ROW.wantsLogits] as number
+  return wanted
+}

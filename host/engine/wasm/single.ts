@@ -4,23 +4,31 @@
  */
 import { errors } from '../../errors.ts'
 import { execute } from './execute.ts'
-import { type EngineExports, instantiate } from './instance.ts'
-import type { Ranks } from './protocol.ts'
+import { begin, end, holdMemory, type RankMemory } from './hold.ts'
+import * as protocol from './protocol.ts'
 
-export class Single implements Ranks {
-  private engine: EngineExports | undefined
+export class Single implements protocol.Ranks {
+  private held: RankMemory | undefined
   private failure: Error | undefined
 
-  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory) {
-    this.engine = instantiate(module, memory, 0)
-    this.engine.setTeam(1)
+  constructor(module: WebAssembly.Module, input: protocol.MemoryInput) {
+    try {
+      this.held = holdMemory(module, input, false)
+    } catch (error) {
+      if (!(error instanceof RangeError)) this.fail(errors.engineFailed(String(error)))
+    }
   }
 
-  async request(command: number, argument: number, _ranks: number, second = 0, third = 0): Promise<number> {
+  async request(command: number, argument: number, ranks: number, second = 0, third = 0): Promise<number> {
+    if (command === protocol.OPEN && !this.held && !this.failure) return 0
     await turn()
-    if (this.failure || !this.engine) throw this.failure
+    if (this.failure || !this.held) throw this.failure
     try {
-      return execute(this.engine, command, argument, second, third)
+      const request: protocol.Request = { command, argument, second, third, ranks }
+      begin(this.held, request)
+      const status = execute(this.held, request)
+      end(this.held, request)
+      return status
     } catch (error) {
       throw this.fail(errors.engineFailed(String(error)))
     }
@@ -28,7 +36,7 @@ export class Single implements Ranks {
 
   fail(error: Error): Error {
     this.failure ??= error
-    this.engine = undefined
+    this.held = undefined
     return this.failure
   }
 

@@ -5,18 +5,18 @@
 import { platform } from '#platform'
 import { errors } from '../../errors.ts'
 import type { Thread } from '../../platform/platform.ts'
-import { type EngineExports, instantiate } from './instance.ts'
 import * as protocol from './protocol.ts'
 import { Single } from './single.ts'
 
-/** A team where threads can share the memory, else the only rank there is. */
+/** A team where threads can share the memory, else the only rank there is. The reader's port gets the memory too. */
 export function startRanks(
   isShared: boolean,
   module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
+  input: protocol.MemoryInput,
   count: number,
+  reader?: MessagePort,
 ): protocol.Ranks {
-  return isShared ? new Team(module, memory, count) : new Single(module, memory)
+  return isShared ? new Team(module, input, count, reader) : new Single(module, input)
 }
 
 export class Team implements protocol.Ranks {
@@ -24,26 +24,32 @@ export class Team implements protocol.Ranks {
   private readonly control = protocol.createControl()
   private readonly words = new Int32Array(this.control)
   private readonly workers: Thread[]
-  private engine: EngineExports | undefined
   /** Set once when a worker is gone or broken; every later request fails with it. */
   private failure: Error | undefined
   /** Ends the request that waits. One promise for all of them would remember each for as long as the team lives. */
   private giveUp: ((error: Error) => void) | undefined
   private ended: Promise<unknown> | undefined
 
-  constructor(module: WebAssembly.Module, memory: WebAssembly.Memory, size: number) {
+  constructor(module: WebAssembly.Module, input: protocol.MemoryInput, size: number, reader?: MessagePort) {
     this.size = size
-    this.engine = instantiate(module, memory, 0)
-    this.workers = Array.from({ length: size }, (_, rank) => {
-      const data: protocol.WorkerInput = { module, memory, control: this.control, rank }
-      return platform.startThread({
+    const { control } = this
+    const channels = Array.from({ length: size - 1 }, () => new MessageChannel())
+    const ports = channels.map(({ port1 }) => port1)
+    if (reader) ports.push(reader)
+    const inputs: protocol.WorkerInput[] = [
+      { module, control, rank: 0, input, ports },
+      ...channels.map(({ port2 }, i) => ({ module, control, rank: i + 1, port: port2 })),
+    ]
+    this.workers = inputs.map((data) =>
+      platform.startThread({
         kind: 'rank',
-        name: `gta-edge ${rank}`,
+        name: `gta-edge ${data.rank}`,
         data,
+        transfer: 'input' in data ? data.ports : [data.port],
         onError: (error) => this.fail(errors.engineFailed(error.message, error)),
         onExit: () => this.fail(errors.engineFailed('a worker ended')),
-      })
-    })
+      }),
+    )
     this.unref()
   }
 
@@ -78,7 +84,6 @@ export class Team implements protocol.Ranks {
 
   async close(): Promise<void> {
     this.failure ??= errors.closed()
-    this.engine = undefined
     await this.end()
   }
 
@@ -93,11 +98,12 @@ export class Team implements protocol.Ranks {
   private post(command: number, argument: number, ranks: number, second: number, third: number): number {
     const { words } = this
     const done = Atomics.load(words, protocol.DONE)
-    this.engine?.setTeam(ranks)
     Atomics.store(words, protocol.COMMAND, command)
     Atomics.store(words, protocol.ARGUMENT, argument)
     Atomics.store(words, protocol.SECOND, second)
     Atomics.store(words, protocol.THIRD, third)
+    Atomics.store(words, protocol.RANKS, ranks)
+    Atomics.add(words, protocol.NUMBER, 1)
     for (let rank = 0; rank < ranks; rank++) Atomics.add(words, protocol.REQUEST + rank, 1)
     for (let rank = 0; rank < ranks; rank++) Atomics.notify(words, protocol.REQUEST + rank)
     return done
@@ -110,10 +116,9 @@ export class Team implements protocol.Ranks {
     )
   }
 
-  /** Ranks that wait for the one that failed must not wait for ever. */
+  /** Ranks that wait for the one that failed are ended with it. */
   fail(error: Error): Error {
     this.failure ??= error
-    this.engine?.abandon()
     this.giveUp?.(this.failure)
     this.end()
     return this.failure

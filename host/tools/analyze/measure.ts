@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { cpus, totalmem } from 'node:os'
 import { configs, describe, type ModelDescription, planModel, type WeightType } from '../../../models/index.ts'
 import type { KvCache } from '../../cache/cache.ts'
-import { type EngineOptions, type Row, type StepProfile, secondsOf } from '../../engine/engine.ts'
+import { type EngineOptions, type Row, type StepProfile, secondsOf, type Weights } from '../../engine/engine.ts'
 import { version } from '../../platform/version.ts'
 import { isWorthAgain, type Measurement, measured, recall, remember } from '../../runtime/measurements.ts'
 import { openCache } from '../../runtime/open.ts'
@@ -200,7 +200,7 @@ async function openProbe(model: ModelDescription, type: WeightType): Promise<KvC
     threads,
     batchThreads: threads,
   }
-  const load = async (target: Uint8Array) => fillSynthetic(model, plan, target)
+  const load = (weights: Weights) => fillSynthetic(model, plan, weights.write)
   const opened = await openCache({ model, plan, load }, options)
   for (let position = 0; position < DEPTH; position += ROWS) await opened.step(probeRows(position, ROWS))
   return opened

@@ -1,6 +1,7 @@
 /** What is measured: a model with its own weights, or any config with synthetic ones. */
 import { fileURLToPath } from 'node:url'
 import { type ModelDescription, type Plan, planModel } from '../../../models/index.ts'
+import type { Weights } from '../../engine/engine.ts'
 import { errors } from '../../errors.ts'
 import { describeModel } from '../../files/describe.ts'
 import { defaultModel, openSource } from '../../load.ts'
@@ -13,7 +14,7 @@ export interface Subject {
   isSynthetic: boolean
   model: ModelDescription
   plan: Plan
-  load(target: Uint8Array): Promise<void>
+  load(weights: Weights): Promise<void>
   close(): Promise<void>
 }
 
@@ -53,7 +54,7 @@ async function openSynthetic(path: string, { type }: BenchSettings, context: num
     isSynthetic: true,
     model: longer,
     plan,
-    load: async (target) => fillSynthetic(longer, plan, target),
+    load: (weights) => fillSynthetic(longer, plan, weights.write),
     close: async () => undefined,
   }
 }

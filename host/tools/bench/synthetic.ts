@@ -18,6 +18,9 @@ import {
   type WeightType,
 } from '../../../models/index.ts'
 
+/** Receives bytes; offsets count from the first packed tensor. */
+type Sink = (offset: number, bytes: Uint8Array) => Promise<void> | void
+
 type Matrix = Extract<PackedTensor['content'], { is: 'matrix' }>
 type Random = () => number
 
@@ -27,24 +30,23 @@ const POOL_BYTES = 2 ** 22
 /** Standard deviation of whole numbers that are equally likely, `count` of them in a row. */
 const spreadOfIntegers = (count: number) => Math.sqrt((count ** 2 - 1) / 12)
 
-/** Writes all packed tensors of a plan. */
-export function fillSynthetic({ spec }: ModelDescription, plan: Plan, target: Uint8Array): void {
+/** Makes all packed tensors of a plan, one after the other, and writes them. */
+export async function fillSynthetic({ spec }: ModelDescription, plan: Plan, write: Sink): Promise<void> {
   const filler = new Filler(nLayers(spec))
   for (const tensor of plan.tensors) {
-    const bytes = target.subarray(tensor.offset, tensor.offset + tensor.bytes)
+    const bytes = new Uint8Array(tensor.bytes)
     const { content } = tensor
     const derived = derivedBytes(plan, tensor)
     if (derived) bytes.set(derived)
     else if (content.is === 'vector') filler.vector(tensor, floatsOf(bytes))
-    else if (content.is === 'matrix') {
-      filler.matrix(tensor, content, bytes)
-      // Scales come with their matrix.
-      const { scales } = content
-      if (scales)
-        floatsOf(target.subarray(scales.offset, scales.offset + scales.bytes)).fill(
-          spreadOf(tensor, content, nLayers(spec)) / spreadOfIntegers(127),
-        )
-    }
+    else if (content.is === 'matrix') filler.matrix(tensor, content, bytes)
+    // Scales come with their matrix.
+    else continue
+    await write(tensor.offset, bytes)
+    const scales = content.is === 'matrix' ? content.scales : undefined
+    if (!scales) continue
+    const scale = spreadOf(tensor, content as Matrix, nLayers(spec)) / spreadOfIntegers(127)
+    await write(scales.offset, new Uint8Array(new Float32Array(scales.bytes / 4).fill(scale).buffer))
   }
 }
 

@@ -1,0 +1,112 @@
+/**
+ * What the host and rank 0 both see of an engine: small, and all that the host ever holds. The engine's memory itself
+ * belongs to the workers alone. V8 gives shared memory back when the last isolate lets go of it: a worker that ends does so
+ * at once, an app only when its garbage is next collected, which may be never (decision 016).
+ *
+ *     rows     u32 (maxRows, ROW_WORDS)           ┐
+ *     tables   u32 (conversations, tablePages)    │ the host writes them; rank 0 takes them before a step or a turn
+ *     places   u32 (page kinds, blocks)           │
+ *     history  u32 (blocks, PAGE_TOKENS)          ┘
+ *     moves    u32 (1 + 4 · MOST_MOVES)             the host writes them: pages to copy or to clear before anything else
+ *     sampled  u32 (maxLogits)                    ┐ rank 0 writes them behind a step
+ *     logits   f32 (maxLogits, vocabSize)         ┘
+ *     times    f64 (ranks, step parts)              rank 0 writes it when it is asked to
+ *     facts    f64 (see below)                      rank 0 writes it once
+ *     pieces   u8 (PIECES, PIECE_BYTES)             weights on their way in, pages of the cache on their way in or out
+ */
+
+export interface MailboxSizes {
+  rowWords: number
+  maxRows: number
+  maxLogits: number
+  vocabSize: number
+  conversations: number
+  tablePages: number
+  blocks: number
+  kinds: number
+  pageTokens: number
+  /** Numbers of the account of all ranks. */
+  times: number
+}
+
+/** Pages that are copied or cleared in one request at most, and the words of one: kind, target, source or NO_SOURCE. */
+export const MOST_MOVES = 128
+export const MOVE_WORDS = 3
+/** The target is cleared. */
+export const NO_SOURCE = 0xffffffff
+
+/** Pieces under way at a time, as many as there are readers of a file, and bytes of one. */
+export const PIECES = 4
+export const PIECE_BYTES = 2 ** 19
+
+/** Places among the facts; behind them, for each page kind, its address and bytes of its pages. */
+export const LAYER_BYTES = 0
+export const STREAM = 1
+export const STREAM_BYTES = 2
+export const KINDS = 3
+
+export class Mailbox {
+  readonly rows: Uint32Array
+  readonly rowFloats: Float32Array
+  readonly tables: Uint32Array
+  readonly places: Uint32Array
+  readonly history: Uint32Array
+  readonly moves: Uint32Array
+  readonly sampled: Uint32Array
+  readonly logits: Float32Array
+  readonly times: Float64Array
+  readonly facts: Float64Array
+  private readonly sizes: MailboxSizes
+  private readonly piecesAt: number
+  readonly buffer: ArrayBufferLike
+
+  /** Over a buffer that there is, or a new one. */
+  constructor(sizes: MailboxSizes, isShared: boolean, buffer?: ArrayBufferLike) {
+    const { rowWords, maxRows, maxLogits, vocabSize, conversations, tablePages, blocks, kinds, pageTokens } = sizes
+    let end = 0
+    const take = (count: number, bytes: number) => {
+      const at = end
+      end = Math.ceil((at + count * bytes) / 64) * 64
+      return [at, count] as const
+    }
+    const rows = take(maxRows * rowWords, 4)
+    const tables = take(conversations * tablePages, 4)
+    const places = take(kinds * blocks, 4)
+    const history = take(blocks * pageTokens, 4)
+    const moves = take(1 + MOVE_WORDS * MOST_MOVES, 4)
+    const sampled = take(maxLogits, 4)
+    const logits = take(maxLogits * vocabSize, 4)
+    const times = take(sizes.times, 8)
+    const facts = take(KINDS + 2 * kinds, 8)
+    ;[this.piecesAt] = take(PIECES * PIECE_BYTES, 1)
+    const whole = buffer ?? (isShared ? new SharedArrayBuffer(end) : new ArrayBuffer(end))
+    this.sizes = sizes
+    this.buffer = whole
+    this.rows = new Uint32Array(whole, ...rows)
+    this.rowFloats = new Float32Array(whole, ...rows)
+    this.tables = new Uint32Array(whole, ...tables)
+    this.places = new Uint32Array(whole, ...places)
+    this.history = new Uint32Array(whole, ...history)
+    this.moves = new Uint32Array(whole, ...moves)
+    this.sampled = new Uint32Array(whole, ...sampled)
+    this.logits = new Float32Array(whole, ...logits)
+    this.times = new Float64Array(whole, ...times)
+    this.facts = new Float64Array(whole, ...facts)
+  }
+
+  /** f32 (vocabSize): the k-th logits of the last step. */
+  logitsOf(k: number): Float32Array {
+    const { vocabSize } = this.sizes
+    return this.logits.subarray(k * vocabSize, (k + 1) * vocabSize)
+  }
+
+  /** Where the pages of a kind lie in the engine's memory, and bytes of each. */
+  kindOf(kind: number): { address: number; pageBytes: number } {
+    const [address = 0, pageBytes = 0] = this.facts.subarray(KINDS + 2 * kind)
+    return { address, pageBytes }
+  }
+
+  piece(index: number): Uint8Array {
+    return new Uint8Array(this.buffer, this.piecesAt + index * PIECE_BYTES, PIECE_BYTES)
+  }
+}
