@@ -23,7 +23,9 @@ const PATIENCE = 20
 
 const { descriptor, isDirect } = open()
 Atomics.store(words, protocol.IS_DIRECT, isDirect ? 1 : 0)
-stream.port.onmessage = ({ data }: MessageEvent<{ memory: WebAssembly.Memory }>) => {
+// A port for those who know that there is one: the types of the library know no such thing.
+const port = stream.port as MessagePort
+port.onmessage = ({ data }: MessageEvent<{ memory: WebAssembly.Memory }>) => {
   buffer = data.memory.buffer
   shared = new Int32Array(buffer)
   serve()
