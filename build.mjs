@@ -168,7 +168,7 @@ const bundled = (commit, kernels, platform) => ({
   bundle: true,
   format: 'esm',
   define: { GTA_VERSION: JSON.stringify(manifest().version), GTA_COMMIT: JSON.stringify(commit) },
-  plugins: [embedKernels(kernels, platform === 'node'), embedTexts],
+  plugins: [embedKernels(kernels, platform === 'node'), embedPrograms, embedTexts],
   loader: { '.html': 'text', '.css': 'text' },
   legalComments: 'inline',
   logLevel: 'warning',
@@ -209,34 +209,51 @@ const entries = {
   models: 'models/index.ts',
 }
 
+/** What a module that has nothing but texts says of each: its name, and the file that it comes from. */
+function readTextModule(path, call) {
+  const source = readFileSync(path, 'utf8')
+  const pattern = new RegExp(`^export const (\\w+) = ${call}\\(import\\.meta\\.url, '([^']+)'\\)$`, 'gm')
+  const texts = [...source.matchAll(pattern)]
+  if (texts.length !== source.match(/^export /gm)?.length) throw new Error(`${path} must have nothing but texts`)
+  return texts.map(([, name, file]) => ({ name, file }))
+}
+
 /** The texts of pages inside the bundle, where sources read files: each texts.ts says which ones it has. */
 const embedTexts = {
   name: 'texts',
   setup({ onLoad }) {
     onLoad({ filter: /[/\\]texts\.ts$/ }, ({ path }) => {
-      const source = readFileSync(path, 'utf8')
-      const texts = [...source.matchAll(/^export const (\w+) = readText\(import\.meta\.url, '([^']+)'\)$/gm)]
-      if (texts.length !== source.match(/^export /gm)?.length) throw new Error(`${path} must have nothing but texts`)
-      const contents = texts.map(([, name, file]) => `export { default as ${name} } from '${file}'`).join('\n')
+      const texts = readTextModule(path, 'readText')
+      const contents = texts.map(({ name, file }) => `export { default as ${name} } from '${file}'`).join('\n')
       return { contents, resolveDir: dirname(path) }
     })
   },
 }
 
-/** The command, the library, its tools and the threads as modules that share their chunks; the library for require(). */
+/** The same for programs of threads and processes, each a bundle of its own: programs.ts. */
+const embedPrograms = {
+  name: 'programs',
+  setup({ onLoad, esbuild }) {
+    const options = { bundle: true, write: false, minify: true, format: 'cjs', platform: 'node', target: 'node20' }
+    onLoad({ filter: /[/\\]programs\.ts$/ }, async ({ path }) => {
+      const programs = readTextModule(path, 'programText').map(async ({ name, file }) => {
+        const entryPoints = [resolve(dirname(path), file)]
+        const { outputFiles } = await esbuild.build({ ...options, absWorkingDir: root, entryPoints })
+        return `export const ${name} = ${JSON.stringify(outputFiles[0].text)}`
+      })
+      return { contents: (await Promise.all(programs)).join('\n') }
+    })
+  },
+}
+
+/** The command, the library and its tools as modules that share their chunks; the library for require(). */
 async function buildHost(commit) {
   const { build } = await import('esbuild')
   const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm']
   const node = { ...bundled(commit, kernels, 'node'), target: 'node20', sourcemap: true }
   await build({
     ...node,
-    entryPoints: {
-      gta: 'host/cli/gta.ts',
-      ...entries,
-      worker: 'host/engine/wasm/worker.ts',
-      reader: 'host/cache/reader.ts',
-      template: 'host/text/template/render-process.ts',
-    },
+    entryPoints: { gta: 'host/cli/gta.ts', ...entries },
     splitting: true,
   })
   chmodSync(`${root}dist/gta.mjs`, 0o755)

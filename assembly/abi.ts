@@ -71,6 +71,8 @@ export const MIXER_ATTENTION: u32 = 1
 /** What a norm of heads spans: each of them, or all of a token's together. */
 export const SPAN_HEAD: u32 = 1
 export const SPAN_ALL: u32 = 2
+/** Of queries: each head, behind its rotation. */
+export const SPAN_TURNED: u32 = 3
 export const NORM_RMS: u32 = 1
 export const NORM_LAYER: u32 = 2
 /** LayerKind.activation. */

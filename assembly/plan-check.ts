@@ -27,6 +27,7 @@ import {
   Plan,
   RELU2,
   SPAN_ALL,
+  SPAN_TURNED,
   TYPE_F32,
   TYPE_Q8,
 } from './abi'
@@ -135,7 +136,7 @@ function checkKind(p: Plan, k: LayerKind): u32 {
   if ((k.repeat as u64) * k.valueDim > k.outDim) return PLAN_BAD_SIZE
   if (!k.hasDecoder && (k.repeat || k.outDim != k.valueDim)) return PLAN_BAD_SIZE
   if ((k.hasDecoder | k.hasGate | k.isGated | k.isParallel) > 1) return PLAN_BAD_FLAG
-  if (max(max(k.slot0Norm, k.slot1Norm), k.queryNorm) > SPAN_ALL) return PLAN_BAD_FLAG
+  if (max(k.slot0Norm, k.slot1Norm) > SPAN_ALL || k.queryNorm > SPAN_TURNED) return PLAN_BAD_FLAG
   if (max(max(k.mixerInKind, k.mixerOutKind), max(k.ffnInKind, k.ffnOutKind)) > NORM_LAYER) return PLAN_BAD_FLAG
   if (!isCount(k.activation, RELU2)) return PLAN_BAD_FLAG
   if (!areNumbersFinite(k)) return PLAN_BAD_NUMBER

@@ -74,7 +74,9 @@ function write(prompt: Prompt, context: u32, stats: Run): void {
   if (prompt.text) bytes(prompt.text, prompt.length, isShown)
   beginStream(isShown)
   let position = prompt.count
-  for (;;) {
+  // Only the prompt is wanted; an option that is not given is no number.
+  if (o.maxTokens == 0) stats.finish = FINISH_LENGTH
+  while (!stats.finish) {
     const token = load<u32>(one)
     stats.tokens++
     if (stopsAtEos && isEos(token)) stats.finish = FINISH_EOS

@@ -3,11 +3,15 @@
  * once, one after the other, so that a neighbour's load falls on both; printed are medians of the rounds and the ratio of the
  * medians. The goal is a ratio within 25 % of 1 on a machine that is otherwise quiet.
  *
+ * What other programs took of the processors stands below the table: with more than a tenth, the ratios say little.
+ *
  *     node bench/predict.ts [--rounds 5] [--models 160m-gta1,160m-gqa,gta-1b,gqa-1b] [--types q8,q4] [--depths 128,2048] [--threads N]
+ *     node bench/predict.ts --models 160m-gqa --types q8 --depths 2048,3072,4096,8192     # where a cache outgrows the chip
  */
 import { fileURLToPath } from 'node:url'
+import { isBusy } from '../host/runtime/measurements.ts'
 import { availableThreads } from '../host/runtime/tune.ts'
-import { duration } from '../host/tools/analyze/amounts.ts'
+import { duration, percent } from '../host/tools/analyze/amounts.ts'
 import { type Explanation, explainBench } from '../host/tools/analyze/explain.ts'
 import { measureThis } from '../host/tools/analyze/measure.ts'
 import { bench } from '../host/tools/bench/bench.ts'
@@ -36,16 +40,21 @@ const depths = values.depths.split(',').map((depth) => wholeOf('--depths', depth
 const threads = values.threads === undefined ? availableThreads() : wholeOf('--threads', values.threads)
 const rounds = wholeOf('--rounds', values.rounds)
 
+/** What others took of the processors, test by test. */
+const foreign: number[] = []
+
 /** A prompt as long as the context, and 16 tokens behind it. */
 async function round(): Promise<Explanation[]> {
   const found: Explanation[] = []
   for (const model of models)
     for (const type of types) {
-      const hardware = await measureThis(true)
+      const hardware = await measureThis({ again: 'anew' })
       const config = fileURLToPath(new URL(`../models/configs/${model}.json`, import.meta.url))
       const common = { config, type, threads: [threads], repetitions: 1 }
       const prompts = await bench({ ...common, prompt: depths, predict: [0] })
       const tokens = await bench({ ...common, prompt: [0], predict: [16], depth: depths })
+      for (const { foreignShare } of [prompts, tokens].flatMap(({ results }) => results))
+        if (foreignShare !== undefined) foreign.push(foreignShare)
       for (const one of [prompts, tokens]) found.push(...explainBench(one, model, describe(configs[model]), hardware))
     }
   return found
@@ -76,3 +85,9 @@ for (const [name, list] of all) {
     `| ${name} | ${duration(predicted)} | ${duration(measured)} | ${(measured / predicted).toFixed(2)} | ${parts?.join(' | ')} |`,
   )
 }
+const [least, most] = [Math.min(...foreign), Math.max(...foreign)]
+console.log(
+  foreign.length > 0
+    ? `\nOther programs took ${percent(least)} to ${percent(most)} of the processors.${isBusy({ foreignShare: most }) ? ' THE MACHINE WAS BUSY: measure again in quiet.' : ''}`
+    : '\nWhat other programs took is unknown.',
+)

@@ -4,8 +4,10 @@
  */
 import { GtaError } from '../models/errors.ts'
 import { expectedOf, isAllowed, type Setting, type SettingName, settings, titleOf } from './settings.ts'
+import { megabytes } from './sizes.ts'
 
 export { type ErrorCode, GtaError } from '../models/errors.ts'
+export { megabytes } from './sizes.ts'
 
 /** The cache has no room: other conversations go on, and this one can once there is. */
 export class OutOfMemoryError extends GtaError {
@@ -24,18 +26,7 @@ export class OutOfMemoryError extends GtaError {
   }
 }
 
-/** 22.1 MB, 1.13 GB: decimal units, as vendors count bandwidth. */
-export function megabytes(bytes: number): string {
-  if (bytes > 0 && bytes < 1e5) return `${(bytes / 1e3).toFixed(1)} kB`
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`
-}
-
 export const errors = {
-  notFound: (path: string) =>
-    new GtaError(
-      'NOT_FOUND',
-      `"${path}" must be a .gta file or a model directory, found nothing there: check the path`,
-    ),
   noFile: (path: string) => new GtaError('NOT_FOUND', `"${path}" must be a file, found nothing there: check the path`),
   unreadable: (path: string, cause: unknown) =>
     new GtaError('NOT_FOUND', `"${path}" cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause }),
@@ -44,6 +35,8 @@ export const errors = {
       'NOT_A_MODEL',
       `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors`,
     ),
+  otherKind: (path: string, expected: string, found: string, advice: string) =>
+    new GtaError('NOT_A_MODEL', `"${path}" must be ${expected}, found ${found}: ${advice}`),
   badFile: (path: string, what: string, expected: string, found: unknown) =>
     new GtaError(
       'BAD_FILE',

@@ -7,7 +7,7 @@ import type { WeightType } from '../models/index.ts'
 import type { EngineOptions, Weights } from './engine/engine.ts'
 import { checkNames, checkSetting, errors } from './errors.ts'
 import type { Conversion, ConvertOptions } from './files/convert.ts'
-import { openPacked, statModel } from './files/files.ts'
+import { isGguf, openPacked, statModel } from './files/files.ts'
 import { distUrl } from './platform/dist.ts'
 import { cacheDirectory } from './platform/remember.ts'
 import type { OpenOptions } from './runtime/api.ts'
@@ -71,7 +71,7 @@ export async function checkModelPath(path: string | undefined): Promise<void> {
 /** Opens a model without reading its weights. The caller closes it. @internal */
 export async function openSource(path: string, options: LoadOptions): Promise<ModelSource> {
   const { type, signal, onProgress, verify } = options
-  if ((await statModel(path)).isDirectory()) {
+  if ((await statModel(path)).isDirectory() || (await isGguf(path))) {
     if (verify) throw errors.notVerifiable(path)
     const [{ openCheckpoint }, { packTensors }] = await Promise.all([
       import('./files/checkpoint.ts'),

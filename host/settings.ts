@@ -4,6 +4,7 @@
  * check against it. Only data: nothing of Node is imported, so that builds and browsers can read it too.
  */
 import { type CacheType, cacheTypes, type WeightType, weightTypes } from '../models/index.ts'
+import { sizeForms } from './sizes.ts'
 
 export interface Setting {
   /** `--flag`; absent where only the library has it. */
@@ -12,7 +13,7 @@ export interface Setting {
   short?: string
   /** Several letters behind one dash, as llama.cpp has them: `-tb`. */
   alias?: string
-  /** bytes: a number in the library, `512M` on a command line. texts: a list; its flag may be given several times. */
+  /** bytes: a number in the library, `512M` on a command line (sizes.ts). texts: a list; its flag may be given several times. */
   kind: 'whole' | 'number' | 'bytes' | 'choice' | 'text' | 'texts' | 'boolean'
   /** What stands for the value in help; of a choice, the choices. */
   value?: string
@@ -87,7 +88,7 @@ export const modelSettings = {
     kind: 'bytes',
     value: 'SIZE',
     otherwise: 'enough to fill one context',
-    help: 'memory of the cache, such as 512M or 1.5G',
+    help: `memory of the cache, ${sizeForms}`,
   },
   offload: {
     flag: 'offload',
@@ -95,7 +96,7 @@ export const modelSettings = {
     value: 'SIZE',
     min: 1,
     needsFiles: true,
-    help: 'keep no more of the cache in memory than this, the rest in a file',
+    help: 'keep no more of the cache in memory than this (a size as above), the rest in a file',
   },
   offloadDirectory: {
     flag: 'offload-dir',
@@ -243,11 +244,11 @@ export const generateSettings = {
     short: 'n',
     kind: 'whole',
     value: 'N',
-    min: 1,
+    min: 0,
     max: MAX_SAFE,
     none: -1,
-    otherwise: 'until the text ends or the context is full',
-    help: 'tokens to write at most',
+    otherwise: '-1: until text or context end',
+    help: 'tokens to write at most; 0: only read the prompt',
   },
   ...samplingSettings,
   speculate: {
@@ -268,7 +269,7 @@ export const generateSettings = {
 export const commandSettings = {
   model: { flag: 'model', short: 'm', kind: 'text', value: 'MODEL', help: 'a .gta file or a Hugging Face directory' },
   prompt: { flag: 'prompt', short: 'p', kind: 'text', value: 'TEXT', help: 'the prompt' },
-  file: { flag: 'file', short: 'f', kind: 'text', value: 'FILE', help: 'read the prompt from a file' },
+  file: { flag: 'file', short: 'f', kind: 'text', value: 'FILE', help: 'read the prompt from a file; -: from stdin' },
   tokens: { flag: 'tokens', kind: 'text', value: '1,5,9', help: 'token ids, taken as they are: nothing is added' },
   stopEos: { flag: 'stop-eos', kind: 'boolean', help: 'with --tokens: end at a token that ends a text' },
   ignoreEos: { flag: 'ignore-eos', kind: 'boolean', help: 'with a text prompt: go on after it' },

@@ -36,6 +36,12 @@ export interface HeadNorm {
   spans: 'head' | 'all'
 }
 
+/** RMSNorm of queries; `turned`: of each head, behind its rotation, with one weight for query and key (kept in the query). */
+export interface QueryNorm {
+  eps: number
+  spans: HeadNorm['spans'] | 'turned'
+}
+
 /** Part of a cache row: `heads` vectors of `dim` numbers. */
 export interface Slot {
   heads: number
@@ -61,6 +67,8 @@ export interface Rope {
   theta: number
   scaling?:
     | { type: 'linear'; factor: number }
+    /** A factor for each pair; they hold for texts up to the original context. */
+    | { type: 'longrope'; factors: number[]; originalContext: number }
     | { type: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
     | {
         type: 'yarn'
@@ -90,8 +98,8 @@ export interface AttentionSpec {
   window?: number
   /** Low-rank query: project to `rank`, norm, project up. */
   query?: { rank: number; eps: number; bias: boolean }
-  /** Of the projected queries, before they are rotated. */
-  queryNorm?: HeadNorm
+  /** Of the projected queries, before they are rotated unless it says otherwise. */
+  queryNorm?: QueryNorm
   /** One matrix per map on the un-rotated part of its query, inDim → key[0].dim. */
   encoder?: { inDim: number }
   /** After the weighted sum: `repeat` copies of it plus one matrix per map, value.dim → outDim. */

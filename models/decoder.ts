@@ -3,7 +3,7 @@
  * tensor names of Hugging Face's decoders.
  */
 import { MAX_WIDTH } from '../assembly/abi.ts'
-import type { AttentionSpec } from './attention.ts'
+import type { AttentionSpec, HeadNorm } from './attention.ts'
 import type { Config } from './config.ts'
 import { type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
 import {
@@ -25,6 +25,8 @@ export interface Decoder {
   /** Layer by layer. */
   layers: LayerSpec[]
   embeddingScale?: number
+  /** Learned positions: so many. */
+  positions?: number
   isTied: boolean
   headNorm: Norm
   softcap?: number
@@ -33,7 +35,7 @@ export interface Decoder {
 }
 
 export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
-  const { kind, layers, embeddingScale = 1, isTied, headNorm, softcap } = decoder
+  const { kind, layers, embeddingScale = 1, positions, isTied, headNorm, softcap } = decoder
   refuseQuantised(config)
   for (const { mixer } of layers)
     if (mixer.maps * mixer.outDim > MAX_WIDTH)
@@ -44,12 +46,13 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
         'check config.json',
       )
   const vocabSize = config.integer('vocab_size')
+  const context = config.integer('max_position_embeddings', { fallback: decoder.maxContext ?? 2048 })
   return {
     kind,
     vocabSize,
     hiddenDim: hiddenDim(config),
-    maxContext: config.integer('max_position_embeddings', { fallback: decoder.maxContext ?? 2048 }),
-    embedding: { scale: embeddingScale },
+    maxContext: Math.min(context, ...layers.map(({ mixer }) => contextOf(mixer))),
+    embedding: { scale: embeddingScale, ...(positions === undefined ? {} : { positions }) },
     ...arrange(layers),
     head: { norm: headNorm, isTied, bias: false, ...(softcap === undefined ? {} : { softcap }) },
     bos: config.tokenIds('bos_token_id', vocabSize)[0],
@@ -57,12 +60,16 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
   }
 }
 
+/** How long a text may be for one set of frequencies to hold: with longrope, others hold for a longer one, from its first token on. */
+function contextOf({ rope }: AttentionSpec): number {
+  return rope?.scaling?.type === 'longrope' ? rope.scaling.originalContext : Number.POSITIVE_INFINITY
+}
+
 /** A Llama model but for its attention, the same in every layer. */
-export function llamaSpec(config: Config, kind: string, attention: AttentionSpec): ModelSpec {
+export function llamaSpec(config: Config, kind: string, attention: AttentionSpec, ffn = swiGlu(config)): ModelSpec {
   config.require('partial_rotary_factor', 1)
   if (config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
   const norm = rmsNorm(config)
-  const ffn = swiGlu(config)
   const layer: LayerSpec = { mixer: attention, ffn, norms: { mixerIn: norm, ffnIn: norm }, isParallel: false }
   return decoderSpec(config, {
     kind,
@@ -76,15 +83,16 @@ export function layerCount(config: Config): number {
   return config.integer('num_hidden_layers', { max: 1024 })
 }
 
-export function rmsNorm(config: Config): Norm {
-  return { kind: 'rms', eps: config.positive('rms_norm_eps', { max: 1, fallback: 1e-6 }) }
+/** `fallback` is the eps of the class. */
+export function rmsNorm(config: Config, fallback = 1e-6): Norm {
+  return { kind: 'rms', eps: config.positive('rms_norm_eps', { max: 1, fallback }) }
 }
 
-/** W_down (silu(W_gate z) ⊙ W_up z). */
-export function swiGlu(config: Config): FeedForward {
+/** W_down (silu(W_gate z) ⊙ W_up z); a class whose `mlp_bias` means something gives it as `bias`. */
+export function swiGlu(config: Config, bias?: boolean): FeedForward {
   config.require('hidden_act', 'silu')
-  config.require('mlp_bias', false)
-  return { width: ffnWidth(config), activation: 'silu', isGated: true, bias: false }
+  if (bias === undefined) config.require('mlp_bias', false)
+  return { width: ffnWidth(config), activation: 'silu', isGated: true, bias: bias ?? false }
 }
 
 export function ffnWidth(config: Config): number {
@@ -145,6 +153,16 @@ export function zeros(length: number): Source {
   return { shape: [length] }
 }
 
+/** Rows of heads of `dim` whose `rotated` last entries are in pairs of neighbours, in half layout. */
+export function unpairedRows(heads: number, dim: number, rotated = dim): number[] {
+  const plain = dim - rotated
+  return range(heads * dim, (row) => {
+    const i = (row % dim) - plain
+    if (i < 0) return row
+    return row - i + (i < rotated / 2 ? 2 * i : 2 * (i - rotated / 2) + 1)
+  })
+}
+
 /** [f(0), f(1), …] */
 export function range<T>(length: number, f: (i: number) => T): T[] {
   return Array.from({ length }, (_, i) => f(i))
@@ -155,50 +173,112 @@ export type NormNames = Partial<Record<NormPlace, string>>
 
 const llamaNorms: NormNames = { mixerIn: 'input_layernorm', ffnIn: 'post_attention_layernorm' }
 
-/**
- * Tensor names of a decoder around its attention, of which the family gives the sources, layer by layer. `normPlus` is what
- * the norms' weights lack: 1 where a checkpoint keeps w − 1.
- */
+/** Names where both blocks have a norm before and one behind. */
+export const sandwichNorms: NormNames = {
+  mixerIn: 'input_layernorm',
+  mixerOut: 'post_attention_layernorm',
+  ffnIn: 'pre_feedforward_layernorm',
+  ffnOut: 'post_feedforward_layernorm',
+}
+
+/** What is folded into the weights around the attention, and how the norms are called. */
+export interface Folding {
+  /** What the names of all tensors but the head's begin with; default "model". */
+  model?: string
+  /** Name of the output head; default "lm_head". */
+  head?: string
+  norms?: NormNames
+  /** What the norms' weights lack: 1 where a checkpoint keeps w − 1. */
+  normPlus?: number
+  /** Sources of the feed-forward block; default: gate_proj, up_proj and down_proj. */
+  feedForward?(layer: string, ffn: FeedForward, hiddenDim: number): LayerSources
+  /** Factor of what either block adds to the residual stream. */
+  branch?: number
+  /** Factor of the logits. It goes into the last norm, because a tied head shares its matrix with the embedding. */
+  logits?: number
+}
+
+/** Tensor names of a decoder around its attention, of which the family gives the sources, layer by layer. */
 export function decoderSources(
   spec: ModelSpec,
   attention: (prefix: string, index: number) => LayerSources,
-  { norms = llamaNorms, normPlus }: { norms?: NormNames; normPlus?: number } = {},
+  folding: Folding = {},
 ): ModelSources {
+  const { model = 'model', head = 'lm_head', norms = llamaNorms, normPlus, feedForward = mlp, branch, logits } = folding
   const { hiddenDim: width, vocabSize } = spec
-  const norm = (name: string): Source[] => [{ tensor: `${name}.weight`, shape: [width], ...plus(normPlus) }]
+  const norm = (name: string): Source => ({ tensor: `${name}.weight`, shape: [width], ...plus(normPlus) })
   const { isTied } = spec.head
   return {
-    embed: [{ tensor: 'model.embed_tokens.weight', shape: [vocabSize, width] }],
-    norm: norm('model.norm'),
-    head: isTied ? [] : [{ tensor: 'lm_head.weight', shape: [vocabSize, width] }],
+    embed: [{ tensor: `${model}.embed_tokens.weight`, shape: [vocabSize, width] }],
+    norm: [{ ...norm(`${model}.norm`), ...times(logits) }],
+    head: isTied ? [] : [{ tensor: `${head}.weight`, shape: [vocabSize, width] }],
     layer: (index) => {
-      const prefix = `model.layers.${index}`
-      const { ffn } = layerOf(spec, index)
+      const prefix = `${model}.layers.${index}`
       const named = normPlaces.flatMap((place) => {
         const name = norms[place]
-        return name === undefined ? [] : [[`${place}Norm`, norm(`${prefix}.${name}`)]]
+        return name === undefined ? [] : [[`${place}Norm`, [norm(`${prefix}.${name}`)]]]
       })
-      return {
-        ...Object.fromEntries(named),
+      const blocks = {
         ...attention(`${prefix}.self_attn`, index),
-        gateUp: [
-          linear(`${prefix}.mlp.gate_proj`, ffn.width, width).weight,
-          linear(`${prefix}.mlp.up_proj`, ffn.width, width).weight,
-        ],
-        down: [linear(`${prefix}.mlp.down_proj`, width, ffn.width).weight],
+        ...feedForward(prefix, layerOf(spec, index).ffn, width),
       }
+      return { ...Object.fromEntries(named), ...scaledBranches(blocks, branch) }
     },
-    isRedundant: (tensor) => tensor.endsWith('.rotary_emb.inv_freq') || (isTied && tensor === 'lm_head.weight'),
+    isRedundant: (tensor) => tensor.endsWith('.rotary_emb.inv_freq') || (isTied && tensor === `${head}.weight`),
   }
+}
+
+/** gate_proj, up_proj and down_proj, with biases if they have some. */
+function mlp(layer: string, ffn: FeedForward, hiddenDim: number): LayerSources {
+  const entering = (ffn.isGated ? ['gate', 'up'] : ['up']).map((name) =>
+    linear(`${layer}.mlp.${name}_proj`, ffn.width, hiddenDim),
+  )
+  const down = linear(`${layer}.mlp.down_proj`, hiddenDim, ffn.width)
+  return {
+    gateUp: entering.map(({ weight }) => weight),
+    gateUpBias: ffn.bias ? entering.map(({ bias }) => bias) : [],
+    down: [down.weight],
+    downBias: ffn.bias ? [down.bias] : [],
+  }
+}
+
+/** One matrix for [gate; up], and the one behind them, by their names in a layer. */
+export function fusedFeedForward(gateUp: string, down: string): NonNullable<Folding['feedForward']> {
+  return (layer, { width }, hiddenDim) => ({
+    gateUp: [linear(`${layer}.${gateUp}`, 2 * width, hiddenDim).weight],
+    down: [linear(`${layer}.${down}`, hiddenDim, width).weight],
+  })
+}
+
+/** The same with a factor in the last matrix of both blocks. */
+function scaledBranches(layer: LayerSources, factor: number | undefined): LayerSources {
+  if (factor === undefined || factor === 1) return layer
+  const scaled = (['out', 'outBias', 'down', 'downBias'] as const).map((name) => [
+    name,
+    (layer[name] ?? []).map((source) => ({ ...source, times: factor })),
+  ])
+  return { ...layer, ...Object.fromEntries(scaled) }
 }
 
 function plus(value: number | undefined): Pick<Source, 'plus'> {
   return value === undefined ? {} : { plus: value }
 }
 
-/** The weight of one head's norm for each of `heads` heads. */
-export function sharedNorm(name: string, heads: number, dim: number, normPlus?: number): Source[] {
-  return [{ tensor: `${name}.weight`, shape: [dim], rows: range(heads * dim, (i) => i % dim), ...plus(normPlus) }]
+function times(value: number | undefined): Pick<Source, 'times'> {
+  return value === undefined || value === 1 ? {} : { times: value }
+}
+
+/** The weight of a norm of `heads` heads: one that they share, or one number for each of theirs. */
+export function headNorm(
+  name: string,
+  spans: HeadNorm['spans'],
+  heads: number,
+  dim: number,
+  normPlus?: number,
+): Source[] {
+  const tensor = `${name}.weight`
+  if (spans === 'all') return [{ tensor, shape: [heads * dim], ...plus(normPlus) }]
+  return [{ tensor, shape: [dim], rows: range(heads * dim, (i) => i % dim), ...plus(normPlus) }]
 }
 
 /** A config of a two-layer model for tests: what selects its family, hidden width, feed-forward width and vocabulary. */

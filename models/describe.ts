@@ -10,7 +10,8 @@ import { type ModelDescription, ModelError, show } from './spec.ts'
  */
 export function describe(value: unknown, tensors: Iterable<string> = []): ModelDescription {
   const config = new Config(value)
-  return familyOf(config, [...tensors]).describe(config)
+  const names = [...tensors]
+  return familyOf(config, names).describe(config, names)
 }
 
 /**
@@ -37,8 +38,13 @@ function familyOf(config: Config, tensors: string[]): Family {
   throw unsupported('architectures', architectures, (family) => family.architectures)
 }
 
+/** Of many names an error shows so many. */
+const SHOWN = 12
+
 function unsupported(field: string, found: unknown, namesOf: (family: Family) => string[]): ModelError {
-  const known = families.flatMap(namesOf).join(', ')
+  const names = families.flatMap(namesOf)
+  const more = names.length - SHOWN
+  const known = more > 0 ? `${names.slice(0, SHOWN).join(', ')} or ${more} more (docs/kinds.md)` : names.join(', ')
   const isExperts = /moe|mixtral/i.test(JSON.stringify(found))
   const advice = isExperts ? 'mixtures of experts are not supported' : 'this model is not supported'
   return new ModelError(`"${field}" in config.json must be one of ${known}, found ${show(found)}: ${advice}`)

@@ -17,8 +17,11 @@ export interface Family {
   recognise?(config: Config): boolean
   /** The end of a tensor name that only its checkpoints have. */
   tensor?: string
-  /** Throws ModelError naming the field that is wrong or not supported. */
-  describe(config: Config): ModelDescription
+  /**
+   * Throws ModelError naming the field that is wrong or not supported. `tensors`: the names in the checkpoint, for families
+   * whose checkpoints call the same tensor by one of several; none where only the config is at hand.
+   */
+  describe(config: Config, tensors: readonly string[]): ModelDescription
 }
 
 /**

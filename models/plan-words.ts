@@ -1,6 +1,6 @@
 /** The words of a plan: a spec and the places of its tensors as records of assembly/abi.ts, and back into text. */
 import * as abi from '../assembly/abi.ts'
-import { type AttentionSpec, type HeadNorm, type Rope, ropeDim, type View, viewHeads } from './attention.ts'
+import { type AttentionSpec, type QueryNorm, type Rope, ropeDim, type View, viewHeads } from './attention.ts'
 import { pageKinds } from './cache.ts'
 import { type Activation, type LayerBuffer, type LayerSpec, layerBuffers, type Norm, type TensorName } from './layer.ts'
 import { absentMatrix, type MatrixWords } from './packed.ts'
@@ -130,7 +130,8 @@ const activationCodes: Record<Activation, number> = {
   relu2: abi.RELU2,
 }
 const normKind = (norm?: Norm) => (norm ? { rms: abi.NORM_RMS, layer: abi.NORM_LAYER }[norm.kind] : 0)
-const span = (norm?: HeadNorm) => (norm ? { head: abi.SPAN_HEAD, all: abi.SPAN_ALL }[norm.spans] : 0)
+const spans = { head: abi.SPAN_HEAD, all: abi.SPAN_ALL, turned: abi.SPAN_TURNED }
+const span = (norm?: QueryNorm) => (norm ? spans[norm.spans] : 0)
 
 function kindWords(layer: LayerSpec, spec: ModelSpec, rotations: number): Uint32Array {
   const { mixer, ffn, norms, isParallel } = layer

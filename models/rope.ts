@@ -12,10 +12,11 @@ export function invFreq(rope: Rope): Float64Array {
   return Float64Array.from({ length: dim / 2 }, (_, i) => scale(rope, power(theta, (-2 * i) / dim), i))
 }
 
-function scaled(rope: Rope, frequency: number): number {
+function scaled(rope: Rope, frequency: number, pair: number): number {
   const { scaling } = rope
   if (!scaling || scaling.type === 'yarn') return frequency
   if (scaling.type === 'linear') return frequency / scaling.factor
+  if (scaling.type === 'longrope') return frequency / (scaling.factors[pair] as number)
   // transformers, modeling_rope_utils.py, _compute_llama3_parameters
   const { factor, lowFreqFactor, highFreqFactor, originalContext } = scaling
   const wavelength = (2 * Math.PI) / frequency

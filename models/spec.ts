@@ -86,6 +86,8 @@ export interface Source {
   plus?: number
   /** Factor of each number, after `plus`: of a residual branch, or of the logits. */
   times?: number
+  /** Of a vector: another of the same shape, whose numbers are factors of these. */
+  timesTensor?: string
 }
 
 /** Checkpoint tensors of one layer: exactly those that `layerTensors()` names; an empty list is none. */
@@ -114,8 +116,8 @@ export interface ModelDescription {
 /** The checkpoint tensors behind packed ones, each once: one may be packed in two parts, and zeros are none. */
 export function tensorsOf(lists: (Source[] | undefined)[]): { tensor: string; shape: number[] }[] {
   const found = new Map<string, number[]>()
-  for (const { tensor, shape } of lists.flatMap((list) => list ?? []))
-    if (tensor !== undefined) found.set(tensor, shape)
+  for (const { tensor, timesTensor, shape } of lists.flatMap((list) => list ?? []))
+    for (const name of [tensor, timesTensor]) if (name !== undefined) found.set(name, shape)
   return Array.from(found, ([tensor, shape]) => ({ tensor, shape }))
 }
 

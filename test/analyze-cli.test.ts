@@ -5,10 +5,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { analyzeFormats } from '../host/cli/analyze-output.ts'
 import { convert } from '../host/files/convert.ts'
-import { machineFile } from '../host/tools/analyze/measure.ts'
+import { measurementsFile } from '../host/runtime/measurements.ts'
+import { Analysis } from '../host/tools/analyze/analyze.ts'
+import { findHardware } from '../host/tools/analyze/hardware.ts'
+import { stages } from '../host/tools/analyze/walk.ts'
+import { describe } from '../models/index.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 // What the user's own machine was measured to do is neither seen nor changed.
 process.env.XDG_CACHE_HOME = temporary()
@@ -25,8 +31,8 @@ interface Result {
 function run(...args: string[]): Promise<Result> {
   return new Promise((resolve) => {
     const command = [join(root, 'dist', 'gta.mjs'), ...args]
-    execFile(process.execPath, command, { timeout: 300_000, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    execFile(process.execPath, command, { timeout: limit(300), maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
+      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }
@@ -35,7 +41,8 @@ async function fails(args: string[], ...words: string[]): Promise<void> {
   const { code, stdout, stderr } = await run(...args)
   assert.is(code, 2, `${args.join(' ')}: ${stderr}`)
   assert.is(stdout, '')
-  assert.match(stderr, /^gta: [^\n]+\n$/)
+  if (args.includes('--json')) assert.is(JSON.parse(stderr).schema, 'gta-error/1')
+  else assert.match(stderr, /^gta: [^\n]+\n$/)
   for (const word of words) assert.ok(stderr.includes(word), `"${word}" is not in: ${stderr}`)
 }
 
@@ -54,7 +61,8 @@ test('the rows of the reference mode: these keys in this order, for every model,
     '--json',
   )
   assert.is(code, 0, stderr)
-  const rows = JSON.parse(stdout)
+  const { schema, version, rows } = JSON.parse(stdout)
+  assert.equal([schema, typeof version], ['gta-analysis/1', 'string'])
   assert.is(rows.length, 2 * 2 * 2 * 2)
   const keys =
     'model hardware w_bit a_bit kv_bit flash batch seqlen stage OPs memory_access load_weight load_act store_act load_kv_cache store_kv_cache inference_time memory_consumption memory_consumption_weight memory_consumption_kv_cache memory_consumption_tmp_act'
@@ -73,7 +81,7 @@ test('the rows of the reference mode: these keys in this order, for every model,
 
 test('a row for every operation, with the names of the reference', async () => {
   const { stdout } = await run('analyze', gqa, ...h100, '--stage', 'decode', '--flash', '--per-op', '--json')
-  const [total, ...operations] = JSON.parse(stdout)
+  const [total, ...operations] = JSON.parse(stdout).rows
   assert.is(total.op, undefined)
   assert.is(
     operations.map(({ op }: { op: string }) => op).join(' '),
@@ -91,11 +99,33 @@ test('exact mode: tables, CSV, a generation, models side by side', async () => {
   const lines = csv.stdout.trimEnd().split('\n')
   assert.is(lines.length, 1 + 2 * 3)
   assert.ok(lines.every((line) => line.split(',').length === lines[0]?.split(',').length))
-  const generations = JSON.parse(json.stdout).filter(({ stage }: { stage: string }) => stage === 'generate')
+  const generations = JSON.parse(json.stdout).rows.filter(({ stage }: { stage: string }) => stage === 'generate')
   assert.is(generations.length, 2)
   for (const { prompt, gen, inference_time, prefill_time, tokens_per_second } of generations) {
     assert.equal([prompt, gen], [16, 4])
     assert.ok(inference_time > prefill_time && tokens_per_second > 0)
+  }
+})
+
+test('tables have at most 100 columns on a terminal', () => {
+  const of = (model: string) => describe(readJson(config(model)))
+  const entries = ['gta-1b', '160m-gqa'].map((name) => ({
+    name,
+    analysis: new Analysis(of(name), findHardware('bcm2712')),
+  }))
+  const input = { entries, batches: [1, 1024], seqlens: [128, 1_000_000], stages, isPerOperation: true }
+  const widest = () => {
+    const rows = analyzeFormats.md(input).split('\n')
+    return Math.max(...rows.filter((line) => line.startsWith('|')).map((line) => line.length))
+  }
+  const before = process.stdout.isTTY
+  try {
+    process.stdout.isTTY = true
+    assert.ok(widest() <= 100, String(widest()))
+    process.stdout.isTTY = false
+    assert.ok(widest() > 100, 'files have all of it')
+  } finally {
+    process.stdout.isTTY = before
   }
 })
 
@@ -144,12 +174,36 @@ test('the hardware table, with a source for every value', async () => {
 test('this machine is measured once and remembered', async () => {
   const first = await run('analyze', gta, '--hardware', 'this', '--seqlen', '64', '--json')
   assert.is(first.code, 0, first.stderr)
-  const [entry] = Object.values(readJson(machineFile())) as { threads: number; bandwidth: number }[][]
-  assert.ok(entry && entry.length > 0 && entry.every(({ bandwidth }) => bandwidth > 1e6))
+  const [[key, entry]] = Object.entries(readJson(measurementsFile())) as [
+    [string, { value: { threads: number; bandwidth: number }[]; date: string; foreignShare: number }],
+  ]
+  assert.match(key, /^roofline [0-9a-f]{16}$/)
+  assert.ok(entry.value.length > 0 && entry.value.every(({ bandwidth }) => bandwidth > 1e6))
+  assert.ok(Date.now() - Date.parse(entry.date) < 600_000 && entry.foreignShare >= 0)
+  // Whatever else runs here now: this one was taken in quiet.
+  writeFileSync(measurementsFile(), JSON.stringify({ [key]: { ...entry, foreignShare: 0 } }))
   const again = await run('analyze', gta, '--hardware', 'this', '--seqlen', '64', '--json')
   assert.is(again.stdout, first.stdout, 'the same figures: nothing was measured')
-  const threads = entry.map((rates) => rates.threads).join()
+  const threads = entry.value.map((rates) => rates.threads).join()
   await fails(['analyze', gta, '--hardware', 'this', '-t', '63'], '63', threads.split(',')[0] as string)
+})
+
+test('a roofline of a busy machine: told, or taken again where it is quiet now; doctor tells and renews it', async () => {
+  const [[key, entry]] = Object.entries(readJson(measurementsFile())) as [[string, Record<string, unknown>]]
+  const busy = { ...entry, date: '2026-11-01T00:00:00.000Z', foreignShare: 0.62 }
+  writeFileSync(measurementsFile(), JSON.stringify({ [key]: busy, 'threads 1': { ...busy, value: 1 } }))
+  const told = await run('doctor')
+  assert.match(told.stdout, /^roofline +2026-11-01 00:00, load .*, other programs took 62 % of the processors$/m)
+  assert.match(told.stdout, /^threads +of 1 model measured, 1 of them while the machine was busy$/m)
+  const { stderr } = await run('analyze', gta, '--hardware', 'this', '--seqlen', '64', '--json')
+  const isAgain = readJson(measurementsFile())[key].date !== busy.date
+  assert.ok(isAgain || stderr.includes('while other programs took 62 % of its processors'), stderr)
+  const renewed = await run('doctor', '--measure', '--json')
+  const { measurements } = JSON.parse(renewed.stdout)
+  assert.equal([measurements.length, measurements[0].kind], [1, 'roofline'])
+  assert.ok(measurements[0].date > '2026-11-02', renewed.stdout)
+  // The tests behind this one want no warning.
+  writeFileSync(measurementsFile(), JSON.stringify({ [key]: { ...entry, foreignShare: 0 } }))
 })
 
 test('bad input: exit code 2, one line that says what to do', async () => {
@@ -182,6 +236,7 @@ test('bad input: exit code 2, one line that says what to do', async () => {
     fails(['fit', gta, '--memory', '0'], '--memory'),
     fails(['fit', gta, '--memory', '-4G'], '--memory'),
     fails(['fit', gta, '--memory', 'lots'], '--memory', '"lots"'),
+    fails(['fit', gta, '--memory', '999999'], 'at least 1.0 MB'),
     fails(['fit', gta, '-c', '-1'], '--ctx-size'),
     fails(['view', '--host', '0.0.0.0'], '--public'),
     fails(['view', '--port', '70000'], '--port'),
@@ -207,7 +262,9 @@ test('a config beyond all bounds, a missing file', async () => {
   await fails(['analyze', path, '--hardware', 'bcm2712'], 'huge', '4.3 GB')
   const other = await run('analyze', path, '--hardware', 'nvidia_H100', '--w-bit', '16', '--json')
   assert.is(other.code, 0, other.stderr)
-  assert.ok(JSON.parse(other.stdout).every((row: { inference_time: number }) => Number.isFinite(row.inference_time)))
+  assert.ok(
+    JSON.parse(other.stdout).rows.every((row: { inference_time: number }) => Number.isFinite(row.inference_time)),
+  )
   const fit = await run('fit', path, '--memory', '64G')
   assert.is(fit.code, 1)
   assert.match(fit.stdout, /^no: [\s\S]*what one engine can address; not even the weights fit/)
@@ -218,18 +275,18 @@ test('a packed file is analyzed in its own type, and no other', async () => {
   const path = join(temporary(), 'packed.gta')
   await convert(golden('gta'), path, { type: 'q4' })
   const { stdout, stderr } = await run('analyze', path, '--hardware', 'bcm2712', '--json')
-  assert.is(JSON.parse(stdout)[0]?.type, 'q4', stderr)
+  assert.is(JSON.parse(stdout).rows[0]?.type, 'q4', stderr)
   await fails(['analyze', path, '--hardware', 'bcm2712', '--type', 'q8'], '--type', 'q4')
 })
 
 test('fit: yes or no, as exit code and as JSON', async () => {
   const [yes, no, json] = await Promise.all([
-    run('fit', gta, '--memory', '4G'),
+    run('fit', gta, '--memory', '4Gi'),
     run('fit', gta, '--memory', '1GB'),
     run('fit', gta, '--memory', '2GiB', '-c', '8192', '-np', '4', '--json'),
   ])
   assert.is(yes.code, 0)
-  assert.match(yes.stdout, /^yes: /)
+  assert.match(yes.stdout, /^yes: .* in 4\.29 GB\n/)
   assert.match(yes.stdout, /^yes {2}q8 weights 1\.13 GB.*\nyes {2}q4 weights /m)
   assert.is(no.code, 1)
   assert.match(no.stdout, /^no: /)
@@ -252,6 +309,12 @@ test('bench explains itself: a table, JSON, a page', async () => {
   assert.is(json.explanations.length, json.results.length)
   const html = await run(...small, '-o', 'html')
   assert.match(html.stdout, 'Prediction against measurement')
+  // What was measured stands before it: machine, speed, spread, hash, parts.
+  const [measured = ''] = html.stdout.split('Prediction against measurement')
+  assert.match(measured, `<li>machine: `)
+  assert.match(measured, /<th scope="row">tg4<\/th><td>1<\/td><td>[\d.,]+<\/td><td>0<\/td><td>[\d.,]+ … [\d.,]+<\/td>/)
+  for (const { hash } of json.results) assert.match(measured, `<td>${hash}</td>`)
+  assert.match(measured, 'Where the time of a thread went')
   assert.not.match(html.stdout, /<script|NaN|undefined/)
 })
 

@@ -18,14 +18,9 @@ import {
   type SpeedComparison,
   speedRatio,
 } from '../host/tools/analyze/compare.ts'
-import { predictTest, withoutBarriers } from '../host/tools/analyze/explain.ts'
-import {
-  findHardware,
-  type Hardware,
-  hardwareTable,
-  type MeasuredRates,
-  nearestNames,
-} from '../host/tools/analyze/hardware.ts'
+import { asDuring, predictTest, withoutBarriers } from '../host/tools/analyze/explain.ts'
+import { findHardware, type Hardware, hardwareTable, type MeasuredRates } from '../host/tools/analyze/hardware.ts'
+import { betterOf } from '../host/tools/analyze/measure.ts'
 import { recordsOf } from '../host/tools/analyze/records.ts'
 import type { OperationResult, PassResult } from '../host/tools/analyze/walk.ts'
 import { cost, describe, nLayers, planModel, type WeightType, weightBytesPerToken } from '../models/index.ts'
@@ -271,10 +266,61 @@ test('unknown hardware: the nearest names are suggested', () => {
   refused(() => findHardware('H100'), '"H100"', 'nvidia_H100')
   refused(() => findHardware('bcm2721'), 'bcm2712')
   refused(() => findHardware(''), '""')
-  refused(() => findHardware('raspberry pi 5'), 'bcm2712')
+  refused(() => findHardware('rsp5'), 'found "rsp5": did you mean rpi5 (bcm2712)')
+  refused(() => findHardware('raspbery'), 'Raspberry Pi 5 (bcm2712)')
+  refused(() => findHardware('jetson'), 'did you mean jetson_orin_nano?')
   refused(() => findHardware('H1000'), 'nvidia_H100')
-  assert.is(nearestNames('thsi', ['bcm2712', 'this'])[0], 'this')
+  refused(() => findHardware('thsi'), 'did you mean this?')
   assert.is(findHardware('NVIDIA_h100').name, 'nvidia_H100')
+})
+
+test('boards by what people call them', () => {
+  const called = { pi5: 'bcm2712', 'Raspberry-Pi 5': 'bcm2712', RPi4: 'bcm2711', 'zero 2': 'bcm2710a1' }
+  for (const [name, device] of Object.entries({ ...called, 'orange pi 5': 'rk3588', 'rock-5b': 'rk3588' }))
+    assert.is(findHardware(name).name, device, name)
+  const words = hardwareTable.flatMap(({ name, aliases = [] }) => [name, ...aliases])
+  const plain = words.map((word) => word.toLowerCase().replace(/[^a-z0-9]/g, ''))
+  assert.is(new Set(plain).size, plain.length, 'a name of two devices')
+})
+
+for (const device of ['bcm2712', 'bcm2711', 'rk3588', 'measured'])
+  test(`${device}: a prompt takes longer with every token, and a page more is a page more`, () => {
+    const hardware = device === 'measured' ? measured : findHardware(device)
+    for (const model of [models['gta-1b'], models['gqa-1b'], config('160m-gqa')])
+      for (const cache of ['int8', 'f32'] as const) {
+        const analysis = new Analysis(model, hardware, { cache })
+        const seconds = (tokens: number) => analysis.seconds('prefill', 1, tokens)
+        for (let tokens = 128; tokens <= 8192; tokens += 64) {
+          const [before, now] = [seconds(tokens - 64), seconds(tokens)]
+          // Work per token grows with the context, by half of its share at most: a slice is never worth four.
+          assert.ok(now > before, `${tokens} tokens`)
+          const ratio = now / before / (tokens / (tokens - 64))
+          assert.ok(ratio > 0.97 && ratio < 1.06, `${cache}, ${tokens} tokens: ${ratio} times the share`)
+        }
+      }
+  })
+
+test('a prompt beyond the chip: the pages that stay are read once per slice, the others by every row', () => {
+  // 1024 tokens stay; a row takes 2 · 4 · (64 + 64) + scales bytes, whatever it is: found by one page on the chip.
+  const model = config('160m-gqa')
+  const fusedOf = (pages: number) => {
+    const attention = attentionOf(model.spec)
+    const rowBytes = Object.values(attention.slots).reduce((bytes, { heads, dim }) => bytes + heads * (dim + 4), 0)
+    const onchipBuffer = { value: pages * 64 * rowBytes, source: 'a test' }
+    // Memory so slow that it alone counts.
+    const slow: Hardware = { ...anywhere, onchipBuffer, bandwidth: { peak: { value: 1, source: 'a test' } } }
+    const analysis = new Analysis(model, slow)
+    const pass = analysis.pass('prefill', 1, 256)
+    const fused = pass.operations.find(({ name }) => name === 'fused_attention') as OperationResult
+    const other = fused.bytes - fused.cacheReads
+    return { ...fused, reuse: fused.cacheReads / rowBytes / ((256 * 257) / 2), share: other / fused.bytes }
+  }
+  const [all, half, none] = [fusedOf(4), fusedOf(2), fusedOf(0)]
+  assert.ok(Math.abs(all.reuse - 1) < 1e-12, 'the test knows the bytes of a row')
+  const once = 64 + 128 + 192 + 256
+  const rows = { all: once, half: once + 63 * (64 + 128), none: 64 * once }
+  assert.ok(Math.abs(all.seconds / half.seconds - rows.all / rows.half) < 1e-9)
+  assert.ok(Math.abs(none.seconds / half.seconds - rows.none / rows.half) < 1e-9)
 })
 
 test('every value of the hardware table has a source and is a number; sustained is never above peak', () => {
@@ -394,6 +440,40 @@ test('a test of the bench is predicted as what it runs: tokens behind a depth, p
   const heads = analysis.pass('prefill', 1, 1).operations.filter(({ count }) => count === 1)
   const head = sum(heads.filter(({ name }) => name !== 'embed').map(({ seconds }) => seconds))
   assert.ok(Math.abs(sum(halves) / (analysis.seconds('prefill', 1, 256) + head) - 1) < 1e-9)
+})
+
+test('a machine measured twice: the better of both, rate by rate, and the calmer of the two', () => {
+  const slow = { ...rates, bandwidth: 4e9, barrierSeconds: 1e-4, sweep: { many: 50e9, one: 1e9 } }
+  const old = { value: [slow], date: '2026-11-01', load: 9, foreignShare: 0.7 }
+  const now = { value: [{ ...rates, threads: 1 }, rates], date: '2026-11-02', load: 1, foreignShare: 0.2 }
+  for (const [one, other] of [
+    [old, now],
+    [now, old],
+  ] as const) {
+    const { value, date, foreignShare, load } = betterOf(one, other)
+    assert.equal([date, foreignShare, load], [other.date, 0.2, 1])
+    assert.equal(value, [
+      { ...rates, threads: 1 },
+      { ...rates, sweep: { many: 50e9, one: 20e9 } },
+    ])
+  }
+})
+
+test('a run is explained by what it read itself, not by what was read on another day', () => {
+  const read = (threads: number, bytesPerSecond: number) => ({ threads, bytesPerSecond, barrierSeconds: 1e-6 })
+  const during = asDuring({ bandwidth: [read(4, 4e9), read(2, 5e9)] }, measured)
+  assert.is(during.bandwidth.sustained?.value, 5e9)
+  assert.equal(
+    during.rates?.map(({ bandwidth, linear }) => [bandwidth, linear.q8?.bytes, linear.q8?.operations]),
+    [
+      [5e9, 5e9, 100e9],
+      // Four were not measured: as two, with twice the arithmetic.
+      [4e9, 4e9, 200e9],
+    ],
+  )
+  const seconds = (hardware: Hardware) =>
+    new Analysis(models['gta-1b'], hardware, { threads: 2 }).seconds('decode', 1, 64)
+  assert.ok(seconds(during) > 1.8 * seconds(measured))
 })
 
 test('waiting at barriers is shared out among the parts', () => {

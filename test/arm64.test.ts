@@ -10,6 +10,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compile } from '../bench/a76/emulate.ts'
 import { temporary } from './fixtures/checkpoints.ts'
+import { limit, limitNote } from './harness/limits.ts'
 import { type Core, cores, findRuntime, type Runtime } from './harness/runtimes.ts'
 import { skipLoudly } from './harness/tools.ts'
 
@@ -19,14 +20,14 @@ const prefix = temporary()
 const installed = join(prefix, 'lib/node_modules/gta-edge')
 
 function run(command: string, args: string[], env: Record<string, string> = {}): string {
-  const { status, stdout, stderr } = spawnSync(command, args, {
+  const ended = spawnSync(command, args, {
     cwd: root,
     env: { ...process.env, ...env },
     encoding: 'utf8',
-    timeout: 600_000,
+    timeout: limit(600),
   })
-  assert.is(status, 0, `${command} ${args.join(' ')}: ${stdout}${stderr}`)
-  return stdout
+  assert.is(ended.status, 0, `${command} ${args.join(' ')}: ${ended.stdout}${ended.stderr}${limitNote(ended, 600)}`)
+  return ended.stdout
 }
 
 interface Story {

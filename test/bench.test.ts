@@ -1,19 +1,23 @@
 /** Benchmarks: what they count, what they run, what they print, and that a wrong result is no result. No wall times. */
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Comparison, compareRounds, comparisonTable } from '../bench/compare.ts'
+import { columnsFor, rowOf } from '../host/cli/bench-table.ts'
+import { headLine } from '../host/cli/table.ts'
 import { greedy, type Probe, type Row } from '../host/engine/engine.ts'
 import { GtaError } from '../host/errors.ts'
 import { openCheckpoint } from '../host/files/checkpoint.ts'
 import { packTensors } from '../host/files/tensors.ts'
 import { openCache } from '../host/runtime/open.ts'
 import { bench } from '../host/tools/bench/bench.ts'
-import type { BenchReport } from '../host/tools/bench/report.ts'
-import { runTests, type TimedEngine, type Timing } from '../host/tools/bench/runner.ts'
+import { RemainingTime } from '../host/tools/bench/remaining.ts'
+import type { BenchInfo, BenchReport, BenchResult } from '../host/tools/bench/report.ts'
+import { runTests, spreadOf, type TimedEngine, type Timing } from '../host/tools/bench/runner.ts'
 import { readSensors } from '../host/tools/bench/sensors.ts'
 import { type BenchOptions, checkBench, listTests } from '../host/tools/bench/settings.ts'
 import { openSubject } from '../host/tools/bench/subject.ts'
@@ -30,8 +34,17 @@ import {
   weightBytesPerToken,
   weightTypes,
 } from '../models/index.ts'
-import { type Config, gqaConfig, gtaConfig, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import {
+  type Config,
+  failure,
+  gqaConfig,
+  gtaConfig,
+  randomTensors,
+  temporary,
+  writeCheckpoint,
+} from './fixtures/checkpoints.ts'
 import { golden, kinds, readJson } from './fixtures/goldens.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const config = golden('gta/config.json')
 const pp: BenchTest = { phase: 'pp', tokens: 8, depth: 0, conversations: 1, threads: 1 }
@@ -110,18 +123,18 @@ test('a depth is read once and kept between repetitions', async () => {
   assert.is(found.length, 6)
   assert.ok(found.every(({ problems }) => problems.length === 0))
   const filling = engine.steps.filter((rows) => rows.every(({ position, sampling }) => position < 10 && !sampling))
-  // Prompts have slices without logits too: each of 4 runs of pp8 one.
-  const slices = filling.length - 4
+  // Prompts have slices without logits too: each of 3 runs of pp8 one.
+  const slices = filling.length - 3
   assert.is(slices, 6, 'two conversations of 10 positions in slices of 4, 4 and 2')
   assert.ok(engine.steps.every((rows) => rows.length <= 4))
   const timed = engine.steps.filter((rows) => rows.length === 2 && rows.every(({ sampling }) => sampling))
-  assert.is(timed.length, 2 * 4 * (2 + 2), 'a warm-up, two repetitions and the account, at both depths')
+  assert.is(timed.length, 2 * 4 * (1 + 2), 'a warm-up and two repetitions, at both depths')
 })
 
 test('speed, parts and hash of a test', async () => {
   const [one, two] = await timings(new FakeEngine(), [{ ...tg, conversations: 2, threads: 2 }, pp], 3)
   assert.is(one?.test, 'tg4 x2')
-  const { median, min, max, values } = one?.tokensPerSecond ?? { median: 0, min: 0, max: 0, values: [] }
+  const { median, min, max, values } = (one as Timing).tokensPerSecond
   assert.is(values.length, 3)
   assert.ok(min <= median && median <= max && values.includes(median))
   assert.equal(one?.parts, { rest: 1, linear: 3, attention: 2, valueDecoder: 1, barrier: 3, stream: 0 })
@@ -135,12 +148,79 @@ test('speed, parts and hash of a test', async () => {
   assert.is.not(one?.hash, two?.hash)
 })
 
+test('a prompt and tokens behind it are one test', async () => {
+  const engine = new FakeEngine()
+  const pg: BenchTest = { phase: 'pg', tokens: 12, prompt: 8, depth: 0, conversations: 1, threads: 1 }
+  const [found] = await timings(engine, [pg, { ...pg, depth: 10 }])
+  assert.is(found?.test, 'pp8+tg4')
+  assert.is(workloadName({ ...pg, depth: 10 }), 'pp8+tg4 @ d10')
+  const one = engine.steps.slice(0, 6).map((rows) => rows.map(({ position }) => position))
+  assert.equal(one, [[0, 1, 2, 3], [4, 5, 6, 7], [8], [9], [10], [11]])
+  const model = describe(readJson(config))
+  const workOf = workCounter(model, planModel(model, 'q8'), 'int8', 4)
+  const [read, told] = [workOf({ ...pp, depth: 3 }), workOf({ ...tg, depth: 11 })]
+  assert.equal(workOf({ ...pg, depth: 3 }), { macs: read.macs + told.macs, bytes: read.bytes + told.bytes })
+})
+
+test('a standard deviation is that of the sample', () => {
+  assert.is(spreadOf([2, 4, 4, 4, 5, 5, 7, 9]).deviation, Math.sqrt(32 / 7))
+  assert.is(spreadOf([3]).deviation, 0)
+})
+
+test('the time that is left: a guess by work, then by what was seen', () => {
+  const work = { pp: { macs: 5e9, bytes: 1 }, tg: { macs: 1, bytes: 3e9 }, pg: { macs: 0, bytes: 0 } }
+  const info = { repetitions: 4, bandwidth: [{ threads: 1, bytesPerSecond: 1e9, barrierSeconds: 1e-6 }] }
+  const tests = [pp, tg, { ...tg, tokens: 5 }]
+  const remaining = new RemainingTime(tests, ({ phase }) => work[phase], info)
+  const start = { label: 'pp8', done: 0, total: 5 }
+  // 10 G operations at 10 G a second, 3 GB at 1 GB a second; a warm-up and four repetitions of each.
+  assert.ok(Math.abs(remaining.seconds(0, start) - 5 * (1 + 3 + 3)) < 1)
+  const filling = { label: 'filling 10 positions of conversation 0', done: 9, total: 10 }
+  assert.ok(remaining.seconds(0, filling) > 30, 'reading what is before a test is none of its repetitions')
+  // The first one takes no time at all here: what is behind it is scaled as it was.
+  remaining.finish(1)
+  assert.ok(remaining.seconds(1, { ...start, label: 'tg4' }) < 1)
+  assert.is(remaining.seconds(3, start), 0)
+})
+
+test('the table fits a terminal of 100 columns, whatever names are in it', () => {
+  const names = ['tg4', 'pp65536+tg128 @ d65536']
+  const info = { model: 'a/model-with-a-very-long-name-indeed.gta', parameters: 1.128e9, weightType: 'q8' } as BenchInfo
+  const spread = { median: 1234.5, min: 1, max: 2000, values: [], deviation: 123.4 }
+  const common = { threads: 16, tokensPerSecond: spread, bytesPerSecond: 12.3e9, bandwidthShare: 1.04, problems: [] }
+  const result = { ...common, test: names[1], sensors: {}, foreignShare: 0.97 } as unknown as BenchResult
+  const columns = columnsFor(names, true)
+  const line = rowOf(columns, result, info).trimEnd()
+  assert.ok(line.length <= 100, `${line.length}: ${line}`)
+  assert.is(headLine(columns).split('\n')[0]?.length, line.length)
+  assert.match(
+    line,
+    /^\| mod\S*… \| +1\.13 B \| q8 +\| +16 \| pp65536\+tg128 @ d65536 \| +1235 ± 123 \|.*busy 97 % \|$/,
+  )
+  assert.ok(columnsFor(names, false).length > 15)
+})
+
+test('a signal ends it with what was done, where that is asked for', async () => {
+  const controller = new AbortController()
+  const options = { ...small, config, signal: controller.signal, onResult: () => controller.abort(new Error('enough')) }
+  const report = await bench({ ...options, keepsUnfinished: true })
+  assert.equal([report.results.length, report.isComplete, report.isGood], [1, false, true])
+  assert.is((await failure(bench(options))).message, 'enough')
+})
+
 test('a result that differs between repetitions is marked', async () => {
   const engine = new FakeEngine()
-  engine.drift = ({ steps }) => (steps.length > 12 ? 1 : 0)
+  engine.drift = ({ steps }) => (steps.length > 8 ? 1 : 0)
   const [bad] = await timings(engine, [tg])
   assert.is(bad?.problems.length, 1)
   assert.match(bad?.problems[0] ?? '', /same in every repetition, found [0-9a-f]{16}, [0-9a-f]{16}$/)
+})
+
+test('one repetition is compared with its warm-up', async () => {
+  const engine = new FakeEngine()
+  engine.drift = ({ steps }) => (steps.length > 4 ? 1 : 0)
+  const [bad] = await timings(engine, [tg], 1)
+  assert.match(bad?.problems[0] ?? '', 'same in every repetition')
 })
 
 test('a result that differs between thread counts is marked, and so is the one that it differs from', async () => {
@@ -290,8 +370,9 @@ test('bench() reports a model with its own weights', async () => {
     onOpen: ({ model }) => told.push(model),
     onResult: (result) => told.push(result.test),
   })
-  assert.is(report.schema, 'gta-bench/1')
-  assert.ok(report.isGood)
+  const { version } = readJson(fileURLToPath(new URL('../package.json', import.meta.url)))
+  assert.equal([report.schema, [null, version].includes(report.version)], ['gta-bench/1', true])
+  assert.ok(report.isGood && report.isComplete && report.parameters > 1e4)
   assert.equal([report.model, report.isSynthetic, report.kind], [golden('gta'), false, 'gta'])
   assert.equal([report.weightType, report.cacheType, report.context, report.batch], ['q8', 'int8', 78, 64])
   assert.ok(report.loadSeconds > 0 && report.peakRssBytes > 1e6 && report.weightBytes > 1e5)
@@ -309,6 +390,13 @@ test('bench() reports a model with its own weights', async () => {
   for (const result of report.results) {
     assert.ok(result.bytesPerSecond > 0 && result.bandwidthShare > 0 && result.operationsPerSecond > 0)
     assert.is(result.tokensPerSecond.values.length, 2)
+    // Of the timed repetitions: no more than they took, but for what clocks round.
+    const [parts, most] = [
+      Object.values(result.parts),
+      (result.tokens * result.conversations) / result.tokensPerSecond.min,
+    ]
+    const total = parts.reduce((sum, seconds) => sum + seconds, 0)
+    assert.ok(total > 0 && total < 1.05 * most, `${result.test}: ${total} of ${most}`)
     assert.ok(result.parts.linear > 0 && result.parts.attention > 0 && result.barrierShare >= 0)
     if (result.threads === 1) assert.is(result.parts.barrier, 0)
   }
@@ -334,6 +422,7 @@ test('what cannot be measured is refused with what to do', async () => {
   await refuses({ ...small, prompt: [0], predict: [0] }, 'nothing to measure')
   await refuses({ ...small, prompt: [] }, '-p', 'a list of numbers')
   await refuses({ ...small, predict: [1.5] }, '-n', '1.5')
+  await refuses({ ...small, promptPredict: [[8]] }, '-pg', '512,128')
   await refuses({ ...small, depth: [0, 0] }, '-d', 'different')
   await refuses({ ...small, conversations: [0] }, '-np', 'from 1')
   await refuses({ ...small, threads: [65] }, '-t', '64')
@@ -352,10 +441,10 @@ const run = (...args: string[]) => runNode([command, 'bench', ...args])
 
 function runNode(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   // Threads that are measured here are nothing to remember.
-  const options = { cwd: folder, timeout: 300_000, env: { ...process.env, XDG_CACHE_HOME: folder } }
+  const options = { cwd: folder, timeout: limit(300), env: { ...process.env, XDG_CACHE_HOME: folder } }
   return new Promise((resolve) => {
     execFile(process.execPath, args, options, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }
@@ -412,9 +501,56 @@ test('gta bench: four outputs of the same figures', async () => {
   const table = md.stdout.split('\n').filter((line) => line.startsWith('|'))
   assert.is(table.length, 4, md.stdout)
   assert.is(new Set(table.map((line) => line.length)).size, 1, md.stdout)
-  assert.match(table[2] ?? '', /^\| gta +\| q8 +\| int8 +\| +\d+ \| pp8 /)
+  assert.match(table[2] ?? '', /^\| gta +\| +0\.11 M \| +0\.1 MB \| q8 +\| int8 +\| +\d+ \| pp8 +\| +[\d.]+ ± 0\.00 \|/)
+  assert.match(md.stdout, /^- load [\d.]+ when it began, /m)
   assert.match(md.stdout, /^- machine: /)
   assert.match(md.stdout, 'throttling')
+})
+
+test('gta bench: several models, one table, one list, one database', async () => {
+  const other = golden('gqa/config.json')
+  const both = ['--config', config, '--config', other, '-p', '0', '-n', '2', '-pg', '8,4', '-r', '2', '-t', '1']
+  const [md, json, sql] = await Promise.all([run(...both), run(...both, '--json'), run(...both, '-o', 'sql')])
+  for (const { code, stderr } of [md, json, sql]) assert.equal([code, stderr], [0, ''])
+  const rows = md.stdout.split('\n').filter((line) => line.startsWith('|'))
+  assert.equal(
+    rows
+      .slice(2)
+      .map((line) => line.split('|').map((cell) => cell.trim()))
+      .map((cells) => [cells[1], cells[7]]),
+    [['gta', 'tg2'], ['gta', 'pp8+tg4'], ['gqa', 'tg2'], ['gqa', 'pp8+tg4']], // biome-ignore format: a table
+  )
+  assert.is(md.stdout.match(/^- model: /gm)?.length, 2)
+  const { schema, version, reports } = JSON.parse(json.stdout)
+  assert.equal([schema, typeof version, reports.length], ['gta-benches/1', 'string', 2])
+  const database = new DatabaseSync(':memory:')
+  database.exec(sql.stdout)
+  const found = database.prepare('SELECT kind, test, tokens, prompt, tok_s_median, hash FROM gta_bench').all()
+  assert.equal(
+    found.map(({ kind, test, tokens, prompt, hash }) => [kind, test, tokens, prompt, hash]),
+    reports.flatMap(({ kind, results }: BenchReport) =>
+      results.map(({ test, tokens, prompt, hash }) => [kind, test, tokens, prompt ?? null, hash]),
+    ),
+  )
+  assert.ok(found.every(({ tok_s_median: speed }) => (speed as number) > 0))
+})
+
+test('gta bench: Ctrl-C keeps what was done', async () => {
+  // A signal comes when the first row is there; the second test takes very long.
+  const args = ['--config', config, '-p', '8', '-n', '100000', '-r', '1', '-t', '1']
+  const child = spawn(process.execPath, [command, 'bench', ...args], {
+    env: { ...process.env, XDG_CACHE_HOME: folder },
+  })
+  let output = ''
+  child.stdout.on('data', (data) => {
+    output += data
+    if (!child.killed && /^\| gta .*\| pp8 /m.test(output)) child.kill('SIGINT')
+  })
+  const code = new Promise((resolve) => child.on('close', resolve))
+  assert.is(await code, 130)
+  assert.not.match(output, '| tg100000')
+  assert.match(output, '- peak memory of the process')
+  assert.match(output, '- stopped: 1 of 2 tests')
 })
 
 test('gta bench: results that differ are shown, and end with exit code 1', async () => {
@@ -433,8 +569,9 @@ test('gta bench: results that differ are shown, and end with exit code 1', async
   const [md, json] = await Promise.all([runNode(args), runNode([...args, '--json'])])
   for (const { code, stderr } of [md, json]) {
     assert.is(code, 1)
-    assert.match(stderr, 'gta: tg4 with 1 thread: hash must be the same in every repetition')
-    assert.match(stderr, 'gta: tg4 with 2 threads: hash')
+    // As lines, or as messages in JSON.
+    assert.match(stderr, /(?:gta: |"message":")tg4 with 1 thread: hash must be the same in every repetition/)
+    assert.match(stderr, 'tg4 with 2 threads: hash')
   }
   assert.is(md.stdout.match(/ DIFFERS /g)?.length, 2)
   const report = JSON.parse(json.stdout) as BenchReport
@@ -454,13 +591,15 @@ test('gta bench: wrong usage ends with exit code 2, and says what is wrong in on
     [['-o', 'md', '--json'], '--json'],
     [['-p', '0', '-n', '0'], 'nothing to measure'],
     [['-c', '100'], '-c'],
-    [[golden('gta')], '--config'],
+    [['--config', config], 'once'],
+    [['-pg', '8'], '--pg'],
+    [['-pg', '0,4'], '512,128'],
   ]
   const results = await Promise.all(cases.map(([args]) => run('--config', config, ...args)))
   for (const [i, { code, stdout, stderr }] of results.entries()) {
     const [args, word] = cases[i] as (typeof cases)[number]
     assert.equal([code, stdout], [2, ''], `${args.join(' ')}: ${stderr}`)
-    assert.match(stderr, /^gta: [^\n]+\n$/)
+    assert.match(stderr, args.includes('--json') ? /^\{"schema":"gta-error\/1"[^\n]+\n$/ : /^gta: [^\n]+\n$/)
     assert.match(stderr, word)
   }
   const missing = await run('--config', 'missing.json')

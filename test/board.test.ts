@@ -11,12 +11,14 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { fit } from '../host/engine/fit.ts'
 import { defaultModel, GtaError } from '../host/index.ts'
+import { inconsistencies } from '../host/tools/bench/board/consistency.ts'
 import { publicKernel } from '../host/tools/bench/board/facts.ts'
 import { readBoardReport } from '../host/tools/bench/board/file.ts'
 import { publicName, standardSet } from '../host/tools/bench/board/measure.ts'
-import type { BoardReport } from '../host/tools/bench/board/report.ts'
+import type { BoardReport, BoardResult, BoardRun } from '../host/tools/bench/board/report.ts'
 import { describe } from '../models/index.ts'
 import { temporary } from './fixtures/checkpoints.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
 const quick = ['-p', '8', '-n', '4', '-r', '1', '-t', '1']
@@ -30,11 +32,11 @@ interface Ended {
 
 /** Runs `gta bench` in a folder; what it remembers about threads stays there. */
 function bench(args: string[], env: NodeJS.ProcessEnv = {}, cwd = folder, node: string[] = []): Promise<Ended> {
-  const options = { cwd, timeout: 300_000, env: { ...process.env, XDG_CACHE_HOME: folder, ...env } }
+  const options = { cwd, timeout: limit(300), env: { ...process.env, XDG_CACHE_HOME: folder, ...env } }
   const all = [...node, command, 'bench', ...args]
   return new Promise((resolve) => {
     execFile(process.execPath, all, options, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }
@@ -267,7 +269,9 @@ test('several reports side by side; one that computed something else is found', 
   const [head = '', ...rows] = csv.stdout.trimEnd().split('\n')
   assert.is(rows.length, 4)
   assert.ok(head.includes('tok_s_median') && rows.every((row) => row.includes('stories')))
-  assert.equal(JSON.parse(json.stdout).map(({ id, file }: { id: number; file: string }) => [id, file]), [[1, 'good.json'], [2, 'friend.json']]) // biome-ignore format: one line
+  const shown = JSON.parse(json.stdout)
+  assert.equal([shown.schema, shown.compared, shown.problems], ['gta-boards/1', 2, []])
+  assert.equal(shown.reports.map(({ id, file }: { id: number; file: string }) => [id, file]), [[1, 'good.json'], [2, 'friend.json']]) // biome-ignore format: one line
 
   for (const result of other.runs[0]?.results ?? []) if (result.test === 'tg4') result.hash = '0123456789abcdef'
   writeFileSync(friend, JSON.stringify(other))
@@ -286,6 +290,63 @@ test('several reports side by side; one that computed something else is found', 
   )
 })
 
+/** What `--show` says of the good report after `change`. */
+async function afterChange(change: (report: BoardReport) => void): Promise<string[]> {
+  const report = read(good) as BoardReport
+  change(report)
+  return inconsistencies(report)
+}
+const resultsOf = ({ runs }: BoardReport) => runs[0]?.results as BoardResult[]
+
+test('a report whose figures do not fit together: which, and why', async () => {
+  assert.equal(await afterChange(() => undefined), [])
+  const first = (change: (result: BoardResult, report: BoardReport) => void) =>
+    afterChange((report) => change(resultsOf(report)[0] as BoardResult, report))
+  const cases: [Promise<string[]>, RegExp][] = [
+    [first(({ tokensPerSecond: speed }) => { speed.max = speed.median / 2 }), /pp8 with threads 1: the median .* must lie in its range/],
+    [first(({ tokensPerSecond: speed }) => { speed.min = 0 }), /must lie in its range, 0 to/],
+    // Faster than it was, and all that follows from it left as it is.
+    [first(({ tokensPerSecond: speed }) => { speed.median *= 3; speed.max *= 3 }), /tok\/s read .* GB\/s, found/],
+    [first((result) => { result.bytesPerSecond *= 2; result.bandwidthShare *= 2 }), /tok\/s read .* GB\/s, found/],
+    [first((result) => { result.operationsPerSecond *= 1.01 }), /tok\/s are .* GOP\/s, found/],
+    [first((result) => { result.bandwidthShare = 0.99 }), /GB\/s of .* must be .* %, found 99 %/],
+    [first((result) => { result.hash = '0000000000000000' }), /the hash is missing: 0000000000000000/],
+    [first(({ parts }) => { parts.linear += 100 }), /its parts take 100\S* s together/],
+    [first((result) => { result.foreignShare = 0.01; for (const part of Object.keys(result.parts)) result.parts[part as 'rest'] /= 9 }), /its parts take/],
+    [first(({ parts }) => { for (const part of Object.keys(parts)) parts[part as 'rest'] = 0 }), /its parts take 0 s together/],
+    [first((result) => { result.barrierShare = 0.5 }), /waiting is .* % of its parts, found 50 %/],
+    [first((_, report) => { (report.runs[0] as BoardRun).bandwidth = [] }), /the bandwidth of 1 threads is missing/],
+    [first((result) => { result.differs = true }), /says that all results are good, but some differ/],
+    // Of a model that nobody else has, tests are compared with each other.
+    [first((result, report) => {
+      (report.runs[0] as BoardRun).weights = 'own'
+      result.bytesPerSecond *= 2
+      result.bandwidthShare *= 2
+    }), /pp8: with threads 2 a token reads .* MB, with others/],
+  ] // biome-ignore format: a table
+  for (const [found, expected] of cases) assert.match((await found).join('\n'), expected)
+})
+
+test('one report compares nothing, unless a test ran with several threads; what spoils it is said', async () => {
+  const alone = read(good) as BoardReport
+  const [run] = alone.runs as [BoardRun]
+  run.results = run.results.filter(({ threads }) => threads === 1).map((result) => ({ ...result, foreignShare: 0.42 }))
+  const path = join(folder, 'alone.json')
+  writeFileSync(path, JSON.stringify({ ...alone, isUnfinished: true }))
+  const { code, stdout, stderr } = await bench(['--show', path])
+  assert.equal([code, stderr], [0, ''])
+  assert.match(stdout, '- nothing was compared: no test was run with different threads or in several reports')
+  assert.match(stdout, '- 1: other programs took up to 42 % of the processors')
+  assert.match(stdout, '- 1: it was stopped before all tests were run')
+  const [result] = run.results as [BoardResult]
+  result.tokensPerSecond.median *= 2
+  writeFileSync(path, JSON.stringify(alone))
+  const wrong = await bench(['--show', path])
+  assert.is(wrong.code, 1)
+  assert.match(wrong.stdout, '- 1: ITS FIGURES DO NOT FIT TOGETHER in ')
+  assert.match(wrong.stderr, /^gta: report 1 does not fit together: stories q8 pp8 with threads 1: the median /m)
+})
+
 test('wrong usage', async () => {
   const cases: [string[], string][] = [
     [['--show'], 'must be given reports'],
@@ -293,7 +354,6 @@ test('wrong usage', async () => {
     [['--show', good, '-o', 'html'], '--output'],
     [['--report', '-o', 'json'], '--output must be absent with --report'],
     [['--report', '--offload', '64M'], '--offload must be absent with --report'],
-    [['--report', '--config', 'a.json', '--config', 'b.json'], 'one --config'],
   ]
   const ended = await Promise.all(cases.map(([args]) => bench(args)))
   for (const [i, { code, stdout, stderr }] of ended.entries()) {

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { gzipSync } from 'node:zlib'
 import type { Browser, Page } from 'playwright-core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -56,6 +57,7 @@ async function openServer(headers: Record<string, string>): Promise<TestServer> 
     '/browser-worker.mjs': worker,
     '/strict.mjs': `const validate = WebAssembly.validate
 WebAssembly.validate = (bytes) => ![${relaxedSizes}].includes(bytes.length) && validate(bytes)\n${worker}`,
+    '/unshared.mjs': `delete globalThis.SharedArrayBuffer\n${worker}`,
     '/none.mjs': `WebAssembly.validate = () => false\n${worker}`,
   }
   const send = (response: ServerResponse, bytes: Uint8Array, from: number, until = bytes.length, etag = '"1"') => {
@@ -76,6 +78,16 @@ WebAssembly.validate = (bytes) => ![${relaxedSizes}].includes(bytes.length) && v
       from === 0 ? send(response, stories, 0, half) : send(response, stories, from, undefined, '"2"'),
     '/dead.gta': (request, response, from) =>
       from === 0 ? send(response, stories, 0, half) : void request.socket.destroy(),
+    // As GitHub Pages sends it to pages of others, who see not that it is compressed.
+    '/compressed.gta': (_, response) => {
+      const bytes = gzipSync(stories)
+      response.writeHead(200, {
+        'access-control-allow-origin': '*',
+        'content-encoding': 'gzip',
+        'content-length': bytes.length,
+      })
+      response.end(bytes)
+    },
     '/truncated.gta': (_, response, from) => send(response, stories.subarray(0, half), from),
     '/hostile.gta': (_, response, from) => send(response, hostile(), from),
     '/page.gta': (_, response) =>
@@ -253,6 +265,25 @@ browserTest('not isolated: one thread without shared memory, the same bits, and 
   await page.close()
 })
 
+browserTest('isolated by a browser without SharedArrayBuffer: one thread, and it says why', async () => {
+  const page = await openPage(isolated)
+  const { engine, found } = await inBrowser(page, { threads: 4, workerUrl: '/unshared.mjs' })
+  assert.equal(found, await inNode(1))
+  assert.is(engine.build, 'relaxed-simd single')
+  assert.match(engine.singleBecause ?? '', 'SharedArrayBuffer')
+  await page.close()
+})
+
+browserTest('another origin sends the model compressed, with the length of what it sends', async () => {
+  for (const [page, other] of [
+    [await openPage(isolated), plain],
+    [await openPage(plain), isolated],
+  ] as const) {
+    assert.equal(await failureOf(page, `${other.url}compressed.gta`), { message: 'it was loaded', name: '' })
+    await page.close()
+  }
+})
+
 browserTest('conversations: two at a time, forked, rewound, closed', async () => {
   for (const server of [isolated, plain]) {
     const page = await openPage(server)
@@ -376,7 +407,7 @@ browserTest('files that cannot be loaded, each with its sentence', async () => {
     ['/changed.gta', 'FETCH_FAILED', /ETag.*must stay "1".*found "2".*load it again/],
     ['/truncated.gta', 'BAD_FILE', new RegExp(`the size.*must be ${stories.length} bytes.*found ${half}`)],
     ['/hostile.gta', 'BAD_FILE', /tensor "plan".*what its config asks for/],
-    ['/page.gta', 'BAD_FILE', /header length/],
+    ['/page.gta', 'NOT_A_MODEL', /found an HTML page/],
     ['/gone.gta', 'NOT_FOUND', /status 404/],
     ['http://127.0.0.1:1/x.gta', 'FETCH_FAILED', /must be reachable.*CORS/],
   ]

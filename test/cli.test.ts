@@ -1,5 +1,5 @@
 /** The built command in processes of its own: exit codes, messages, and what comes out as JSON. */
-import { execFile, spawn } from 'node:child_process'
+import { execFile, spawn, spawnSync } from 'node:child_process'
 import {
   closeSync,
   mkdirSync,
@@ -17,12 +17,14 @@ import * as assert from 'uvu/assert'
 import { type Conversion, convert } from '../host/files/convert.ts'
 import { encodeHeader } from '../host/files/safetensors.ts'
 import { type Config, gqaConfig, randomTensors, sourcesOf, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const command = join(root, 'dist', 'gta.mjs')
 const golden = (name: string) => join(root, 'test', 'golden', name)
 const [gta, gqa, storiesDirectory] = [golden('gta'), golden('gqa'), golden('stories')]
 const config1b = join(root, 'models', 'configs', 'gta-1b.json')
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const folder = temporary()
 
 /** Packed once: it loads several times faster than its directory. */
@@ -38,8 +40,8 @@ interface Result {
 
 function run(...args: string[]): Promise<Result> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [command, ...args], { cwd: folder, timeout: 300_000 }, (error, stdout, stderr) =>
-      resolve({ args, code: error ? Number(error.code ?? -1) : 0, stdout, stderr }),
+    execFile(process.execPath, [command, ...args], { cwd: folder, timeout: limit(300) }, (error, stdout, stderr) =>
+      resolve({ args, code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }
@@ -47,13 +49,18 @@ function run(...args: string[]): Promise<Result> {
 const show = ({ args, code, stdout, stderr }: Result) =>
   `gta ${args.join(' ').slice(0, 200)}: exit ${code}\n${stdout.slice(0, 500)}\n${stderr.slice(0, 1000)}`
 
-/** The command must succeed with one JSON document and nothing else. */
+/** The command must succeed with one JSON document, which says what it is, and nothing else; the rest of it. */
 async function json<T = Record<string, unknown>>(...args: string[]): Promise<T> {
   const result = await run(...args, '--json')
   assert.is(result.code, 0, show(result))
   assert.is(result.stderr, '', show(result))
   assert.ok(result.stdout.endsWith('\n') && result.stdout.indexOf('\n') === result.stdout.length - 1, show(result))
-  return JSON.parse(result.stdout)
+  const { schema, version, ...document } = JSON.parse(result.stdout)
+  // Tasks keep the shape of another tool.
+  if (args.includes('--tasks')) return document
+  assert.match(schema, /^gta-[a-z]+\/1$/)
+  assert.is(version, manifest.version)
+  return document
 }
 
 /** The command must fail with this code, one line that holds `words`, and nothing on stdout. */
@@ -129,14 +136,34 @@ test('wrong usage: exit code 2', async () => {
     fails(2, ['eval', gta, '--tokens', '1,2', '--cache', 'int8,f32,int8'], '--cache', 'int8 once'),
     fails(2, ['eval', gta, '--tokens', '1,2', '--cache', 'int8,'], '--cache', '"int8,"'),
     fails(2, ['run', gta, '--tokens', '1,2', '--cache', 'int8,f32'], '--cache', 'one of'),
-    fails(2, ['eval', gta, '--tokens', '1,2', '--json', '-o', 'md'], '--json', '-o md'),
+    fails(2, ['run', '-m', gta, '-m', gqa], gta, gqa, 'once'),
   ])
+})
+
+test('under --json an error is a JSON document on stderr, and so is a warning', async () => {
+  for (const [code, name, words, ...args] of [
+    [2, 'BAD_OPTION', '-o md', 'eval', gta, '--tokens', '1,2', '-o', 'md'],
+    [2, 'BAD_OPTION', '--frobnicate', 'run', gta, '--frobnicate'],
+    [1, 'NOT_FOUND', '/nothing', 'inspect', '/nothing'],
+    [1, 'BAD_PROMPT', 'at least one token', 'logits', gta, '-p', ''],
+  ] as [number, string, string, ...string[]][]) {
+    const result = await run(...args, '--json')
+    assert.is(result.code, code, show(result))
+    assert.is(result.stdout, '', show(result))
+    const { schema, version, code: found, message, exitCode, ...rest } = JSON.parse(result.stderr)
+    assert.equal([schema, version, found, exitCode, rest], ['gta-error/1', manifest.version, name, code, {}])
+    assert.ok(message.includes(words), message)
+  }
+  const many = await run('run', gta, '--tokens', '1', '-n', '1', '-t', '64', '--json')
+  assert.is(many.code, 0, show(many))
+  const { schema, message } = JSON.parse(many.stderr)
+  assert.is(schema, 'gta-message/1')
+  assert.match(message, /^warning: threads \(-t\) is 64, more than the \d+ cores/)
 })
 
 test('numbers that are none, or out of range: exit code 2', async () => {
   const usage: [string, string][] = [
     ['-n', 'three'],
-    ['-n', '0'],
     ['--temp', ''],
     ['--seed', ' '],
     ['-c', 'x'],
@@ -201,6 +228,11 @@ test('files that are missing or damaged: exit code 1', async () => {
     ...['run', 'logits', 'eval'].map((name) => fails(1, [name, 'missing.gta', '--tokens', '1,2'], 'check the path')),
     ...['missing.gta', empty, cut].map((path) => fails(1, ['inspect', path], path)),
     fails(1, ['run', empty, '--tokens', '1'], empty, 'config.json'),
+    // The name of a repository is no path, but what somebody has who has no model yet.
+    ...['run', 'inspect', 'convert'].map((name) =>
+      fails(1, [name, 'Qwen/Qwen3-0.6B'], 'hf download Qwen/Qwen3-0.6B --local-dir Qwen3-0.6B', 'git-lfs'),
+    ),
+    fails(1, ['run', 'models/my.gta'], 'check the path; README.md'),
     fails(1, ['run', cut, '--tokens', '1'], cut, 'damaged'),
     fails(1, ['run', weightless, '--tokens', '1'], weightless, 'model.safetensors'),
     fails(1, ['run', text, '--tokens', '1'], text, 'damaged'),
@@ -320,6 +352,111 @@ test('run for people: prompt and story on stdout, statistics on stderr', async (
   assert.match(result.stderr, /^\[prefill 5 tokens .* decode 7 tokens .* ended by length\]\n$/)
 })
 
+/** What a shell makes of a line in which `gta` is the command. */
+const shell = (line: string) =>
+  spawnSync('sh', ['-c', `gta() { "${process.execPath}" "${command}" "$@"; }\n${line}`], {
+    cwd: folder,
+    encoding: 'utf8',
+    input: 'from the socket',
+    timeout: 300_000,
+  })
+
+test('what is piped is the prompt, if none is given', async () => {
+  writeFileSync(join(folder, 'fox'), 'The fox said\n')
+  const flags = '-n 4 --temp 0'
+  for (const [line, text] of [
+    [`echo "The fox said" | gta run ${stories} ${flags}`, 'The fox said'],
+    [`gta run ${stories} ${flags} < fox`, 'The fox said'],
+    [`echo "The fox said" | gta run ${stories} ${flags} -f -`, 'The fox said'],
+    [`echo "The fox said" | gta run ${stories} ${flags} -p "A bear"`, 'A bear'],
+    [`gta run ${stories} ${flags} -f -`, 'from the socket'],
+    // What is not waited for, or empty, is no prompt: the embedded model has one of its own.
+    [`gta run ${flags}`, 'Once upon a time'],
+    [`gta run ${flags} < /dev/null`, 'Once upon a time'],
+    [`true | gta run ${flags}`, 'Once upon a time'],
+  ] as const) {
+    const { status, stdout, stderr } = shell(line)
+    assert.is(status, 0, `${line}: ${stderr}`)
+    assert.ok(stdout.startsWith(text) && stdout.length > text.length + 2, `${line}: ${stdout}`)
+  }
+  const empty = shell(`true | gta run ${stories}`)
+  assert.is(empty.status, 1)
+  assert.match(empty.stderr, 'at least one token')
+})
+
+test('-n 0 reads the prompt and writes nothing, -n -1 ends with the text', async () => {
+  const prompt = ['run', stories, '-p', 'Once upon a time', '--temp', '0']
+  const none = await run(...prompt, '-n', '0')
+  assert.is(none.code, 0, show(none))
+  assert.is(none.stdout, 'Once upon a time\n')
+  assert.match(none.stderr, /^\[prefill 5 tokens .* decode none .* ended by length\]\n$/)
+  const { tokens, finish } = await json<Generated>(...prompt, '-n', '0')
+  assert.equal([tokens, finish], [[], 'length'])
+  const [all, whole] = [await json<Generated>(...prompt, '-n', '-1'), await json<Generated>(...prompt)]
+  assert.equal([all.tokens, all.finish], [whole.tokens, 'eos'])
+})
+
+test('the memory is measured only with --perf', async () => {
+  const args = ['run', stories, '-p', 'Once', '-n', '4', '--temp', '0']
+  assert.is('memoryBandwidth' in (await json(...args)), false)
+  assert.ok((await json<{ memoryBandwidth: number }>(...args, '--perf')).memoryBandwidth > 1e6)
+  const { stderr } = await run(...args, '--perf')
+  assert.match(stderr, / GB\/s = \d+ % of [\d.]+ GB\/s memory · /)
+})
+
+/** Writes without end until Ctrl-C, which comes once `isTime`. */
+async function interrupted(args: string[], isTime: (text: string) => boolean): Promise<Result> {
+  const endless = ['run', stories, '-p', 'Once', '--ignore-eos', '-s', '1', '-c', '512', '--context-policy', 'window']
+  const child = spawn(process.execPath, [command, ...endless, ...args], { cwd: folder, timeout: 300_000 })
+  const result: Result = { args, code: -1, stdout: '', stderr: '' }
+  child.stderr.on('data', (bytes) => {
+    result.stderr += bytes
+  })
+  child.stdout.on('data', (bytes) => {
+    result.stdout += bytes
+    if (!child.killed && isTime(result.stdout)) child.kill('SIGINT')
+  })
+  result.code = await new Promise((resolve) => child.on('close', resolve))
+  return result
+}
+
+test('Ctrl-C ends a text with the statistics of what there is', async () => {
+  const result = await interrupted([], (text) => text.length > 60)
+  assert.is(result.code, 130, show(result))
+  assert.ok(result.stdout.startsWith('Once') && result.stdout.endsWith('\n'), show(result))
+  assert.match(
+    result.stderr,
+    /^\[prefill 2 tokens \d+ tok\/s · decode \d+ tokens \d+ tok\/s, .* · seed 1 · ended by a signal\]\ngta: stopped by SIGINT\n$/,
+  )
+})
+
+test('with --json Ctrl-C leaves the document of what there is, if there is something', async () => {
+  // Nothing tells when a text has begun: later and later, until it has.
+  for (let milliseconds = 500; ; milliseconds *= 2) {
+    const child = spawn(process.execPath, [command, 'run', stories, '-p', 'Once', '--ignore-eos', '-c', '512', '--context-policy', 'window', '--json'], { cwd: folder, timeout: 300_000 }) // biome-ignore format: one line
+    setTimeout(() => child.kill('SIGINT'), milliseconds)
+    const output = { stdout: '', stderr: '' }
+    for (const name of ['stdout', 'stderr'] as const)
+      child[name].on('data', (bytes) => {
+        output[name] += bytes
+      })
+    const [code, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+      child.on('close', (...how) => resolve(how)),
+    )
+    // Node itself was not there yet.
+    if (signal === 'SIGINT') continue
+    assert.is(code, 130, output.stderr)
+    const { code: name, exitCode } = JSON.parse(output.stderr)
+    assert.equal([name, exitCode], ['INTERRUPTED', 130])
+    if (output.stdout === '') continue
+    const { schema, finish, tokens, text, seed } = JSON.parse(output.stdout)
+    assert.equal([schema, finish, typeof text], ['gta-run/1', 'interrupted', 'string'])
+    if (tokens.length < 2) continue
+    assert.type(seed, 'number')
+    break
+  }
+})
+
 test('the packed file writes what its directory writes', async () => {
   const types = ['q8', 'f32'] as const
   const path = (type: string) => join(folder, `same-${type}.gta`)
@@ -332,7 +469,7 @@ test('the packed file writes what its directory writes', async () => {
     const bytes = readFileSync(path(type)).length
     assert.equal(
       { ...result, parameters: 0, errors: [] },
-      { path: path(type), type, bytes, parameters: 0, unused: [], errors: [] },
+      { path: path(type), type, bytes, parameters: 0, unused: [], errors: [], hasTokenizer: false },
     )
     assert.is(result.errors.length > 0, type !== 'f32')
   })
@@ -374,12 +511,27 @@ test('convert: default name, plain message, warnings for tensors that are not us
   const directory = writeCheckpoint(gqaConfig, tensors)
   const result = await run('convert', directory)
   assert.is(result.code, 0, show(result))
-  assert.is(result.stderr, 'gta: warning: tensor "model.extra.weight" is not used by this model\n')
+  assert.is(
+    result.stderr,
+    'gta: warning: tensor "model.extra.weight" is not used by this model\n' +
+      `gta: warning: there is no tokenizer.json in "${directory}": the packed model takes only --tokens\n`,
+  )
   const [, name = ''] =
     result.stdout.match(
       /^(\S+-q8\.gta): q8, \d+ parameters, [\d.]+ kB\n( {2}\S+: q8, error \d\.\d\d % of the weights\n)+$/,
     ) ?? []
   assert.ok(readFileSync(join(folder, name)).length > 1000, show(result))
+})
+
+test('many tensors that are not used are named by their beginnings', async () => {
+  const tensors = randomTensors(gqaConfig)
+  for (const name of ['vision.a.0', 'vision.a.1', 'vision.b', 'model.vision.0', 'projector'])
+    tensors.set(name, { dtype: 'F32', shape: [1], data: new Uint8Array(4) })
+  const { stderr } = await run('run', writeCheckpoint(gqaConfig, tensors), '--tokens', '1', '-n', '1')
+  assert.match(
+    stderr,
+    'gta: warning: 5 tensors are not used by this model: "vision.…" (3), "model.vision.…" (1), "projector" (1)\n',
+  )
 })
 
 test('a seed repeats its text, another one does not', async () => {
@@ -641,7 +793,7 @@ test('inspect: GTA-1B without its weights', async () => {
   assert.is(long.cacheBytes, 679_477_248 / 2)
   assert.equal([f32.cacheBytes, f32.cacheScaleBytes], [54 * 2048 * 192 * 4, 0])
   assert.match(people.stdout, '1,128,766,208 (1076.48 Mi')
-  assert.match(people.stdout, 'f32, 84.9 MB and 0.0 MB of scales at 2,048 tokens')
+  assert.match(people.stdout, 'f32, 84.9 MB and 0 B of scales at 2,048 tokens')
   assert.match(plan.stdout, /^layer 53 down q8 \(1280, 3584\)/m)
   await Promise.all([
     fails(2, ['inspect', config1b, '-c', '-2'], '--ctx-size'),
@@ -762,7 +914,7 @@ test('run --session: a model that knows ids only, drops, and a smaller context',
     fails(1, ['run', gta, '--session', file, '-c', '50'], 'context of 50', 'raise -c', 'allows 128'),
     fails(1, ['run', gqa, '--session', file], 'session', 'model'),
     fails(1, ['run', gta, '--session', file, '--cache', 'f32'], 'cache'),
-    fails(1, ['run', gta, '--session', file, '--tokens', '1,2', '--tokens', '320'], '0 to 319'),
+    fails(1, ['run', gta, '--session', file, '--tokens', '320'], '0 to 319'),
   ])
   assert.equal(readFileSync(file), before)
 })

@@ -262,7 +262,15 @@ test('the result tells what was converted', async () => {
   const progress: { done: number; total: number }[] = []
   const result = await convert(directory, path, { type: 'f32', onProgress: (step) => progress.push(step) })
   const parameters = sourcesOf(gtaConfig).reduce((sum, { shape }) => sum + shape.reduce((n, m) => n * m, 1), 0)
-  assert.equal(result, { path, type: 'f32', bytes: statSync(path).size, parameters, unused: [], errors: [] })
+  assert.equal(result, {
+    path,
+    type: 'f32',
+    bytes: statSync(path).size,
+    parameters,
+    unused: [],
+    errors: [],
+    hasTokenizer: false,
+  })
   assert.ok(progress.every(({ done }, i) => done > (progress[i - 1]?.done ?? 0)))
   assert.is(progress.at(-1)?.done, progress.at(-1)?.total)
 })
@@ -401,6 +409,8 @@ test('the place of a bad number counts from the start of its tensor, not of a sl
 test('shard names lead to no other place', async () => {
   const single = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
   const name = basename(single)
+  // A single file would count more than the index.
+  renameSync(join(single, 'model.safetensors'), join(single, 'weights.safetensors'))
   const bad = [
     '../x.safetensors',
     `../${name}/model.safetensors`,
@@ -423,7 +433,7 @@ test('shard names lead to no other place', async () => {
   mkdirSync(join(single, 'sub'))
   writeFileSync(join(single, 'sub', 'model.safetensors'), safetensors(randomTensors(gqaConfig)))
   for (const shard of bad) {
-    writeIndex(single, { [NORM]: shard, 'lm_head.weight': 'model.safetensors' })
+    writeIndex(single, { [NORM]: shard, 'lm_head.weight': 'weights.safetensors' })
     const error = await refused(single, 'BAD_FILE', 'index.json', 'shard name')
     assert.ok(error.message.includes(JSON.stringify(shard).slice(0, 80)))
   }
@@ -431,8 +441,55 @@ test('shard names lead to no other place', async () => {
   await refused(single, 'NOT_FOUND')
 })
 
+test('a single file counts more than an index that is left over beside it', async () => {
+  const directory = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
+  const expected = await packed(directory)
+  const old = randomTensors(gqaConfig, 'F32', 7)
+  writeFileSync(join(directory, 'model-00001-of-00001.safetensors'), safetensors(old))
+  writeIndex(directory, Object.fromEntries([...old.keys()].map((name) => [name, 'model-00001-of-00001.safetensors'])))
+  assert.ok((await packed(directory)).equals(expected))
+  rmSync(join(directory, 'model-00001-of-00001.safetensors'))
+  assert.ok((await packed(directory)).equals(expected), 'with an index of shards that are not there')
+})
+
+/** What people point at instead of a model, and the word that says so. */
+const otherKinds: [begin: string, word: string][] = [
+  ['GGUF\x03\0\0\0\x10\0\0\0', 'GGUF'],
+  ['version https://git-lfs.github.com/spec/v1\noid sha256:12', 'git lfs pull'],
+  ['<!DOCTYPE html><html><body>Not found', 'HTML'],
+  ['\n<html lang="en">', 'HTML'],
+  ['PK\x03\x04\x14\0\0\0\0\0', 'ZIP'],
+  ['\x1f\x8b\x08\0\0\0\0\0\0', 'compressed'],
+  ['\x80\x02ctorch._utils\n', 'pickle'],
+]
+
+test('a file of another kind is named, whichever of the files it stands for', async () => {
+  for (const [begin, word] of otherKinds) {
+    const directory = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
+    for (const name of ['model.safetensors', 'tokenizer.json', 'generation_config.json', 'config.json']) {
+      writeFileSync(join(directory, name), `${begin}${' '.repeat(40)}`, 'latin1')
+      await refused(directory, 'NOT_A_MODEL', name, word)
+      if (name === 'model.safetensors') writeFileSync(join(directory, name), safetensors(randomTensors(gqaConfig)))
+      else if (name !== 'config.json') rmSync(join(directory, name))
+    }
+  }
+})
+
+test('a tokenizer that cannot be used is refused before anything is converted', async () => {
+  const directory = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
+  for (const [json, word] of [
+    ['{}', 'vocabulary'],
+    ['{"model":{"vocab":{"a":0}},"decoder":{"type":"Unheard"}}', 'decoder'],
+    ['{"model":{"vocab":{"a":0}},"decoder":{"type":"ByteLevel"},"post_processor":{"type":"Unheard"}}', 'Unheard'],
+  ] as const) {
+    writeFileSync(join(directory, 'tokenizer.json'), json)
+    await refused(directory, 'BAD_TOKENIZER', word)
+  }
+})
+
 test('an index that is none', async () => {
   const directory = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
+  rmSync(join(directory, 'model.safetensors'))
   for (const map of [null, 'model.safetensors', 7, true]) {
     writeIndex(directory, map)
     await refused(directory, 'BAD_FILE', 'index.json', 'weight_map')
@@ -675,7 +732,9 @@ test('memory does not grow with the model', async () => {
 
 test('what a directory brings goes along as it is', async () => {
   const directory = writeCheckpoint(gqaConfig, randomTensors(gqaConfig))
-  const tokenizer = Buffer.from('{"model":{"vocab":{"ü":0}}}')
+  const tokenizer = Buffer.from(
+    '{"model":{"type":"BPE","vocab":{"ü":0},"merges":[]},"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":{"type":"ByteLevel"}}',
+  )
   writeFileSync(join(directory, 'tokenizer.json'), tokenizer)
   writeFileSync(join(directory, 'generation_config.json'), '{"temperature":0.5}')
   const bytes = await packed(directory)

@@ -9,15 +9,12 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -31,16 +28,11 @@ import { Analysis } from '../host/tools/analyze/analyze.ts'
 import { tokensPerSecond } from '../host/tools/analyze/charts.ts'
 import { findHardware } from '../host/tools/analyze/hardware.ts'
 import { temporary } from './fixtures/checkpoints.ts'
-import { browserTest, launchBrowser } from './harness/browsers.ts'
+import { blocks, documents, isForPages, programs } from './fixtures/documents.ts'
 import { browserTypes, compile, nodeTypes } from './harness/consumer.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
-/** The text of each document by its name. */
-const documents = new Map(
-  ['README.md', ...readdirSync(`${root}docs`).flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : []))].map(
-    (name) => [name, readFileSync(root + name, 'utf8')],
-  ),
-)
 const folder = temporary()
 /** Where somebody has installed the package, and has a model and texts. */
 const consumer = join(folder, 'consumer')
@@ -87,15 +79,6 @@ test.before(async () => {
   })
 })
 
-const blocks = [...documents].flatMap(([document, whole]) =>
-  [...whole.matchAll(/^```(\w*)\n(.*?)^```/gms)].map(([, kind = '', text = '']) => ({ document, kind, text })),
-)
-/** One import for those that go on from an earlier one. */
-const programs = blocks
-  .filter(({ kind }) => kind === 'ts' || kind === 'js')
-  .map(({ text }) => (text.includes("from 'gta-edge") ? text : `import { load } from 'gta-edge'\n${text}`))
-const isForPages = (text: string) => text.includes('gta-edge/browser')
-
 test('every block of code is a program, commands, or of a kind that nobody runs', () => {
   for (const { document, kind, text } of blocks)
     assert.ok(['ts', 'js', 'sh', ''].includes(kind), `${document}: \`\`\`${kind} ${text.slice(0, 40)}`)
@@ -123,48 +106,19 @@ test('the programs for Node run', () => {
     const file = join(consumer, `program-${i}.ts`)
     writeFileSync(file, text)
     const args = ['--disable-warning=ExperimentalWarning', file]
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    const ended = spawnSync(process.execPath, args, {
       cwd: consumer,
       env,
       encoding: 'utf8',
-      timeout: 300_000,
+      timeout: limit(300),
     })
-    assert.is(status, 0, stderr)
-    assert.ok(stdout.length > 100, `${file}: ${stdout}`)
+    assert.is(ended.status, 0, ended.stderr + limitNote(ended, 300))
+    assert.ok(ended.stdout.length > 100, `${file}: ${ended.stdout}`)
   }
   assert.ok(existsSync(join(consumer, 'fox.gtas')))
 })
 
-browserTest('the program for pages runs in one', async () => {
-  const text = programs.find(isForPages)
-  const html = `<!doctype html><link rel="icon" href="data:,"><script type="importmap">{"imports": {"gta-edge/browser": "/browser.mjs"}}</script>
-<body><script type="module">${text}\ndocument.body.dataset.done = 'yes'</script>`
-  const script = (name: string) => ['text/javascript', readFileSync(join(installed, 'dist', name))] as const
-  const files: Record<string, readonly [string, string | Uint8Array]> = {
-    '/': ['text/html', html],
-    '/browser.mjs': script('browser.mjs'),
-    '/browser-worker.mjs': script('browser-worker.mjs'),
-    '/my-gta.gta': ['application/octet-stream', readFileSync(defaultModel)],
-  }
-  const server = createServer((request, response) => {
-    const [type, body] = files[request.url ?? ''] ?? ['text/plain', 'no']
-    response.writeHead(200, { 'content-type': type }).end(body)
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const browser = await launchBrowser()
-  try {
-    const page = await browser?.newPage()
-    await page?.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-    await page?.waitForSelector('body[data-done]', { timeout: 300_000 })
-    assert.ok(((await page?.innerText('body')) ?? '').length > 100)
-  } finally {
-    await browser?.close()
-    server.close()
-    server.closeAllConnections()
-  }
-})
-
-const isCommand = (line: string) => /^(gta|npm|npx|node|sudo|hash|wasmedge) /.test(line)
+const isCommand = (line: string) => /^(gta|echo|npm|npx|node|sudo|hash|wasmedge) /.test(line)
 /** The commands, each once, without the comments behind them. */
 const commands = [
   ...new Set(
@@ -179,8 +133,9 @@ const commands = [
 const notRun: Record<string, string> = {
   'npm start': '.ci/start runs it, where nothing is built',
   'npm test': 'runs this file',
+  'npm pack && npm install -g ./gta-edge-*.tgz': '.ci/start does, where nothing is built, without changing the system',
   'sudo apt install nodejs npm && sudo npm install -g n && sudo n 24': 'changes the system',
-  'hash -r && sudo npm install -g gta-edge': 'changes the system; package-nodes.test.ts installs the tarball',
+  'hash -r && sudo npm install -g ./gta-edge-*.tgz': 'changes the system; package-nodes.test.ts installs the tarball',
   'gta bench --config models/configs/gta-1b.json -d 0,1536 --explain': 'minutes; bench.test.ts has a small one',
   'gta bench --config models/configs/gta-1b.json --type q4 -p 128,512 -n 64 -d 0,1536 -np 1,8 -t 1,2,4 -r 5': 'an hour',
   'gta bench --report board.json': 'minutes; the smaller report behind it is made',
@@ -208,8 +163,8 @@ test('the commands do what they say', () => {
   for (const line of run) {
     // It is a new file for whoever follows the documents, and is not replaced.
     if (line.startsWith('gta convert')) rmSync(join(consumer, 'my-gta.gta'))
-    const { status, stderr } = spawnSync('sh', ['-c', line], { cwd: consumer, env, encoding: 'utf8', timeout: 300_000 })
-    assert.is(status, 0, `${line}: ${stderr}`)
+    const ended = spawnSync('sh', ['-c', line], { cwd: consumer, env, encoding: 'utf8', timeout: limit(300) })
+    assert.is(ended.status, 0, `${line}: ${ended.stderr}${limitNote(ended, 300)}`)
   }
   assert.match(readFileSync(join(consumer, 'report.html'), 'utf8'), '<svg')
   assert.match(readFileSync(join(consumer, 'results.jsonl'), 'utf8'), '"test":"pp512"')
@@ -221,7 +176,7 @@ test('the commands that serve a page tell where, and end when they are told to',
       cwd: consumer,
       env,
       stdio: ['ignore', 'pipe', 'inherit'],
-      timeout: 300_000,
+      timeout: limit(300),
     })
     const ended = new Promise((resolve) => child.on('close', resolve))
     const output = await new Promise<string>((resolve) => child.stdout.once('data', (data) => resolve(String(data))))

@@ -11,6 +11,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { temporary } from './fixtures/checkpoints.ts'
 import { browserTest, launchBrowser } from './harness/browsers.ts'
+import { limit } from './harness/limits.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const cache = temporary()
@@ -21,7 +22,7 @@ function start(name: string, env: Record<string, string> = {}): ChildProcess {
   const child = spawn(process.execPath, [`${root}docs/examples/${name}`], {
     env: { ...process.env, XDG_CACHE_HOME: cache, PORT: '0', ...env },
     stdio: ['pipe', 'pipe', 'inherit'],
-    timeout: 120_000,
+    timeout: limit(120),
   })
   children.push(child)
   return child
@@ -187,18 +188,18 @@ browserTest('page.html tells a story with threads, and another one; its server s
     page?.on('pageerror', (error) => faults.push(String(error)))
     page?.on('console', (message) => message.type() === 'error' && faults.push(message.text()))
     await page?.goto(url)
-    await page?.waitForSelector('button[name=go]:enabled', { timeout: 60_000 })
+    await page?.waitForSelector('button[name=go]:enabled', { timeout: limit(60) })
     assert.is(await page?.evaluate('crossOriginIsolated'), true)
     await page?.fill('input[name=prompt]', 'The fox said')
     await page?.click('button[name=go]')
     await page?.waitForFunction("document.querySelector('#state').textContent === 'The end.'", null, {
-      timeout: 60_000,
+      timeout: limit(60),
     })
     const story = (await page?.innerText('#story')) ?? ''
     assert.ok(story.startsWith('The fox said') && story.length > 50, story)
     // In one turn of the page: a story may be at its end before a second click from outside comes.
     await page?.evaluate("document.querySelector('[name=go]').click(); document.querySelector('[name=stop]').click()")
-    await page?.waitForSelector('button[name=go]:enabled', { timeout: 60_000 })
+    await page?.waitForSelector('button[name=go]:enabled', { timeout: limit(60) })
     assert.is(await page?.innerText('#state'), 'Stopped.')
     assert.equal(faults, [])
   } finally {

@@ -217,9 +217,9 @@ test('architectures that are not known', () => {
   const names = [
     'MixtralForCausalLM',
     'Qwen3MoeForCausalLM',
-    'Gemma3ForConditionalGeneration',
-    'MiniCPM3ForCausalLM',
-    'GPT2LMHeadModel',
+    'PaliGemmaForConditionalGeneration',
+    'BloomForCausalLM',
+    'GPT3LMHeadModel',
     'llama',
     '',
   ]
@@ -323,7 +323,7 @@ test('other fields of a wrong type or range', () => {
 test('what this runtime does not compute is refused, never ignored', () => {
   const cases: [string, unknown[]][] = [
     ['hidden_act', ['gelu', 'relu', 'SiLU', 7, {}]],
-    ['mlp_bias', [true, 'false']],
+    ['mlp_bias', ['false']],
     ['partial_rotary_factor', [0.5, 0, 2]],
     ['quantization_config', [{ quant_method: 'gptq' }, {}, 'awq', false]],
     ['sliding_window', [4096, 0, true]],
@@ -331,6 +331,7 @@ test('what this runtime does not compute is refused, never ignored', () => {
   for (const config of [gqaConfig, gtaConfig])
     for (const [field, values] of cases)
       for (const value of values) refused({ ...config, [field]: value }, `"${field}"`)
+  refused({ ...gtaConfig, mlp_bias: true }, '"mlp_bias"')
   const harmless: Config[] = [
     { hidden_act: 'silu', mlp_bias: false, partial_rotary_factor: 1 },
     { hidden_act: null, mlp_bias: null, quantization_config: null, sliding_window: null },
@@ -350,12 +351,138 @@ test('a rotation of half a head is refused where transformers 5 says it too', ()
 })
 
 test('rope_scaling that is not known', () => {
-  const types = ['dynamic', 'longrope', 'su', 'Linear', '', 7, {}, ['linear'], 'constructor']
+  const types = ['Linear', '', 7, {}, ['linear'], 'constructor']
   for (const field of ['rope_scaling', 'rope_parameters'])
     for (const type of types) refused({ ...gqaConfig, [field]: { rope_type: type, factor: 2 } }, '"rope_scaling"')
-  refused({ ...gqaConfig, rope_scaling: { type: 'longrope', factor: 4 } }, '"rope_scaling"', 'longrope')
+  for (const type of ['longrope', 'su'])
+    refused({ ...gqaConfig, rope_scaling: { type, factor: 4 } }, '"long_factor" in rope_scaling')
   refused({ ...gqaConfig, rope_scaling: { factor: 4 } }, '"rope_scaling"')
   refused({ ...gqaConfig, rope_scaling: {} }, '"rope_scaling"')
+})
+
+test('dynamic: no scaling, up to the context that is made for', () => {
+  const scaled = (scaling: Config, change: Config = {}) => ({ ...gqaConfig, ...change, rope_scaling: scaling })
+  assert.equal(specOf(scaled({ type: 'dynamic', factor: 2 })), specOf(gqaConfig))
+  assert.equal(
+    specOf(scaled({ rope_type: 'dynamic', factor: 2, original_max_position_embeddings: 64 })),
+    specOf(gqaConfig),
+  )
+  refused(
+    scaled({ type: 'dynamic', factor: 2, original_max_position_embeddings: 32 }),
+    '"original_max_position_embeddings"',
+  )
+  refused(scaled({ type: 'dynamic', factor: 2, alpha: 1000 }), '"alpha"')
+  refused(scaled({ type: 'dynamic' }), '"factor"')
+  refused(
+    edit(scaled({ type: 'dynamic', factor: 2 }), { max_position_embeddings: undefined }),
+    '"max_position_embeddings"',
+  )
+})
+
+test('the text part of Gemma 3 within a model that sees', () => {
+  const text = { ...gqaConfig, architectures: ['Gemma3ForCausalLM'], head_dim: 8 }
+  const seeing = { architectures: ['Gemma3ForConditionalGeneration'], text_config: text, eos_token_id: [1, 5] }
+  const named = (names: string[]) =>
+    describe({ ...seeing, text_config: { ...text, tie_word_embeddings: false } }, names).sources
+  assert.equal(specOf(seeing), { ...specOf(text), eos: [1, 5], bos: 2 })
+  assert.is(named([]).embed[0]?.tensor, 'model.language_model.embed_tokens.weight')
+  assert.is(named(['model.language_model.norm.weight']).head[0]?.tensor, 'lm_head.weight')
+  const old = named(['vision_tower.x', 'language_model.model.norm.weight'])
+  assert.is(old.embed[0]?.tensor, 'language_model.model.embed_tokens.weight')
+  assert.is(old.head[0]?.tensor, 'language_model.lm_head.weight')
+  // What the class has by default: gemma-3-4b says no more than this.
+  const { spec } = describe({
+    ...seeing,
+    text_config: { hidden_size: 2560, intermediate_size: 10240, num_hidden_layers: 34 },
+  })
+  assert.equal(
+    [spec.vocabSize, attentionOf(spec).maps, attentionOf(spec).slots.k],
+    [262208, 8, { heads: 4, dim: 256, isRotated: true, norm: { eps: 1e-6, spans: 'head' } }],
+  )
+  refused({ ...seeing, text_config: undefined }, '"text_config"')
+})
+
+test('DeepSeek-V3 as TransMLA writes it: every layer dense, the fields of the mixture null', () => {
+  const config = {
+    ...{ ...gqaConfig, architectures: ['DeepseekV3ForCausalLM'], q_lora_rank: 24, kv_lora_rank: 16 },
+    ...{ qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 8, first_k_dense_replace: 2, qk_latent_norm: true },
+    ...{ n_routed_experts: null, n_shared_experts: null, moe_intermediate_size: null, num_experts_per_tok: null },
+  }
+  assert.is(specOf(config).kind, 'mla')
+  assert.equal(specOf({ ...config, architectures: ['YoutuForCausalLM'] }), specOf(config))
+  assert.is(
+    specOf(edit({ ...config, architectures: ['YoutuForCausalLM'] }, { tie_word_embeddings: undefined })).head.isTied,
+    true,
+  )
+  refused({ ...config, qk_latent_norm: false }, '"qk_latent_norm"')
+})
+
+test('longrope: a factor for each pair, and a context that ends where they do', () => {
+  const [short, long] = [
+    [1.5, 2, 2.5, 3],
+    [4, 5, 6, 7],
+  ]
+  const scaling = { type: 'longrope', short_factor: short, long_factor: long }
+  const config = { ...gqaConfig, max_position_embeddings: 640, rope_scaling: scaling }
+  const own = specOf({ ...config, original_max_position_embeddings: 40 })
+  assert.is(own.maxContext, 40)
+  const plain = invFreq({ dim: 8, theta: 10000 })
+  assert.equal(
+    invFreq(ropeOf(own)),
+    plain.map((frequency, pair) => frequency / (short[pair] as number)),
+  )
+  assert.ok(Math.abs((ropeOf(own).magnitude ?? 0) - Math.sqrt(1 + Math.log(16) / Math.log(40))) < 1e-12)
+  // In the scaling alone, or nowhere: the model was not extended, and the factors hold everywhere.
+  const inside = specOf({ ...config, rope_scaling: { ...scaling, original_max_position_embeddings: 640 } })
+  assert.equal([inside.maxContext, ropeOf(inside).magnitude], [640, 1])
+  assert.equal(specOf(config).layers, inside.layers)
+  // transformers gives the top level priority.
+  const both = {
+    ...config,
+    original_max_position_embeddings: 40,
+    rope_scaling: { ...scaling, original_max_position_embeddings: 80 },
+  }
+  assert.equal(specOf(both).layers, own.layers)
+  assert.is(ropeOf(specOf({ ...both, rope_scaling: { ...scaling, attention_factor: 1.25 } })).magnitude, 1.25)
+  for (const factors of [undefined, [], [1, 2, 3], [1, 2, 3, 0], [1, 2, 3, '4'], 7, [1, 2, 3, 4, 5]])
+    for (const name of ['short_factor', 'long_factor'])
+      refused(
+        { ...config, rope_scaling: { ...scaling, [name]: factors } },
+        `"${name}" in rope_scaling`,
+        '4 numbers above 0',
+      )
+})
+
+test('the window of Mistral', () => {
+  const windowOf = (change: Config) =>
+    attentionOf(
+      specOf({ ...gqaConfig, architectures: ['MistralForCausalLM'], max_position_embeddings: 8192, ...change }),
+    ).window
+  assert.is(windowOf({ sliding_window: 8 }), 8)
+  assert.is(windowOf({ sliding_window: null }), undefined)
+  assert.is(windowOf({}), 4096)
+  assert.is(windowOf({ max_position_embeddings: 4096 }), undefined)
+  for (const value of [0, -1, 1.5, '8', true])
+    refused({ ...gqaConfig, architectures: ['MistralForCausalLM'], sliding_window: value }, '"sliding_window"')
+  refused({ ...gqaConfig, architectures: ['MistralForCausalLM'], attention_bias: true }, '"attention_bias"')
+})
+
+test('an error names a field as the config does', () => {
+  const gpt2 = { architectures: ['GPT2LMHeadModel'], n_embd: 15, n_head: 3, n_layer: 1, vocab_size: 9 }
+  assert.is(specOf(gpt2).maxContext, 1024)
+  refused({ ...gpt2, n_embd: 'x' }, '"n_embd"')
+  refused({ ...gpt2, n_head: 4 }, '"n_embd"', 'n_head 4')
+  refused({ ...gpt2, n_layer: 0 }, '"n_layer"')
+  refused({ ...gpt2, n_positions: 0 }, '"n_positions"')
+  refused({ ...gpt2, activation_function: 'relu' }, '"activation_function"')
+})
+
+test('GPT-2 with the prefix of transformers, and without', () => {
+  const config = { architectures: ['GPT2LMHeadModel'], n_embd: 15, n_head: 3, n_layer: 1, vocab_size: 9 }
+  const first = (names: string[]) => describe(config, names).sources.embed[0]?.tensor
+  assert.is(first([]), 'transformer.wte.weight')
+  assert.is(first(['transformer.wte.weight']), 'transformer.wte.weight')
+  assert.is(first(['wte.weight']), 'wte.weight')
 })
 
 test('a rope_scaling that is no object is refused by its own name', () => {

@@ -455,9 +455,28 @@ test('a worker that dies between two steps is ENGINE_FAILED too', async () => {
   await model.close()
 })
 
+test('maxTokens 0 only reads the prompt: what follows is what followed it without', async () => {
+  const sampling = { seed: 5, temperature: 1 }
+  const finish = async (pieces: AsyncGenerator<string, Generation>) => {
+    for (let step = await pieces.next(); ; step = await pieces.next()) if (step.done) return step.value
+  }
+  const whole = small.open()
+  const expected = await finish(whole.generate(IDS, { ...sampling, maxTokens: 6 }))
+  whole.close()
+  const conversation = small.open()
+  const told: number[] = []
+  const read = await finish(conversation.generate(IDS, { ...sampling, maxTokens: 0, onToken: (id) => told.push(id) }))
+  assert.equal([read.tokens, read.text, told], [[], '', []])
+  assert.equal([read.finish, read.promptTokens], ['length', IDS.length])
+  assert.equal(conversation.tokens, [...IDS])
+  const after = await finish(conversation.generate(undefined, { ...sampling, maxTokens: 6 }))
+  assert.equal([after.tokens, after.logitsHash], [expected.tokens, expected.logitsHash])
+  conversation.close()
+})
+
 test('bad options are BAD_OPTION with their name', async () => {
   const bad: Record<string, unknown[]> = {
-    maxTokens: [0, -1, 1.5, Number.NaN, '5', null],
+    maxTokens: [-1, 1.5, Number.NaN, '5', null],
     temperature: [-1, Number.NaN, '0.8', 101],
     topK: [-1, 2.5, '40'],
     topP: [-0.5, 2],

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import * as abi from '../assembly/abi.ts'
 import { describe } from '../models/index.ts'
 import { openDebug, Random, Room } from './harness/debug-engine.ts'
-import { erf } from './reference/spec-reference.ts'
+import { erf } from './reference/reference.ts'
 
 const { fround } = Math
 const MOST_COLS = 8192

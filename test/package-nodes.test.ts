@@ -9,6 +9,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packPackage } from '../bench/package.ts'
 import { temporary } from './fixtures/checkpoints.ts'
+import { limit, limitNote } from './harness/limits.ts'
 import { nodeBinary, nodeVersions } from './harness/node-versions.ts'
 import { skipLoudly } from './harness/tools.ts'
 
@@ -23,14 +24,14 @@ interface RunOptions {
 
 /** What a program writes; it must end well. */
 function run(command: string, args: string[], { cwd = folder, env = {} }: RunOptions = {}): string {
-  const { status, stdout, stderr } = spawnSync(command, args, {
+  const ended = spawnSync(command, args, {
     cwd,
     env: { ...process.env, ...env },
     encoding: 'utf8',
-    timeout: 300_000,
+    timeout: limit(300),
   })
-  assert.is(status, 0, `${command} ${args.join(' ')}: ${stdout}${stderr}`)
-  return stdout
+  assert.is(ended.status, 0, `${command} ${args.join(' ')}: ${ended.stdout}${ended.stderr}${limitNote(ended, 300)}`)
+  return ended.stdout
 }
 
 /** npm as a file that any Node can run. */

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { type BuildOptions, build } from 'esbuild'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -13,6 +14,7 @@ import { defaultModel, load } from '../host/index.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { browserTypes, compile, nodeTypes } from './harness/consumer.ts'
 
+const root = fileURLToPath(new URL('../', import.meta.url))
 const folder = temporary()
 /** Where the package is unpacked for all that is not about installing. */
 const consumer = join(folder, 'consumer')
@@ -26,7 +28,7 @@ test.before(() => {
   writeFileSync(join(consumer, 'package.json'), '{ "type": "module" }')
 })
 
-test('at most 12 MB, and 2 MB without the weights of the stories model; npm run size shows what they are made of', () => {
+test('at most 12 MB, and 2.5 MB without the weights of the stories model; npm run size shows what they are made of', () => {
   const table = sizeTable(packed)
   const size = (name: string) =>
     Number(table.match(new RegExp(`^\\| ${name} \\| \\d+ \\| ([\\d.]+) MB \\|$`, 'm'))?.[1])
@@ -35,13 +37,17 @@ test('at most 12 MB, and 2 MB without the weights of the stories model; npm run 
   const sum = names.reduce((total, name) => total + size(name), 0)
   assert.ok(Math.abs(sum - packed.unpackedSize / 1e6) < 0.01, table)
   assert.ok(packed.size <= limits.packed && limits.packed === 12e6, table)
-  assert.ok(packed.withoutModel <= limits.withoutModel && limits.withoutModel === 2e6, table)
+  assert.ok(packed.withoutModel <= limits.withoutModel && limits.withoutModel === 2.5e6, table)
+})
+
+test('npm builds where nothing is built: for a tarball, and for an installation from git, which runs only prepare', () => {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  for (const name of ['prepack', 'prepare']) assert.is(scripts[name], scripts.build, name)
 })
 
 test('no scripts at installation, no other packages, nothing that is not for users', () => {
   const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
-  for (const name of ['preinstall', 'install', 'postinstall', 'prepare'])
-    assert.is(manifest.scripts[name], undefined, name)
+  for (const name of ['preinstall', 'install', 'postinstall']) assert.is(manifest.scripts[name], undefined, name)
   for (const name of ['dependencies', 'optionalDependencies', 'peerDependencies', 'bundleDependencies'])
     assert.is(manifest[name], undefined, name)
   const paths = packed.files.map(({ path }) => path)
@@ -179,11 +185,12 @@ async function bundleSizes(
   return { all: sizeOf(outputs.keys()), atStart: sizeOf(started) }
 }
 
-test('a program that loads a model has at most 250 kB: in one file, minified; and as it is, before it loads one', async () => {
+test('a program that loads a model: 370 kB in one file, minified, that runs alone; as it is, 310 kB before it loads one', async () => {
   const { all } = await bundleSizes({ minify: true })
-  assert.ok(all > 150e3 && all <= 250e3, `${all} bytes minified, kernels and all`)
+  // The threads, the process of a chat template, GGUF and all families are inside.
+  assert.ok(all > 150e3 && all <= 370e3, `${all} bytes minified, kernels and all`)
   const { atStart } = await bundleSizes({ splitting: true })
-  assert.ok(atStart > 50e3 && atStart <= 250e3, `${atStart} bytes at the start`)
+  assert.ok(atStart > 50e3 && atStart <= 310e3, `${atStart} bytes at the start`)
 })
 
 test.run()

@@ -60,6 +60,7 @@ test('host/ imports itself, models/, the ABI and packages; nothing imports bench
 
 /** From the ground up: a room imports only rooms that stand below it. Those of one floor do not know each other. */
 const floors = [
+  ['sizes.ts'],
   ['settings.ts'],
   ['errors.ts'],
   ['platform'],
@@ -173,6 +174,7 @@ test('users see of models, conversations and chats what is theirs', () => {
       'bytesPerToken',
       'private constructor',
       'engineName',
+      'promptIds',
       'corpusIds',
       'open',
       'restore',

@@ -16,6 +16,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { afterLimit } from './harness/limits.ts'
 import { findRuntime } from './harness/runtimes.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -43,14 +44,14 @@ const cache = mkdtempSync(`${tmpdir()}/gta-edge-test-`)
 process.env.XDG_CACHE_HOME = cache
 // Every file, and every process that it starts, reads the same sources: what the first has compiled, the others need not.
 process.env.NODE_COMPILE_CACHE = `${cache}/compiled`
-// For a file that does not end by itself: a busy machine takes ten times as long as a quiet one, emulation thirty times.
-const timeoutOf = (name) => (values.on === undefined && !name.startsWith('arm64') ? 600_000 : 900_000)
+// For a file that does not end by itself; emulation takes thirty times as long.
+const secondsOf = (name) => (values.on === undefined && !name.startsWith('arm64') ? 300 : 900)
 
 /** The lane that a file counts for. */
 function laneOf(name) {
   if (values.on !== undefined) return `tests on ${[values.on, ...flags].join(' ')}`
   if (/wasi/.test(name)) return 'npm test, WASI'
-  if (/browser|web|viewer/.test(name)) return 'npm test, browser'
+  if (/browser|web|viewer|document-pages/.test(name)) return 'npm test, browser'
   return /arm64/.test(name) ? 'npm test, package on arm64' : 'npm test, all others'
 }
 
@@ -112,15 +113,21 @@ function runFile(name) {
     const child = spawn(runtime.command, args, {
       cwd: root,
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: timeoutOf(name),
-      killSignal: 'SIGKILL',
     })
     let output = ''
+    let ending = ''
+    const stop = afterLimit(secondsOf(name), (sentence) => {
+      ending = `${sentence}: killed`
+      child.kill('SIGKILL')
+    })
     for (const stream of [child.stdout, child.stderr])
       stream.on('data', (chunk) => {
         output += chunk
       })
-    child.on('close', (status, signal) => resolve({ name, output, status, signal }))
+    child.on('close', (status, signal) => {
+      stop()
+      resolve({ name, output, status, ending: ending || (signal ? `killed by ${signal}` : '') })
+    })
   })
 }
 
@@ -159,7 +166,7 @@ async function work() {
     if (skipped.some(remedyOf)) incomplete.push(name)
     const counts = [`${passed} passed`, ...(failed ? [`${failed} failed`] : [])]
     if (skipped.length > 0) counts.push(`${skipped.length} skipped`)
-    if (result.signal) counts.push(`killed by ${result.signal}`)
+    if (result.ending) counts.push(result.ending)
     const mark = failed ? '✘' : passed ? '✔' : '–'
     console.log(`${mark} ${name}: ${counts.join(', ')}, ${seconds.toFixed(1)} s`)
     if (failed) console.log(result.output)

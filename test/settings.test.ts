@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chat } from '../host/cli/chat.ts'
+import { fit } from '../host/cli/fit.ts'
 import { Arguments, type Command, flagAs, flagsOf, generateNames, help, UsageError } from '../host/cli/options.ts'
+import { inWords, timeLeft } from '../host/cli/progress.ts'
 import { run } from '../host/cli/run.ts'
 import { checkSampling, defaultSampling } from '../host/engine/sampling.ts'
 import { MAX_RANKS } from '../host/engine/wasm/protocol.ts'
@@ -23,6 +25,7 @@ import {
   settings,
   titleOf,
 } from '../host/settings.ts'
+import { megabytes, parseSize } from '../host/sizes.ts'
 import { weightTypes } from '../models/index.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -76,6 +79,57 @@ test('a command line gives the library what it says, and nothing for what it doe
     batchThreads: 3,
     contextPolicy: undefined,
   })
+})
+
+test('a size means the same wherever it is given: powers of 1000 with K, M, G, T, of 1024 with Ki, Mi, Gi, Ti', () => {
+  for (const [text, bytes] of [
+    ['1000000', 1e6],
+    ['64K', 64e3],
+    ['64k', 64e3],
+    ['1.5G', 1.5e9],
+    ['2GB', 2e9],
+    ['4Gi', 2 ** 32],
+    ['4GiB', 2 ** 32],
+    ['0.5 Mi', 2 ** 19],
+    ['1T', 1e12],
+  ] as const) {
+    assert.is(parseSize(text), bytes, text)
+    const readers = [
+      new Arguments(['--cache-memory', text], run.options).value('cacheMemory'),
+      new Arguments(['--offload', text], chat.options).value('offload'),
+      new Arguments(['--memory', text], fit.options).bytes('memory'),
+    ]
+    assert.equal(readers, [bytes, bytes, bytes], text)
+  }
+  for (const text of ['', 'G', '4Q', '-4G', '1e9', '4 Gi b', '1,5G', '99999999T'])
+    assert.is(parseSize(text), undefined, text)
+  const written = [0, 999, 1000, 99_949, 1e5, 22.1e6, 1.13e9, 2 ** 32].map(megabytes)
+  assert.equal(written, ['0 B', '999 B', '1.0 kB', '99.9 kB', '0.1 MB', '22.1 MB', '1.13 GB', '4.29 GB'])
+})
+
+test('an option that counts once is given once; those that may come again are listed', () => {
+  const twice = (...args: string[]) => {
+    try {
+      new Arguments(args, run.options)
+      return 'accepted'
+    } catch (error) {
+      return error instanceof UsageError ? error.message : error
+    }
+  }
+  assert.is(twice('-m', 'a', '--model=b'), '--model must be given once, found "a" and "b"')
+  assert.is(twice('-n', '1', '-n', '1'), '--n-predict must be given once, found "1" and "1"')
+  assert.is(twice('--json', '--json'), '--json must be given once, found it twice')
+  assert.is(twice('-tb', '1', '--threads-batch', '2'), '--threads-batch must be given once, found "1" and "2"')
+  assert.is(twice('--stop', 'a', '--stop', 'b'), 'accepted')
+  assert.is(twice('-p', 'a', '--', '-p', 'b'), 'accepted')
+})
+
+test('the time that is left is told once it can be known', () => {
+  assert.is(timeLeft(900, 50, 50), undefined)
+  assert.is(timeLeft(5000, 0, 100), undefined)
+  assert.is(timeLeft(5000, 1, 99), undefined)
+  assert.is(timeLeft(5000, 20, 80), 20)
+  assert.equal([0, 12.1, 99, 100, 3600, 7500].map(inWords), ['0 s', '13 s', '99 s', '2 min', '60 min', '2 h 5 min'])
 })
 
 test('command and library refuse the same numbers and choices, with the same range', () => {

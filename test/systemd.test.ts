@@ -8,6 +8,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { paperConfig } from '../host/load.ts'
 import { temporary } from './fixtures/checkpoints.ts'
+import { limit, limitNote } from './harness/limits.ts'
 import { runNode } from './harness/programs.ts'
 import { findTool, toolTest } from './harness/tools.ts'
 
@@ -18,8 +19,8 @@ const readme = readFileSync(`${root}host/systemd/README.md`, 'utf8')
 /** What systemd-analyze says. */
 function analyze(...args: string[]): { status: number | null; output: string } {
   const program = findTool('systemd') as string
-  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', timeout: 300_000 })
-  return { status, output: stdout + stderr }
+  const ended = spawnSync(program, args, { encoding: 'utf8', timeout: limit(300) })
+  return { status: ended.status, output: ended.stdout + ended.stderr + limitNote(ended, 300) }
 }
 
 toolTest('systemd', 'systemd finds nothing to complain about, and little that the program could do', () => {
@@ -94,7 +95,7 @@ test('the program of its README tells a story, ends when it is told to, and goes
       cwd: folder,
       env,
       stdio: ['ignore', 'ignore', 'inherit'],
-      timeout: 300_000,
+      timeout: limit(300),
     })
     const ended = new Promise((resolve) => child.on('close', resolve))
     const told = await ask(port, prompt, child)

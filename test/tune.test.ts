@@ -1,5 +1,6 @@
 /** How many threads a model runs on: what is asked for, else what is remembered, else what is measured. */
 import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   existsSync,
@@ -15,13 +16,16 @@ import { dirname, join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { builds, chooseBuild } from '../host/engine/wasm/builds.ts'
-import { Checkpoint, readModelFiles } from '../host/files/checkpoint.ts'
+import { Checkpoint } from '../host/files/checkpoint.ts'
 import { GtaError, type LoadOptions, load } from '../host/index.ts'
+import { platform } from '../host/platform/node.ts'
+import { measurementsFile, remember } from '../host/runtime/measurements.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
-import { rememberedThreads, rememberThreads, threadsFile, threadsKey } from '../host/runtime/tune.ts'
+import { rememberedThreads, threadsKey } from '../host/runtime/tune.ts'
 import { planModel, type WeightType } from '../models/index.ts'
 import { type Config, failure, gqaConfig, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { golden } from './fixtures/goldens.ts'
+import { limit, limitNote } from './harness/limits.ts'
 
 const cores = availableParallelism()
 const gta = golden('gta')
@@ -29,17 +33,20 @@ const folder = temporary()
 process.env.XDG_CACHE_HOME = folder
 
 async function keyOf(directory: string, type: WeightType = 'q8', build?: string): Promise<string> {
-  const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
+  const checkpoint = await Checkpoint.open(directory)
   await checkpoint.close()
   return threadsKey(planModel(checkpoint.model, type), build ?? (await chooseBuild()).build.name)
 }
 const key = await keyOf(gta)
 
 function write(content: string | object): void {
-  mkdirSync(dirname(threadsFile()), { recursive: true })
-  writeFileSync(threadsFile(), typeof content === 'string' ? content : JSON.stringify(content))
+  mkdirSync(dirname(measurementsFile()), { recursive: true })
+  writeFileSync(measurementsFile(), typeof content === 'string' ? content : JSON.stringify(content))
 }
-const read = () => JSON.parse(readFileSync(threadsFile(), 'utf8'))
+/** A measurement of a quiet machine, as it stands in the file. */
+const entry = (value: unknown, more: object = {}) => ({ value, date: '2026-11-01T00:00:00.000Z', ...more })
+const name = `threads ${key}`
+const read = () => JSON.parse(readFileSync(measurementsFile(), 'utf8'))
 
 /** Loads the model, and tells on what threads it would run. */
 async function threadsOf(options: LoadOptions = {}) {
@@ -54,28 +61,56 @@ const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n 
 
 test('the first load measures and remembers, the next one takes what it finds', async () => {
   rmSync(folder, { recursive: true, force: true })
-  assert.is(threadsFile(), join(folder, 'gta-edge', 'threads.json'))
+  assert.is(measurementsFile(), join(folder, 'gta-edge', 'measurements.json'))
   const measured = await threadsOf()
   assert.ok(isCount(measured.decode) && isCount(measured.prefill), JSON.stringify(measured))
-  assert.equal(read(), { [key]: { decode: measured.decode, prefill: measured.prefill } })
-  assert.equal(readdirSync(dirname(threadsFile())), ['threads.json'], 'nothing temporary is left')
+  const { [name]: found, ...others } = read()
+  assert.equal(found.value, { decode: measured.decode, prefill: measured.prefill })
+  assert.ok(Date.now() - Date.parse(found.date) < 60_000 && found.load >= 0, JSON.stringify(found))
+  assert.equal(others, {})
+  assert.equal(readdirSync(dirname(measurementsFile())), ['measurements.json'], 'nothing temporary is left')
   assert.equal(await rememberedThreads(key), { decode: measured.decode, prefill: measured.prefill })
 })
 
 test('what is remembered is used as it is, without more threads than it needs', async () => {
   const counts = { decode: 1, prefill: cores }
-  write({ [key]: counts })
-  const before = readFileSync(threadsFile(), 'utf8')
+  write({ [name]: entry(counts) })
+  const before = readFileSync(measurementsFile(), 'utf8')
   assert.equal(await threadsOf(), { ...counts, maxThreads: cores })
-  write({ [key]: { decode: 1, prefill: 1 } })
+  write({ [name]: entry({ decode: 1, prefill: 1 }) })
   assert.equal(await threadsOf(), { decode: 1, prefill: 1, maxThreads: 1 })
-  assert.is(before, JSON.stringify({ [key]: counts }))
+  assert.is(before, JSON.stringify({ [name]: entry(counts) }))
   // Batch threads alone are asked for: those of decode are still the remembered ones.
   assert.equal(await threadsOf({ batchThreads: 3 }), { decode: 1, prefill: 3, maxThreads: 3 })
 })
 
+test('what a busy machine spoilt is believed while it is busy, and measured again when it is quiet', async () => {
+  const counts = { decode: 1, prefill: 1 }
+  const loads = { busy: 5, quiet: 0.1 }
+  const real = platform.watchLoad
+  try {
+    for (const [state, load] of Object.entries(loads)) {
+      platform.watchLoad = () => () => ({ load, foreignShare: state === 'busy' ? 0.9 : 0.01 })
+      write({ [name]: entry(counts, { foreignShare: 0.6 }) })
+      await threadsOf()
+      const { foreignShare, date } = read()[name]
+      assert.equal([foreignShare, date === entry(1).date], state === 'busy' ? [0.6, true] : [0.01, false], state)
+    }
+    // Of two disturbed ones the less disturbed counts.
+    platform.watchLoad = () => () => ({ load: 0, foreignShare: 0.8 })
+    write({ [name]: entry(counts, { foreignShare: 0.6 }) })
+    assert.equal(await threadsOf(), { ...counts, maxThreads: cores })
+    assert.is(read()[name].foreignShare, 0.6)
+    // What others took at rest is no reason to measure.
+    write({ [name]: entry(counts, { foreignShare: 0.05 }) })
+    assert.equal(await rememberedThreads(key), counts)
+  } finally {
+    platform.watchLoad = real
+  }
+})
+
 test('threads that are asked for win, and nothing is read or written for them', async () => {
-  write({ [key]: { decode: cores, prefill: cores } })
+  write({ [name]: entry({ decode: cores, prefill: cores }) })
   assert.equal(await threadsOf({ threads: 1 }), { decode: 1, prefill: 1, maxThreads: 1 })
   assert.equal(await threadsOf({ threads: 1, batchThreads: 3 }), { decode: 1, prefill: 3, maxThreads: 3 })
   assert.equal(await threadsOf({ threads: 3, batchThreads: 1 }), { decode: 3, prefill: 1, maxThreads: 3 })
@@ -93,57 +128,62 @@ test('a file that holds nothing usable is measured over, and the rest of it kept
     'null',
     '7',
     [good],
-    { [key]: null },
-    { [key]: 2 },
-    { [key]: [1, 1] },
-    { [key]: {} },
-    { [key]: { decode: 1 } },
-    { [key]: { decode: '1', prefill: '1' } },
-    { [key]: { decode: 0, prefill: 1 } },
-    { [key]: { decode: 1, prefill: -1 } },
-    { [key]: { decode: 1e9, prefill: 1 } },
-    { [key]: { decode: 1, prefill: 1.5 } },
-    { [key]: { decode: true, prefill: 1 } },
-    `{"__proto__": {"${key}": {"decode": 1, "prefill": 1}}}`,
+    { [name]: entry(null) },
+    { [name]: entry(2) },
+    { [name]: entry([1, 1]) },
+    { [name]: entry({}) },
+    { [name]: entry({ decode: 1 }) },
+    { [name]: entry({ decode: '1', prefill: '1' }) },
+    { [name]: entry({ decode: 0, prefill: 1 }) },
+    { [name]: entry({ decode: 1, prefill: -1 }) },
+    { [name]: entry({ decode: 1e9, prefill: 1 }) },
+    { [name]: entry({ decode: 1, prefill: 1.5 }) },
+    { [name]: entry({ decode: true, prefill: 1 }) },
+    { [name]: good },
+    { [name]: null },
+    { [name]: { ...entry(good), date: 7 } },
+    { [name]: { ...entry(good), date: 'never' } },
+    { [name]: entry(good, { foreignShare: 'much' }) },
+    { [name]: entry(good, { load: -1 }) },
+    `{"__proto__": {"${name}": ${JSON.stringify(entry(good))}}}`,
   ]
   for (const content of useless) {
     write(content)
     assert.is(await rememberedThreads(key), undefined, JSON.stringify(content))
   }
-  write({ [key]: { decode: 1e9, prefill: 1 }, other: good, broken: 'x' })
+  write({ [name]: entry({ decode: 1e9, prefill: 1 }), other: good, broken: 'x' })
   const measured = await threadsOf()
   assert.ok(isCount(measured.decode) && measured.maxThreads === cores)
-  assert.equal(read(), {
-    other: good,
-    broken: 'x',
-    [key]: { decode: measured.decode, prefill: measured.prefill },
-  })
+  const { [name]: found, ...others } = read()
+  assert.equal(found.value, { decode: measured.decode, prefill: measured.prefill })
+  assert.equal(others, { other: good, broken: 'x' })
 })
 
 test('a file of gigabytes, a folder, or a pipe that nobody writes to costs no more than a measurement', async () => {
-  write({ [key]: { decode: 1, prefill: 1 } })
-  truncateSync(threadsFile(), 2 ** 32)
+  write({ [name]: entry({ decode: 1, prefill: 1 }) })
+  truncateSync(measurementsFile(), 2 ** 32)
   const measured = await threadsOf()
   assert.ok(isCount(measured.decode))
-  rmSync(threadsFile(), { force: true })
-  mkdirSync(threadsFile(), { recursive: true })
+  rmSync(measurementsFile(), { force: true })
+  mkdirSync(measurementsFile(), { recursive: true })
   assert.ok(isCount((await threadsOf()).decode))
-  assert.equal(readdirSync(dirname(threadsFile())), ['threads.json'], 'nothing temporary is left')
-  rmSync(threadsFile(), { recursive: true })
-  execFileSync('mkfifo', [threadsFile()])
+  assert.equal(readdirSync(dirname(measurementsFile())), ['measurements.json'], 'nothing temporary is left')
+  rmSync(measurementsFile(), { recursive: true })
+  execFileSync('mkfifo', [measurementsFile()])
   assert.is(await rememberedThreads(key), undefined)
   rmSync(folder, { recursive: true, force: true })
 })
 
 test('a hundred models are remembered, the oldest is forgotten first', async () => {
   rmSync(folder, { recursive: true, force: true })
-  for (let i = 0; i < 103; i++) await rememberThreads(`model ${i}`, { decode: 1, prefill: 1 })
+  const one = entry({ decode: 1, prefill: 1 })
+  for (let i = 0; i < 103; i++) await remember('threads', `model ${i}`, one)
   const names = Object.keys(read())
   assert.is(names.length, 100)
-  assert.is(names[0], 'model 3')
+  assert.is(names[0], 'threads model 3')
   // What is remembered again is the youngest.
-  await rememberThreads('model 3', { decode: 1, prefill: 1 })
-  assert.is(Object.keys(read()).at(-1), 'model 3')
+  await remember('threads', 'model 3', one)
+  assert.is(Object.keys(read()).at(-1), 'threads model 3')
   assert.is(Object.keys(read()).length, 100)
 })
 
@@ -171,14 +211,14 @@ console.log(/(\\d+)\\D*$/.exec(model.engineName)[1])
 await model.close()`
   for (const env of [{ HOME: '/nowhere/at/all' }, { HOME: '', XDG_CACHE_HOME: '' }]) {
     const cwd = temporary()
-    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, env, timeout: 300_000 })
+    const child = spawn(process.execPath, ['--input-type=module', '-e', source], { cwd, env, timeout: limit(300) })
     let output = ''
     for (const part of [child.stdout, child.stderr])
       part.on('data', (data) => {
         output += data
       })
-    const status = await new Promise((resolve) => child.on('close', resolve))
-    assert.is(status, 0, output)
+    const [status, signal] = await once(child, 'close')
+    assert.is(status, 0, output + limitNote({ signal }, 300))
     assert.ok(isCount(Number(output)), `${JSON.stringify(env)}: ${output}`)
   }
 })
@@ -187,8 +227,8 @@ test('many loads at once: each gets threads, the file is whole', async () => {
   rmSync(folder, { recursive: true, force: true })
   const all = await Promise.all(Array.from({ length: 4 }, () => threadsOf()))
   assert.ok(all.every(({ decode, prefill }) => isCount(decode) && isCount(prefill)))
-  assert.ok(isCount(read()[key].decode))
-  assert.equal(readdirSync(dirname(threadsFile())), ['threads.json'])
+  assert.ok(isCount(read()[name].value.decode))
+  assert.equal(readdirSync(dirname(measurementsFile())), ['measurements.json'])
 })
 
 test('shape, weight type and build each have their own counts', async () => {
@@ -229,7 +269,7 @@ test('weights that give NaN load, and say so when they are used', async () => {
   const model = await load(writeCheckpoint(config, tensors))
   try {
     assert.is((await failure(model.logits([1, 2, 3]))).code, 'NOT_FINITE')
-    assert.not.ok(existsSync(threadsFile()), 'nothing was measured')
+    assert.not.ok(existsSync(measurementsFile()), 'nothing was measured')
   } finally {
     await model.close()
   }
@@ -256,7 +296,7 @@ test('more threads for prefill than there are cores are no candidates for decode
 
 test('a relative cache folder is ignored', () => {
   process.env.XDG_CACHE_HOME = 'relative'
-  assert.ok(threadsFile().startsWith('/') && !threadsFile().includes('relative'))
+  assert.ok(measurementsFile().startsWith('/') && !measurementsFile().includes('relative'))
   process.env.XDG_CACHE_HOME = folder
 })
 

@@ -8,11 +8,17 @@ import type { Browser, Page } from 'playwright-core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { isLoopback } from '../host/server/local-server.ts'
-import { hardwareTable } from '../host/tools/analyze/hardware.ts'
+import { Analysis } from '../host/tools/analyze/analyze.ts'
+import type { Entry } from '../host/tools/analyze/charts.ts'
+import { explain } from '../host/tools/analyze/explain.ts'
+import { findHardware, hardwareTable } from '../host/tools/analyze/hardware.ts'
+import { renderReport, renderRooflines } from '../host/tools/analyze/report.ts'
 import { viewerModels } from '../host/tools/analyze/viewer/models.ts'
 import { openViewer, type Viewer } from '../host/tools/analyze/viewer/server.ts'
+import { describe } from '../models/index.ts'
 import { failure } from './fixtures/checkpoints.ts'
 import { browserTest, launchBrowser, screenshots } from './harness/browsers.ts'
+import { layoutProblems, widths } from './harness/layout.ts'
 
 let viewer: Viewer
 let browser: Browser | undefined
@@ -191,16 +197,71 @@ browserTest('for a screen reader: names for all that can be used, and a text for
   await page.close()
 })
 
-browserTest('on a phone nothing is wider than the screen', async () => {
-  const { page, problems } = await openPage(
-    '#a=160m-mla&b=160m-gta1&stage=prefill',
-    { width: 390, height: 844 },
-    'dark',
-  )
-  await keep(page, 'phone')
-  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 390)
-  assert.equal(problems, [])
-  await page.close()
+/** What a page is opened with, and for how many models. */
+const views: [hash: string, models: number][] = [
+  ['#hardware=bcm2712', 2],
+  ['#hardware=bcm2712&stage=prefill&batch=8', 2],
+  ['#hardware=bcm2712&b=nothing', 1],
+  ['#a=160m-mla&b=160m-gta1&stage=prefill', 2],
+  ['#a=500m-gqa&b=500m-mla&hardware=nvidia_H100&formats=bits', 2],
+]
+
+browserTest('on phones and desks nothing is cut off, lies on another text or has a line through it', async () => {
+  for (const width of widths)
+    for (const [i, [hash, models]] of views.entries()) {
+      const { page, problems } = await openPage(hash, { width, height: 844 }, i % 2 ? 'dark' : 'light')
+      await keep(page, `${width}-${i}`)
+      assert.equal(await layoutProblems(page), [], `${width} ${hash}`)
+      // Every model's column is in sight.
+      const hidden = await page
+        .locator('#summary .wide, #detail .wide')
+        .evaluateAll((all) => all.map((wide) => wide.scrollWidth - wide.clientWidth).filter((pixels) => pixels > 0))
+      assert.equal(hidden, [], `${width} ${hash}`)
+      const boxes = await page
+        .locator('#graphs svg')
+        .evaluateAll((graphs) => graphs.map((graph) => graph.getBoundingClientRect().toJSON() as DOMRect))
+      assert.is(boxes.length, models)
+      // Graphs are of one scale, and on a desk side by side.
+      for (const box of boxes) assert.is(box.width, boxes[0]?.width)
+      assert.ok((boxes[0]?.right ?? width) <= width, `${boxes[0]?.right}`)
+      if (width > 1000 && models === 2) assert.is(boxes[1]?.top, boxes[0]?.top)
+      assert.equal(problems, [])
+      await page.close()
+    }
 })
+
+browserTest(
+  'the reports of gta analyze, with several batches and lengths: a chart of each, none with labels that collide',
+  async () => {
+    const entries = ['gta-1b', 'gqa-1b'].map((name) => ({
+      name,
+      analysis: new Analysis(describe(viewerModels()[name]), findHardware('bcm2712'), {}),
+    }))
+    // As gta bench -o html has it.
+    const test = { phase: 'tg', tokens: 64, depth: 2048, conversations: 1, threads: 4 } as const
+    const shares = { linear: 0.8, attention: 0.1, valueDecoder: 0.05, rest: 0.05 }
+    const explanation = explain('gta-1b q8 tg64 @ d2048', (entries[0] as Entry).analysis, test, 12, shares)
+    const input = { entries, batches: [1, 8], seqlens: [512, 2048], stages: ['prefill', 'decode'] as const }
+    const page = await (browser as Browser).newPage()
+    await page.setContent(renderReport({ ...input, explanations: [explanation] }))
+    for (const batch of input.batches)
+      for (const stage of input.stages)
+        for (const seqlen of ['512', '2,048'])
+          for (const what of ['Roofline of bcm2712', 'Where the time goes'])
+            assert.is(
+              await page
+                .locator('svg > title', { hasText: `${what}: ${stage}, batch ${batch}, ${seqlen} tokens` })
+                .count(),
+              1,
+            )
+    assert.is((renderRooflines(input).match(/Roofline of bcm2712[^<]*<\/title>/g) ?? []).length, 8)
+    for (const width of widths) {
+      await page.setViewportSize({ width, height: 844 })
+      await keep(page, `report-${width}`)
+      assert.equal(await layoutProblems(page), [], `${width}`)
+    }
+    await page.close()
+  },
+)
 
 test.run()

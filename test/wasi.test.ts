@@ -179,7 +179,7 @@ test('wrong usage: exit code 2 and one sentence', () => {
     [['a.gta', '-n'], 'Option \'-n\' must have a value, found none. See "gta.wasm --help"'],
     [['a.gta', '-p', '--temp'], 'Option \'-p\' must have a value, found another flag; give it as one word with =. See "gta.wasm --help"'],
     [['a.gta', '--stop-eos=1'], 'Option \'--stop-eos\' does not take an argument. See "gta.wasm --help"'],
-    [['a.gta', '-n', '0'], '--n-predict must be a whole number from 1 to 9007199254740991, found "0". See "gta.wasm --help"'],
+    [['a.gta', '-n', '-2'], '--n-predict must be a whole number from 0 to 9007199254740991, found "-2". See "gta.wasm --help"'],
     [['a.gta', '-n', 'many'], '--n-predict must be a number, found "many". See "gta.wasm --help"'],
     [['a.gta', '--temp', '1,5'], '--temp must be a number, found "1,5". See "gta.wasm --help"'],
     [['a.gta', '--temp', '101'], '--temp must be a number from 0 to 100, found "101". See "gta.wasm --help"'],
@@ -235,13 +235,20 @@ test('memory that the engine does not give', async () => {
 
 test('gta wasi: the embedded model, both builds, exit codes', async () => {
   const expected = await generate(stories, 'Once', { maxTokens: 5, seed: 1 })
+  const read = await generate(stories, 'Once', { maxTokens: 0, seed: 1 })
+  expectSame(
+    runOnNode(args('Once', { maxTokens: 0, seed: 1 }), { '.': storiesFolder }),
+    'Once',
+    read,
+    'only the prompt',
+  )
   for (const given of [[], ['--build', 'strict']]) {
     const { status, output } = await runNode('dist/gta.mjs', 'wasi', ...given, '--', '-p', 'Once', '-n', '5', '-s', '1')
     assert.is(status, 0, output)
     assert.ok(output.startsWith(`Once${expected.text}\n`), output)
     assert.ok(output.includes(`logits ${expected.logitsHash}`), output)
   }
-  assert.is((await runNode('dist/gta.mjs', 'wasi', '--', '-n', '0')).status, 2)
+  assert.is((await runNode('dist/gta.mjs', 'wasi', '--', '-n', '-2')).status, 2)
   assert.is((await runNode('dist/gta.mjs', 'wasi', '--', 'nothing.gta', '-p', 'a')).status, 1)
   assert.is((await runNode('dist/gta.mjs', 'wasi', '--build', 'other')).status, 2)
 })

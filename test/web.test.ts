@@ -9,6 +9,9 @@ import * as assert from 'uvu/assert'
 import type { LocalServer } from '../host/server/local-server.ts'
 import { openWeb } from '../host/web/server.ts'
 import { browserTest, launchBrowser, screenshots } from './harness/browsers.ts'
+import { layoutProblems, widths } from './harness/layout.ts'
+import { limit } from './harness/limits.ts'
+import { runNode } from './harness/programs.ts'
 
 let browser: Browser | undefined
 let isolated: LocalServer
@@ -82,8 +85,8 @@ async function openPage(server: LocalServer, { width, height, colorScheme = 'lig
   return { page, problems }
 }
 
-const ready = (page: Page) => page.waitForSelector('html[data-ready]', { timeout: 300_000 })
-const idle = (page: Page) => page.waitForSelector('#story[aria-busy=false]', { timeout: 300_000 })
+const ready = (page: Page) => page.waitForSelector('html[data-ready]', { timeout: limit(300) })
+const idle = (page: Page) => page.waitForSelector('#story[aria-busy=false]', { timeout: limit(300) })
 /** A story that has these words: it has begun, and may have ended already. */
 const begun = (page: Page, words = '') =>
   page.waitForFunction((words) => {
@@ -206,6 +209,55 @@ browserTest('by keyboard alone: prompt, stop, go on, new story', async () => {
   await page.close()
 })
 
+browserTest('behind the end of a story another one begins, apart from it', async () => {
+  const { page, problems } = await openPage(isolated, desktop)
+  await ready(page)
+  await page.uncheck('[name=fresh]')
+  await page.fill('[name=temperature]', '0')
+  await page.fill('[name=length]', '400')
+  const parts = () => page.locator('#story > span').evaluateAll((all) => all.map((part) => part.className))
+  await page.fill('#prompt', 'Lily found a small door in the')
+  await page.keyboard.press('Enter')
+  await begun(page, 'small door in the')
+  await idle(page)
+  assert.equal(await parts(), ['told', '', 'end'])
+  const first = await textOf(page, 'story')
+  await page.fill('[name=length]', '20')
+  await page.click('#go')
+  await page.waitForSelector('#story > :nth-child(4)')
+  await idle(page)
+  assert.equal(await parts(), ['told', '', 'end', ''])
+  const both = await textOf(page, 'story')
+  assert.match(both.slice(first.length), /^\s*\S+ \S+/)
+  // In the middle of a story words and what follows have their spaces.
+  await page.fill('#prompt', 'and then')
+  await page.keyboard.press('Enter')
+  await begun(page, 'and then')
+  await idle(page)
+  assert.match((await textOf(page, 'story')).slice(both.length), /^ and then\W/)
+  await keep(page, 'end')
+  assert.equal(problems, [])
+  await page.close()
+})
+
+test('unknown options, and values that cannot be, end with the usage', async () => {
+  for (const [given, message] of [
+    [['--bogus'], /^Unknown option '--bogus'/],
+    [['here'], /^Unexpected argument 'here'/],
+    [['--port'], /^Option '--port <value>' argument missing/],
+    [['--port', '70000'], /^--port must be a whole number from 0 to 65535, found "70000"/],
+  ] as const) {
+    const { status, output } = await runNode('host/web/main.ts', ...given)
+    assert.is(status, 2, output)
+    assert.match(output, message)
+    assert.match(output, /\n\nUsage: npm run web -- \[--port N\] \[--no-isolation\]/)
+    assert.not.match(output, / at /)
+  }
+  const help = await runNode('host/web/main.ts', '--help')
+  assert.is(help.status, 0)
+  assert.match(help.output, /^Usage: /)
+})
+
 browserTest('on a phone nothing is wider than the screen, and all can be touched', async () => {
   for (const colorScheme of ['light', 'dark'] as const) {
     const { page, problems } = await openPage(colorScheme === 'light' ? isolated : plain, { ...phone, colorScheme })
@@ -215,7 +267,11 @@ browserTest('on a phone nothing is wider than the screen, and all can be touched
     await page.waitForSelector('#story[aria-busy=true]')
     await idle(page)
     await keep(page, `phone-${colorScheme}`)
-    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= phone.width)
+    for (const width of widths) {
+      await page.setViewportSize({ width, height: phone.height })
+      assert.equal(await layoutProblems(page), [], `${width}`)
+    }
+    await page.setViewportSize(phone)
     const small = await page.evaluate(() =>
       [...document.querySelectorAll('button')]
         .filter((button) => button.offsetParent && button.offsetHeight < 38)
@@ -237,7 +293,7 @@ browserTest('a server that is gone while the model is loaded is told, and the lo
   })
   await page.route('**/stories.gta', (route) => route.abort('connectionreset'))
   await page.goto(isolated.url)
-  await page.waitForSelector('.problem:not([hidden])', { timeout: 300_000 })
+  await page.waitForSelector('.problem:not([hidden])', { timeout: limit(300) })
   assert.match(await page.locator('.problem').innerText(), /must be reachable, found .*check the address, the network/)
   assert.ok(await page.locator('#loading').isHidden())
   assert.ok(await page.locator('#go').isDisabled())

@@ -1,5 +1,5 @@
 /** The query side of attention: from what a row is projected to, to queries and cache rows that can meet. */
-import { Layer, LayerKind, Plan, SPAN_HEAD } from '../abi'
+import { Layer, LayerKind, Plan, SPAN_HEAD, SPAN_TURNED } from '../abi'
 import { arena, queryAt, rowAt } from '../arena'
 import { isSpread, writeRow } from '../cache'
 import { countHeadNorm } from '../count'
@@ -63,14 +63,19 @@ function placeQueries(plan: Plan, layer: Layer, kind: LayerKind, i: u32, angles:
   const spread1 = kind.key1Dim && isSpread(kind, kind.key1Slot)
   const dim = queryDim(kind)
   let q = queryAt(plan, kind, i)
-  if (kind.queryNorm) normHeads(q, vectorAt(plan, layer.queryNorm), kind.maps, dim, kind.queryNorm, kind.queryEps, i)
+  const isTurned = kind.queryNorm == SPAN_TURNED
+  let weight = vectorAt(plan, layer.queryNorm)
+  if (kind.queryNorm && !isTurned) normHeads(q, weight, kind.maps, dim, kind.queryNorm, kind.queryEps, i)
   for (let j: u32 = 0; j < kind.maps; j++) {
     if (rope0) rotate(q, angles, rope0 >> 1)
     if (rope1) rotate(q + (plain << 2), angles, rope1 >> 1)
+    if (isTurned) headNorm(q, weight, dim, kind.queryEps)
     if (spread0) hadamard(q, kind.key0Dim)
     if (spread1) hadamard(q + (plain << 2), kind.key1Dim)
     q += dim << 2
+    weight += dim << 2
   }
+  if (isTurned) countHeadNorm(kind.maps * dim, i)
 }
 
 /** The heads of a slot; `weight` is that of its norm. */

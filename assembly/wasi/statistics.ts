@@ -1,4 +1,4 @@
-/** The line of statistics, in the form of the host's command (host/cli/run.ts); what it does not know is left out. */
+/** The line of statistics, in the form of the host's command (host/cli/run-output.ts); what it does not know is left out. */
 import { Plan } from '../abi'
 import { logitsHash } from '../index'
 import { embedding, head, kindOf, layerAt } from '../plan'
@@ -22,7 +22,7 @@ export class Run {
 }
 
 export function printStatistics(plan: Plan, run: Run): void {
-  const steps = run.tokens - 1
+  const steps = run.tokens > 1 ? run.tokens - 1 : 0
   writeTo(STDERR)
   text('[prefill ')
   count(run.promptTokens)

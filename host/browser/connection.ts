@@ -1,6 +1,7 @@
 /** The page's side of the messages to its worker: numbered requests; whatever ends the worker fails all that wait. */
 import { errors } from '../errors.ts'
 import type { Progress } from '../runtime/api.ts'
+import { fetchErrors } from './errors.ts'
 import { type Answer, type Message, type Methods, receiveError } from './protocol.ts'
 
 interface Question {
@@ -15,11 +16,11 @@ export class Connection {
   private last = 0
   private failure: Error | undefined
 
-  constructor(worker: Worker) {
+  /** `url`: of its script, for the message where there is none. */
+  constructor(worker: Worker, url: string) {
     this.worker = worker
     worker.onmessage = ({ data }: MessageEvent<Answer>) => this.receive(data)
-    worker.onerror = (event) =>
-      this.end(errors.engineFailed(event.message || 'the script of its worker cannot be loaded'))
+    worker.onerror = ({ message }) => this.end(message ? errors.engineFailed(message) : fetchErrors.noWorker(url))
   }
 
   async ask<M extends keyof Methods>(

@@ -2,6 +2,11 @@
 import { GtaError, megabytes } from '../errors.ts'
 
 export const fetchErrors = {
+  noWorker: (url: string) =>
+    new GtaError(
+      'FETCH_FAILED',
+      `"${url}" must be the script of the worker (browser-worker.mjs of gta-edge), found none that loads: bundle or copy "gta-edge/browser-worker" to a file of its own and say where it is with workerUrl`,
+    ),
   unreachable: (url: string, cause: unknown) =>
     new GtaError(
       'FETCH_FAILED',

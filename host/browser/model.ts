@@ -30,7 +30,7 @@ export async function load(url: string | URL, options: LoadOptions = {}): Promis
   signal?.throwIfAborted()
   if (!WebAssembly.validate(simd)) throw errors.noBuild('SIMD', advice)
   const address = new URL(url, globalThis.document?.baseURI ?? location.href).href
-  const connection = new Connection(startWorker(workerUrl))
+  const connection = startWorker(workerUrl)
   const abort = () => connection.end(signal?.reason)
   signal?.addEventListener('abort', abort)
   try {
@@ -43,10 +43,11 @@ export async function load(url: string | URL, options: LoadOptions = {}): Promis
   }
 }
 
-function startWorker(url: string | URL | undefined): Worker {
-  if (url !== undefined) return new Worker(url, { type: 'module', name: 'gta-edge' })
+function startWorker(url: string | URL | undefined): Connection {
+  if (url !== undefined) return new Connection(new Worker(url, { type: 'module', name: 'gta-edge' }), String(url))
   // In this form bundlers find the worker.
-  return new Worker(new URL('./browser-worker.mjs', import.meta.url), { type: 'module', name: 'gta-edge' })
+  const worker = new Worker(new URL('./browser-worker.mjs', import.meta.url), { type: 'module', name: 'gta-edge' })
+  return new Connection(worker, 'browser-worker.mjs')
 }
 
 /** A loaded model. */

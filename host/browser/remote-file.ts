@@ -31,6 +31,8 @@ export class RemoteFile implements ByteSource {
   readonly readers = 1
   readonly readBytes = READ_BYTES
   size = Number.POSITIVE_INFINITY
+  /** Bytes that there are at least, by what the server told; not even so many are a connection that broke. */
+  private least = 0
   private readonly url: string
   private readonly delays: readonly number[]
   private readonly patience: number
@@ -118,7 +120,7 @@ export class RemoteFile implements ByteSource {
     if (!this.reader) await this.connect()
     const { done, value } = await this.patiently((this.reader as Reader).read())
     if (done) {
-      if (Number.isFinite(this.size) && this.received < this.size) throw new Error('the connection ended')
+      if (this.received < this.least) throw new Error('the connection ended')
       return false
     }
     const fresh = value.subarray(Math.min(this.repeated, value.length))
@@ -138,19 +140,22 @@ export class RemoteFile implements ByteSource {
         ...(isResumed ? { headers: { range: `bytes=${this.received}-` }, cache: 'no-store' } : {}),
       }),
     )
-    const { status, headers, body } = response
+    const { status, body } = response
     if (status === 408 || status === 429 || status >= 500) throw new Error(`status ${status}`)
     // Asked for bytes behind its end: it has become shorter.
     if (status === 416) throw fetchErrors.changed(this.url, 'the size', `${this.size} bytes`, 'fewer')
     if (status !== 200 && !(status === 206 && isResumed)) throw fetchErrors.badStatus(this.url, status)
     if (!body) throw new Error('no content')
-    this.check(headers, status === 206 ? this.received : 0)
+    this.check(response, status === 206 ? this.received : 0)
     this.repeated = status === 206 ? 0 : this.received
     this.reader = body.getReader()
   }
 
-  /** Is it the same file, and the right part of it? Other origins may hide all headers but the length. */
-  private check(headers: Headers, from: number): void {
+  /**
+   * Is it the same file, and the right part of it? Other origins hide all headers but the length, that it is compressed too: then the
+   * length is of what was sent, and the file may be longer. (Asked for bytes from a place on, a browser wants them uncompressed.)
+   */
+  private check({ headers, type }: Response, from: number): void {
     const expect = (what: string, expected: unknown, found: unknown) => {
       if (expected !== undefined && found !== undefined && expected !== found)
         throw fetchErrors.changed(this.url, what, expected, found)
@@ -159,7 +164,8 @@ export class RemoteFile implements ByteSource {
     const identity = { etag: header('etag'), lastModified: header('last-modified') }
     const length = header('content-length')
     const isEncoded = (header('content-encoding') ?? 'identity') !== 'identity'
-    const size = isEncoded || length === undefined ? undefined : from + Number(length)
+    const told = isEncoded || length === undefined ? undefined : from + Number(length)
+    const size = type === 'cors' ? undefined : told
     const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(header('content-range') ?? '')
     if (from > 0 && range) {
       expect('the answer to a request for bytes', from, Number(range[1]))
@@ -173,6 +179,7 @@ export class RemoteFile implements ByteSource {
     }
     this.identity = identity
     this.isEncoded = isEncoded
+    if (told !== undefined && Number.isSafeInteger(told)) this.least = told
     if (size !== undefined && Number.isSafeInteger(size)) this.size = size
   }
 

@@ -1,5 +1,6 @@
 /** What `gta analyze` prints: tables for people, CSV, one JSON document, a picture, or a page. */
 import { megabytes } from '../errors.ts'
+import { version } from '../platform/version.ts'
 import { amount, duration } from '../tools/analyze/amounts.ts'
 import type { Analysis } from '../tools/analyze/analyze.ts'
 import { memoryBoundShare, tokensPerSecond } from '../tools/analyze/charts.ts'
@@ -16,7 +17,8 @@ export interface AnalyzeInput extends ReportInput {
 export const analyzeFormats: Record<'md' | 'csv' | 'json' | 'svg' | 'html', (input: AnalyzeInput) => string> = {
   md: markdown,
   csv,
-  json: (input) => `${JSON.stringify(records(input))}\n`,
+  // The rows have LLM-Viewer's names, so that its results can be compared with them.
+  json: (input) => `${JSON.stringify({ schema: 'gta-analysis/1', version: version ?? null, rows: records(input) })}\n`,
   svg: (input) => renderRooflines(input),
   html: (input) => renderReport(input),
 }
@@ -48,11 +50,14 @@ function csv(input: AnalyzeInput): string {
 interface Column<T> {
   name: string
   isText?: boolean
+  /** Left out on a terminal, which has 100 columns. */
+  isExtra?: boolean
   value(row: T): string
 }
 
 /** A table that is one in a terminal as well. */
-function table<T>(columns: Column<T>[], rows: T[]): string[] {
+function table<T>(all: Column<T>[], rows: T[]): string[] {
+  const columns = process.stdout.isTTY ? all.filter(({ isExtra }) => !isExtra) : all
   const cells = rows.map((row) => columns.map(({ value }) => value(row)))
   const widths = columns.map(({ name }, i) =>
     Math.max(3, name.length, ...cells.map((row) => (row[i] as string).length)),
@@ -76,13 +81,13 @@ const passColumns: Column<Row>[] = [
   { name: 'stage', isText: true, value: ({ pass }) => pass.stage },
   { name: 'batch', value: ({ pass }) => String(pass.batch) },
   { name: 'context', value: ({ pass }) => String(pass.seqlen) },
-  { name: 'operations', value: ({ pass }) => amount(pass.total.operations, 'OP') },
+  { name: 'operations', isExtra: true, value: ({ pass }) => amount(pass.total.operations, 'OP') },
   { name: 'bytes', value: ({ pass }) => amount(pass.total.bytes, 'B') },
-  { name: 'weights', value: ({ pass }) => amount(pass.total.weights, 'B') },
-  { name: 'activations', value: ({ pass }) => amount(pass.total.loads + pass.total.stores, 'B') },
+  { name: 'weights', isExtra: true, value: ({ pass }) => amount(pass.total.weights, 'B') },
+  { name: 'activations', isExtra: true, value: ({ pass }) => amount(pass.total.loads + pass.total.stores, 'B') },
   { name: 'cache', value: ({ pass }) => amount(pass.total.cacheReads + pass.total.cacheWrites, 'B') },
-  { name: 'OP/byte', value: ({ pass }) => (pass.total.operations / pass.total.bytes).toPrecision(3) },
-  { name: 'memory-bound', value: ({ pass }) => `${(100 * memoryBoundShare(pass)).toFixed(0)} %` },
+  { name: 'OP/byte', isExtra: true, value: ({ pass }) => (pass.total.operations / pass.total.bytes).toPrecision(3) },
+  { name: 'memory-bound', isExtra: true, value: ({ pass }) => `${(100 * memoryBoundShare(pass)).toFixed(0)} %` },
   { name: 'time', value: ({ pass }) => duration(pass.total.seconds) },
   { name: 'tok/s', value: ({ pass }) => Number(tokensPerSecond(pass).toPrecision(3)).toLocaleString('en') },
   { name: 'memory', value: ({ analysis, pass }) => megabytes(analysis.memory(pass).total) },
@@ -90,14 +95,14 @@ const passColumns: Column<Row>[] = [
 
 const operationColumns: Column<OperationResult & { share: number }>[] = [
   { name: 'operation', isText: true, value: ({ name }) => name },
-  { name: 'times', value: ({ count }) => String(count) },
+  { name: 'times', isExtra: true, value: ({ count }) => String(count) },
   { name: 'operations', value: ({ operations }) => amount(operations, 'OP') },
   { name: 'weights', value: ({ weights }) => amount(weights, 'B') },
-  { name: 'read', value: ({ loads }) => amount(loads, 'B') },
-  { name: 'written', value: ({ stores }) => amount(stores, 'B') },
+  { name: 'read', isExtra: true, value: ({ loads }) => amount(loads, 'B') },
+  { name: 'written', isExtra: true, value: ({ stores }) => amount(stores, 'B') },
   { name: 'cache read', value: ({ cacheReads }) => amount(cacheReads, 'B') },
-  { name: 'cache written', value: ({ cacheWrites }) => amount(cacheWrites, 'B') },
-  { name: 'OP/byte', value: ({ intensity }) => intensity.toPrecision(3) },
+  { name: 'cache written', isExtra: true, value: ({ cacheWrites }) => amount(cacheWrites, 'B') },
+  { name: 'OP/byte', isExtra: true, value: ({ intensity }) => intensity.toPrecision(3) },
   { name: 'bound', isText: true, value: ({ bound }) => bound },
   { name: 'time', value: ({ seconds }) => duration(seconds) },
   { name: 'share', value: ({ share }) => `${(100 * share).toFixed(1)} %` },

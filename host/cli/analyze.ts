@@ -4,7 +4,9 @@ import { basename, dirname, resolve } from 'node:path'
 import type { WeightType } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
+import { isBusy } from '../runtime/measurements.ts'
 import { helpOf, settings } from '../settings.ts'
+import { percent } from '../tools/analyze/amounts.ts'
 import { Analysis, type AnalyzeSettings, analysisModes } from '../tools/analyze/analyze.ts'
 import { findHardware, type Hardware, hardwareTable } from '../tools/analyze/hardware.ts'
 import { measureThis } from '../tools/analyze/measure.ts'
@@ -76,7 +78,7 @@ async function execute(args: Arguments): Promise<void> {
   const output = outputOf(args)
   if (args.flag('list')) {
     if (args.positionals.length > 0) throw new UsageError('--list must come without a model: it prints the whole table')
-    if (output === 'json') printJson(hardwareTable)
+    if (output === 'json') printJson('hardware', { devices: hardwareTable })
     else process.stdout.write(describeTable())
     return
   }
@@ -157,12 +159,21 @@ export async function readHardware(args: Arguments): Promise<Hardware[]> {
   if (args.flag('measure') && !names.includes('this'))
     throw new UsageError('--measure must come with --hardware this: no other machine can be measured from here')
   const devices: Hardware[] = []
-  for (const name of names)
-    devices.push(name === 'this' ? await measureThis(args.flag('measure'), tellOfMeasuring) : findHardware(name))
+  for (const name of names) devices.push(name === 'this' ? await readThis(args.flag('measure')) : findHardware(name))
   return devices
 }
 
-/** It takes some seconds, once. */
+/** This machine, measured again or if it must be. It takes some seconds; what was disturbed is told. */
+export async function readThis(isAgain: boolean): Promise<Hardware> {
+  const hardware = await measureThis({ again: isAgain ? 'better' : undefined, onMeasure: tellOfMeasuring })
+  const { measured } = hardware
+  if (measured && isBusy(measured))
+    say(
+      `this machine was measured on ${measured.date.slice(0, 10)} while other programs took ${percent(measured.foreignShare ?? 0)} of its processors: it can do more; run gta doctor --measure when it is quiet`,
+    )
+  return hardware
+}
+
 export function tellOfMeasuring(): void {
   if (process.stderr.isTTY) say('measuring this machine, which is done once …')
 }
@@ -192,7 +203,7 @@ function refuseUnaddressable(name: string, analysis: Analysis, batch: number, se
 }
 
 function describeTable(): string {
-  const rows = hardwareTable.flatMap(({ name, title, bandwidth, peak, onchipBuffer, memory }) => {
+  const rows = hardwareTable.flatMap(({ name, title, aliases, bandwidth, peak, onchipBuffer, memory }) => {
     const values: [string, { value: number; source: string } | undefined, number, string][] = [
       ['bandwidth, peak', bandwidth.peak, 1e9, 'GB/s'],
       ['bandwidth, sustained', bandwidth.sustained, 1e9, 'GB/s'],
@@ -207,7 +218,7 @@ function describeTable(): string {
         ? [`  ${what.padEnd(21)} ${Number((found.value / unit).toPrecision(6))} ${unitName}   (${found.source})`]
         : [],
     )
-    return [`${name}: ${title}`, ...lines, '']
+    return [`${name}: ${title}`, ...(aliases ? [`  also called           ${aliases.join(', ')}`] : []), ...lines, '']
   })
   return `${rows.join('\n')}this: this machine, measured in less than five seconds and remembered\n`
 }

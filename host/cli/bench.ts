@@ -3,23 +3,26 @@ import { describeModel } from '../files/describe.ts'
 import { paperConfig } from '../load.ts'
 import { settings } from '../settings.ts'
 import { Analysis } from '../tools/analyze/analyze.ts'
-import { explainBench, explanationText } from '../tools/analyze/explain.ts'
+import { benchSection } from '../tools/analyze/bench-section.ts'
+import { asDuring, explainBench, explanationText } from '../tools/analyze/explain.ts'
 import type { Hardware } from '../tools/analyze/hardware.ts'
-import { measureThis } from '../tools/analyze/measure.ts'
 import { renderReport } from '../tools/analyze/report.ts'
 import { stages } from '../tools/analyze/walk.ts'
 import { bench as benchModel } from '../tools/bench/bench.ts'
 import { benchOffload } from '../tools/bench/offload.ts'
 import type { BenchInfo, BenchReport } from '../tools/bench/report.ts'
-import { benchDefaults } from '../tools/bench/settings.ts'
-import { modelName, tellOfMeasuring } from './analyze.ts'
-import { formats, plural } from './bench-output.ts'
+import { type BenchOptions, benchDefaults } from '../tools/bench/settings.ts'
+import { readThis } from './analyze.ts'
+import { documentOf, formats, plural } from './bench-output.ts'
+import { benchName, type Columns, columnsFor } from './bench-table.ts'
 import { Phases, readTests } from './bench-tests.ts'
 import { showReports, writeReport } from './board.ts'
 import { interruptSignal } from './interrupt.ts'
 import { offloadFormats } from './offload-output.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf, UsageError } from './options.ts'
 import { say } from './terminal.ts'
+
+const write = (text: string) => process.stdout.write(text)
 
 /** The paper's two 1B models. */
 const comparedOffload = ['gta-1b', 'gqa-1b']
@@ -29,14 +32,17 @@ const list = (short: string, value: string, help: string) =>
 
 export const bench: Command = {
   usage:
-    'bench [MODEL|--config FILE] [-p 512] [-n 128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|json|jsonl|html] [--report [FILE.json]]',
+    'bench [MODEL…|--config FILE] [-p 512] [-n 128] [-pg 512,128] [-d 0] [-np 1] [-t 1] [-r 5] [--explain] [-o md|csv|sql|json|jsonl|html] [--report [FILE.json]]',
   options: {
-    ...flagsOf('model'),
+    ...flagAs('model', {
+      multiple: true,
+      help: 'a .gta file or a Hugging Face directory; several: one after the other',
+    }),
     config: {
       type: 'string',
       multiple: true,
       value: 'FILE',
-      help: 'time this config.json (or the config of a model) with synthetic weights; several with --offload',
+      help: 'time this config.json (or the config of a model) with synthetic weights; several: one after the other',
     },
     ...flagAs('offload', {
       help: `keep no more of the cache in memory, the rest in a file; compares ${comparedOffload.join(' and ')} unless --config is given`,
@@ -48,6 +54,13 @@ export const bench: Command = {
     ...flagsOf('cache'),
     'n-prompt': list('p', '128,512', `tokens of the prompts to read; 0: none (default ${benchDefaults.prompt})`),
     'n-gen': list('n', '64', `tokens to generate; 0: none (default ${benchDefaults.predict})`),
+    pg: {
+      type: 'string',
+      multiple: true,
+      alias: 'pg',
+      value: '512,128',
+      help: 'a prompt and tokens behind it, timed together; may be given several times (default: none)',
+    },
     'n-depth': list('d', '0,1536', `positions in the cache before them (default ${benchDefaults.depth})`),
     parallel: {
       type: 'string',
@@ -96,10 +109,9 @@ export const bench: Command = {
 
 async function execute(args: Arguments): Promise<void> {
   if (args.flag('show')) return await showReports(args)
-  args.expectPositionals(1)
   if (args.text('report') !== undefined) return await writeReport(args)
-  const [path, configs] = [args.modelPath(), args.texts('config')]
-  if (args.text('offload') !== undefined) return await offload(args, path, configs)
+  if (args.text('offload') !== undefined)
+    return await offload(args, args.positionals[0] ?? args.texts('model')[0], args.texts('config'))
   const tests = readTests(args)
   const output = args.oneOf('output', Object.keys(formats)) ?? (args.flag('json') ? 'json' : 'md')
   if (args.flag('json') && output !== 'json')
@@ -107,32 +119,61 @@ async function execute(args: Arguments): Promise<void> {
   const format = formats[output as keyof typeof formats]
   const isExplained = readExplain(args, output)
   // Before anything else runs here.
-  const hardware = isExplained ? await measureThis(false, tellOfMeasuring) : undefined
-  const write = (text: string) => process.stdout.write(text)
-  const progress = new Phases()
-  let info: BenchInfo | undefined
-  const report = await benchModel({
-    ...tests,
-    signal: interruptSignal(),
-    onOpen: (opened) => {
-      progress.end()
-      info = opened
-      write(format.begin(opened))
-    },
-    onResult: (result) => {
-      progress.end()
-      write(format.row(result, info as BenchInfo))
-    },
-    onProgress: progress.update,
-  }).finally(() => progress.end())
-  if (hardware) await writeExplained(report, hardware, output, write)
-  else write(format.end(report))
-  for (const { test, threads, problems } of report.results)
+  const hardware = isExplained ? await readThis(false) : undefined
+  const signal = interruptSignal()
+  const reports = await runAll(tests, format, signal)
+  if (hardware) await writeExplained(reports, hardware, output, write)
+  else write(format.end(reports))
+  for (const { test, threads, problems } of reports.flatMap(({ results }) => results))
     for (const problem of problems) say(`${test} with ${plural(threads, 'thread')}: ${problem}`)
-  if (!report.isGood) {
+  if (!reports.every(({ isGood }) => isGood)) {
     say('these results are wrong somewhere: please report them')
     process.exitCode = 1
   }
+  // What was done is told; the rest is not.
+  signal.throwIfAborted()
+}
+
+/** One model after the other, each row when it is there. A signal ends it with what was done, if anything was. */
+async function runAll(
+  models: BenchOptions[],
+  format: (typeof formats)[keyof typeof formats],
+  signal: AbortSignal,
+): Promise<BenchReport[]> {
+  const progress = new Phases()
+  const reports: BenchReport[] = []
+  let columns: Columns | undefined
+  for (const tests of models) {
+    let info: BenchInfo | undefined
+    try {
+      const report = await benchModel({
+        ...tests,
+        signal,
+        keepsUnfinished: true,
+        onOpen: (opened, names) => {
+          progress.end()
+          info = opened
+          if (!columns) {
+            columns = columnsFor(names)
+            write(format.begin(opened, columns))
+          }
+        },
+        onResult: (result) => {
+          progress.end()
+          write(format.row(result, info as BenchInfo, columns as Columns))
+        },
+        onProgress: progress.update,
+      })
+      reports.push(report)
+      if (!report.isComplete) break
+    } catch (error) {
+      if (!signal.aborted || reports.length === 0) throw error
+      break
+    } finally {
+      progress.end()
+    }
+  }
+  return reports
 }
 
 /** The models whose caches the paper compares. */
@@ -174,20 +215,35 @@ function readExplain(args: Arguments, output: string): boolean {
 }
 
 async function writeExplained(
-  report: BenchReport,
+  reports: BenchReport[],
   hardware: Hardware,
   output: string,
   write: (text: string) => void,
 ): Promise<void> {
-  const { model } = await describeModel(report.model)
-  const name = modelName(report.model)
-  const explanations = explainBench(report, name, model, hardware)
-  if (output === 'json') write(`${JSON.stringify({ ...report, explanations })}\n`)
-  else if (output === 'md') write(formats.md.end(report) + explanationText(explanations))
+  const explained = await Promise.all(
+    reports.map(async (report) => {
+      const { model } = await describeModel(report.model)
+      const name = benchName(report.model)
+      return { report, model, name, explanations: explainBench(report, name, model, hardware) }
+    }),
+  )
+  const explanations = explained.flatMap((one) => one.explanations)
+  if (output === 'json')
+    write(`${JSON.stringify(documentOf(explained.map(({ report, explanations }) => ({ ...report, explanations }))))}\n`)
+  else if (output === 'md') write(formats.md.end(reports) + explanationText(explanations))
   else {
-    const { weightType: type, cacheType: cache, batch: rowsPerStep, results } = report
-    const analysis = new Analysis(model, hardware, { type, cache, rowsPerStep })
+    const results = reports.flatMap((report) => report.results)
     const contexts = [...new Set(results.map(({ depth, tokens }) => depth + tokens))].sort((a, b) => a - b)
-    write(renderReport({ entries: [{ name, analysis }], batches: [1], seqlens: contexts, stages, explanations }))
+    const during = asDuring(reports[0] as BenchReport, hardware)
+    const entries = explained.map(
+      ({ report: { weightType: type, cacheType: cache, batch: rowsPerStep }, name, model }) => ({
+        name,
+        analysis: new Analysis(model, during, { type, cache, rowsPerStep }),
+      }),
+    )
+    const benches = explained.map(({ name, report }) => ({ name, report }))
+    write(
+      renderReport({ entries, batches: [1], seqlens: contexts, stages, explanations, measured: benchSection(benches) }),
+    )
   }
 }

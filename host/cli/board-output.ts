@@ -1,6 +1,9 @@
 /** What `gta bench --show` makes of board reports: tables, CSV, JSON; and whether all computed the same. */
+import { version } from '../platform/version.ts'
+import { isBusy } from '../runtime/measurements.ts'
 import type { BoardReport, BoardResult, BoardRun } from '../tools/bench/board/report.ts'
-import { digits, percent, plural } from './bench-output.ts'
+import { plural } from './bench-output.ts'
+import { digits, percent } from './bench-table.ts'
 import { csvLine, headLine, type Column as Layout, tableLine } from './table.ts'
 
 export interface NamedReport {
@@ -8,6 +11,8 @@ export interface NamedReport {
   id: number
   file: string
   report: BoardReport
+  /** What in it cannot be so. */
+  problems: string[]
 }
 
 interface Column<T> extends Layout {
@@ -81,6 +86,36 @@ const tests: Column<Row>[] = [
   { name: 'hash', width: 16, isText: true, value: ({ result }) => (result.differs ? 'DIFFERS' : result.hash) },
 ]
 
+/** For a terminal, which has no room for columns that are the same in every row. */
+const narrow = ['#', 'model', 'type', 'test', 'threads', 'tok/s', 'GB/s', 'of read', 'hash'].map(
+  (name) => tests.find((column) => column.name === name) as Column<Row>,
+)
+
+/** One report in a few lines of a terminal. */
+function describeBoard(named: NamedReport): string {
+  const [id, ...facts] = boards.map(({ name, value }) => `${name} ${value(named) ?? '–'}`)
+  const lines: string[] = []
+  for (const fact of facts) {
+    const last = lines.at(-1)
+    if (last === undefined || last.length + fact.length > 92) lines.push(`  ${fact}`)
+    else lines[lines.length - 1] = `${last}, ${fact}`
+  }
+  return `${id}\n${lines.join('\n')}\n`
+}
+
+/** What spoils a report, in words. */
+function remarks({ id, report, problems }: NamedReport): string[] {
+  const shares = report.runs.flatMap(({ results }) => results.flatMap(({ foreignShare = [] }) => foreignShare))
+  const most = Math.max(0, ...shares)
+  return [
+    ...(report.isUnfinished ? [`- ${id}: it was stopped before all tests were run`] : []),
+    ...(isBusy({ foreignShare: most })
+      ? [`- ${id}: other programs took up to ${percent(most)} of the processors: this board can do more`]
+      : []),
+    ...(problems.length > 0 ? [`- ${id}: ITS FIGURES DO NOT FIT TOGETHER in ${plural(problems.length, 'place')}`] : []),
+  ]
+}
+
 const versionOf = ({ software: { version, commit } }: BoardReport) =>
   [version ?? 'from source', commit && `(${commit})`].filter(Boolean).join(' ')
 
@@ -127,17 +162,21 @@ export function compareHashes(reports: NamedReport[]): { compared: number; probl
 export const boardFormats: Record<'md' | 'csv' | 'json', (reports: NamedReport[]) => string> = {
   md: (reports) => {
     const { compared, problems } = compareHashes(reports)
-    const hashes = `- ${compared} tests were run with different threads or in several reports; the hashes of ${problems.length === 0 ? 'all are the same' : `${problems.length} DIFFER`}`
+    const hashes =
+      compared === 0
+        ? '- nothing was compared: no test was run with different threads or in several reports'
+        : `- ${compared} tests were run with different threads or in several reports; the hashes of ${problems.length === 0 ? 'all are the same' : `${problems.length} DIFFER`}`
     const skipped = reports.flatMap(({ id, report }) =>
       report.skipped.map(
         ({ model, weightType }) => `- ${id}: ${model} ${weightType} was left out, its memory was not free`,
       ),
     )
     const files = reports.map(({ id, file, report }) => `- ${id}: ${file}, of ${report.date}, ${report.set}`)
+    const isTerminal = process.stdout.isTTY === true
     return [
-      table(boards, reports),
-      table(tests, reports.flatMap(rowsOf)),
-      `${[...files, ...skipped, '- * behind a number of threads: the engine chose it', hashes].join('\n')}\n`,
+      isTerminal ? reports.map(describeBoard).join('') : table(boards, reports),
+      table(isTerminal ? narrow : tests, reports.flatMap(rowsOf)),
+      `${[...files, ...skipped, ...reports.flatMap(remarks), '- * behind a number of threads: the engine chose it', hashes].join('\n')}\n`,
     ].join('\n')
   },
   csv: (reports) =>
@@ -146,7 +185,10 @@ export const boardFormats: Record<'md' | 'csv' | 'json', (reports: NamedReport[]
       .flatMap(rowsOf)
       .map((row) => csvLine([...boards.map(({ value }) => value(row)), ...csvFields.map(([, value]) => value(row))]))
       .join(''),
-  json: (reports) => `${JSON.stringify(reports)}\n`,
+  json: (reports) => {
+    const head = { schema: 'gta-boards/1', version: version ?? null }
+    return `${JSON.stringify({ ...head, ...compareHashes(reports), reports })}\n`
+  },
 }
 
 const csvFields: [string, (row: Row) => unknown][] = [
@@ -167,6 +209,7 @@ const csvFields: [string, (row: Row) => unknown][] = [
   ['bandwidth_share', ({ result }) => result.bandwidthShare],
   ['ops_s', ({ result }) => result.operationsPerSecond],
   ['barrier_share', ({ result }) => result.barrierShare],
+  ['foreign_share', ({ result }) => result.foreignShare],
   ['temperature_c', ({ result }) => result.temperature],
   ['hash', ({ result }) => result.hash],
   ['differs', ({ result }) => result.differs],

@@ -75,7 +75,7 @@ export async function runCommand(state: ChatState, { name, argument }: { name: s
     )
   if (argument !== '' && !command.argument) throw errors.badOption(`/${name}`, 'alone in its line', argument)
   const { words, facts } = await command.run(state, argument)
-  if (state.isJson) printJson({ type: name, ...facts })
+  if (state.isJson) printJson('chat', { type: name, ...facts })
   else if (words !== '') process.stderr.write(`${printable(words)}\n`)
   return name
 }

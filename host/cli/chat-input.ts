@@ -61,13 +61,16 @@ export class Input {
   private readonly lines: AsyncIterator<string>
   private readonly reader: Interface
   private readonly interrupts: Interrupts
+  private readonly output: NodeJS.WriteStream
+  /** Is a line waited for, and no answer under way? */
+  private isWaiting = false
 
   constructor(interrupts: Interrupts, isJson: boolean) {
-    const output = process.stdout.isTTY && !isJson ? process.stdout : process.stderr
+    this.output = process.stdout.isTTY && !isJson ? process.stdout : process.stderr
     this.interrupts = interrupts
-    this.reader = createInterface({ input: process.stdin, output, terminal: process.stdin.isTTY === true })
+    this.reader = createInterface({ input: process.stdin, output: this.output, terminal: process.stdin.isTTY === true })
     // A terminal gives Ctrl-C to who reads it, as a key.
-    this.reader.on('SIGINT', interrupts.interrupt)
+    this.reader.on('SIGINT', () => (this.isWaiting ? this.dropLine() : interrupts.interrupt()))
     this.lines = this.reader[Symbol.asyncIterator]()
     interrupts.quitting.addEventListener('abort', () => this.close())
   }
@@ -78,11 +81,24 @@ export class Input {
     for (let prompt = '> '; ; prompt = '… ') {
       this.interrupts.rest()
       this.show(prompt)
+      this.isWaiting = true
       const { done, value } = await this.lines.next()
-      if (done || this.interrupts.quitting.aborted) return message === '' ? undefined : message
+      this.isWaiting = false
+      if (this.interrupts.quitting.aborted) return undefined
+      // Ctrl-D: what comes next begins a line of its own.
+      if (done && process.stdin.isTTY) this.output.write('\n')
+      if (done) return message === '' ? undefined : message
       if (!value.endsWith('\\')) return message + value
       message += `${value.slice(0, -1)}\n`
     }
+  }
+
+  /** Ctrl-C at a prompt, as in a shell: what was typed is dropped, and a new prompt stands below. */
+  private dropLine(): void {
+    for (const name of ['e', 'u']) this.reader.write(null, { ctrl: true, name })
+    this.output.write('\n')
+    this.interrupts.interrupt()
+    if (!this.interrupts.quitting.aborted) this.reader.prompt()
   }
 
   show(prompt: string): void {

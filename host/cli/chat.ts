@@ -103,7 +103,7 @@ async function talk(state: ChatState, settings: GenerateOptions, interrupts: Int
 function tell({ isJson }: ChatState, error: unknown): void {
   if (isJson && error instanceof Error) {
     const code = error instanceof GtaError ? error.code : undefined
-    printJson({ type: 'error', code, message: error.message })
+    printJson('chat', { type: 'error', code, message: error.message })
   }
   if (!process.stdin.isTTY || !(error instanceof GtaError)) throw error
   if (!isJson) say(error.code === 'CONTEXT_FULL' ? `${error.message}. Or begin anew with /reset` : error.message)
@@ -135,7 +135,7 @@ async function answer(
       state.last = undefined
     }
   })
-  if (isJson) printJson({ type: 'answer', text, ...describe(state.last) })
+  if (isJson) printJson('chat', { type: 'answer', text, ...describe(state.last) })
   else process.stdout.write('\n')
   if (!isJson) remark(state.model, state.last)
 }

@@ -41,11 +41,12 @@ async function execute(args: Arguments): Promise<void> {
     onFit: warnUnlessFit,
   }).finally(() => progress.end())
   warnUnused(result.unused)
-  if (args.flag('json')) printJson(result)
-  else
-    process.stdout.write(
-      `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
-    )
+  if (args.flag('json')) return printJson('convert', result)
+  if (!result.hasTokenizer)
+    say(`warning: there is no tokenizer.json in "${directory}": the packed model takes only --tokens`)
+  process.stdout.write(
+    `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
+  )
 }
 
 /** A warning, not an error: the file may be meant for another machine. */

@@ -1,19 +1,33 @@
 /** gta doctor: what this machine is, and which engine it gets. */
 import { megabytes } from '../errors.ts'
+import { forgetMeasurements, isBusy } from '../runtime/measurements.ts'
+import { percent } from '../tools/analyze/amounts.ts'
+import { measureThis } from '../tools/analyze/measure.ts'
 import { type Diagnosis, diagnose } from '../tools/diagnose.ts'
+import { tellOfMeasuring } from './analyze.ts'
 import { type Arguments, type Command, common } from './options.ts'
 import { printJson } from './terminal.ts'
 
 export const doctor: Command = {
-  usage: 'doctor [--json]',
-  options: { ...common },
+  usage: 'doctor [--measure] [--json]',
+  options: {
+    measure: {
+      type: 'boolean',
+      help: 'forget everything that was measured here and measure anew: the roofline now, threads when a model is next loaded',
+    },
+    ...common,
+  },
   run: execute,
 }
 
 async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(0)
+  if (args.flag('measure')) {
+    await forgetMeasurements()
+    await measureThis({ again: 'anew', onMeasure: tellOfMeasuring })
+  }
   const found = await diagnose()
-  if (args.flag('json')) printJson(found)
+  if (args.flag('json')) printJson('doctor', found)
   else process.stdout.write(`${describe(found).join('\n')}\n`)
   if (!found.chosen) process.exitCode = 1
 }
@@ -28,8 +42,35 @@ function describe(found: Diagnosis): string[] {
     ['page size', found.pageSize ? `${found.pageSize} bytes` : unknown],
     ['governor', found.governor ?? unknown],
     ['relaxed SIMD', found.relaxedSimd ? 'yes' : 'no: Node 22 and later have it'],
-    ['threads', `measured when a model is first loaded, remembered in ${found.threadsFile}`],
+    ...describeMeasurements(found),
     ['engine', `${found.chosen ?? 'none'}: ${found.reason}`],
   ]
   return rows.map(([name, value]) => `${name.padEnd(14)}${value}`)
+}
+
+/** What is believed of this machine, and whether it should be. */
+function describeMeasurements({ measurements, measurementsFile }: Diagnosis): [string, string][] {
+  const describe = (one: Diagnosis['measurements'][number]) =>
+    [
+      one.date.slice(0, 16).replace('T', ' '),
+      one.load === undefined ? '' : `load ${one.load.toFixed(1)}`,
+      one.foreignShare === undefined ? '' : `other programs took ${percent(one.foreignShare)} of the processors`,
+    ].filter(Boolean)
+  const of = (kind: string) => measurements.filter((one) => one.kind === kind)
+  const [rooflines, threads] = [of('roofline'), of('threads')]
+  const busy = threads.filter(isBusy).length
+  const latest = rooflines.toSorted((a, b) => a.date.localeCompare(b.date)).at(-1)
+  return [
+    ['roofline', latest ? describe(latest).join(', ') : 'not measured yet: gta doctor --measure'],
+    [
+      'threads',
+      threads.length === 0
+        ? 'measured when a model is first loaded'
+        : `of ${threads.length} model${threads.length === 1 ? '' : 's'} measured${busy > 0 ? `, ${busy} of them while the machine was busy` : ''}`,
+    ],
+    ['remembered', `in ${measurementsFile}`],
+    ...(measurements.some(isBusy)
+      ? ([['', 'a busy machine looks slower than it is: gta doctor --measure when it is quiet']] as [string, string][])
+      : []),
+  ]
 }

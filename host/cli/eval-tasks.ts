@@ -10,7 +10,7 @@ import { loadModel } from './open.ts'
 import type { Arguments } from './options.ts'
 import { ProgressLine } from './progress.ts'
 import { csvLine, headLine, type TableFormat, tableLine } from './table.ts'
-import { printJson, say } from './terminal.ts'
+import { say } from './terminal.ts'
 
 /** Samples that a clone brings along, and a package does not. */
 const clonedTasks = fileURLToPath(new URL('../bench/tasks/', distUrl))
@@ -31,7 +31,8 @@ export async function evaluateQuestions(args: Arguments, output: TableFormat): P
     const { samples, ...results } = await evaluateTasks(model, tasks, options).finally(() => progress.end())
     warn(results)
     await writeSamples(path, samples)
-    if (output === 'json') printJson(results)
+    // The shape of lm-evaluation-harness, for what reads its results.
+    if (output === 'json') process.stdout.write(`${JSON.stringify(results)}\n`)
     else process.stdout.write(output === 'csv' ? csvOf(results) : tableOf(results))
   } finally {
     await model.close()

@@ -1,8 +1,9 @@
 /** gta eval --text: perplexity, and how models, weight types and cache types differ on a text. */
-import { stat } from 'node:fs/promises'
+
 import { basename } from 'node:path'
 import { cacheBytes, cacheTypes, weightTypes } from '../../models/index.ts'
 import { errors, megabytes } from '../errors.ts'
+import { isCheckpoint } from '../files/checkpoint.ts'
 import { checkModelPath } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
 import { type Comparison, compare, type Difference } from '../tools/evaluate/compare.ts'
@@ -40,7 +41,7 @@ export async function evaluateText(args: Arguments, output: TableFormat): Promis
 
 /** What others are compared with is taken as exactly as it comes. */
 async function openReference(args: Arguments, signal: AbortSignal, path: string): Promise<Model> {
-  const type = (await stat(path)).isDirectory() ? 'f32' : undefined
+  const type = (await isCheckpoint(path)) ? 'f32' : undefined
   return loadModel(args, signal, { maxLogits: MAX_LOGITS, type, cache: 'f32' }, path)
 }
 
@@ -112,7 +113,7 @@ async function printEvaluation(model: Model, run: Run): Promise<void> {
   const { nll, nllError, perplexity, predicted, tokens } = result
   const settings = { weightType: model.weightType, cacheType: model.cacheType, window: model.context }
   const record = { tokens, predicted, nll, nllError, perplexity, seconds, ...settings }
-  if (run.output === 'json') printJson(record)
+  if (run.output === 'json') printJson('eval', record)
   else if (run.output === 'csv')
     process.stdout.write(`${csvLine(Object.keys(record))}${csvLine(Object.values(record))}`)
   else
@@ -128,7 +129,7 @@ async function printComparison(models: readonly Model[], run: Run): Promise<void
   const { result } = await timed(run, (options) => compare(reference, others, run.ids, options))
   const { results, ...settings } = result
   const rows = results.map((difference, i) => rowOf(models[i] as Model, difference, settings))
-  if (run.output === 'json') printJson({ ...settings, results: rows })
+  if (run.output === 'json') printJson('compare', { ...settings, results: rows })
   else process.stdout.write(run.output === 'csv' ? csvOf(rows, settings) : tableOf(rows, settings))
 }
 

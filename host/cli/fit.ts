@@ -4,14 +4,19 @@ import { type Fit, fit as fitModel } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultCache } from '../settings.ts'
+import { sizeForms } from '../sizes.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf, UsageError } from './options.ts'
 import { printJson } from './terminal.ts'
 
 export const fit: Command = {
-  usage: 'fit MODEL|config.json [--memory 4G] [-c 2048] [-np 1] [--type q8|q4|f32]',
+  usage: 'fit MODEL|config.json [--memory 4Gi] [-c 2048] [-np 1] [--type q8|q4|f32]',
   options: {
     ...flagsOf('model'),
-    memory: { type: 'string', value: 'SIZE', help: "all of the machine's memory: 4G, 512M (default: this machine's)" },
+    memory: {
+      type: 'string',
+      value: 'SIZE',
+      help: `all of the machine's memory, ${sizeForms}; a board of 4 GB has 4Gi (default: this machine's)`,
+    },
     ...flagAs('context', { help: "context in tokens (default: the model's)" }),
     parallel: { type: 'string', alias: 'np', value: 'N', help: 'conversations of that context (default 1)' },
     ...flagAs('type', { help: 'weight type (default: q8 and q4, or that of the file; any that fits is a yes)' }),
@@ -26,7 +31,8 @@ async function execute(args: Arguments): Promise<void> {
   const path = args.modelPath()
   if (path === undefined)
     throw new UsageError('a model or a config.json must be given: gta fit models/configs/gta-1b.json')
-  const memoryBytes = readMemory(args.text('memory')) ?? totalmem()
+  // Nobody means 4 bytes.
+  const memoryBytes = args.bytes('memory', 1e6) ?? totalmem()
   const { type: wanted, cache, context: asked } = args.values('type', 'cache', 'context')
   const conversations = args.whole('parallel', 1, 65536) ?? 1
   const { model, plan } = await describeModel(path)
@@ -41,7 +47,8 @@ async function execute(args: Arguments): Promise<void> {
     ),
   )
   const fits = found.some((one) => one.fits)
-  if (args.flag('json')) printJson({ model: path, memoryBytes, context, conversations, maxContext, fits, types: found })
+  if (args.flag('json'))
+    printJson('fit', { model: path, memoryBytes, context, conversations, maxContext, fits, types: found })
   else {
     const what = `${path} with ${conversations} × ${context} tokens in ${megabytes(memoryBytes)}`
     process.stdout.write(
@@ -49,17 +56,6 @@ async function execute(args: Arguments): Promise<void> {
     )
   }
   if (!fits) process.exitCode = 1
-}
-
-/** Memory is sold in powers of two: 4G, 4GB and 4GiB are 4 · 2^30 bytes. */
-function readMemory(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const [, digits, unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?$/i.exec(text) ?? []
-  const bytes = Number(digits) * 1024 ** ['', 'K', 'M', 'G', 'T'].indexOf(unit.toUpperCase())
-  // Nobody means 4 bytes.
-  if (!(bytes >= 2 ** 20 && bytes <= Number.MAX_SAFE_INTEGER))
-    throw new UsageError(`--memory must be a size of at least 1M, such as 4G or 512M, found "${text}"`)
-  return bytes
 }
 
 function describe(found: Fit, context: number, maxContext: number): string {

@@ -5,8 +5,8 @@ import { GtaError } from '../errors.ts'
 import { version } from '../platform/version.ts'
 import { type CommandEntry, commands } from './commands.ts'
 import { exitCodes, Interrupted } from './interrupt.ts'
-import { Arguments, help, UsageError } from './options.ts'
-import { say } from './terminal.ts'
+import { Arguments, asksForJson, help, UsageError } from './options.ts'
+import { say, sayAsJson, sayError } from './terminal.ts'
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -28,6 +28,7 @@ async function main([name, ...rest]: string[]): Promise<number> {
       const entry = entryOf(name)
       if (!entry) throw new UsageError(`there is no command "${name}"; there are ${Object.keys(commands).join(', ')}`)
       const command = await entry.read()
+      if (asksForJson(rest, command.options)) sayAsJson()
       const args = new Arguments(rest, command.options)
       if (args.flag('help')) process.stdout.write(`gta ${name}: ${entry.summary}\n\n${help(command)}`)
       else await command.run(args)
@@ -40,19 +41,22 @@ async function main([name, ...rest]: string[]): Promise<number> {
 
 function fail(error: unknown, command: string | undefined): number {
   if (error instanceof UsageError) {
-    say(`${error.message}. See "gta ${command !== undefined && entryOf(command) ? `${command} --help` : '--help'}"`)
+    const about = command !== undefined && entryOf(command) ? `${command} --help` : '--help'
+    sayError(`${error.message}. See "gta ${about}"`, 'BAD_OPTION', 2)
     return 2
   }
   if (error instanceof Interrupted) {
-    process.stderr.write('\n')
-    say(error.message)
+    // In place of the terminal's own ^C.
+    if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+    sayError(error.message, 'INTERRUPTED', exitCodes[error.signal])
     return exitCodes[error.signal]
   }
   if (error instanceof GtaError) {
-    say(error.message)
-    return error.code === 'BAD_OPTION' ? 2 : 1
+    const exitCode = error.code === 'BAD_OPTION' ? 2 : 1
+    sayError(error.message, error.code, exitCode)
+    return exitCode
   }
-  say(error instanceof Error ? (error.stack ?? error.message) : String(error))
+  sayError(error instanceof Error ? (error.stack ?? error.message) : String(error), undefined, 1)
   return 1
 }
 

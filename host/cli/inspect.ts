@@ -58,7 +58,7 @@ async function execute(args: Arguments): Promise<void> {
     throw errors.badOption('--type', `${facts.plan.type}, the type of the file`, type)
   if (args.flag('plan')) {
     const lines = disassemble(facts.plan ?? planModel(facts.model, type))
-    if (args.flag('json')) printJson({ plan: lines })
+    if (args.flag('json')) printJson('plan', { plan: lines })
     else process.stdout.write(`${lines.join('\n')}\n`)
     return
   }
@@ -87,7 +87,7 @@ async function execute(args: Arguments): Promise<void> {
     hashes: facts.hashes === undefined ? null : { tensors: facts.hashes, verified: verify === true },
     spec,
   }
-  if (args.flag('json')) printJson(document)
+  if (args.flag('json')) printJson('inspect', document)
   else process.stdout.write(`${describeForPeople(path, spec, document).join('\n')}\n`)
 }
 
@@ -165,8 +165,14 @@ function describeHashes({ tensors, verified }: NonNullable<Counted['hashes']>): 
 }
 
 function describeFit({ memoryBytes, type, context }: Counted['fits'][number]): string {
-  const gigabytes = `${memoryBytes / 2 ** 30} GB:`
-  return context === 0 ? `${gigabytes} not the ${type} weights` : `${gigabytes} ${context.toLocaleString('en')} tokens`
+  const memory = `${memoryBytes / 2 ** 30}Gi:`
+  return context === 0 ? `${memory} not the ${type} weights` : `${memory} ${context.toLocaleString('en')} tokens`
+}
+
+const normNames = {
+  head: 'normed queries',
+  all: 'queries normed as one',
+  turned: 'queries normed behind their rotation',
 }
 
 /** 'score k[64], average latent[128], value decoder × 2, sigmoid gate' */
@@ -175,7 +181,7 @@ function describeViews(attention: AttentionSpec): string {
   const view = ({ slot, dim }: View) => `${slot}[${dim}]`
   const parts = [`score ${key.map(view).join(' + ')}`, `average ${view(value)}`]
   if (query) parts.unshift(`low-rank query of ${query.rank}`)
-  if (queryNorm) parts.unshift(queryNorm.spans === 'head' ? 'normed queries' : 'queries normed as one')
+  if (queryNorm) parts.unshift(normNames[queryNorm.spans])
   if (window !== undefined) parts.push(`window ${window}`)
   if (softcap !== undefined) parts.push(`scores capped at ${softcap}`)
   if (encoder) parts.push(`encoder ${encoder.inDim} → ${key[0]?.dim}`)

@@ -4,7 +4,7 @@
 const PATIENCE = 3000
 
 /**
- * Ctrl-C ends what runs, in order: files are cleaned up, statistics are not printed. A command that writes a file has all
+ * Ctrl-C ends what runs, in order: files are cleaned up, and `gta run` tells how far it came. A command that writes a file has all
  * the time it needs (Infinity): ended earlier, it would leave half of one behind.
  */
 export function interruptSignal(patience = PATIENCE): AbortSignal {

@@ -27,7 +27,7 @@ async function execute(args: Arguments): Promise<void> {
     const values = await model.logits(prompt)
     const position = runtimeOf(model).promptIds(prompt).length - 1
     if (args.flag('json')) {
-      printJson({ position, logits: Array.from(values) })
+      printJson('logits', { position, logits: Array.from(values) })
       return
     }
     const ranked = Array.from(values, (value, id) => ({ id, value })).sort((a, b) => b.value - a.value || a.id - b.id)

@@ -1,6 +1,7 @@
 /** What `gta bench --offload` prints. */
 import { basename } from 'node:path'
 import { megabytes } from '../errors.ts'
+import { version } from '../platform/version.ts'
 import type { OffloadResult } from '../tools/bench/offload.ts'
 import { csvLine, headLine, type Column as Layout, tableLine } from './table.ts'
 
@@ -33,6 +34,8 @@ const columns: readonly Column[] = [
   { name: 'all in memory', width: 13, value: ({ inMemory }) => (inMemory ? rate(inMemory.median) : '–') },
 ]
 
+const head = { schema: 'gta-offload/1', version: version ?? null }
+
 export const offloadFormats: Record<'md' | 'csv' | 'json' | 'jsonl', (results: OffloadResult[]) => string> = {
   md: (results) =>
     headLine(columns) +
@@ -57,6 +60,6 @@ export const offloadFormats: Record<'md' | 'csv' | 'json' | 'jsonl', (results: O
     }))
     return csvLine(Object.keys(records[0] ?? {})) + records.map((record) => csvLine(Object.values(record))).join('')
   },
-  json: (results) => `${JSON.stringify({ schema: 'gta-offload/1', results })}\n`,
-  jsonl: (results) => results.map((result) => `${JSON.stringify(result)}\n`).join(''),
+  json: (results) => `${JSON.stringify({ ...head, results })}\n`,
+  jsonl: (results) => results.map((result) => `${JSON.stringify({ ...head, ...result })}\n`).join(''),
 }

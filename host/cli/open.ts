@@ -1,8 +1,12 @@
 /** What several commands do alike: load the model that the command line names, and read the prompt. */
+import { fstat } from 'node:fs'
 import { readFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { promisify } from 'node:util'
 import { errors, megabytes } from '../errors.ts'
 import { defaultModel, type LoadOptions, load } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
+import { titleOf } from '../settings.ts'
 import { type Arguments, UsageError } from './options.ts'
 import { ProgressLine } from './progress.ts'
 import { say } from './terminal.ts'
@@ -14,6 +18,7 @@ export async function loadModel(
   options: LoadOptions = {},
   path: string | URL = args.modelPath() ?? defaultModel,
 ): Promise<Model> {
+  warnThreads(args)
   const progress = new ProgressLine('loading', megabytes)
   try {
     const model = await load(path, {
@@ -31,9 +36,35 @@ export async function loadModel(
   }
 }
 
+/** More threads than cores wait for each other: a warning, for a container may be told less than it has. */
+function warnThreads(args: Arguments): void {
+  const cores = availableParallelism()
+  for (const name of ['threads', 'batchThreads'] as const) {
+    const count = args.value(name) ?? 0
+    if (count > cores)
+      say(
+        `warning: ${titleOf(name)} is ${count}, more than the ${cores} cores that this process may use: it will be slower`,
+      )
+  }
+}
+
+/** Tensors that a model leaves out: some by their names, many by what their names begin with. */
 export function warnUnused(names: string[]): void {
-  for (const name of names.slice(0, 3)) say(`warning: tensor "${name}" is not used by this model`)
-  if (names.length > 3) say(`warning: … and ${names.length - 3} more`)
+  if (names.length <= 3) for (const name of names) say(`warning: tensor "${name}" is not used by this model`)
+  else say(`warning: ${names.length} tensors are not used by this model: ${beginnings(names).join(', ')}`)
+}
+
+/** "vision_tower.…" for hundreds of them; of "model.…", which says nothing, one word more. */
+function beginnings(names: string[]): string[] {
+  const counts = new Map<string, number>()
+  for (const name of names) {
+    const words = name.split('.')
+    const first = words.slice(0, words[0] === 'model' ? 2 : 1)
+    const beginning = first.length < words.length ? `${first.join('.')}.…` : name
+    counts.set(beginning, (counts.get(beginning) ?? 0) + 1)
+  }
+  const shown = Array.from(counts, ([beginning, count]) => `"${beginning}" (${count})`)
+  return shown.length > 5 ? [...shown.slice(0, 5), `and ${shown.length - 5} more`] : shown
 }
 
 /** The prompt of -p, -f or --tokens; undefined if none was given. */
@@ -46,9 +77,30 @@ export async function readPrompt(args: Arguments): Promise<string | number[] | u
   return (await readText(file)).replace(/\r?\n$/, '')
 }
 
+/**
+ * The prompt on stdin, where the command line has none: `echo hi | gta run`, `gta run < file`. Undefined if stdin is neither a
+ * pipe nor a file, as a terminal and /dev/null are not, or is empty. A socket, which is what programs in Node give, is not
+ * waited for: it is often left open. It is read with `-f -`.
+ */
+export async function readPiped(): Promise<string | undefined> {
+  const stdin = await promisify(fstat)(0).catch(() => undefined)
+  if (!stdin?.isFIFO() && !stdin?.isFile()) return undefined
+  // Somebody may wonder what it waits for.
+  const hint = setTimeout(() => say('reading the prompt from stdin: end it with Ctrl-D, or give one with -p'), 3000)
+  const text = await readText('-').finally(() => clearTimeout(hint))
+  return text === '' ? undefined : text.replace(/\r?\n$/, '')
+}
+
+/** Not by the name /dev/stdin, under which a socket cannot be opened. */
+async function readStdin(): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of process.stdin) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
 /** A text file; bytes that are not UTF-8 are refused, they would silently become other text. */
 export async function readText(path: string): Promise<string> {
-  const bytes = await readFile(path === '-' ? '/dev/stdin' : path).catch((cause) => {
+  const bytes = await (path === '-' ? readStdin() : readFile(path)).catch((cause) => {
     throw cause?.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
   })
   try {

@@ -10,6 +10,7 @@ import {
   settings,
   type ValueOf,
 } from '../settings.ts'
+import { megabytes, parseSize, sizeForms } from '../sizes.ts'
 
 /** Wrong usage: exit code 2. */
 export class UsageError extends Error {
@@ -96,10 +97,13 @@ export class Arguments {
         options,
         allowPositionals: true,
         strict: true,
+        tokens: true,
       })
+      expectOnce(parsed.tokens, options)
       this.parsed = parsed.values
       this.positionals = parsed.positionals
     } catch (error) {
+      if (error instanceof UsageError) throw error
       throw new UsageError((error as Error).message.split('. ')[0]?.split('\n')[0] ?? '')
     }
   }
@@ -134,7 +138,7 @@ export class Arguments {
     const { flag = '', kind, none, choices = [] } = setting
     if (kind === 'boolean') return this.flag(flag)
     if (kind === 'texts') return this.texts(flag)
-    if (kind === 'bytes') return this.bytes(flag)
+    if (kind === 'bytes') return this.bytes(flag, setting.min)
     if (kind === 'choice') return this.oneOf(flag, choices)
     if (kind === 'text') return this.text(flag)
     const value = this.number(flag)
@@ -153,16 +157,15 @@ export class Arguments {
     return value
   }
 
-  /** Bytes: 1000000, 64M, 1.5G, or with powers of 1024 64Mi. */
-  bytes(name: string): number | undefined {
+  /** Bytes, see sizes.ts. */
+  bytes(name: string, min = 0): number | undefined {
     const text = this.text(name)
     if (text === undefined) return undefined
-    const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)([KMG]i?)?B?$/i.exec(text.trim()) ?? []
-    const base = /i$/i.test(unit) ? 1024 : 1000
-    const power = unit === '' ? 0 : ' KMG'.indexOf(unit.charAt(0).toUpperCase())
-    const value = Math.floor(Number(digits) * base ** power)
-    if (digits === '' || !Number.isSafeInteger(value))
-      throw new UsageError(`--${name} must be a size such as 512M, 1.5G or 64Mi, found "${text}"`)
+    const value = parseSize(text)
+    if (value === undefined || value < min)
+      throw new UsageError(
+        `--${name} must be a size ${min > 0 ? `of at least ${megabytes(min)}, ` : ''}${sizeForms}, found "${text}"`,
+      )
     return value
   }
 
@@ -241,6 +244,32 @@ export class Arguments {
         `there is an argument too many: "${extra}"${count === 1 && this.options.prompt ? '. The first one is the model; a prompt is given with -p "…"' : ''}`,
       )
   }
+}
+
+/** Does a command line ask for JSON? One that is wrong may do so too: its error is to be JSON. */
+export function asksForJson(args: string[], options: Options): boolean {
+  const end = args.includes('--') ? args.indexOf('--') : args.length
+  return options.json !== undefined && args.slice(0, end).includes('--json')
+}
+
+/** One rule for all options: what is given twice is an error unless both count. The last one alone would win in silence. */
+function expectOnce(tokens: readonly Token[], options: Options): void {
+  const first = new Map<string, string | undefined>()
+  for (const { kind, name, value } of tokens) {
+    if (kind !== 'option' || name === undefined || options[name]?.multiple) continue
+    if (first.has(name)) {
+      const found = value === undefined ? 'it twice' : `"${first.get(name)}" and "${value}"`
+      throw new UsageError(`--${name} must be given once, found ${found}`)
+    }
+    first.set(name, value)
+  }
+}
+
+/** What parseArgs tells of an argument. */
+interface Token {
+  kind: string
+  name?: string
+  value?: string | undefined
 }
 
 /** `-np 8` and `-np=8` become `--parallel 8` and `--parallel=8`: parseArgs would read `-n p`. */

@@ -1,11 +1,11 @@
 /** gta run: write on from a prompt. */
-import { cacheBytes } from '../../models/index.ts'
-import { errors, megabytes } from '../errors.ts'
+import { errors } from '../errors.ts'
 import { checkModelPath } from '../load.ts'
-import type { GenerateOptions, Generation, SavedConversation, Speculation } from '../runtime/api.ts'
+import type { GenerateOptions } from '../runtime/api.ts'
+import { type Conversation, sequenceOf } from '../runtime/conversation.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
 import { interruptSignal } from './interrupt.ts'
-import { loadModel, readPrompt } from './open.ts'
+import { loadModel, readPiped, readPrompt } from './open.ts'
 import {
   type Arguments,
   type Command,
@@ -18,14 +18,15 @@ import {
   promptOptions,
 } from './options.ts'
 import { ProgressLine } from './progress.ts'
+import { type Outcome, report } from './run-output.ts'
 import { readSession } from './session.ts'
-import { printable, printJson } from './terminal.ts'
+import { printable } from './terminal.ts'
 
 /** What the embedded model is given when nobody gives it anything. */
 const DEFAULT_PROMPT = 'Once upon a time'
 
 export const run: Command = {
-  usage: 'run [MODEL] [-p PROMPT] [options]',
+  usage: 'run [MODEL] [-p PROMPT | -f FILE | < FILE] [options]',
   options: {
     ...modelOptions,
     ...promptOptions,
@@ -37,6 +38,10 @@ export const run: Command = {
       help: 'go on with the conversation in this file, if there is one, and save it there at the end',
     },
     ...flagsOf('stopEos', 'ignoreEos'),
+    perf: {
+      type: 'boolean',
+      help: 'measure the memory after the text, half a second and 64 MB, and tell the share of its bandwidth that was used',
+    },
     ...common,
   },
   run: execute,
@@ -47,7 +52,7 @@ async function execute(args: Arguments): Promise<void> {
   await checkModelPath(args.modelPath())
   const { session, continued } = await readSession(args)
   const isStory = args.modelPath() === undefined && continued === undefined
-  const prompt = (await readPrompt(args)) ?? (isStory ? DEFAULT_PROMPT : undefined)
+  const prompt = (await readPrompt(args)) ?? (await readPiped()) ?? (isStory ? DEFAULT_PROMPT : undefined)
   if (prompt?.length === 0 || (prompt === undefined && continued === undefined)) throw errors.emptyPrompt()
   // A conversation of an hour is saved to the end, however slow the disk is.
   const signal = interruptSignal(session === undefined ? undefined : Number.POSITIVE_INFINITY)
@@ -62,100 +67,90 @@ async function execute(args: Arguments): Promise<void> {
   try {
     const conversation =
       continued === undefined ? model.open(context) : await model.restore(continued, { ...context, signal })
-    const restored = conversation.tokens.length
-    const progress = new ProgressLine('reading the prompt', (n) => `${n} tokens`)
-    const show = (text: string) => !isJson && process.stdout.write(process.stdout.isTTY ? printable(text) : text)
-    // Without a tokenizer there is no text to show, so the ids are.
-    const onToken = model.tokenizer ? undefined : (id: number) => show(`${id} `)
-    const pieces = conversation.generate(prompt, { ...settings, onToken, onPrefill: progress.update })
-    // Shown once it has been accepted and read.
-    let isShown = typeof prompt !== 'string'
-    try {
-      for (;;) {
-        const { done, value } = await pieces.next().finally(() => progress.end())
-        if (!isShown) show(prompt as string)
-        isShown = true
-        if (!done) {
-          show(value)
-          continue
-        }
-        show('\n')
-        const saved = session === undefined ? undefined : await conversation.save(session)
-        // After the text is out: somebody waits for that.
-        const bandwidth = await runtimeOf(model).cache.measure((probe) => probe.measureBandwidth())
-        report(model, value, bandwidth, isJson, saved && { ...saved, restoredTokens: restored })
-        return
-      }
-    } catch (error) {
-      // A stopped conversation is saved; one that failed is not.
-      if (session !== undefined && signal.aborted && conversation.tokens.length > 0) await conversation.save(session)
-      throw error
-    }
+    const restoredTokens = conversation.tokens.length
+    const outcome = await write(model, conversation, prompt, settings, isJson)
+    const isSaved = session !== undefined && conversation.tokens.length > 0
+    const saved = isSaved ? await conversation.save(session) : undefined
+    const bandwidth =
+      args.flag('perf') && !signal.aborted
+        ? await runtimeOf(model).cache.measure((probe) => probe.measureBandwidth())
+        : undefined
+    report(model, outcome, { bandwidth, isJson, session: saved && { ...saved, restoredTokens } })
+    if (outcome.finish === 'interrupted') throw signal.reason
   } finally {
     await model.close()
   }
 }
 
-type Session = SavedConversation & { restoredTokens: number }
-
-function report(
+/** Shows the text as it comes. What ended it too soon is thrown, unless somebody stopped it: then it is what there is. */
+async function write(
   model: Model,
-  generation: Generation,
-  bandwidth: number,
+  conversation: Conversation,
+  prompt: string | number[] | undefined,
+  settings: GenerateOptions,
   isJson: boolean,
-  session: Session | undefined,
-): void {
-  const { cachedTokens, speculation } = generation
-  const { tokens, promptTokens, prefillSeconds, decodeSeconds, finish, sampling, logitsHash } = generation
-  const steps = tokens.length - 1
-  const prefill = promptTokens / prefillSeconds
-  const decode = steps > 0 ? steps / decodeSeconds : 0
-  const kv = cacheBytes(model.spec, model.cacheType, promptTokens + tokens.length / 2)
-  const read = decode * (model.bytesPerToken + kv.elements + kv.scales)
-  const peak = process.resourceUsage().maxRSS * 1024
-  if (isJson) {
-    printJson({
-      tokens,
-      text: model.tokenizer ? generation.text : null,
-      finish,
-      promptTokens,
-      cachedTokens,
-      ...(speculation ? { speculation } : {}),
-      ...(session ? { session } : {}),
-      seed: sampling.seed,
-      sampling,
-      prefillTokensPerSecond: prefill,
-      decodeTokensPerSecond: decode,
-      bytesReadPerSecond: read,
-      memoryBandwidth: bandwidth,
-      peakMemoryBytes: peak,
-      logitsHash,
-      engine: model.engineName,
-      weightType: model.weightType,
-      cacheType: model.cacheType,
-      context: model.context,
-    })
-    return
+): Promise<Outcome> {
+  const progress = new ProgressLine('reading the prompt', (n) => `${n} tokens`)
+  const show = (text: string) => !isJson && process.stdout.write(process.stdout.isTTY ? printable(text) : text)
+  const stopped = new Stopped()
+  const pieces = conversation.generate(prompt, {
+    ...settings,
+    onToken: (id) => {
+      stopped.add(id)
+      // Without a tokenizer there is no text to show, so the ids are.
+      if (!model.tokenizer) show(`${id} `)
+    },
+    onPrefill: (reading) => {
+      stopped.promptTokens = reading.total
+      progress.update(reading)
+    },
+  })
+  // Shown once it has been accepted and read.
+  let isShown = typeof prompt !== 'string'
+  try {
+    for (;;) {
+      const { done, value } = await pieces.next().finally(() => progress.end())
+      if (!isShown) show(prompt as string)
+      isShown = true
+      if (done) {
+        show('\n')
+        return value
+      }
+      stopped.text += value
+      show(value)
+    }
+  } catch (error) {
+    if (error !== settings.signal?.reason) throw error
+    if (isShown) show('\n')
+    return stopped.outcome(conversation)
   }
-  const parts = [
-    ...(session ? [`session ${session.restoredTokens} tokens restored, ${session.tokens} saved`] : []),
-    `prefill ${promptTokens} tokens ${prefill.toFixed(0)} tok/s`,
-    steps > 0
-      ? `decode ${steps} tokens ${decode.toFixed(0)} tok/s, ${(read / 1e9).toFixed(1)} GB/s${shareOf(read, bandwidth)}`
-      : 'decode none',
-    ...(speculation ? [describeSpeculation(speculation, tokens.length - 1)] : []),
-    `peak ${megabytes(peak)}`,
-    `logits ${logitsHash}`,
-    `seed ${sampling.seed}`,
-    `ended by ${finish}`,
-  ]
-  process.stderr.write(`[${parts.join(' · ')}]\n`)
 }
 
-function shareOf(read: number, bandwidth: number): string {
-  return bandwidth ? ` = ${((100 * read) / bandwidth).toFixed(0)} % of ${(bandwidth / 1e9).toFixed(1)} GB/s memory` : ''
-}
+/** What is known of a generation that was stopped. */
+class Stopped {
+  text = ''
+  promptTokens = 0
+  private readonly tokens: number[] = []
+  private readonly started = performance.now()
+  private first = 0
+  private last = 0
 
-function describeSpeculation({ steps, drafted, accepted }: Speculation, tokens: number): string {
-  return `guessed ${accepted} of ${drafted} tokens right: ${(tokens / Math.max(1, steps)).toFixed(2)} tokens per step`
+  add(id: number): void {
+    this.last = performance.now()
+    if (this.tokens.length === 0) this.first = this.last
+    this.tokens.push(id)
+  }
+
+  outcome(conversation: Conversation): Outcome {
+    const { text, tokens, promptTokens, started, first, last } = this
+    return {
+      tokens,
+      text,
+      promptTokens,
+      finish: 'interrupted',
+      sampling: sequenceOf(conversation).lastSampling,
+      prefillSeconds: tokens.length > 0 ? (first - started) / 1000 : undefined,
+      decodeSeconds: (last - first) / 1000,
+    }
+  }
 }

@@ -1,9 +1,8 @@
 /** gta view: the analyzer as a page in a browser on this machine. */
 import { hardwareTable } from '../tools/analyze/hardware.ts'
-import { measureThis } from '../tools/analyze/measure.ts'
 import { readConfigs, viewerModels } from '../tools/analyze/viewer/models.ts'
 import { openViewer } from '../tools/analyze/viewer/server.ts'
-import { modelName, tellOfMeasuring } from './analyze.ts'
+import { modelName, readThis } from './analyze.ts'
 import { interruptSignal } from './interrupt.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 
@@ -29,7 +28,7 @@ async function execute(args: Arguments): Promise<void> {
   const own = await readConfigs(args.positionals)
   const models = { ...Object.fromEntries(own.map((config, i) => [names[i] as string, config])), ...viewerModels(names) }
   const signal = interruptSignal()
-  const hardware = [await measureThis(args.flag('measure'), tellOfMeasuring), ...hardwareTable]
+  const hardware = [await readThis(args.flag('measure')), ...hardwareTable]
   const viewer = await openViewer({ models, hardware, host: args.text('host'), port, isPublic: args.flag('public') })
   process.stdout.write(`${viewer.url}\nCtrl-C ends it\n`)
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))

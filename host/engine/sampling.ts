@@ -33,10 +33,12 @@ export function recommendedSampling(generation: unknown): Partial<Sampling> {
     ['minP', 'min_p'],
     ['repeatPenalty', 'repetition_penalty'],
   ]
+  // Without sampling, the most likely token; penalties are for both.
+  const isGreedy = (generation as Record<string, unknown>).do_sample === false
   const found: Partial<Sampling> = {}
   for (const [name, field] of names) {
     const value = (generation as Record<string, unknown>)[field]
     if (isAllowed(samplingSettings[name], value)) found[name] = value as number
   }
-  return found
+  return isGreedy ? { ...found, temperature: 0 } : found
 }

@@ -6,8 +6,8 @@ import { cost, type ModelDescription, type WeightType } from '../../models/index
 import { type Fit, fit } from '../engine/fit.ts'
 import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
-import { openCheckpoint } from './checkpoint.ts'
-import { statModel } from './files.ts'
+import { Tokenizer } from '../text/tokenizer.ts'
+import { isCheckpoint, openCheckpoint } from './checkpoint.ts'
 import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {
@@ -26,6 +26,8 @@ export interface Conversion {
   type: WeightType
   bytes: number
   parameters: number
+  /** Without one, the packed model takes token ids only. */
+  hasTokenizer: boolean
   /** Tensors of the checkpoint that the model does not use. */
   unused: string[]
   /** What quantisation did to each matrix: root mean square of its error over that of its weights. */
@@ -37,8 +39,8 @@ export interface Conversion {
  * unless `force`.
  */
 export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
-  if (!(await statModel(directory)).isDirectory())
-    throw errors.notAModel(directory, 'a Hugging Face directory to convert', 'a file')
+  if (!(await isCheckpoint(directory)))
+    throw errors.notAModel(directory, 'a Hugging Face directory or a GGUF file to convert', 'another file')
   checkSetting('type', options.type)
   const type = options.type ?? settings.type.default
   await checkTarget(directory, path)
@@ -49,12 +51,16 @@ export async function convert(directory: string, path: string, options: ConvertO
   await expectFree()
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
+    const { tokenizer, tokenizerConfig } = checkpoint.files
+    // A tokenizer that cannot be used is better known before the weights are converted.
+    if (tokenizer) new Tokenizer(directory, tokenizer, tokenizerConfig)
     options.onFit?.(await fitHere(checkpoint.model, type))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
     const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, expectFree)
     const { parameters } = cost(checkpoint.model)
-    return { path, type, bytes, parameters, unused: checkpoint.unused, errors: found }
+    const hasTokenizer = tokenizer !== undefined
+    return { path, type, bytes, parameters, hasTokenizer, unused: checkpoint.unused, errors: found }
   } finally {
     await checkpoint.close()
   }
@@ -73,7 +79,8 @@ async function checkTarget(directory: string, path: string): Promise<void> {
   const target = await stat(path).catch(() => undefined)
   if (!target) return
   if (!target.isFile()) throw errors.writeFailed(path, 'it must be a file, found something else')
-  for (const name of await readdir(directory)) {
+  const names = (await stat(directory)).isDirectory() ? await readdir(directory) : ['']
+  for (const name of names) {
     const source = await stat(join(directory, name)).catch(() => undefined)
     if (source?.ino === target.ino && source.dev === target.dev)
       throw errors.writeFailed(path, 'it must not be a file of the model that is converted, found the same file')

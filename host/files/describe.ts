@@ -1,8 +1,9 @@
 /** What a model is, without loading it. */
 import { describe, type ModelDescription, type Plan } from '../../models/index.ts'
 import { errors } from '../errors.ts'
-import { readJson, readModelFiles, tensorNames } from './checkpoint.ts'
-import { openPacked, statModel } from './files.ts'
+import { isCheckpoint, readConfig } from './checkpoint.ts'
+import { openPacked } from './files.ts'
+import { readJson } from './json.ts'
 import type { ReadOptions } from './source.ts'
 
 export interface ModelFacts {
@@ -21,11 +22,11 @@ export interface DescribeOptions extends ReadOptions {
 
 /** What a model is, from a config.json, a directory or a packed file; reads no weights unless it is to verify them. */
 export async function describeModel(path: string, options: DescribeOptions = {}): Promise<ModelFacts> {
-  const isPacked = (await statModel(path)).isFile() && !path.endsWith('.json')
-  if (options.verify && !isPacked) throw errors.notVerifiable(path)
-  if ((await statModel(path)).isDirectory()) {
-    const { config } = await readModelFiles(path)
-    return { path, model: describe(config, await tensorNames(path)) }
+  const isOriginal = await isCheckpoint(path)
+  if (options.verify && (isOriginal || path.endsWith('.json'))) throw errors.notVerifiable(path)
+  if (isOriginal) {
+    const { config, tensors } = await readConfig(path)
+    return { path, model: describe(config, tensors) }
   }
   if (path.endsWith('.json')) return { path, model: describe(await readJson(path)) }
   const { model, plan, hashes, verify, close } = await openPacked(path)

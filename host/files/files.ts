@@ -16,12 +16,25 @@ const READ_BYTES = 2 ** 24
 /** What lies at a model's path; refuses a path with nothing behind it. */
 export async function statModel(path: string): Promise<Stats> {
   const found = await stat(path).catch(() => undefined)
-  if (!found) throw errors.notFound(path)
+  if (!found) throw (await import('./missing.ts')).noModel(path)
   return found
 }
 
+/** Does a file begin as GGUF does? */
+export async function isGguf(path: string): Promise<boolean> {
+  if (!(await statModel(path)).isFile()) return false
+  const file = await openFile(path)
+  try {
+    const begin = new Uint8Array(4)
+    if (file.size >= begin.length) await file.read(begin, 0)
+    return String.fromCharCode(...begin) === 'GGUF'
+  } finally {
+    await file.close()
+  }
+}
+
 /** Opens a file for reading; throws NOT_FOUND, or BAD_FILE for what is no file. */
-async function openFile(path: string): Promise<ByteSource> {
+export async function openFile(path: string): Promise<ByteSource> {
   const unreadable = (cause: NodeJS.ErrnoException): never => {
     throw cause.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
   }

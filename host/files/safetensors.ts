@@ -9,6 +9,7 @@
  */
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import { refuseOtherKind } from './other-kinds.ts'
 import type { ByteSource } from './source.ts'
 
 export const dtypeBytes = {
@@ -47,6 +48,8 @@ async function readHeader(path: string, file: ByteSource): Promise<Uint8Array> {
   if (size < 8) throw errors.badFile(path, 'the size', 'at least 8 bytes', `${size}`)
   await file.read(new Uint8Array(prefix.buffer), 0)
   const length = prefix.getBigUint64(0, true)
+  if (length > BigInt(MAX_HEADER) || Number(length) > size - 8)
+    refuseOtherKind(path, new Uint8Array(prefix.buffer), 'a .gta or .safetensors file')
   if (length > BigInt(MAX_HEADER)) throw errors.badFile(path, 'the header length', `at most ${MAX_HEADER}`, length)
   if (Number(length) > size - 8)
     throw errors.badFile(path, 'the header length', `at most the ${size - 8} bytes that follow`, length)

@@ -5,7 +5,7 @@
 import { COMMAND_MAGIC, CommandHeader, UNIT } from '../../assembly/wasi/abi.ts'
 import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
 import { recommendedSampling } from '../engine/sampling.ts'
-import { bosOf, eosOf } from '../text/special-tokens.ts'
+import { eosOf, textEndsOf } from '../text/special-tokens.ts'
 import { COMMAND_TENSOR, TABLES_TENSOR } from './packed.ts'
 import type { ModelFiles } from './source.ts'
 import { Writer } from './writer.ts'
@@ -18,7 +18,7 @@ export interface Part {
 
 /** The tensor that goes before the weights of `plan`; `behind` is what comes behind them. */
 export function commandHeader(spec: ModelSpec, files: ModelFiles, plan: Plan, behind: readonly Part[]): Part {
-  const bos = bosOf(spec, files.tokenizerConfig)
+  const bos = beginOf(files)
   const eos = [...eosOf(spec, files.generation)]
   const sampling = recommendedSampling(files.generation)
   const empty = new CommandHeader()
@@ -48,6 +48,15 @@ export function commandHeader(spec: ModelSpec, files: ModelFiles, plan: Plan, be
   })
   writer.words(eos)
   return { name: COMMAND_TENSOR, bytes: writer.end() }
+}
+
+/** The token that begins a text; none without a tokenizer, or with one that cannot be used, which says so when it is loaded. */
+function beginOf({ tokenizer, tokenizerConfig }: ModelFiles): number | undefined {
+  try {
+    return tokenizer && textEndsOf(JSON.parse(new TextDecoder().decode(tokenizer)), tokenizerConfig).before[0]
+  } catch {
+    return undefined
+  }
 }
 
 /** Where the first part begins, and where each one ends. */

@@ -48,9 +48,11 @@ async function packVector(checkpoint: Checkpoint, target: PackedTensor, sources:
   const padded = new Float32Array(target.bytes / 4)
   let at = 0
   for (const source of sources) {
-    const { tensor, shape, rows } = source
+    const { tensor, timesTensor, shape, rows } = source
     const [length = 0] = shape
     const values = tensor === undefined ? new Float32Array(length) : await checkpoint.read(tensor, 0, length)
+    const factors = timesTensor === undefined ? undefined : await checkpoint.read(timesTensor, 0, length)
+    if (factors) for (let i = 0; i < length; i++) values[i] = (values[i] as number) * (factors[i] as number)
     const taken = rows ? Float32Array.from(rows, (row) => values[row] as number) : values
     padded.set(adjusted(taken, source), at)
     at += taken.length
@@ -133,6 +135,7 @@ async function* slices(checkpoint: Checkpoint, source: Source, cols: number): As
 async function* takenRows(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
   const { tensor, shape, rows, transposedBlocks: blocks, fold } = source
   if (tensor === undefined) throw new RangeError('a matrix has no zeros of its own')
+  if (source.timesTensor !== undefined) throw new RangeError('a matrix has no other as its factors')
   const total = shape.reduce((product, n) => product * n, 1)
   const width = shape[1] ?? 1
   if (blocks) {

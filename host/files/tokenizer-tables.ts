@@ -14,6 +14,8 @@ const MAX_REASON = 1000
 export function tokenizerTables(json: Uint8Array, config: unknown): Uint8Array {
   try {
     const tokenizer = new Tokenizer('tokenizer.json', json, config)
+    const { before, behind } = tokenizer.ends
+    if (before.length > 1 || behind.length > 0) throw new UnknownWay('more around a text than one begin token')
     const parsed: TokenizerJson = JSON.parse(new TextDecoder().decode(json))
     return writeTables(parsed, wayOf(parsed, (config ?? {}) as Record<string, unknown>), tokenizer)
   } catch (error) {

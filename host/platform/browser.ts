@@ -33,11 +33,15 @@ export const platform: Platform = {
   cacheFile: () => '',
   readEntries: async () => ({}),
   writeEntry: async () => undefined,
+  removeEntries: async () => undefined,
+  watchLoad: () => () => ({}),
 }
 
 function whyUnshared(): string | undefined {
   if (!globalThis.crossOriginIsolated)
     return 'the page is not isolated: serve it, and this script, with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
+  // WebKitGTK 2.50 isolates a page, and has none.
+  if (typeof SharedArrayBuffer !== 'function') return 'this browser has no SharedArrayBuffer: use another one'
   if (typeof Atomics.waitAsync !== 'function') return 'this browser has no Atomics.waitAsync: use a newer one'
   return undefined
 }

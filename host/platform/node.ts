@@ -5,15 +5,10 @@ import { availableParallelism, cpus, totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Transferable, Worker } from 'node:worker_threads'
 import { readKernel } from './kernels.ts'
+import { watchLoad } from './load.ts'
 import type { Platform, ThreadStart } from './platform.ts'
-import { cacheFile, readEntries, writeEntry } from './remember.ts'
-
-/** Sources run from host/platform/, the bundle from dist/ itself. */
-const fromSources = import.meta.url.endsWith('.ts')
-const files = {
-  rank: fromSources ? '../engine/wasm/worker.ts' : './worker.mjs',
-  reader: fromSources ? '../cache/reader.ts' : './reader.mjs',
-}
+import { rank, reader } from './programs.ts'
+import { cacheFile, readEntries, removeEntries, writeEntry } from './remember.ts'
 
 export const platform: Platform = {
   unshared: undefined,
@@ -24,8 +19,9 @@ export const platform: Platform = {
   processorName: () => cpus()[0]?.model ?? '',
   readKernel,
   startThread({ kind, name, data, transfer = [], onError, onExit }: ThreadStart) {
-    const options = { workerData: data, transferList: transfer as unknown as Transferable[], name, execArgv: [] }
-    const worker = new Worker(new URL(files[kind], import.meta.url), options)
+    const transferList = transfer as unknown as Transferable[]
+    const options = { eval: true, workerData: data, transferList, name, execArgv: [] }
+    const worker = new Worker({ rank, reader }[kind], options)
     worker.once('error', onError)
     worker.once('exit', onExit)
     return worker
@@ -37,6 +33,8 @@ export const platform: Platform = {
   cacheFile,
   readEntries,
   writeEntry,
+  removeEntries,
+  watchLoad,
 }
 
 /** Node's own recursion never ends where the system says ENOENT for a folder that can never be: in /proc (Node 24). */

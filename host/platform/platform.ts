@@ -3,6 +3,10 @@
  * `#platform` in package.json is the one that is built for. Everything else is the same code.
  */
 
+import type { MachineLoad } from './load.ts'
+
+export type { MachineLoad }
+
 /** SHA-256, fed piece by piece. */
 export interface Hash {
   update(data: string | Uint8Array): Hash
@@ -52,4 +56,7 @@ export interface Platform {
   cacheFile(name: string): string
   readEntries(file: string): Promise<Record<string, unknown>>
   writeEntry(file: string, key: string, value: unknown): Promise<void>
+  removeEntries(file: string): Promise<void>
+  /** Watches what else runs on the machine from now on; what is returned tells what was seen. */
+  watchLoad(): () => MachineLoad
 }

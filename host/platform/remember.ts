@@ -50,3 +50,8 @@ export async function writeEntry(file: string, key: string, value: unknown): Pro
     await rm(temporary, { force: true }).catch(() => undefined)
   }
 }
+
+/** Best effort too. */
+export async function removeEntries(file: string): Promise<void> {
+  await rm(file, { force: true }).catch(() => undefined)
+}

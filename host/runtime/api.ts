@@ -64,7 +64,7 @@ export interface SavedConversation {
 }
 
 export interface GenerateOptions extends Partial<Sampling> {
-  /** Tokens to generate at most; default: until the text ends or the context is full. */
+  /** Tokens to generate at most, 0: only read the prompt; default: until the text ends or the context is full. */
   maxTokens?: number
   /** End at a token that ends a text; default: true for a text prompt, false for ids or a model that knows only ids. */
   stopAtEos?: boolean

@@ -63,6 +63,7 @@ async function* continueWith(
   const output = new Output(runtime, stops)
   /** What a token says, and whether it is the last; asked once for each, in their order, when it is sampled. */
   const judge = (token: number, position: number): Verdict => {
+    if (maxTokens === 0) return { piece: '', finish: 'length' }
     const isEos = (stopAtEos && runtime.eos.has(token)) || stopTokens.includes(token)
     const piece = isEos ? output.end(token) : output.push(token)
     if (isEos) return { piece, finish: 'eos' }
@@ -86,7 +87,7 @@ async function* continueWith(
     for (;;) {
       const { token, piece } = sampler.current
       finish = sampler.current.finish
-      options.onToken?.(token)
+      if (maxTokens > 0) options.onToken?.(token)
       if (piece !== '') yield piece
       if (finish) break
       signal?.throwIfAborted()
@@ -95,6 +96,8 @@ async function* continueWith(
     }
   } finally {
     sampler.settle()
+    // What was sampled is not wanted: whoever goes on samples again, behind the same prompt.
+    if (maxTokens === 0) sequence.stepBack(sampling)
   }
   const decodeSeconds = (performance.now() - prefilled) / 1000
   const rest = output.isStopped ? '' : output.flush()

@@ -75,6 +75,11 @@ export class Model {
     return nameOf(this.#runtime.engine)
   }
 
+  /** Ids of a prompt as `generate()` takes it: with the tokens that the tokenizer puts around a text. Throws as it does. */
+  promptIds(prompt: Prompt): number[] {
+    return this.#runtime.promptIds(prompt)
+  }
+
   /** Ids of a corpus for `evaluate`: special tokens in the text are themselves; begins with the begin token. */
   corpusIds(text: string): number[] {
     return this.#runtime.corpusIds(text)

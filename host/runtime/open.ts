@@ -14,7 +14,7 @@ import type { Extensions } from './extensions.ts'
 import { type Model, modelOf } from './model.ts'
 import { Runtime } from './runtime.ts'
 import type { ModelSource } from './source.ts'
-import { availableThreads, measureThreads, rememberedThreads, rememberThreads, threadsKey } from './tune.ts'
+import { availableThreads, chooseThreads, rememberedThreads, threadsKey } from './tune.ts'
 
 /** Conversations that a model can have open. */
 const CONVERSATIONS = 32
@@ -73,9 +73,8 @@ export async function openCache(
   const most = availableThreads()
   const cache = await open({ decode: most, prefill: Math.max(most, options.batchThreads ?? 1) })
   try {
-    const measured = await measureThreads(cache)
-    cache.threads = { decode: measured.decode, prefill: options.batchThreads ?? measured.prefill }
-    await rememberThreads(key, measured)
+    const chosen = await chooseThreads(key, cache)
+    cache.threads = { decode: chosen.decode, prefill: options.batchThreads ?? chosen.prefill }
     return cache
   } catch (error) {
     // Weights that give no finite logits say so when they are used.

@@ -4,7 +4,7 @@ import type { KvCache } from '../cache/cache.ts'
 import type { Engine, EngineOptions, Sampling } from '../engine/engine.ts'
 import { recommendedSampling } from '../engine/sampling.ts'
 import { errors } from '../errors.ts'
-import { bosOf, eosOf } from '../text/special-tokens.ts'
+import { eosOf } from '../text/special-tokens.ts'
 import type { ChatTemplate } from '../text/template/template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { Prompt } from './api.ts'
@@ -38,7 +38,6 @@ export class Runtime {
   /** Everything that is computed goes through it. */
   readonly cache: KvCache
   readonly scheduler: Scheduler
-  private readonly bos: number | undefined
   private readonly tokenizerConfig: unknown
   private readonly extensions: Extensions
   /** Numbers of conversations that are not open. */
@@ -66,7 +65,6 @@ export class Runtime {
     this.eos = eosOf(model.spec, files.generation)
     this.cache = cache
     this.scheduler = new Scheduler(cache)
-    this.bos = bosOf(model.spec, files.tokenizerConfig)
     this.tokenizerConfig = files.tokenizerConfig
     this.extensions = extensions
     this.free = Array.from({ length: cache.facts.conversations }, (_, id) => id)
@@ -86,16 +84,20 @@ export class Runtime {
     // An empty text is refused even where a begin token would make it one: nobody means it.
     if (prompt.length === 0) throw errors.emptyPrompt()
     if (typeof prompt !== 'string') return Array.from(prompt)
-    const ids = this.requireTokenizer().encode(prompt)
-    if (this.bos !== undefined && !isContinued) ids.unshift(this.bos)
+    const tokenizer = this.requireTokenizer()
+    const { before, behind } = tokenizer.ends
+    const text = tokenizer.encode(prompt)
+    const ids = isContinued ? text : before.concat(text, behind)
     if (ids.length === 0) throw errors.emptyPrompt()
     return ids
   }
 
   /** Ids of a corpus: special tokens in the text are themselves; begins with the begin token. */
   corpusIds(text: string): number[] {
-    const ids = this.requireTokenizer().encodeCorpus(text)
-    return this.bos === undefined || ids[0] === this.bos ? ids : [this.bos, ...ids]
+    const tokenizer = this.requireTokenizer()
+    const { before } = tokenizer.ends
+    const ids = tokenizer.encodeCorpus(text)
+    return before.every((id, i) => ids[i] === id) ? ids : before.concat(ids)
   }
 
   /** The number of a conversation for whoever opens one; undefined if all are taken, or others wait for one. */

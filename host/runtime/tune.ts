@@ -1,12 +1,14 @@
 /**
  * How many threads: two may read memory faster than four, and a small model is done before all have met, so it is
- * measured, at the first load of a model on a machine, in well under a second, and remembered. Results do not depend on it.
+ * measured, at the first load of a model on a machine, in well under a second, and remembered (measurements.ts). Results do not
+ * depend on it.
  */
 import { platform } from '#platform'
 import type { Plan } from '../../models/index.ts'
 import type { KvCache } from '../cache/cache.ts'
 import { finite, greedy, type ThreadCounts } from '../engine/engine.ts'
 import { settings } from '../settings.ts'
+import { isWorthAgain, measured, recall, remember } from './measurements.ts'
 
 /** Milliseconds that the search for one count may take; on a slow board a single step of a large model takes longer. */
 const BUDGET = 300
@@ -20,11 +22,6 @@ export function availableThreads(): number {
   return platform.unshared === undefined ? Math.min(platform.availableParallelism(), settings.threads.max) : 1
 }
 
-/** Where counts are remembered; deleting the file makes the engine measure again. */
-export function threadsFile(): string {
-  return platform.cacheFile('threads.json')
-}
-
 /** What the counts depend on: the processor, the model's shape and weight type, and the build. */
 export function threadsKey(plan: Plan, build: string): string {
   const machine = `${platform.processorName()} ${availableThreads()}`
@@ -36,19 +33,30 @@ export function threadsKey(plan: Plan, build: string): string {
     .slice(0, 16)
 }
 
-/** Undefined if nothing usable is remembered: then it is measured. */
+/** Undefined if nothing usable is remembered, or something that a busy machine spoilt and a quiet one can better. */
 export async function rememberedThreads(key: string): Promise<ThreadCounts | undefined> {
-  const found = (await platform.readEntries(threadsFile()))[key] as Partial<ThreadCounts> | null | undefined
+  const found = await recall('threads', key, areCounts)
+  return found && !isWorthAgain(found) ? found.value : undefined
+}
+
+/** Measures both counts and remembers them; the engine must be idle and its first conversation empty. */
+export async function chooseThreads(key: string, cache: KvCache): Promise<ThreadCounts> {
+  const before = await recall('threads', key, areCounts)
+  const now = await measured(() => measureThreads(cache))
+  // The less others took, the better.
+  const isBetter = !before || (now.foreignShare ?? 0) <= (before.foreignShare ?? 0)
+  const better = isBetter ? now : before
+  await remember('threads', key, better)
+  return better.value
+}
+
+function areCounts(value: unknown): value is ThreadCounts {
+  const { decode, prefill } = (value ?? {}) as Partial<ThreadCounts>
   const isCount = (n: unknown) => Number.isInteger(n) && (n as number) >= 1 && (n as number) <= availableThreads()
-  return isCount(found?.decode) && isCount(found?.prefill) ? (found as ThreadCounts) : undefined
+  return isCount(decode) && isCount(prefill)
 }
 
-export async function rememberThreads(key: string, { decode, prefill }: ThreadCounts): Promise<void> {
-  await platform.writeEntry(threadsFile(), key, { decode, prefill })
-}
-
-/** Measures both counts; the engine must be idle and its first conversation empty. */
-export async function measureThreads(cache: KvCache): Promise<ThreadCounts> {
+async function measureThreads(cache: KvCache): Promise<ThreadCounts> {
   const rows = Math.min(PREFILL_ROWS, cache.facts.maxRows, cache.facts.context)
   // The first step of a kind compiles what it calls and wakes the threads.
   await timeStep(cache, 1)

@@ -8,6 +8,7 @@ import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
 import { longestToken } from './longest-token.ts'
+import { type TextEnds, textEndsOf } from './special-tokens.ts'
 import { TextStream } from './text-stream.ts'
 
 interface AddedToken {
@@ -20,6 +21,8 @@ interface AddedToken {
 }
 
 export class Tokenizer {
+  /** What a prompt has around its text. @internal */
+  readonly ends: TextEnds
   private readonly inner: HuggingFaceTokenizer
   private readonly bytes: TokenBytes
   private readonly special: Map<string, AddedToken>
@@ -49,6 +52,7 @@ export class Tokenizer {
       if (!bytes) throw new Error('its decoder is not supported')
       this.bytes = bytes
       this.longest = longestToken(parsed)
+      this.ends = textEndsOf(parsed, config)
       const plain = { ...parsed, added_tokens: added.filter(({ special }) => !special) }
       this.inner = new HuggingFaceTokenizer(plain, (config as object) ?? {})
       this.makeChat = (isFirst) => makeChat(plain, (config as object) ?? {}, this.controls, this.inner, isFirst)

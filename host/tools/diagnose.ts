@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, freemem, platform, release, totalmem } from 'node:os'
 import { builds, chooseBuild, runsHere } from '../engine/wasm/builds.ts'
-import { threadsFile } from '../runtime/tune.ts'
+import { allMeasurements, measurementsFile } from '../runtime/measurements.ts'
 
 export interface Diagnosis {
   node: string
@@ -20,8 +20,9 @@ export interface Diagnosis {
   governor?: string
   relaxedSimd: boolean
   builds: { name: string; needs: string; runs: boolean }[]
-  /** Where the thread counts that suit each model are remembered. */
-  threadsFile: string
+  /** Where thread counts and the roofline are remembered, and what is there. */
+  measurementsFile: string
+  measurements: { kind: string; date: string; load?: number; foreignShare?: number }[]
   chosen?: string
   reason: string
 }
@@ -43,7 +44,8 @@ export async function diagnose(): Promise<Diagnosis> {
     builds: await Promise.all(
       builds.map(async (build) => ({ name: build.name, needs: build.needs, runs: await runsHere(build) })),
     ),
-    threadsFile: threadsFile(),
+    measurementsFile: measurementsFile(),
+    measurements: (await allMeasurements()).map(({ value: _, ...rest }) => rest),
     chosen: chosen?.build.name,
     reason: chosen
       ? `the first of ${builds.length} that validates here; it needs ${chosen.build.needs}`

@@ -16,6 +16,8 @@ const DEFAULT_PROMPT = 'Once upon a time'
 
 let model: Model | undefined
 let conversation: Conversation | undefined
+/** The story has come to its end: what follows is another one. */
+let isEnded = false
 /** Under way: the load, or a generation. */
 let running: AbortController | undefined
 
@@ -106,6 +108,7 @@ async function begin(): Promise<void> {
   while (running) await new Promise((resolve) => setTimeout(resolve))
   conversation?.close().catch(() => undefined)
   conversation = undefined
+  isEnded = false
   story.textContent = ''
   showState()
   prompt.focus()
@@ -119,8 +122,9 @@ async function tell(): Promise<void> {
   const controller = new AbortController()
   running = controller
   problem.hidden = true
-  story.querySelector('.end')?.remove()
-  if (words) append(isBegun ? ` ${words}` : words, 'told')
+  // Words go on in the line; a text that is begun anew has none to go on with.
+  const told = words && (isBegun && !isEnded ? ` ${words}` : words)
+  if (told) append(told, 'told')
   prompt.value = ''
   story.ariaBusy = 'true'
   if (!isBegun && field('fresh').checked)
@@ -128,8 +132,8 @@ async function tell(): Promise<void> {
   showState()
   try {
     conversation ??= await model.open({ contextPolicy: 'shift' })
-    const finish = await stream(conversation, words && (isBegun ? ` ${words}` : words), controller.signal)
-    if (finish === 'eos') append('· · ·', 'end')
+    isEnded = (await stream(conversation, told, controller.signal)) === 'eos'
+    if (isEnded) append('· · ·', 'end')
   } catch (error) {
     if (!controller.signal.aborted) complain(error, error instanceof GtaError && error.code === 'ENGINE_FAILED')
   }

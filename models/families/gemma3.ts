@@ -6,34 +6,46 @@
  *     scale of the scores = query_pre_attn_scalar^−1/2          embedding · sqrt(hidden_size), the tied head without it
  *
  * `rope_scaling` is for the full layers alone. `attn_logit_softcapping` is in some configs, and the model never applies it.
+ *
+ * Of a checkpoint that also sees (`gemma3`, Gemma3ForConditionalGeneration) the text part runs: its config is in `text_config`,
+ * without what the class has by default, and its tensors have another prefix. The others are left out.
  */
 import type { Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
-import {
-  decoderSources,
-  decoderSpec,
-  ffnWidth,
-  headDim,
-  heads,
-  hiddenDim,
-  layerCount,
-  requireDivides,
-  rmsNorm,
-  sharedNorm,
-  smallDecoder,
-} from '../decoder.ts'
+import { type Folding, ffnWidth, hiddenDim, layerCount, rmsNorm, sandwichNorms, smallDecoder } from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
-import { grouped, groupedKind, groupedSources } from '../kinds/gqa.ts'
+import { grouped, groupedDecoder, groupedHeads } from '../kinds/gqa.ts'
 import type { LayerSpec } from '../layer.ts'
-import { layerOf, type ModelDescription } from '../spec.ts'
+import type { ModelDescription } from '../spec.ts'
 
 const small = { architectures: ['Gemma3ForCausalLM'] }
+const SEEING = 'Gemma3ForConditionalGeneration'
+
+/** Gemma3TextConfig of transformers, as far as a text_config may leave it out. */
+const classDefaults = {
+  vocab_size: 262208,
+  hidden_size: 2304,
+  intermediate_size: 9216,
+  num_hidden_layers: 26,
+  num_attention_heads: 8,
+  num_key_value_heads: 4,
+  bos_token_id: 2,
+  eos_token_id: 1,
+}
 
 export const family: Family = {
   name: 'gemma3',
   kinds: [],
-  architectures: ['Gemma3ForCausalLM'],
-  describe,
+  architectures: ['Gemma3ForCausalLM', SEEING],
+  describe: (config, tensors) => {
+    if (!config.architectures().includes(SEEING)) return describe(config)
+    // transformers before 4.52 saved the first, later ones save the second.
+    const isOld = tensors.some((name) => name.startsWith('language_model.model.'))
+    const names = isOld
+      ? { model: 'language_model.model', head: 'language_model.lm_head' }
+      : { model: 'model.language_model', head: 'lm_head' }
+    return describe(config.nested('text_config', classDefaults), names)
+  },
 }
 
 export const shapes: Shapes = () => ({
@@ -61,23 +73,37 @@ export const shapes: Shapes = () => ({
     attention_bias: true,
     tie_word_embeddings: false,
   },
+  'gemma3 within a model that sees, 2 heads of 6, untied': {
+    architectures: [SEEING],
+    vision_config: {},
+    // Not read: the text part has its own.
+    vocab_size: 43,
+    eos_token_id: [1, 6],
+    text_config: {
+      ...smallDecoder(small, 22, 31, 43),
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      head_dim: 6,
+      query_pre_attn_scalar: 6,
+      sliding_window: 5,
+      sliding_window_pattern: 2,
+      tie_word_embeddings: false,
+    },
+  },
 })
 
-function describe(config: Config): ModelDescription {
+function describe(config: Config, names: Folding = {}): ModelDescription {
   config.require('hidden_activation', 'gelu_pytorch_tanh')
   config.require('use_bidirectional_attention', false)
-  const maps = heads(config, 'num_attention_heads')
-  const kvHeads = heads(config, 'num_key_value_heads', maps)
-  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
-  const dim = headDim(config, maps, 256)
+  const heads = groupedHeads(config, 256)
   const hasBias = config.boolean('attention_bias', false)
   const norm = rmsNorm(config)
   const window = config.integer('sliding_window', { fallback: 4096 })
   const layer = (isSliding: boolean): LayerSpec => ({
     mixer: grouped({
-      ...{ maps, keyHeads: kvHeads, keyDim: dim, valueHeads: kvHeads, valueDim: dim },
+      ...heads,
       bias: { in: hasBias, out: hasBias },
-      rope: isSliding ? slidingRope(config, dim) : fullRope(config, dim),
+      rope: isSliding ? slidingRope(config, heads.keyDim) : fullRope(config, heads.keyDim),
       norm: { eps: norm.eps, spans: 'head' },
       window: isSliding ? window : undefined,
       scale: config.positive('query_pre_attn_scalar', { fallback: 256 }) ** -0.5,
@@ -88,31 +114,15 @@ function describe(config: Config): ModelDescription {
   })
   const pattern = config.has('sliding_window_pattern') ? 'sliding_window_pattern' : '_sliding_window_pattern'
   const group = config.integer(pattern, { fallback: 6 })
-  const spec = decoderSpec(config, {
-    kind: groupedKind(maps, kvHeads),
+  const decoder = {
     layers: config.slidingLayers(layerCount(config), (index) => (index + 1) % group !== 0).map(layer),
     embeddingScale: Math.sqrt(hiddenDim(config)),
     isTied: config.boolean('tie_word_embeddings', true),
     headNorm: norm,
     softcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
     maxContext: 131072,
-  })
-  const norms = {
-    mixerIn: 'input_layernorm',
-    mixerOut: 'post_attention_layernorm',
-    ffnIn: 'pre_feedforward_layernorm',
-    ffnOut: 'post_feedforward_layernorm',
   }
-  const sources = decoderSources(
-    spec,
-    (prefix, index) => ({
-      ...groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim),
-      queryNorm: sharedNorm(`${prefix}.q_norm`, maps, dim, 1),
-      slotNorm: sharedNorm(`${prefix}.k_norm`, kvHeads, dim, 1),
-    }),
-    { norms, normPlus: 1 },
-  )
-  return { spec, sources }
+  return groupedDecoder(config, decoder, { ...names, norms: sandwichNorms, normPlus: 1 })
 }
 
 /** transformers 4: rope_theta and rope_scaling; 5: rope_parameters by layer type. */
@@ -120,7 +130,7 @@ function fullRope(config: Config, dim: number): Rope {
   const own = parametersOf(config, 'full_attention')
   const theta = (own?.has('rope_theta') ? own : config).above('rope_theta', 1.001, 1e6)
   const scaling = config.has('rope_scaling') ? config.child('rope_scaling') : own
-  return { dim, theta, ...(scaling && config.ropeScaling(scaling, scaling === own)) }
+  return { dim, theta, ...(scaling && config.ropeScaling(scaling, scaling === own, dim)) }
 }
 
 /** transformers 4 has no word for a scaling here, and never scales. */
@@ -129,7 +139,7 @@ function slidingRope(config: Config, dim: number): Rope {
   const theta = own?.has('rope_theta')
     ? own.above('rope_theta', 1.001)
     : config.above('rope_local_base_freq', 1.001, 1e4)
-  return { dim, theta, ...(own && config.ropeScaling(own, true)) }
+  return { dim, theta, ...(own && config.ropeScaling(own, true, dim)) }
 }
 
 function parametersOf(config: Config, type: string): Config | undefined {

@@ -3,21 +3,11 @@
  * rotated, with one weight for all heads. Heads are as wide as head_dim says, whatever hidden_size is.
  */
 import type { Config } from '../config.ts'
-import {
-  decoderSources,
-  decoderSpec,
-  headDim,
-  heads,
-  layerCount,
-  requireDivides,
-  rmsNorm,
-  sharedNorm,
-  smallDecoder,
-  swiGlu,
-} from '../decoder.ts'
+import { layerCount, rmsNorm, smallDecoder, swiGlu } from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
-import { grouped, groupedKind, groupedSources } from '../kinds/gqa.ts'
-import { layerOf, type ModelDescription } from '../spec.ts'
+import { grouped, groupedDecoder, groupedHeads } from '../kinds/gqa.ts'
+import type { LayerSpec } from '../layer.ts'
+import type { ModelDescription } from '../spec.ts'
 
 const small = { architectures: ['Qwen3ForCausalLM'] }
 
@@ -50,17 +40,14 @@ export const shapes: Shapes = () => ({
 })
 
 function describe(config: Config): ModelDescription {
-  const maps = heads(config, 'num_attention_heads')
-  const kvHeads = heads(config, 'num_key_value_heads', maps)
-  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
-  const dim = headDim(config, maps, 128)
+  const heads = groupedHeads(config, 128)
   const hasBias = config.boolean('attention_bias', false)
   const norm = rmsNorm(config)
-  const rope = config.rope(dim)
+  const rope = config.rope(heads.keyDim)
   const ffn = swiGlu(config)
-  const layer = (window: number | undefined) => ({
+  const layer = (window: number | undefined): LayerSpec => ({
     mixer: grouped({
-      ...{ maps, keyHeads: kvHeads, keyDim: dim, valueHeads: kvHeads, valueDim: dim },
+      ...heads,
       bias: { in: hasBias, out: hasBias },
       rope,
       norm: { eps: norm.eps, spans: 'head' },
@@ -70,27 +57,10 @@ function describe(config: Config): ModelDescription {
     norms: { mixerIn: norm, ffnIn: norm },
     isParallel: false,
   })
-  const spec = decoderSpec(config, {
-    kind: groupedKind(maps, kvHeads),
-    layers: windows(config).map(layer),
+  return groupedDecoder(config, {
+    layers: config.lateWindows(layerCount(config)).map(layer),
     isTied: config.boolean('tie_word_embeddings', false),
     headNorm: norm,
     maxContext: 32768,
   })
-  const sources = decoderSources(spec, (prefix, index) => ({
-    ...groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim),
-    queryNorm: sharedNorm(`${prefix}.q_norm`, maps, dim),
-    slotNorm: sharedNorm(`${prefix}.k_norm`, kvHeads, dim),
-  }))
-  return { spec, sources }
-}
-
-/** Without `use_sliding_window` the other fields mean nothing; with it, layers from max_window_layers on have the window. */
-function windows(config: Config): (number | undefined)[] {
-  const count = layerCount(config)
-  const isOn = config.boolean('use_sliding_window', false)
-  const from = config.integer('max_window_layers', { min: 0, fallback: 28 })
-  const window = isOn && config.has('sliding_window') ? config.integer('sliding_window') : undefined
-  const sliding = config.slidingLayers(count, (index) => window !== undefined && index >= from)
-  return sliding.map((isSliding) => (isSliding ? (window ?? config.integer('sliding_window')) : undefined))
 }

@@ -1,17 +1,33 @@
 /**
- * Llama and its like: MHA, MQA and GQA (SPEC §3). transformers `LlamaForCausalLM`, `MistralForCausalLM`,
- * `Qwen2ForCausalLM`. `attention_bias` puts a bias on q, k, v and o; `qkv_bias` (implied by Qwen2) on q, k and v only.
+ * Llama and its like: MHA, MQA and GQA (SPEC §3). transformers `LlamaForCausalLM`, `Qwen2ForCausalLM`. `attention_bias` puts
+ * a bias on q, k, v and o, `mlp_bias` on gate, up and down; `qkv_bias` (implied by Qwen2) on q, k and v only.
  */
-import type { AttentionSpec, HeadNorm, Rope } from '../attention.ts'
+import type { AttentionSpec, HeadNorm, QueryNorm, Rope, Slot } from '../attention.ts'
 import type { Config } from '../config.ts'
-import { decoderSources, headDim, heads, linear, llamaSpec, requireDivides, smallDecoder } from '../decoder.ts'
+import {
+  type Decoder,
+  decoderSources,
+  decoderSpec,
+  type Folding,
+  headDim,
+  headNorm,
+  heads,
+  layerCount,
+  linear,
+  range,
+  requireDivides,
+  rmsNorm,
+  smallDecoder,
+  swiGlu,
+} from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
-import { type LayerSources, type ModelDescription, mismatch } from '../spec.ts'
+import type { LayerSpec } from '../layer.ts'
+import { type LayerSources, layerOf, type ModelDescription, mismatch } from '../spec.ts'
 
 export const family: Family = {
   name: 'gqa',
   kinds: ['mha', 'mqa', 'gqa'],
-  architectures: ['LlamaForCausalLM', 'MistralForCausalLM', 'Qwen2ForCausalLM'],
+  architectures: ['LlamaForCausalLM', 'Qwen2ForCausalLM'],
   // Checkpoints of GTA, grouped-tied attention and GLA were saved under Llama's name.
   yields: true,
   describe,
@@ -32,6 +48,22 @@ export const shapes: Shapes = () => ({
     num_key_value_heads: 1,
     head_dim: 2,
     attention_bias: true,
+  },
+  'gqa, 3 heads of 6, biases of the feed-forward block': {
+    ...smallDecoder({ attention_kind: 'gqa' }, 22, 19, 41),
+    num_attention_heads: 3,
+    num_key_value_heads: 3,
+    head_dim: 6,
+    mlp_bias: true,
+  },
+  'qwen2, a window of 9 in the second layer': {
+    ...smallDecoder({ architectures: ['Qwen2ForCausalLM'] }, 22, 19, 41),
+    num_attention_heads: 5,
+    num_key_value_heads: 1,
+    head_dim: 6,
+    use_sliding_window: true,
+    sliding_window: 9,
+    max_window_layers: 1,
   },
   'gqa, head of 256, qkv bias': {
     ...smallDecoder({ attention_kind: 'gqa' }, 24, 18, 37),
@@ -61,6 +93,8 @@ export function grouped(shape: {
   rope?: Rope
   /** Of queries and keys. */
   norm?: HeadNorm
+  /** Of queries, where it differs. */
+  queryNorm?: QueryNorm
   window?: number
   softcap?: number
   /** Default keyDim^−1/2. */
@@ -78,7 +112,7 @@ export function grouped(shape: {
     value: { slot: 'v', dim: valueDim, heads: valueHeadOfMap },
     rope,
     window,
-    queryNorm: norm,
+    queryNorm: shape.queryNorm ?? norm,
     bias,
     outDim: valueDim,
     scale: shape.scale ?? keyDim ** -0.5,
@@ -87,38 +121,76 @@ export function grouped(shape: {
 }
 
 function describe(config: Config): ModelDescription {
-  const maps = heads(config, 'num_attention_heads')
-  const kvHeads = heads(config, 'num_key_value_heads', maps)
-  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
-  const dim = headDim(config, maps)
+  const heads = groupedHeads(config)
   const isQwen2 = config.architectures().includes('Qwen2ForCausalLM')
   const outBias = config.boolean('attention_bias', false)
   const inBias = outBias || config.boolean('qkv_bias', isQwen2)
-
-  const attention = grouped({
-    maps,
-    keyHeads: kvHeads,
-    keyDim: dim,
-    valueHeads: kvHeads,
-    valueDim: dim,
-    bias: { in: inBias, out: outBias },
-    rope: config.rope(dim),
+  config.require('partial_rotary_factor', 1)
+  if (!isQwen2 && config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
+  const norm = rmsNorm(config)
+  const rope = config.rope(heads.keyDim)
+  const ffn = swiGlu(config, isQwen2 ? undefined : config.boolean('mlp_bias', false))
+  const layer = (window: number | undefined): LayerSpec => ({
+    mixer: grouped({ ...heads, bias: { in: inBias, out: outBias }, rope, window }),
+    ffn,
+    norms: { mixerIn: norm, ffnIn: norm },
+    isParallel: false,
   })
-  const spec = llamaSpec(config, kindOf(config, maps, kvHeads), attention)
-  return { spec, sources: decoderSources(spec, (prefix) => groupedSources(prefix, attention, spec.hiddenDim)) }
+  const count = layerCount(config)
+  return groupedDecoder(config, {
+    kind: kindOf(config, heads.maps, heads.keyHeads),
+    layers: (isQwen2 ? config.lateWindows(count) : range(count, () => undefined)).map(layer),
+    isTied: config.boolean('tie_word_embeddings', false),
+    headNorm: norm,
+  })
 }
 
-/** Weights of grouped attention by the names that most checkpoints use: q_proj, k_proj, v_proj, o_proj. */
-export function groupedSources(prefix: string, attention: AttentionSpec, hiddenDim: number): LayerSources {
-  const { maps, slots, bias, outDim } = attention
-  const width = (slot: 'k' | 'v') => (slots[slot]?.heads ?? 0) * (slots[slot]?.dim ?? 0)
-  const q = linear(`${prefix}.q_proj`, maps * (attention.key[0]?.dim ?? 0), hiddenDim)
-  const k = linear(`${prefix}.k_proj`, width('k'), hiddenDim)
-  const v = linear(`${prefix}.v_proj`, width('v'), hiddenDim)
+/** Heads as most configs say them; `classDim` is the class's own default of head_dim. */
+export function groupedHeads(config: Config, classDim?: number) {
+  const maps = heads(config, 'num_attention_heads')
+  const kvHeads = heads(config, 'num_key_value_heads', maps)
+  requireDivides(['num_key_value_heads', kvHeads], ['num_attention_heads', maps])
+  const dim = headDim(config, maps, classDim)
+  return { maps, keyHeads: kvHeads, keyDim: dim, valueHeads: kvHeads, valueDim: dim }
+}
+
+/** A decoder of grouped attention whose tensors have the usual names. */
+export function groupedDecoder(
+  config: Config,
+  decoder: Omit<Decoder, 'kind'> & { kind?: string },
+  folding: Folding = {},
+): ModelDescription {
+  const [{ mixer }] = decoder.layers as [LayerSpec]
+  const spec = decoderSpec(config, { kind: groupedKind(mixer.maps, mixer.slots.k?.heads ?? 0), ...decoder })
+  const attention = (prefix: string, index: number) =>
+    groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim, folding.normPlus)
+  return { spec, sources: decoderSources(spec, attention, folding) }
+}
+
+/**
+ * Weights of grouped attention by the names that most checkpoints use: q_proj, k_proj, v_proj, o_proj, and q_norm and k_norm
+ * where queries and keys are normed.
+ */
+export function groupedSources(
+  prefix: string,
+  attention: AttentionSpec,
+  hiddenDim: number,
+  normPlus?: number,
+): LayerSources {
+  const { maps, slots, bias, outDim, queryNorm } = attention
+  const none: Slot = { heads: 0, dim: 0 }
+  const { k: keys = none, v: values = none } = slots
+  const q = linear(`${prefix}.q_proj`, maps * keys.dim, hiddenDim)
+  const k = linear(`${prefix}.k_proj`, keys.heads * keys.dim, hiddenDim)
+  const v = linear(`${prefix}.v_proj`, values.heads * values.dim, hiddenDim)
   const o = linear(`${prefix}.o_proj`, hiddenDim, maps * outDim)
+  const norm = (name: string, of: QueryNorm | undefined, heads: number) =>
+    of && of.spans !== 'turned' ? headNorm(`${prefix}.${name}`, of.spans, heads, keys.dim, normPlus) : []
   return {
     in: [q.weight, k.weight, v.weight],
     inBias: bias.in ? [q.bias, k.bias, v.bias] : [],
+    queryNorm: norm('q_norm', queryNorm, maps),
+    slotNorm: norm('k_norm', keys.norm, keys.heads),
     out: [o.weight],
     outBias: bias.out ? [o.bias] : [],
   }

@@ -11,9 +11,23 @@
  */
 import type { AttentionSpec, Rope } from '../attention.ts'
 import { type Config, yarnMagnitude } from '../config.ts'
-import { decoderSources, heads, linear, llamaSpec, range, smallDecoder, zeros } from '../decoder.ts'
+import {
+  decoderSources,
+  decoderSpec,
+  type Folding,
+  heads,
+  layerCount,
+  linear,
+  range,
+  rmsNorm,
+  smallDecoder,
+  swiGlu,
+  unpairedRows,
+  zeros,
+} from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
-import { type ModelDescription, ModelError, mismatch } from '../spec.ts'
+import type { FeedForward, LayerSpec } from '../layer.ts'
+import { type LayerSources, type ModelDescription, ModelError, mismatch } from '../spec.ts'
 
 const LATENT_EPS = 1e-6
 
@@ -95,12 +109,61 @@ export function latent(shape: {
 
 function describe(config: Config): ModelDescription {
   refuseExperts(config)
-  const maps = heads(config, 'num_attention_heads')
-  const rank = config.integer('kv_lora_rank', { max: 2048 })
-  const plainDim = config.integer('qk_nope_head_dim', { max: 1024 })
+  // TransMLA can leave the norms of the latents out.
+  for (const name of ['qk_latent_norm', 'qk_latent_layernorm']) config.require(name, true)
+  return latentDecoder(config, { isInterleaved: config.boolean('rope_interleave', true) })
+}
+
+/** What DeepSeek's heirs do otherwise. */
+export interface LatentWay {
+  /** Neighbours are rotated as pairs. */
+  isInterleaved: boolean
+  /** Base of the class; default 10000. */
+  theta?: number
+  /** v_head_dim where config.json has none. */
+  valueDim?: number
+  /** Default: silu, gated. */
+  ffn?: FeedForward
+  /** tie_word_embeddings where config.json has none; default false. */
+  isTied?: boolean
+  embeddingScale?: number
+}
+
+/** A decoder of MLA whose tensors have DeepSeek's names. */
+export function latentDecoder(config: Config, way: LatentWay, folding: Folding = {}): ModelDescription {
+  config.require('partial_rotary_factor', 1)
+  const shape = latentShape(config, way)
+  const { maps, rank, plainDim, ropeDim, valueDim, queryRank, hasBias } = shape
+  const attention = latent({
+    maps,
+    latents: 1,
+    latentDim: rank,
+    latentEps: LATENT_EPS,
+    plainDim,
+    rope: config.rope(ropeDim, way.theta),
+    valueDim,
+    query: queryRank === undefined ? undefined : { rank: queryRank, eps: LATENT_EPS, bias: false },
+    decoderBias: false,
+    bias: { in: hasBias, out: hasBias },
+    scale: (plainDim + ropeDim) ** -0.5 * yarnScale(config),
+  })
+  const norm = rmsNorm(config)
+  const ffn = way.ffn ?? swiGlu(config)
+  const layer: LayerSpec = { mixer: attention, ffn, norms: { mixerIn: norm, ffnIn: norm }, isParallel: false }
+  const spec = decoderSpec(config, {
+    kind: 'mla',
+    layers: range(layerCount(config), () => layer),
+    embeddingScale: way.embeddingScale,
+    isTied: config.boolean('tie_word_embeddings', way.isTied ?? false),
+    headNorm: norm,
+  })
+  return { spec, sources: decoderSources(spec, latentSources(shape, way.isInterleaved, spec.hiddenDim), folding) }
+}
+
+type LatentShape = ReturnType<typeof latentShape>
+
+function latentShape(config: Config, way: LatentWay) {
   const ropeDim = config.integer('qk_rope_head_dim', { max: 1024 })
-  const valueDim = config.integer('v_head_dim', { max: 1024 })
-  const queryRank = config.has('q_lora_rank') ? config.integer('q_lora_rank', { max: 65536 }) : undefined
   if (ropeDim % 2 !== 0)
     throw mismatch(
       '"qk_rope_head_dim" in config.json',
@@ -108,42 +171,35 @@ function describe(config: Config): ModelDescription {
       ropeDim,
       'check config.json',
     )
-  const hasBias = config.boolean('attention_bias', false)
-  const isInterleaved = config.boolean('rope_interleave', true)
+  return {
+    maps: heads(config, 'num_attention_heads'),
+    rank: config.integer('kv_lora_rank', { max: 2048 }),
+    plainDim: config.integer('qk_nope_head_dim', { max: 1024 }),
+    ropeDim,
+    valueDim: config.integer('v_head_dim', { max: 1024, fallback: way.valueDim }),
+    queryRank: config.has('q_lora_rank') ? config.integer('q_lora_rank', { max: 65536 }) : undefined,
+    hasBias: config.boolean('attention_bias', false),
+  }
+}
 
-  const attention = latent({
-    maps,
-    latents: 1,
-    latentDim: rank,
-    latentEps: LATENT_EPS,
-    plainDim,
-    rope: config.rope(ropeDim),
-    valueDim,
-    query: queryRank === undefined ? undefined : { rank: queryRank, eps: LATENT_EPS, bias: false },
-    decoderBias: false,
-    bias: { in: hasBias, out: hasBias },
-    scale: (plainDim + ropeDim) ** -0.5 * yarnScale(config),
-  })
-  const spec = llamaSpec(config, 'mla', attention)
+/** Weights of a layer's attention by its prefix. */
+function latentSources(shape: LatentShape, isInterleaved: boolean, hiddenDim: number) {
+  const { maps, rank, plainDim, ropeDim, valueDim, queryRank, hasBias } = shape
   const headRows = plainDim + ropeDim
-  const halfLayout = (i: number) => (i < ropeDim / 2 ? 2 * i : 2 * (i - ropeDim / 2) + 1)
-  const rotatedRow = (i: number) => (isInterleaved ? halfLayout(i) : i)
-  const queryRows = range(maps * headRows, (i) => {
-    const inHead = i % headRows
-    return inHead < plainDim ? i : i - inHead + plainDim + rotatedRow(inHead - plainDim)
-  })
-  const rowRows = range(rank + ropeDim, (i) => (i < rank ? i : rank + rotatedRow(i - rank)))
   // Once for all layers: with many heads these lists are long.
+  const [queryRows, rowRows] = isInterleaved
+    ? [unpairedRows(maps, headRows, ropeDim), unpairedRows(1, rank + ropeDim, ropeDim)]
+    : []
   const blockRows = plainDim + valueDim
   const keyRows = range(maps * plainDim, (i) => Math.floor(i / plainDim) * blockRows + (i % plainDim))
   const valueRows = range(maps * valueDim, (i) => Math.floor(i / valueDim) * blockRows + plainDim + (i % valueDim))
-  const sources = decoderSources(spec, (prefix) => {
-    const qa = linear(`${prefix}.q_a_proj`, queryRank ?? 0, spec.hiddenDim)
+  return (prefix: string): LayerSources => {
+    const qa = linear(`${prefix}.q_a_proj`, queryRank ?? 0, hiddenDim)
     const qb = linear(`${prefix}.q_b_proj`, maps * headRows, queryRank ?? 0)
-    const q = linear(`${prefix}.q_proj`, maps * headRows, spec.hiddenDim)
-    const kva = linear(`${prefix}.kv_a_proj_with_mqa`, rank + ropeDim, spec.hiddenDim)
+    const q = linear(`${prefix}.q_proj`, maps * headRows, hiddenDim)
+    const kva = linear(`${prefix}.kv_a_proj_with_mqa`, rank + ropeDim, hiddenDim)
     const kvb = linear(`${prefix}.kv_b_proj`, maps * blockRows, rank)
-    const o = linear(`${prefix}.o_proj`, spec.hiddenDim, maps * valueDim)
+    const o = linear(`${prefix}.o_proj`, hiddenDim, maps * valueDim)
     const row = { ...kva.weight, rows: rowRows }
     const rowBias = { ...kva.bias, rows: rowRows }
     const isLow = queryRank !== undefined
@@ -159,8 +215,7 @@ function describe(config: Config): ModelDescription {
       out: [o.weight],
       outBias: hasBias ? [o.bias] : [],
     }
-  })
-  return { spec, sources }
+  }
 }
 
 /** transformers multiplies the scale by mscale², with the mscale of all dims. */

@@ -66,7 +66,7 @@ def export(folder: Path, config: Config, state: dict[str, Tensor], tokenizer: Pa
     if tokenizer.resolve() != (folder / "tokenizer.json").resolve():
         shutil.copyfile(tokenizer, folder / "tokenizer.json")
     settings = {
-        "add_bos_token": False, "add_prefix_space": False, "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>",
+        "add_bos_token": True, "add_prefix_space": False, "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>",
         "pad_token": "<|pad|>", "unk_token": None, "clean_up_tokenization_spaces": False,
         "model_max_length": config.context, "tokenizer_class": "GPT2TokenizerFast",
     }  # fmt: skip

@@ -105,6 +105,10 @@ const cases: Record<string, Case> = {
     mixer({ norm: { eps: 1e-2, spans: 'all' } }),
     modelOf([1, 2].map(() => mixer({ norm: { eps: 1e-2, spans: 'head' } }))),
   ),
+  'queries normed behind their rotation': withLayer(
+    mixer({ norm: { eps: 1e-2, spans: 'head' }, queryNorm: { eps: 1e-2, spans: 'turned' } }),
+    modelOf([1, 2].map(() => mixer({ norm: { eps: 1e-2, spans: 'head' } }))),
+  ),
   'capped scores': withLayer(mixer({ softcap: 0.7 })),
   'capped scores within a window': withLayer(mixer({ softcap: 0.7, window: 70 }), modelOf([1, 2].map(() => mixer({ window: 70 })))),
   'another scale': withLayer(mixer({ scale: 0.9 })),

@@ -8,7 +8,7 @@ import { KvCache } from '../../host/cache/cache.ts'
 import { greedy, type Row, type Weights } from '../../host/engine/engine.ts'
 import { type Build, builds, debugBuild, singleBuilds } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
-import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
+import { Checkpoint } from '../../host/files/checkpoint.ts'
 import { packTensors } from '../../host/files/tensors.ts'
 import { planModel } from '../../models/index.ts'
 import { type GoldenCase, golden, kinds, readGolden, worst } from '../fixtures/goldens.ts'
@@ -18,7 +18,7 @@ const CONVERSATIONS = 3
 
 async function openGolden(kind: string, build: Build): Promise<KvCache> {
   const directory = golden(kind)
-  const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
+  const checkpoint = await Checkpoint.open(directory)
   const { model } = checkpoint
   const plan = planModel(model, 'f32')
   const options = { context: 128, cache: 'f32' as const, maxRows: 128, maxLogits: 3, conversations: CONVERSATIONS }

@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type EngineExports, instantiate } from '../../host/engine/wasm/instance.ts'
 import { ROW_WORDS, writeRow } from '../../host/engine/wasm/rows.ts'
-import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
+import { Checkpoint } from '../../host/files/checkpoint.ts'
 import { packTensors } from '../../host/files/tensors.ts'
 import { distUrl } from '../../host/platform/dist.ts'
 import { planModel } from '../../models/index.ts'
@@ -23,7 +23,7 @@ const module = await WebAssembly.compile(new Uint8Array(await readFile(new URL('
 for (const kind of kinds)
   test(`${kind}: layer 0 within 2e-5`, async () => {
     const directory = golden(kind)
-    const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
+    const checkpoint = await Checkpoint.open(directory)
     const plan = planModel(checkpoint.model, 'f32')
     const options = { context: 64, cache: 'f32' as const, maxRows: 16, maxLogits: 1, conversations: 1 }
     const engine = layoutMemory(module, checkpoint.model.spec, plan, options)

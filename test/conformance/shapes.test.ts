@@ -27,6 +27,25 @@ test('every kind and family has shapes of its own', () => {
   assert.is(Object.keys(shapes).length, sets.flatMap((set) => Object.keys(set.shapes())).length)
 })
 
+/** The reference takes the biases that there are, so that there are some is said here. */
+const biases: Record<string, string[]> = {
+  attention_bias: ['self_attn.o_proj.bias'],
+  mlp_bias: ['mlp.gate_proj.bias', 'mlp.up_proj.bias', 'mlp.down_proj.bias'],
+  use_bias: ['self_attn.q_proj.bias', 'self_attn.o_proj.bias', 'mlp.up_proj.bias', 'mlp.down_proj.bias'],
+}
+
+test('a config that asks for biases gets them', () => {
+  let count = 0
+  for (const [name, config] of Object.entries(shapes))
+    for (const [field, wanted] of Object.entries(biases)) {
+      if (config[field] !== true) continue
+      const found = new Set(sourcesOf(config).map(({ tensor }) => tensor))
+      for (const bias of wanted) assert.ok(found.has(`model.layers.1.${bias}`), `${name}: ${bias}`)
+      count++
+    }
+  assert.ok(count > 8, `${count}`)
+})
+
 const base = {
   num_hidden_layers: 2,
   max_position_embeddings: 160,

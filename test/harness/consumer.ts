@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { limit, limitNote } from './limits.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -24,9 +25,9 @@ export function compile(project: string, installed: string, files: Record<string
   const compilerOptions = { strict: true, noEmit: true, skipLibCheck: false, target: 'ES2022', ...options }
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: Object.keys(files) }))
   writeFileSync(join(project, 'package.json'), '{ "type": "module" }')
-  const { status, stdout } = spawnSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', project], {
+  const ended = spawnSync(process.execPath, [`${root}node_modules/typescript/bin/tsc`, '-p', project], {
     encoding: 'utf8',
-    timeout: 300_000,
+    timeout: limit(300),
   })
-  return status === 0 ? '' : stdout
+  return ended.status === 0 ? '' : ended.stdout + limitNote(ended, 300)
 }

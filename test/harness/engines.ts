@@ -4,7 +4,7 @@ import { KvCache } from '../../host/cache/cache.ts'
 import { type EngineOptions, greedy, type Row } from '../../host/engine/engine.ts'
 import { type Build, builds, singleBuilds } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
-import { Checkpoint, readModelFiles } from '../../host/files/checkpoint.ts'
+import { Checkpoint } from '../../host/files/checkpoint.ts'
 import { packTensors } from '../../host/files/tensors.ts'
 import { type ModelSpec, type Plan, planModel, type WeightType } from '../../models/index.ts'
 
@@ -20,7 +20,7 @@ interface Packed {
 const packed = new Map<string, Promise<Packed>>()
 
 async function pack(directory: string, type: WeightType): Promise<Packed> {
-  const checkpoint = await Checkpoint.open(directory, await readModelFiles(directory))
+  const checkpoint = await Checkpoint.open(directory)
   const plan = planModel(checkpoint.model, type)
   const weights = new Uint8Array(plan.bytes)
   await packTensors(checkpoint, plan, (offset, bytes) => weights.set(bytes, offset))

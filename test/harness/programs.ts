@@ -1,14 +1,16 @@
 /** Programs that run in a Node of their own. */
 import { spawn } from 'node:child_process'
+import { limit, limitNote } from './limits.ts'
 
-/** Runs Node with these arguments until it ends by itself; status null: it did not within 5 minutes. */
+/** Runs Node with these arguments until it ends by itself; status null: its limit came first, and the output says so. */
 export async function runNode(...args: string[]): Promise<{ status: number | null; output: string }> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], { timeout: 300_000 })
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], { timeout: limit(300) })
   let output = ''
   for (const part of [child.stdout, child.stderr])
     part.on('data', (data) => {
       output += data
     })
-  const status = await new Promise<number | null>((resolve) => child.on('close', resolve))
-  return { status, output: output.trim() }
+  return await new Promise((resolve) =>
+    child.on('close', (status, signal) => resolve({ status, output: (output + limitNote({ signal }, 300)).trim() })),
+  )
 }

@@ -11,6 +11,7 @@ import { setFlagsFromString } from 'node:v8'
 import { WASI as NodeWasi } from 'node:wasi'
 import { ConsoleStdout, File, OpenFile, PreopenDirectory, WASI as ShimWasi } from '@bjorn3/browser_wasi_shim'
 import { temporary } from '../fixtures/checkpoints.ts'
+import { limit, limitNote } from './limits.ts'
 import { packageFile } from './packages.ts'
 import { findTool } from './tools.ts'
 import { IMPORT, moduleOf, sectionsOf } from './wasm-sections.ts'
@@ -83,14 +84,14 @@ export function runOnWasmEdge(args: readonly string[], flags: readonly string[],
   const program = findTool('wasmedge')
   if (!program) throw new Error('there is no WasmEdge')
   const library = join(wasmEdgeRoot, 'usr/lib/x86_64-linux-gnu')
-  const { status, stdout, stderr } = spawnSync(
+  const ended = spawnSync(
     join(wasmEdgeRoot, 'usr/lib64/ld-linux-x86-64.so.2'),
     ['--library-path', library, program, ...flags, path(build), ...args],
-    { encoding: 'utf8', timeout: 600_000 },
+    { encoding: 'utf8', timeout: limit(600) },
   )
   // Its own log goes to stdout: [2026-11-22 11:57:57.292] [info] compile start
-  const own = stdout.replace(/^\[\d{4}-[^\n]*\] \[(?:info|error|warning)\][^\n]*\n/gm, '')
-  return { status: status ?? -1, stdout: own, stderr }
+  const own = ended.stdout.replace(/^\[\d{4}-[^\n]*\] \[(?:info|error|warning)\][^\n]*\n/gm, '')
+  return { status: ended.status ?? -1, stdout: own, stderr: ended.stderr + limitNote(ended, 600) }
 }
 
 /** Wizer initialises a module with the Wasmtime inside of it, and Debian has no other. */
@@ -109,7 +110,7 @@ export function runOnWasmtime(
 ): Outcome {
   const wizer = findWasmtime()
   if (!wizer) throw new Error('there is no Wasmtime')
-  const { status, stdout, stderr } = spawnSync(
+  const ended = spawnSync(
     wizer,
     [
       ...[withEnvironment(build), '-o', '/dev/null', '--init-func', '_start'],
@@ -117,9 +118,9 @@ export function runOnWasmtime(
       ...(build === 'relaxed' ? ['--wasm-relaxed-simd'] : []),
       ...(isDeterministic ? ['--relaxed-simd-deterministic'] : []),
     ],
-    { encoding: 'utf8', timeout: 300_000, env: Object.fromEntries(['gta.wasm=', ...args].map(splitFlag)) },
+    { encoding: 'utf8', timeout: limit(300), env: Object.fromEntries(['gta.wasm=', ...args].map(splitFlag)) },
   )
-  return { status: status ?? -1, stdout, stderr }
+  return { status: ended.status ?? -1, stdout: ended.stdout, stderr: ended.stderr + limitNote(ended, 300) }
 }
 
 const splitFlag = (flag: string) => [flag.slice(0, flag.indexOf('=')), flag.slice(flag.indexOf('=') + 1)]

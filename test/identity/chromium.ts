@@ -4,6 +4,7 @@ import type * as library from '../../host/browser/index.ts'
 import { openLocalServer } from '../../host/server/local-server.ts'
 import { isolation } from '../../host/web/server.ts'
 import { launchBrowser } from '../harness/browsers.ts'
+import { limit } from '../harness/limits.ts'
 import type { Answer, Job } from './job.ts'
 
 const dist = new URL('../../dist/', import.meta.url)
@@ -57,7 +58,7 @@ const server = await openLocalServer({
 const browser = await launchBrowser()
 try {
   const page = await browser?.newPage()
-  await page?.goto(server.url, { timeout: 120_000 })
+  await page?.goto(server.url, { timeout: limit(120) })
   console.log(JSON.stringify(await page?.evaluate(compute, job)))
 } finally {
   await browser?.close()

@@ -22,13 +22,14 @@ import { choiceOf, readArguments, refuse } from '../../bench/arguments.ts'
 import { defaultModel, load } from '../../host/index.ts'
 import { runtimeOf } from '../../host/runtime/model.ts'
 import { prompts } from '../fixtures/prompts.ts'
+import { limit } from '../harness/limits.ts'
 import type { Answer, Case, Job } from './job.ts'
 import { describe, prepare, type Row, rows } from './rows.ts'
 import { judge, laneLines, markdown, type Result, type Size, type Verdict } from './table.ts'
 
 const FULL: Size = { prompts: prompts.length, tokens: 64 }
 const QUICK: Size = { prompts: 5, tokens: 8 }
-const ROW_TIMEOUT = 1_500_000
+const ROW_SECONDS = 1500
 
 const { values } = readArguments({
   command: 'npm run identity --',
@@ -115,7 +116,11 @@ const reasonOf = (errors: string) =>
   (/^.*\w*Error\b:.*$/m.exec(errors)?.[0] ?? errors.trim().split('\n')[0] ?? '').slice(0, 200)
 
 async function start(command: string, args: string[]) {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: ROW_TIMEOUT, killSignal: 'SIGKILL' })
+  const child = spawn(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: limit(ROW_SECONDS),
+    killSignal: 'SIGKILL',
+  })
   let output = ''
   let errors = ''
   child.stdout.on('data', (data) => {

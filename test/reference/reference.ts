@@ -3,78 +3,76 @@
  * models/: per-head loops, keys and values written out, no cache, no absorption, no folding. Slow and plain on purpose.
  */
 
+import { literalOf, underLlamasNames } from './families.ts'
+
 export type Weights = Map<string, { shape: number[]; data: Float32Array }>
 type Config = Record<string, unknown>
 export type Rows = Float64Array[]
 
 /** Logits (tokens, vocabSize) of a whole text. */
-export function referenceLogits(config: Config, weights: Weights, ids: number[]): Rows {
-  const isGemma = classOf(config) === 'Gemma3ForCausalLM'
-  const eps = Number(config.rms_norm_eps)
-  const embedding = tensor(weights, 'model.embed_tokens.weight')
-  const width = Number(config.hidden_size)
-  const normed = (name: string, rows: Rows) => norm(weights, name, rows, eps, isGemma ? 1 : 0)
-  const x: Rows = ids.map((id) =>
-    Float64Array.from(embedding.data.subarray(id * width, (id + 1) * width), (e) => (isGemma ? e * width ** 0.5 : e)),
-  )
+export function referenceLogits(own: Config, ownWeights: Weights, ids: number[]): Rows {
+  const { config, weights } = underLlamasNames(own, ownWeights)
+  const { eps, normPlus, norms, ...is } = literalOf(config)
+  const row = (name: string, index: number) => {
+    const { shape, data } = tensor(weights, name)
+    const width = at(shape, 1)
+    return Float64Array.from(data.subarray(index * width, (index + 1) * width))
+  }
+  const x: Rows = ids.map((id) => row('model.embed_tokens.weight', id).map((e) => e * is.embeddingScale))
+  if (is.hasPositions)
+    addRows(
+      x,
+      ids.map((_, position) => row('model.positions.weight', position)),
+    )
+  const f = activations[is.activation]
   for (let layer = 0; layer < Number(config.num_hidden_layers); layer++) {
     const name = `model.layers.${layer}`
+    const normed = (place: keyof typeof norms, rows: Rows) =>
+      norms[place] === undefined ? rows : norm(weights, `${name}.${norms[place]}`, rows, eps, normPlus)
     const mlp = (part: string, rows: Rows) => linear(weights, `${name}.mlp.${part}_proj`, rows)
-    const attended = attention(config, weights, `${name}.self_attn`, normed(`${name}.input_layernorm`, x))
-    const behind = `${name}.post_attention_layernorm`
-    addRows(x, isGemma ? normed(behind, attended) : attended)
-    const z = normed(isGemma ? `${name}.pre_feedforward_layernorm` : behind, x)
+    const branch = (rows: Rows) => rows.map((row) => row.map((value) => value * is.branchFactor))
+    const before = x.map((row) => row.slice())
+    addRows(x, branch(normed('mixerOut', attention(config, weights, `${name}.self_attn`, normed('mixerIn', x)))))
+    const z = normed('ffnIn', is.isParallel ? before : x)
     const up = mlp('up', z)
-    const f = isGemma ? geluTanh : silu
-    const fed = mlp(
-      'down',
-      mlp('gate', z).map((row, t) => row.map((g, i) => f(g) * at(up[t], i))),
-    )
-    addRows(x, isGemma ? normed(`${name}.post_feedforward_layernorm`, fed) : fed)
+    const entering = is.isGated
+      ? mlp('gate', z).map((row, t) => row.map((g, i) => f(g) * at(up[t], i)))
+      : up.map((row) => row.map(f))
+    addRows(x, branch(normed('ffnOut', mlp('down', entering))))
   }
   const logits = linear(
     weights,
     weights.has('lm_head.weight') ? 'lm_head' : 'model.embed_tokens',
-    normed('model.norm', x),
-  )
-  const cap = Number(config.final_logit_softcapping ?? 0)
-  return cap ? logits.map((row) => row.map((logit) => cap * Math.tanh(logit / cap))) : logits
+    norm(weights, 'model.norm', x, eps, normPlus),
+  ).map((row) => row.map((logit) => logit * is.logitFactor))
+  return is.logitCap ? logits.map((row) => row.map((logit) => is.logitCap * Math.tanh(logit / is.logitCap))) : logits
 }
 
-const classOf = (config: Config) => (config.architectures as string[] | undefined)?.[0]
 export const silu = (x: number) => x / (1 + Math.exp(-x))
 export const geluTanh = (x: number) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
 
-/** Attention of Qwen 3 and Gemma 3: queries and keys normed head by head, some layers with a window. */
-function normedAttention(config: Config, weights: Weights, name: string, x: Rows): Rows {
-  const isGemma = classOf(config) === 'Gemma3ForCausalLM'
-  const number = (field: string, fallback?: number) => Number(config[field] ?? fallback)
-  const [nHeads, d] = [number('num_attention_heads'), number('head_dim')]
-  const kvHeads = number('num_key_value_heads', nHeads)
-  const layer = Number(name.split('.')[2])
-  const types = config.layer_types as string[] | undefined
-  const pattern = number('sliding_window_pattern', 6)
-  const slides = isGemma
-    ? types
-      ? types[layer] === 'sliding_attention'
-      : (layer + 1) % pattern !== 0
-    : config.use_sliding_window === true && layer >= number('max_window_layers')
-  const window = slides ? number('sliding_window') : Number.POSITIVE_INFINITY
-  const theta = isGemma && slides ? number('rope_local_base_freq', 10000) : number('rope_theta')
-  const scale = isGemma ? number('query_pre_attn_scalar') ** -0.5 : d ** -0.5
-  const [q, k, v] = ['q_proj', 'k_proj', 'v_proj'].map((part) => linear(weights, `${name}.${part}`, x)) as [
-    Rows,
-    Rows,
-    Rows,
-  ]
-  const turned = (part: string, rows: Rows) =>
-    rope(norm(weights, `${name}.${part}`, rows, number('rms_norm_eps'), isGemma ? 1 : 0), theta)
-  const heads = Array.from({ length: nHeads }, (_, h) => {
-    const kv = Math.floor((h * kvHeads) / nHeads)
-    const queries = turned('q_norm', part(q, h * d, d))
-    return attend(queries, turned('k_norm', part(k, kv * d, d)), part(v, kv * d, d), scale, { window })
-  })
-  return linear(weights, `${name}.o_proj`, join(heads))
+export const activations = {
+  silu,
+  'gelu-tanh': geluTanh,
+  gelu: (x: number) => (x * (1 + erf(x / Math.SQRT2))) / 2,
+  relu2: (x: number) => Math.max(x, 0) ** 2,
+}
+
+/** Near 0 by its series, else by the continued fraction of erfc; right to 1e-13. */
+export function erf(x: number): number {
+  const size = Math.abs(x)
+  if (size > 3) {
+    let fraction = 0
+    for (let k = 80; k > 0; k--) fraction = k / 2 / (size + fraction)
+    return Math.sign(x) * (1 - Math.exp(-size * size) / Math.sqrt(Math.PI) / (size + fraction))
+  }
+  let term = x
+  let sum = x
+  for (let n = 1; n < 100; n++) {
+    term *= (-x * x) / n
+    sum += term / (2 * n + 1)
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum
 }
 
 /** How GTA's value decoder is applied: to the average of the latents, or to every latent before it. Both are the same. */
@@ -86,7 +84,6 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
   const number = (field: string, fallback?: number) => Number(config[field] ?? fallback)
   const nHeads = number('num_attention_heads')
   const kind = String(config.attention_kind)
-  if (weights.has(`${name}.k_norm.weight`)) return normedAttention(config, weights, name, x)
 
   if (kind === 'gta') {
     const [maps, d, latentDim] = [number('num_query_heads'), number('head_dim'), number('value_dim')]
@@ -115,11 +112,11 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
     )
   }
 
-  if (kind === 'mla') {
+  if (config.kv_lora_rank !== undefined) {
     const [plain, turned, dv, rank] = [
       number('qk_nope_head_dim'),
       number('qk_rope_head_dim'),
-      number('v_head_dim'),
+      number('v_head_dim', number('hidden_size') / nHeads),
       number('kv_lora_rank'),
     ]
     const q = config.q_lora_rank
@@ -127,11 +124,13 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
       : project('q_proj')
     const low = project('kv_a_proj_with_mqa')
     const kv = project('kv_b_proj', norm(weights, `${name}.kv_a_layernorm`, part(low, 0, rank), 1e-6))
-    const turn = config.rope_interleave === false ? rope : ropeInterleaved
-    const sharedKey = turn(part(low, rank, turned), theta)
+    const is = literalOf(config).attention(0)
+    const isPaired = config.attention_kind === 'mla' ? config.rope_interleave !== false : is.isPaired
+    const turn = (rows: Rows) => rope(rows, theta, { ...is, isPaired })
+    const sharedKey = turn(part(low, rank, turned))
     const heads = Array.from({ length: nHeads }, (_, h) => {
       const own = part(q, h * (plain + turned), plain + turned)
-      const queries = join([part(own, 0, plain), turn(part(own, plain, turned), theta)])
+      const queries = join([part(own, 0, plain), turn(part(own, plain, turned))])
       const block = part(kv, h * (plain + dv), plain + dv)
       return attend(queries, join([part(block, 0, plain), sharedKey]), part(block, plain, dv), (plain + turned) ** -0.5)
     })
@@ -176,13 +175,25 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
     number('num_key_heads', kvHeads),
     number('num_value_heads', kvHeads),
   ]
-  const [q, k, v] = [project('q_proj'), project('k_proj'), project('v_proj')]
+  const { eps, normPlus, ...is } = { ...literalOf(config), ...literalOf(config).attention(Number(name.split('.')[2])) }
+  const [q, k] = ['q', 'k'].map((one) => {
+    const rows = project(`${one}_proj`)
+    return is.norm === 'all' ? norm(weights, `${name}.${one}_norm`, rows, eps, normPlus) : rows
+  }) as [Rows, Rows]
+  const turned = (one: 'q' | 'k', rows: Rows) => {
+    const normed = is.norm === 'head' ? norm(weights, `${name}.${one}_norm`, rows, eps, normPlus) : rows
+    const width = is.rotated ?? d
+    const rotated = join([rope(part(normed, 0, width), is.theta, is), part(normed, width, d - width)])
+    if (is.norm !== 'behind') return rotated
+    return norm(weights, `${name}.${one === 'q' ? 'query' : 'key'}_layernorm`, rotated, eps)
+  }
+  const v = project('v_proj')
   const heads = Array.from({ length: nHeads }, (_, h) => {
     const map = Math.floor(h / (nHeads / maps))
     const value = config.value_head_map === 'stride' ? h % valueHeads : Math.floor(h / (nHeads / valueHeads))
-    const queries = rope(part(q, map * d, d), theta)
-    const keys = rope(part(k, Math.floor(map / (maps / keyHeads)) * d, d), theta)
-    return attend(queries, keys, part(v, value * d, d), d ** -0.5)
+    const queries = turned('q', part(q, map * d, d))
+    const keys = turned('k', part(k, Math.floor(map / (maps / keyHeads)) * d, d))
+    return attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
   })
   return project('o_proj', join(heads))
 }
@@ -209,9 +220,17 @@ function linear(weights: Weights, name: string, rows: Rows): Rows {
   )
 }
 
+/** RMSNorm; LayerNorm where there is a bias. */
 function norm(weights: Weights, name: string, rows: Rows, eps: number, plus = 0): Rows {
   const { data } = tensor(weights, `${name}.weight`)
-  return rows.map((x) => rmsNorm(x, data, eps, plus))
+  const bias = weights.get(`${name}.bias`)?.data
+  return rows.map((x) => (bias ? layerNorm(x, data, bias, eps) : rmsNorm(x, data, eps, plus)))
+}
+
+export function layerNorm(x: Float64Array, weights: ArrayLike<number>, bias: ArrayLike<number>, eps: number) {
+  const mean = x.reduce((sum, value) => sum + value, 0) / x.length
+  const centred = x.map((value) => value - mean)
+  return rmsNorm(centred, weights, eps).map((value, i) => value + at(bias, i))
 }
 
 export function rmsNorm(x: Float64Array, weights: ArrayLike<number>, eps: number, plus = 0): Float64Array {
@@ -219,27 +238,28 @@ export function rmsNorm(x: Float64Array, weights: ArrayLike<number>, eps: number
   return x.map((value, i) => value * factor * (at(weights, i) + plus))
 }
 
-/** Half layout: entries i and i + r/2 are a pair. */
-export function rope(rows: Rows, theta: number): Rows {
+/** How heads are rotated besides the base. */
+interface Turning {
+  /** Neighbours 2i and 2i + 1 are a pair, instead of i and i + r/2 (half layout). */
+  isPaired?: boolean
+  /** What each pair's frequency is divided by. */
+  factors?: number[] | undefined
+  /** Of cos and sin. */
+  magnitude?: number
+}
+
+export function rope(rows: Rows, theta: number, { isPaired = false, factors, magnitude = 1 }: Turning = {}): Rows {
   return rows.map((x, t) => {
     const half = x.length / 2
     return x.map((value, i) => {
-      const angle = t * theta ** ((-2 * (i % half)) / x.length)
-      const other = i < half ? -at(x, i + half) : at(x, i - half)
-      return value * Math.cos(angle) + other * Math.sin(angle)
+      const pair = isPaired ? Math.floor(i / 2) : i % half
+      const isFirst = isPaired ? i % 2 === 0 : i < half
+      const distance = isPaired ? 1 : half
+      const angle = (t * theta ** ((-2 * pair) / x.length)) / (factors ? at(factors, pair) : 1)
+      const other = isFirst ? -at(x, i + distance) : at(x, i - distance)
+      return magnitude * (value * Math.cos(angle) + other * Math.sin(angle))
     })
   })
-}
-
-/** Neighbours 2i and 2i + 1 are a pair. */
-function ropeInterleaved(rows: Rows, theta: number): Rows {
-  return rows.map((x, t) =>
-    x.map((value, i) => {
-      const angle = t * theta ** ((-2 * Math.floor(i / 2)) / x.length)
-      const other = i % 2 === 0 ? -at(x, i + 1) : at(x, i - 1)
-      return value * Math.cos(angle) + other * Math.sin(angle)
-    }),
-  )
 }
 
 /** One causal head: each token sees itself and the `window` − 1 before it; scores capped where a cap is given. */

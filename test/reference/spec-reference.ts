@@ -2,8 +2,20 @@
  * A ModelSpec evaluated as it reads, in f64: every layer from its fields, whole texts at once, no cache, no folding. Its
  * weights go by the plan's names ('layers.0.in'). Nothing of models/ but the types, so that what a field means is said twice.
  */
-import type { AttentionSpec, FeedForward, HeadNorm, LayerSpec, ModelSpec, Norm, Rope } from '../../models/index.ts'
-import { addRows, at, attend, geluTanh, join, part, type Rows, rmsNorm, rope, silu, type Weights } from './reference.ts'
+import type { AttentionSpec, FeedForward, LayerSpec, ModelSpec, Norm, QueryNorm, Rope } from '../../models/index.ts'
+import {
+  activations,
+  addRows,
+  at,
+  attend,
+  join,
+  layerNorm,
+  part,
+  type Rows,
+  rmsNorm,
+  rope,
+  type Weights,
+} from './reference.ts'
 
 /** Logits (tokens, vocabSize) of a whole text. */
 export function specLogits(spec: ModelSpec, weights: Weights, ids: number[]): Rows {
@@ -40,35 +52,7 @@ function normed(norm: Norm | undefined, weights: Weights, name: string, rows: Ro
   const { data } = tensor(weights, name)
   if (norm.kind === 'rms') return rows.map((row) => rmsNorm(row, data, norm.eps))
   const bias = tensor(weights, `${name}_bias`).data
-  return rows.map((row) => {
-    const mean = row.reduce((sum, value) => sum + value, 0) / row.length
-    const centred = row.map((value) => value - mean)
-    return rmsNorm(centred, data, norm.eps).map((value, i) => value + at(bias, i))
-  })
-}
-
-const activations = {
-  silu,
-  'gelu-tanh': geluTanh,
-  gelu: (x: number) => (x * (1 + erf(x / Math.SQRT2))) / 2,
-  relu2: (x: number) => Math.max(x, 0) ** 2,
-}
-
-/** Near 0 by its series, else by the continued fraction of erfc; right to 1e-13. */
-export function erf(x: number): number {
-  const size = Math.abs(x)
-  if (size > 3) {
-    let fraction = 0
-    for (let k = 80; k > 0; k--) fraction = k / 2 / (size + fraction)
-    return Math.sign(x) * (1 - Math.exp(-size * size) / Math.sqrt(Math.PI) / (size + fraction))
-  }
-  let term = x
-  let sum = x
-  for (let n = 1; n < 100; n++) {
-    term *= (-x * x) / n
-    sum += term / (2 * n + 1)
-  }
-  return (2 / Math.sqrt(Math.PI)) * sum
+  return rows.map((row) => layerNorm(row, data, bias, norm.eps))
 }
 
 function feedForward(ffn: FeedForward, weights: Weights, name: string, z: Rows): Rows {
@@ -88,19 +72,27 @@ function attention(spec: AttentionSpec, weights: Weights, name: string, x: Rows)
   if (!k || !v) throw new Error('only attention with slots k and v is written down here')
   const projected = matrix(weights, `${name}.in`, x)
   const queryWidth = maps * k.dim
-  const queries = headNormed(queryNorm, weights, `${name}.query_norm`, part(projected, 0, queryWidth), k.dim)
+  const isTurned = queryNorm?.spans === 'turned'
+  const plain = part(projected, 0, queryWidth)
+  const queries = isTurned ? plain : headNormed(queryNorm, weights, `${name}.query_norm`, plain, k.dim)
   const keys = headNormed(k.norm, weights, `${name}.slot_norm`, part(projected, queryWidth, k.heads * k.dim), k.dim)
   const values = part(projected, queryWidth + k.heads * k.dim, v.heads * v.dim)
   const heads = Array.from({ length: maps }, (_, map) => {
     const [keyHead, valueHead] = [Math.floor((map * k.heads) / maps), Math.floor((map * v.heads) / maps)]
-    const q = rotated(rotation, part(queries, map * k.dim, k.dim))
+    const turned = rotated(rotation, part(queries, map * k.dim, k.dim))
+    const own = tensorPart(weights, `${name}.query_norm`, map * k.dim, k.dim)
+    const q = isTurned ? turned.map((row) => rmsNorm(row, own, queryNorm.eps)) : turned
     const key = k.isRotated ? rotated(rotation, part(keys, keyHead * k.dim, k.dim)) : part(keys, keyHead * k.dim, k.dim)
     return attend(q, key, part(values, valueHead * v.dim, v.dim), scale, { window, softcap })
   })
   return matrix(weights, `${name}.out`, join(heads))
 }
 
-function headNormed(norm: HeadNorm | undefined, weights: Weights, name: string, rows: Rows, dim: number): Rows {
+function tensorPart(weights: Weights, name: string, from: number, length: number): ArrayLike<number> {
+  return weights.get(name)?.data.subarray(from, from + length) ?? []
+}
+
+function headNormed(norm: QueryNorm | undefined, weights: Weights, name: string, rows: Rows, dim: number): Rows {
   if (!norm) return rows
   const { data } = tensor(weights, name)
   return rows.map((row) => {

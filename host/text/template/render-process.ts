@@ -1,10 +1,10 @@
 /**
- * The process in which a template runs: a request on stdin, a reply on stdout. It ends itself when the time is over, even
- * if nobody waits for it any more.
+ * The process in which a template runs: a request as JSON in `templateRequest`, a reply on stdout. It ends itself when the
+ * time is over, even if nobody waits for it any more.
  */
-import { text as readAll } from 'node:stream/consumers'
 import { runInThisContext } from 'node:vm'
-import { Template, tokenize } from '@huggingface/jinja'
+import { renderTokens } from './interpreter.ts'
+import { readTokens } from './lexer.ts'
 import type { ChatMessage } from './template.ts'
 
 export interface ProcessRequest {
@@ -27,12 +27,15 @@ export interface TemplateReply {
 const FORBIDDEN = /^(?:constructor|prototype|__\w+__)$/
 
 function render({ template, variables, messages, addGenerationPrompt }: ProcessRequest): string {
-  const tokens: { type: string; value: string }[] = tokenize(template)
+  const tokens = readTokens(template)
   const forbidden = tokens.find(
     ({ type, value }) => (type === 'Identifier' || type === 'StringLiteral') && FORBIDDEN.test(value),
   )
   if (forbidden) throw new Error(`"${forbidden.value}" in it, which no chat template needs`)
-  return new Template(template).render({ ...variables, messages, add_generation_prompt: addGenerationPrompt })
+  const talk = messages.map((message) => new Map(Object.entries(message)))
+  // transformers gives templates no tools and no documents by these names.
+  const none = { tools: null, documents: null }
+  return renderTokens(tokens, { ...variables, ...none, messages: talk, add_generation_prompt: addGenerationPrompt })
 }
 
 function reply(request: ProcessRequest): TemplateReply {
@@ -50,4 +53,5 @@ function reply(request: ProcessRequest): TemplateReply {
   }
 }
 
-process.stdout.write(JSON.stringify(reply(JSON.parse(await readAll(process.stdin)))))
+const { templateRequest } = globalThis as unknown as { templateRequest: string }
+process.stdout.write(JSON.stringify(reply(JSON.parse(templateRequest))))

@@ -4,15 +4,11 @@
  * own heap to fill, and can be ended; V8 lets a single string of up to half a gigabyte pass before it looks at the limit.
  */
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { errors } from '../../errors.ts'
+import { renderProcess } from './programs.ts'
 import type { TemplateReply } from './render-process.ts'
 import type { TemplateRequest } from './template.ts'
 
-/** Sources run from host/text/template/, the bundle from dist/ itself. */
-const script = fileURLToPath(
-  new URL(import.meta.url.endsWith('.ts') ? './render-process.ts' : './template.mjs', import.meta.url),
-)
 const DEADLINE = 10_000
 /** Of the process on top, to start and to end itself. */
 const PATIENCE = 20_000
@@ -37,13 +33,15 @@ export async function renderTemplate(path: string, request: TemplateRequest): Pr
     }
     const child = execFile(
       process.execPath,
-      [`--max-old-space-size=${HEAP_MEGABYTES}`, script],
+      [`--max-old-space-size=${HEAP_MEGABYTES}`, '-'],
       options,
       (error, stdout) => resolve(error ? { found: foundIn(error) } : JSON.parse(stdout)),
     )
     // A process that has ended already reads nothing; how it ended is what counts.
     child.stdin?.on('error', () => undefined)
-    child.stdin?.end(JSON.stringify({ ...rest, deadline, maxText: MAX_TEXT }))
+    // The program comes on stdin, as an argument has not enough room for it; the request is a literal in front.
+    const json = JSON.stringify({ ...rest, deadline, maxText: MAX_TEXT })
+    child.stdin?.end(`globalThis.templateRequest = ${JSON.stringify(json)}\n${renderProcess}`)
   })
   signal?.throwIfAborted()
   if (reply.text === undefined) throw errors.badTemplate(path, 'turn the messages into a prompt', reply.found ?? '')

@@ -64,7 +64,7 @@ export function rooflineChart(
   }))
   const { hardware } = (entries[0] as Entry).analysis
   const { peak, sustained } = hardware.bandwidth
-  const slopes = [{ name: `${amount(peak.value, 'B/s', 3)}`, value: peak.value }]
+  const slopes = [{ name: amount(peak.value, 'B/s', 3), value: peak.value }]
   if (sustained && sustained.value < peak.value * 0.98)
     slopes.push({ name: `${amount(sustained.value, 'B/s', 3)} sustained`, value: sustained.value })
   const used = Math.max(...dots.map(({ y }) => y))

@@ -9,7 +9,7 @@
  *
  * Decode sees `seqlen` tokens in the cache and itself.
  */
-import { type CacheType, pairsSeen, type WeightType } from '../../../models/index.ts'
+import { type CacheType, PAGE_TOKENS, pairsSeen, type WeightType } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
 import type { Hardware, MeasuredRates, NumberFormat } from './hardware.ts'
@@ -53,8 +53,8 @@ export function exactConvention(
     order: (operations) => operations,
     count: (operation, pass) => count(formats, hardware, operation, pass),
     limits: (operation, pass) => {
-      if (rates && formats.is === 'engine') return measuredLimits(rates, formats, operation, pass)
       const reuse = formats.is === 'engine' ? cacheReuse(operation, pass, formats, hardware) : 1
+      if (rates && formats.is === 'engine') return measuredLimits(rates, formats, operation, pass, reuse)
       return { peak: peaks?.[peakOf(operation)] ?? Number.POSITIVE_INFINITY, bandwidth: bandwidth * reuse }
     },
   }
@@ -99,19 +99,42 @@ function ratesFor({ name, rates }: Hardware, threads: number | undefined): Measu
 }
 
 /**
- * The engine's rows of a prompt read the cache one after the other. Where a layer's part of it stays on the chip, memory
- * gives it once per slice: so many times faster are the others.
+ * The engine's rows of a slice sweep a layer's cache one after the other, page by page. Of that the pages that fit on the
+ * chip come from memory once per slice, all others once per row: so many times faster than memory is the cache read. The
+ * chip is taken to keep what it has; one that forgets the oldest first keeps less, cores that sweep side by side share more.
  */
 function cacheReuse(
   { work }: Operation,
-  pass: Pass,
+  { stage, seqlen }: Pass,
   { cache, rowsPerStep }: Extract<Formats, { is: 'engine' }>,
   hardware: Hardware,
 ): number {
-  if (work.is !== 'fused' || pass.stage === 'decode') return 1
-  const row = cache === 'int8' ? work.rowElements + 4 * work.rowHeads : 4 * work.rowElements
-  if (pass.seqlen * row > hardware.onchipBuffer.value) return 1
-  return rowsRead(work, pass, 1) / rowsRead(work, pass, rowsPerStep)
+  if (work.is !== 'fused' || stage === 'decode') return 1
+  const rowBytes = cache === 'int8' ? work.rowElements + 4 * work.rowHeads : 4 * work.rowElements
+  const kept = PAGE_TOKENS * Math.floor(hardware.onchipBuffer.value / (PAGE_TOKENS * rowBytes))
+  const window = work.layer.mixer.window ?? Number.POSITIVE_INFINITY
+  return pairsSeen(work.layer, 0, seqlen) / rowsFromMemory(seqlen, { rowsPerStep, window, kept })
+}
+
+/** Rows of the cache that memory gives for one prompt of so many tokens, when `kept` of them stay on the chip. */
+function rowsFromMemory(
+  seqlen: number,
+  { rowsPerStep, window, kept }: { rowsPerStep: number; window: number; kept: number },
+): number {
+  // Prompts shorter than a slice share one, each with rows of its own.
+  const rows = Math.min(rowsPerStep, seqlen)
+  const whole = Math.floor(seqlen / rows)
+  /** By a slice of `count` rows that ends at `end`: once, and again by every row but the first what is not kept. */
+  const slice = (count: number, end: number) =>
+    Math.min(end, window + count - 1) + (count - 1) * Math.max(0, Math.min(end, window) - kept)
+  // Slices grow until the window is full, then all are alike; those before `kept` tokens are read once.
+  const growing = Math.min(whole, Math.floor(window / rows))
+  const fitting = Math.min(growing, Math.floor(kept / rows))
+  const ends = (count: number) => (rows * count * (count + 1)) / 2
+  const again = (rows - 1) * (ends(growing) - ends(fitting) - (growing - fitting) * kept)
+  const level = growing < whole ? (whole - growing) * slice(rows, seqlen) : 0
+  const rest = seqlen - whole * rows
+  return ends(growing) + again + level + (rest > 0 ? slice(rest, seqlen) : 0)
 }
 
 /** What the engine reached on this machine, part by part, instead of what the device could. */
@@ -120,14 +143,14 @@ function measuredLimits(
   { rowsPerStep }: Extract<Formats, { is: 'engine' }>,
   { work, part }: Operation,
   { stage, batch, seqlen }: Pass,
+  reuse: number,
 ): { peak: number; bandwidth: number } {
   const rows = Math.min(rowsPerStep, stage === 'prefill' ? batch * seqlen : batch)
   const isOne = rows === 1
   if (part === 'attention')
     return isOne
       ? { peak: rates.sweep.one, bandwidth: rates.bandwidth }
-      : // Rows of one step share what the processor's caches hold.
-        { peak: rates.sweep.many, bandwidth: stage === 'prefill' ? Number.POSITIVE_INFINITY : rates.bandwidth }
+      : { peak: rates.sweep.many, bandwidth: rates.bandwidth * reuse }
   if (part === 'linear' && work.is === 'matrix') {
     const found = rates.linear[work.type]
     if (found) return { peak: found.operations, bandwidth: found.bytes }

@@ -8,7 +8,7 @@ import type { BenchReport } from '../bench/report.ts'
 import { amount, duration } from './amounts.ts'
 import { Analysis } from './analyze.ts'
 import { partNames } from './charts.ts'
-import type { Hardware } from './hardware.ts'
+import type { Hardware, MeasuredRates } from './hardware.ts'
 import { type OperationPart, operationParts } from './operation.ts'
 import { barPlot } from './plot/bars.ts'
 import type { PassResult } from './walk.ts'
@@ -25,8 +25,9 @@ export interface Explanation {
 
 /** What was run: as in host/tools/bench/workload.ts. */
 interface ExplainedTest {
-  phase: 'pp' | 'tg'
+  phase: 'pp' | 'tg' | 'pg'
   tokens: number
+  prompt?: number
   depth: number
   conversations: number
   threads: number
@@ -52,12 +53,9 @@ export function explainBench(
   hardware: Hardware,
 ): Explanation[] {
   const { weightType: type, cacheType: cache, batch: rowsPerStep } = report
+  const during = asDuring(report, hardware)
   return report.results.map((result) => {
-    const threads = nearest(
-      result.threads,
-      (hardware.rates ?? []).map((rates) => rates.threads),
-    )
-    const analysis = new Analysis(model, hardware, { type, cache, rowsPerStep, threads })
+    const analysis = new Analysis(model, during, { type, cache, rowsPerStep, threads: result.threads })
     const parts = withoutBarriers([result.parts])
     const total = secondsOf(parts) || 1
     const shares = Object.fromEntries(operationParts.map((part) => [part, parts[part] / total])) as Record<
@@ -69,9 +67,39 @@ export function explainBench(
   })
 }
 
+/**
+ * The machine as it was during the run, which measured how fast memory was read just before: a figure of another day, or of
+ * a busy hour, explains nothing. What single rows read of the weights is bound by it and goes up and down with it.
+ */
+export function asDuring({ bandwidth: read }: Pick<BenchReport, 'bandwidth'>, hardware: Hardware): Hardware {
+  const known = hardware.rates ?? []
+  const rates = read.flatMap(({ threads, bytesPerSecond }) => {
+    const closest = nearest(threads, known)
+    return closest ? [scaled(closest, threads, bytesPerSecond)] : []
+  })
+  const most = read.reduce((best, one) => (one.bytesPerSecond > best.bytesPerSecond ? one : best))
+  const value = {
+    value: most.bytesPerSecond,
+    source: `read with ${most.threads} thread${most.threads === 1 ? '' : 's'} in this run`,
+  }
+  const sorted = rates.toSorted((a, b) => a.threads - b.threads)
+  return { ...hardware, bandwidth: { peak: value, sustained: value }, rates: sorted }
+}
+
+/** Rates of so many threads: arithmetic grows with their number, where that number itself was not measured. */
+function scaled(rates: MeasuredRates, threads: number, bandwidth: number): MeasuredRates {
+  const [faster, wider] = [threads / rates.threads, bandwidth / rates.bandwidth]
+  const linear = Object.entries(rates.linear).map(([type, rate]) => [
+    type,
+    rate && { operations: rate.operations * faster, bytes: rate.bytes * wider },
+  ])
+  const sweep = { many: rates.sweep.many * faster, one: rates.sweep.one * faster }
+  return { ...rates, threads, bandwidth, linear: Object.fromEntries(linear), sweep }
+}
+
 /** Not every count of threads was measured. */
-function nearest(wanted: number, measured: number[]): number | undefined {
-  return measured.toSorted((a, b) => Math.abs(a - wanted) - Math.abs(b - wanted))[0]
+function nearest(wanted: number, measured: readonly MeasuredRates[]): MeasuredRates | undefined {
+  return measured.toSorted((a, b) => Math.abs(a.threads - wanted) - Math.abs(b.threads - wanted))[0]
 }
 
 /** A table for each test, for people. */
@@ -92,7 +120,16 @@ export function explanationText(explanations: readonly Explanation[]): string {
 }
 
 /** Seconds of each part as the analyzer expects them. */
-export function predictTest(analysis: Analysis, { phase, tokens, depth, conversations }: ExplainedTest) {
+export function predictTest(
+  analysis: Analysis,
+  { phase, tokens, prompt = 0, depth, conversations, threads }: ExplainedTest,
+): Record<OperationPart, number> {
+  if (phase === 'pg') {
+    const common = { conversations, threads }
+    const read = predictTest(analysis, { ...common, phase: 'pp', tokens: prompt, depth })
+    const told = predictTest(analysis, { ...common, phase: 'tg', tokens: tokens - prompt, depth: depth + prompt })
+    return Object.fromEntries(operationParts.map((part) => [part, read[part] + told[part]])) as typeof read
+  }
   const seconds = Object.fromEntries(operationParts.map((part) => [part, 0])) as Record<OperationPart, number>
   const add = (pass: PassResult, factor: number) => {
     for (const { part, seconds: one, count } of pass.operations) seconds[part] += factor * one * count

@@ -1,6 +1,7 @@
 /**
- * The layer as a graph: every operation a node with its bytes, operations and bound, an arrow wherever a result goes. Rows are
- * the longest way from the input, so arrows point down; what skips many rows runs beside the others. Pure.
+ * The layer as a graph: every operation a node with its bytes, operations and bound, an arrow wherever a result goes. Steps are
+ * the longest way from the input, so arrows point down. Two nodes stand in a row: all graphs are of one width, which a phone
+ * has, and of one scale. An arrow past other nodes runs between the two columns, or at the side in a lane of its own. Pure.
  *
  * Nodes can be reached with the keyboard and tell a screen reader all that they show.
  */
@@ -9,9 +10,14 @@ import type { Operation } from './operation.ts'
 import { colours, escapeHtml, picture, text } from './plot/svg.ts'
 import type { OperationResult, PassResult } from './walk.ts'
 
-const NODE = { width: 132, height: 60, gapX: 14, gapY: 20 }
-/** Room at the sides for arrows that skip rows. */
-const SIDE = 46
+const NODE = { width: 132, height: 64, gapX: 16, gapY: 22 }
+const COLUMNS = 2
+/** Room at the sides for arrows past other nodes, and between their lanes. */
+const SIDE = 38
+const LANE = 9
+const WIDTH = 2 * SIDE + COLUMNS * NODE.width + (COLUMNS - 1) * NODE.gapX
+const CENTRE = WIDTH / 2
+const TOP = 60
 
 const boundColours = { memory: colours[1], compute: colours[0] } as const
 
@@ -22,6 +28,8 @@ interface Placed {
   x: number
   y: number
   row: number
+  /** Alone in the middle, where no arrow can pass. */
+  isCentred: boolean
 }
 
 /** `layers`: how many there are of each distinct one; `selected`: the operation that is shown as chosen. */
@@ -33,18 +41,11 @@ export function layerGraph(
   selected?: string,
 ): string {
   const results = new Map(pass.operations.map((result) => [result.name, result]))
-  const { nodes, width, height } = place(
+  const { nodes, height } = place(
     operations.filter(({ name }) => results.has(name)),
     results,
   )
-  const byName = new Map(nodes.map((node) => [node.name, node]))
   const most = Math.max(...pass.operations.map(({ seconds, count }) => seconds * count))
-  const arrows = nodes.flatMap((node) =>
-    node.inputs.flatMap((input) => {
-      const from = byName.get(input)
-      return from ? [arrow(from, node, width)] : []
-    }),
-  )
   const description = `${nodes.length} operations; time together ${duration(pass.total.seconds)}`
   const head =
     '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8Z" fill="var(--muted, #57606a)"/></marker></defs>'
@@ -55,42 +56,48 @@ export function layerGraph(
       fill: 'var(--muted, #57606a)',
       size: 12,
     }),
-    ...arrows,
+    ...drawArrows(nodes),
     ...nodes.map((node) => draw(node, most, pass.total.seconds, node.name === selected)),
   ]
   // A group of controls, not one picture: what is inside must be reachable.
-  return picture({ title, description, width, height }, content.join('')).replace('role="img"', 'role="group"')
+  return picture({ title, description, width: WIDTH, height }, content.join('')).replace('role="img"', 'role="group"')
 }
 
 /** Rows from the top: the model's input, a layer, what follows it. */
 function place(operations: Operation[], results: Map<string, OperationResult>) {
+  const rows = steps(operations).flatMap((step) => {
+    const isCentred = step.length === 1
+    const count = Math.ceil(step.length / COLUMNS)
+    return Array.from({ length: count }, (_, i) => ({ isCentred, own: step.slice(i * COLUMNS, (i + 1) * COLUMNS) }))
+  })
+  const nodes: Placed[] = rows.flatMap(({ isCentred, own }, row) =>
+    own.map(({ name, inputs }, i) => ({
+      name,
+      inputs,
+      ...(results.has(name) ? { result: results.get(name) as OperationResult } : {}),
+      x: isCentred ? CENTRE - NODE.width / 2 : SIDE + i * (NODE.width + NODE.gapX),
+      y: TOP + row * (NODE.height + NODE.gapY),
+      row,
+      isCentred,
+    })),
+  )
+  return { nodes, height: TOP + rows.length * (NODE.height + NODE.gapY) }
+}
+
+/** Operations by their longest way from the input. */
+function steps(operations: Operation[]): { name: string; inputs: string[] }[][] {
   const known = new Set(operations.map(({ name }) => name))
-  const rows = new Map<string, number>()
-  const first = operations.some(({ name }) => name === 'embed') ? 'embed' : 'input'
-  const rowOf = (name: string): number => rows.get(name) ?? 0
-  const list: { name: string; inputs: string[] }[] = []
-  if (first === 'input') list.push({ name: 'input', inputs: [] })
+  const first = known.has('embed') ? 'embed' : 'input'
+  const list: { name: string; inputs: string[] }[] = first === 'input' ? [{ name: 'input', inputs: [] }] : []
   for (const { name, inputs } of operations) {
     const taken = inputs.map((input) => (input === 'input' ? first : nearestKnown(input, operations, known)))
     list.push({ name, inputs: [...new Set(taken)] })
   }
-  for (const { name, inputs } of list) rows.set(name, inputs.length === 0 ? 0 : 1 + Math.max(...inputs.map(rowOf)))
-  const depth = Math.max(...rows.values()) + 1
-  const byRow = Array.from({ length: depth }, (_, row) => list.filter(({ name }) => rowOf(name) === row))
-  const widest = Math.max(...byRow.map((row) => row.length))
-  const width = 2 * SIDE + widest * NODE.width + (widest - 1) * NODE.gapX
-  const nodes: Placed[] = byRow.flatMap((row, index) => {
-    const taken = row.length * NODE.width + (row.length - 1) * NODE.gapX
-    return row.map(({ name, inputs }, i) => ({
-      name,
-      inputs,
-      ...(results.has(name) ? { result: results.get(name) as OperationResult } : {}),
-      x: (width - taken) / 2 + i * (NODE.width + NODE.gapX),
-      y: 60 + index * (NODE.height + NODE.gapY),
-      row: index,
-    }))
-  })
-  return { nodes, width, height: 60 + depth * (NODE.height + NODE.gapY) }
+  const stepOf = new Map<string, number>()
+  for (const { name, inputs } of list)
+    stepOf.set(name, inputs.length === 0 ? 0 : 1 + Math.max(...inputs.map((input) => stepOf.get(input) ?? 0)))
+  const depth = Math.max(...stepOf.values()) + 1
+  return Array.from({ length: depth }, (_, step) => list.filter(({ name }) => stepOf.get(name) === step))
 }
 
 /** LLM-Viewer does not know some operations: what they take is passed on. */
@@ -100,20 +107,50 @@ function nearestKnown(name: string, operations: Operation[], known: Set<string>)
   return behind?.name ?? name
 }
 
-function arrow(from: Placed, to: Placed, width: number): string {
+function drawArrows(nodes: Placed[]): string[] {
+  const byName = new Map(nodes.map((node) => [node.name, node]))
+  const isBlocked = (row: number) => nodes.some((node) => node.row === row && node.isCentred)
+  // The lowest row that each lane is taken to, at the left and at the right.
+  const lanes = { left: [] as number[], right: [] as number[] }
+  return nodes.flatMap((to) =>
+    to.inputs.flatMap((input) => {
+      const from = byName.get(input)
+      if (!from) return []
+      const between = Array.from({ length: to.row - from.row - 1 }, (_, i) => from.row + 1 + i)
+      return [between.some(isBlocked) ? sideArrow(from, to, lanes) : arrow(from, to)]
+    }),
+  )
+}
+
+const line = (path: string) =>
+  `<path d="${path}" fill="none" stroke="var(--muted, #57606a)" stroke-width="1.2" marker-end="url(#tip)"/>`
+
+/** To the next row, or between the columns of those that lie in between. */
+function arrow(from: Placed, to: Placed): string {
   const [x0, y0] = [from.x + NODE.width / 2, from.y + NODE.height]
   const [x1, y1] = [to.x + NODE.width / 2, to.y - 2]
-  const style = 'fill="none" stroke="var(--muted, #57606a)" stroke-width="1.2" marker-end="url(#tip)"'
-  if (to.row - from.row <= 2) {
-    const middle = (y0 + y1) / 2
-    return `<path d="M${x0} ${y0}C${x0} ${middle} ${x1} ${middle} ${x1} ${y1}" ${style}/>`
-  }
-  // Past the others, on the side that is nearer.
-  const isLeft = x0 <= width / 2
-  const side = isLeft ? 16 : width - 16
+  const bend = NODE.gapY / 2
+  if (to.row - from.row === 1) return line(`M${x0} ${y0}C${x0} ${y0 + bend} ${x1} ${y1 - bend} ${x1} ${y1}`)
+  const [down, up] = [y0 + NODE.gapY, y1 - NODE.gapY]
+  return line(
+    `M${x0} ${y0}C${x0} ${y0 + bend} ${CENTRE} ${y0 + bend} ${CENTRE} ${down}V${up}C${CENTRE} ${y1 - bend} ${x1} ${y1 - bend} ${x1} ${y1}`,
+  )
+}
+
+/** Past the others at the nearer side, in the first lane that is free. */
+function sideArrow(from: Placed, to: Placed, lanes: { left: number[]; right: number[] }): string {
+  const isLeft = from.x + NODE.width / 2 <= CENTRE
+  const taken = isLeft ? lanes.left : lanes.right
+  const found = taken.findIndex((end) => end < from.row)
+  const lane = found < 0 ? taken.length : found
+  taken[lane] = to.row
+  const inset = Math.max(4, SIDE - 12 - lane * LANE)
+  const side = isLeft ? inset : WIDTH - inset
   const [start, end] = [isLeft ? from.x : from.x + NODE.width, isLeft ? to.x - 2 : to.x + NODE.width + 2]
-  const [ys, ye] = [from.y + NODE.height / 2, to.y + NODE.height / 2]
-  return `<path d="M${start} ${ys}C${side} ${ys} ${side} ${ys} ${side} ${ys + 24}V${ye - 24}C${side} ${ye} ${side} ${ye} ${end} ${ye}" ${style}/>`
+  const [y0, y1] = [from.y + NODE.height / 2, to.y + NODE.height / 2]
+  return line(
+    `M${start} ${y0}C${side} ${y0} ${side} ${y0} ${side} ${y0 + 24}V${y1 - 24}C${side} ${y1} ${side} ${y1} ${end} ${y1}`,
+  )
 }
 
 function draw({ name, result, x, y }: Placed, most: number, total: number, isSelected: boolean): string {

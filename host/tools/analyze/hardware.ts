@@ -18,6 +18,8 @@ export interface Hardware {
   name: string
   /** For people. */
   title: string
+  /** What else it is called, and boards that have it; letter case, spaces and signs do not matter. */
+  aliases?: readonly string[]
   bandwidth: { peak: Value; sustained?: Value }
   /** Operations per second by number format; absent: the device has no arithmetic for it. */
   peak: Partial<Record<NumberFormat, Value>>
@@ -27,6 +29,8 @@ export interface Hardware {
   memory?: Value
   /** Set for a machine that was measured: what the engine reaches there. */
   rates?: MeasuredRates[]
+  /** … when, and what else ran there meanwhile. */
+  measured?: { date: string; load?: number; foreignShare?: number }
 }
 
 /** What the engine was seen to reach with so many threads. */
@@ -86,6 +90,9 @@ const A76 = 'Arm Cortex-A76 Software Optimization Guide: two 128-bit pipes'
 const A72 = 'Arm Cortex-A72 Software Optimization Guide'
 const pi5Sheet = 'https://datasheets.raspberrypi.com/rpi5/raspberry-pi-5-product-brief.pdf'
 const pi4Sheet = 'https://datasheets.raspberrypi.com/rpi4/raspberry-pi-4-product-brief.pdf'
+const zero2Sheet = 'https://datasheets.raspberrypi.com/rpizero2/raspberry-pi-zero-2-w-product-brief.pdf'
+const ZERO2_MEMORY = 'sdram_freq in https://www.raspberrypi.com/documentation/computers/config_txt.html'
+const A53 = 'one 128-bit multiply-add per clock, as a Cortex-A55 (its Software Optimization Guide)'
 const rkSheet = 'https://www.rock-chips.com/uploads/pdf/2022.8.26/192/RK3588%20Brief%20Datasheet.pdf'
 const orinSheet = 'https://developer.nvidia.com/downloads/jetson-orin-nano-series-data-sheet'
 const m2Sheet =
@@ -137,6 +144,7 @@ export const hardwareTable: readonly Hardware[] = [
   {
     name: 'jetson_orin_nano',
     title: 'NVIDIA Jetson Orin Nano 8 GB',
+    aliases: ['Orin Nano', 'Jetson Orin'],
     bandwidth: { peak: { value: 68e9, source: `128 bits of LPDDR5: ${orinSheet}` } },
     peak: {
       FP16: { value: 10e12, source: `half of INT8: ${orinSheet}` },
@@ -148,6 +156,7 @@ export const hardwareTable: readonly Hardware[] = [
   {
     name: 'apple_M2',
     title: 'Apple M2 (GPU)',
+    aliases: ['M2'],
     bandwidth: { peak: { value: 100e9, source: m2Sheet } },
     peak: {
       FP32: { value: 3.6e12, source: m2Sheet },
@@ -159,6 +168,7 @@ export const hardwareTable: readonly Hardware[] = [
   {
     name: 'bcm2712',
     title: 'Raspberry Pi 5 (BCM2712)',
+    aliases: ['pi5', 'rpi5', 'Raspberry Pi 5', 'Raspberry Pi 500', 'Compute Module 5', 'CM5'],
     bandwidth: {
       peak: { value: 4267e6 * 4, source: `32 bits of LPDDR4X-4267: ${pi5Sheet}` },
       sustained: { value: 13.23e9, source: PI5_READ },
@@ -174,6 +184,7 @@ export const hardwareTable: readonly Hardware[] = [
   {
     name: 'bcm2711',
     title: 'Raspberry Pi 4 (BCM2711)',
+    aliases: ['pi4', 'rpi4', 'Raspberry Pi 4', 'Raspberry Pi 400', 'Compute Module 4', 'CM4'],
     bandwidth: { peak: { value: 3200e6 * 4, source: `32 bits of LPDDR4-3200: ${pi4Sheet}` } },
     peak: {
       FP32: { value: 4 * 1.5e9 * 4 * 2, source: `4 cores × 1.5 GHz × 4 multiply-adds, ${A72}` },
@@ -185,8 +196,22 @@ export const hardwareTable: readonly Hardware[] = [
     memory: { value: 4 * GIB, source: `sold with 1 to 8 GB: ${pi4Sheet}` },
   },
   {
+    name: 'bcm2710a1',
+    title: 'Raspberry Pi Zero 2 W (BCM2710A1)',
+    aliases: ['zero2', 'zero 2 w', 'pi zero 2', 'Raspberry Pi Zero 2', 'Raspberry Pi Zero 2 W', 'rp3a0'],
+    bandwidth: { peak: { value: 900e6 * 4, source: `32 bits of LPDDR2 at 450 MHz: ${ZERO2_MEMORY}` } },
+    peak: {
+      FP32: { value: 4 * 1e9 * 4 * 2, source: `4 cores × 1 GHz × 4 multiply-adds: ${A53}` },
+      FP16: { value: 4 * 1e9 * 4 * 2, source: `the rate of FP32: no arithmetic in FP16 on a Cortex-A53` },
+      INT8: { value: 4 * 1e9 * 8 * 2, source: `4 cores × 1 GHz × 8 multiply-adds (SMLAL), no dot product: ${A53}` },
+    },
+    onchipBuffer: { value: 2 ** 19, source: 'L2 cache of 512 KiB, shared by the four cores' },
+    memory: { value: 2 ** 29, source: zero2Sheet },
+  },
+  {
     name: 'rk3588',
     title: 'Rockchip RK3588 (its processors, not its NPU)',
+    aliases: ['rk3588s', 'Orange Pi 5', 'Orange Pi 5 Plus', 'Rock 5A', 'Rock 5B', 'NanoPi R6S', 'NanoPC T6'],
     bandwidth: { peak: { value: 4224e6 * 8, source: `64 bits of LPDDR4X-4224, as most boards have: ${rkSheet}` } },
     peak: {
       FP32: {
@@ -201,33 +226,35 @@ export const hardwareTable: readonly Hardware[] = [
   },
 ]
 
-/** The device of that name; throws BAD_OPTION with the nearest names. */
+/** The device of that name or alias; throws BAD_OPTION with the names that look most like what was typed. */
 export function findHardware(name: string, table: readonly Hardware[] = hardwareTable): Hardware {
-  const found = table.find((candidate) => candidate.name.toLowerCase() === name.toLowerCase())
-  if (found) return found
   const wanted = plain(name)
-  const titled = table.filter(({ title }) => wanted.length > 1 && plain(title).includes(wanted))
-  const near = [...titled.map((one) => one.name), ...nearestNames(name, [...table.map((one) => one.name), 'this'])]
-  throw toolErrors.unknownHardware(name, [...new Set(near)].slice(0, 3))
+  const found = table.find((device) => wordsOf(device).some((word) => plain(word) === wanted))
+  if (found) return found
+  throw toolErrors.unknownHardware(name, nearestHardware(name, table))
 }
 
-const plain = (text: string) => text.toLowerCase().replace(/\W/g, '')
+const plain = (text: string) => text.toLowerCase().replace(/[^a-z0-9]/g, '')
+const wordsOf = ({ name, aliases = [] }: Hardware) => [name, ...aliases]
 
-/** Up to three names that look most like what was typed: those that hold it first, then by edit distance. */
-export function nearestNames(typed: string, names: string[]): string[] {
-  const wanted = typed.toLowerCase()
-  const score = (name: string) => {
-    const candidate = name.toLowerCase()
-    const isPart = wanted.length > 1 && (candidate.includes(wanted) || wanted.includes(candidate))
-    // People leave the vendor out.
-    const parts = candidate.split('_').map((_, i, all) => all.slice(i).join('_'))
-    return isPart ? 0 : Math.min(...parts.map((part) => editDistance(wanted, part)))
-  }
-  return names
-    .map((name, order) => ({ name, score: score(name), order }))
-    .sort((a, b) => a.score - b.score || a.order - b.order)
+/** Up to three devices that are about as near as the nearest, each by that of its names which looks most like it. */
+function nearestHardware(typed: string, table: readonly Hardware[]): string[] {
+  const owners = new Map(table.flatMap((device) => wordsOf(device).map((word) => [word, device.name] as const)))
+  const words = [...owners.keys(), 'this'].map((word) => ({ word, device: owners.get(word) ?? word }))
+  const scored = words.map((one) => ({ ...one, score: distanceTo(one.word, plain(typed)) }))
+  const sorted = scored.sort((a, b) => a.score - b.score)
+  const best = sorted[0]?.score ?? 0
+  return sorted
+    .filter(({ device, score }, i) => score <= best + 1 && sorted.findIndex((one) => one.device === device) === i)
     .slice(0, 3)
-    .map(({ name }) => name)
+    .map(({ word, device }) => (word === device ? word : `${word} (${device})`))
+}
+
+/** Letters between a name and what was typed. People leave the vendor out, or what comes behind. */
+function distanceTo(name: string, wanted: string): number {
+  const parts = name.split(/[ _]/).map((_, i, all) => plain(all.slice(i).join('')))
+  const distance = Math.min(...parts.map((part, i) => editDistance(wanted, part) + i / 4))
+  return wanted.length > 1 && plain(name).includes(wanted) ? Math.min(1, distance) : distance
 }
 
 /** Levenshtein's: letters to insert, delete or replace. */

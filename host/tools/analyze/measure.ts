@@ -9,8 +9,8 @@ import { cpus, totalmem } from 'node:os'
 import { configs, describe, type ModelDescription, planModel, type WeightType } from '../../../models/index.ts'
 import type { KvCache } from '../../cache/cache.ts'
 import { type EngineOptions, type Row, type StepProfile, secondsOf, type Weights } from '../../engine/engine.ts'
-import { cacheFile, readEntries, writeEntry } from '../../platform/remember.ts'
 import { version } from '../../platform/version.ts'
+import { isWorthAgain, type Measurement, measured, recall, remember } from '../../runtime/measurements.ts'
 import { openCache } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
 import { fillSynthetic } from '../bench/synthetic.ts'
@@ -39,19 +39,58 @@ const BUDGET = 3500
 
 const types: readonly WeightType[] = ['q8', 'q4']
 
-/** Where the figures of machines are remembered. */
-export const machineFile = (): string => cacheFile('machine.json')
-
-/** This machine; measured if it was not before, or `isAnew`. `onMeasure` is told before. */
-export async function measureThis(isAnew = false, onMeasure?: () => void): Promise<Hardware> {
-  const key = machineKey()
-  const remembered = isAnew ? undefined : (await readEntries(machineFile()))[key]
-  if (areRates(remembered)) return asHardware(remembered)
-  onMeasure?.()
-  const rates = await measureRates()
-  await writeEntry(machineFile(), key, rates)
-  return asHardware(rates)
+export interface MeasureOptions {
+  /** Measure, whatever is remembered: keep the better figures of both, or forget the old ones. */
+  again?: 'better' | 'anew' | undefined
+  /** Told before it is measured. */
+  onMeasure?: () => void
 }
+
+/**
+ * This machine; measured if it was not before, or if others used it then and do not now. A neighbour can only make it
+ * slower, so the better of old and new figures are kept.
+ */
+export async function measureThis({ again, onMeasure }: MeasureOptions = {}): Promise<Hardware> {
+  const key = machineKey()
+  const old = again === 'anew' ? undefined : await recall('roofline', key, areRates)
+  if (old && again === undefined && !isWorthAgain(old)) return asHardware(old)
+  onMeasure?.()
+  const now = await measured(measureRates)
+  const better = old ? betterOf(old, now) : now
+  await remember('roofline', key, better)
+  return asHardware(better)
+}
+
+/** Rate by rate the faster one, with the lesser disturbance. */
+export function betterOf(
+  old: Measurement<MeasuredRates[]>,
+  now: Measurement<MeasuredRates[]>,
+): Measurement<MeasuredRates[]> {
+  const counts = new Set([...old.value, ...now.value].map(({ threads }) => threads))
+  const value = [...counts]
+    .sort((a, b) => a - b)
+    .map((threads) => {
+      const found = [old, now].flatMap((one) => one.value.filter((rates) => rates.threads === threads))
+      return found.reduce(fasterRates)
+    })
+  const [calm] = [now, old].toSorted((a, b) => (a.foreignShare ?? 0) - (b.foreignShare ?? 0))
+  return { ...now, value, foreignShare: calm?.foreignShare, load: calm?.load }
+}
+
+function fasterRates(a: MeasuredRates, b: MeasuredRates): MeasuredRates {
+  const most = <T extends Record<string, number>>(one: T, other: T | undefined) =>
+    Object.fromEntries(Object.entries(one).map(([name, n]) => [name, Math.max(n, other?.[name] ?? 0)])) as T
+  return {
+    threads: a.threads,
+    bandwidth: Math.max(a.bandwidth, b.bandwidth),
+    barrierSeconds: Math.min(a.barrierSeconds, b.barrierSeconds),
+    linear: Object.fromEntries(types.map((type) => [type, most(a.linear[type] ?? noRate, b.linear[type])])),
+    sweep: most(a.sweep, b.sweep),
+    rest: most(a.rest, b.rest),
+  }
+}
+
+const noRate = { operations: 0, bytes: 0 }
 
 function machineKey(): string {
   const machine = `${cpus()[0]?.model ?? ''} ${availableThreads()} ${process.version} ${version ?? ''}`
@@ -73,7 +112,7 @@ function areRates(value: unknown): value is MeasuredRates[] {
   )
 }
 
-async function asHardware(rates: MeasuredRates[]): Promise<Hardware> {
+async function asHardware({ value: rates, ...measured }: Measurement<MeasuredRates[]>): Promise<Hardware> {
   const most = rates.reduce((best, one) => (one.bandwidth > best.bandwidth ? one : best))
   const source = 'measured on this machine'
   const operations = Math.max(...rates.map(({ linear }) => linear.q8?.operations ?? 0))
@@ -88,6 +127,7 @@ async function asHardware(rates: MeasuredRates[]): Promise<Hardware> {
     onchipBuffer: await lastCache(),
     memory: { value: totalmem(), source: 'what the system tells' },
     rates,
+    measured,
   }
 }
 

@@ -23,37 +23,44 @@ export interface ReportInput {
   stages: readonly Stage[]
   /** From `gta bench --explain`. */
   explanations?: Explanation[]
+  /** HTML of what was measured, before all that is predicted. */
+  measured?: string
 }
 
-/** One picture: the roofline of every stage, one below the other. */
+/** One picture: the roofline of every stage, batch and length, one below the other. */
 export function renderRooflines({ entries, batches, seqlens, stages }: ReportInput): string {
-  const [batch = 1, seqlen = 2048] = [batches.at(-1), seqlens.at(-1)]
   const width = 480
   let y = 0
-  const pictures = groupByHardware(entries).flatMap((here) =>
-    stages.map((stage) => {
-      const svg = rooflineChart(here, stage, batch, seqlen, width)
+  const pictures = groupByHardware(entries)
+    .flatMap((here) => everyCase(batches, seqlens, stages).map((one) => rooflineChart(here, ...one, width)))
+    .map((svg) => {
       const height = Number(/viewBox="0 0 \d+ ([\d.]+)"/.exec(svg)?.[1])
       const placed = svg.replace('<svg ', `<svg y="${y}" width="${width}" height="${height}" `)
       y += height
       return placed
-    }),
-  )
+    })
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${y}" width="${width}" height="${y}">${pictures.join('')}</svg>\n`
 }
 
+type Case = [stage: Stage, batch: number, seqlen: number]
+
+function everyCase(batches: number[], seqlens: number[], stages: readonly Stage[]): Case[] {
+  return batches.flatMap((batch) => seqlens.flatMap((seqlen) => stages.map((stage): Case => [stage, batch, seqlen])))
+}
+
 export function renderReport(input: ReportInput): string {
-  const { entries, batches, seqlens, stages, explanations = [] } = input
+  const { entries, batches, seqlens, stages, explanations = [], measured = '' } = input
   const names = [...new Set(entries.map(({ name }) => name))].join(', ')
   const devices = groupByHardware(entries)
   const sections = devices.map((here) => deviceSection(here, batches, seqlens, stages, devices.length > 1))
   const body = [
     `<header><h1>${escapeHtml(names)}</h1><p>${escapeHtml(subtitle(devices))}</p></header>`,
-    ...sections,
+    measured,
     explanations.length > 0 ? explanationSection(explanations) : '',
-    '<footer><p>Made by <code>gta analyze</code>. A roofline is what a device allows, not what a program reaches; figures of this machine are predictions from what was measured on it. A dot above the slope reads what the processor’s caches still hold.</p></footer>',
+    ...sections,
+    `<footer><p>Made by <code>gta ${measured ? 'bench' : 'analyze'}</code>. A roofline is what a device allows, not what a program reaches; figures of this machine are predictions from what was measured on it. A dot above the slope reads what the processor’s caches still hold.</p></footer>`,
   ]
-  return page(`gta analyze: ${names}`, body.join('\n'))
+  return page(`gta ${measured ? 'bench' : 'analyze'}: ${names}`, body.join('\n'))
 }
 
 function groupByHardware(entries: Entry[]): Entry[][] {
@@ -80,21 +87,23 @@ function deviceSection(
   hasHeading: boolean,
 ): string {
   const { hardware } = (here[0] as Entry).analysis
-  const [batch, seqlen] = [batches.at(-1) as number, Math.max(...seqlens)]
-  const longest = Math.max(8192, 4 * seqlen)
-  const figure = (svg: string) => `<figure>${svg}</figure>`
+  const longest = Math.max(8192, 4 * Math.max(...seqlens))
+  const plots = (charts: string[]) =>
+    `<div class="plots">${charts.map((svg) => `<figure>${svg}</figure>`).join('')}</div>`
+  const cases = everyCase(batches, seqlens, stages)
   return [
     `<section>`,
     hasHeading ? `<h2>${escapeHtml(`${hardware.title} (${hardware.name})`)}</h2>` : '',
     summary(here, batches, seqlens, stages),
     here.length > 1 ? sentences(here, batches, seqlens) : '',
-    '<div class="plots">',
-    ...stages.map((stage) => figure(rooflineChart(here, stage, batch, seqlen))),
-    ...stages.map((stage) => figure(operationsChart(here, stage, batch, seqlen))),
-    ...stages.map((stage) => figure(contextChart(here, stage, batch, longest))),
-    figure(memoryChart(here, batch, longest)),
-    '</div>',
-    ...here.flatMap((entry) => stages.map((stage) => operationsTable(entry, stage, batch, seqlen))),
+    plots(cases.flatMap((one) => [rooflineChart(here, ...one), operationsChart(here, ...one)])),
+    plots(
+      batches.flatMap((batch) => [
+        ...stages.map((stage) => contextChart(here, stage, batch, longest)),
+        memoryChart(here, batch, longest),
+      ]),
+    ),
+    ...here.flatMap((entry) => cases.map((one) => operationsTable(entry, ...one))),
     sources(here[0] as Entry),
     '</section>',
   ].join('\n')

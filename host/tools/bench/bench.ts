@@ -4,15 +4,17 @@
  * where the time went, and a hash of what was computed, which must be one and the same in all repetitions and with any
  * number of threads: a fast wrong answer is no result.
  */
-import { createHash } from 'node:crypto'
 import { platform } from '#platform'
-import type { Plan } from '../../../models/index.ts'
+import { cost } from '../../../models/index.ts'
 import type { CachedPage, KvCache } from '../../cache/cache.ts'
 import type { EngineOptions } from '../../engine/engine.ts'
 import { checkFit } from '../../engine/fit.ts'
+import { watchLoad } from '../../platform/load.ts'
+import { version } from '../../platform/version.ts'
 import { openCache } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
 import { defaultCache } from '../../settings.ts'
+import { RemainingTime } from './remaining.ts'
 import {
   type Bandwidth,
   type BenchInfo,
@@ -23,14 +25,15 @@ import {
 } from './report.ts'
 import { runTests } from './runner.ts'
 import { readSensors } from './sensors.ts'
-import { type BenchOptions, type BenchSettings, checkBench, listTests } from './settings.ts'
+import { type BenchOptions, type BenchSettings, checkBench, contextOf, listTests } from './settings.ts'
 import { openSubject, type Subject } from './subject.ts'
-import { type BenchTest, workCounter } from './workload.ts'
+import { type BenchProgress, type BenchTest, hashPlan, workCounter, workloadName } from './workload.ts'
 
 /** Runs all tests that the options name. Throws GtaError; results that differ are told in the report. */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const settings = checkBench(options)
-  const context = Math.max(...settings.depth) + Math.max(...settings.prompt, ...settings.predict)
+  const context = contextOf(settings)
+  const { load } = watchLoad()()
   const sensorsBefore = await readSensors()
   const started = performance.now()
   const { subject, cache, engineOptions } = await open(settings, context)
@@ -48,39 +51,50 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
       cacheType: engineOptions.cache,
       planHash: hashPlan(plan),
       weightBytes: plan.bytes,
+      parameters: cost(model).parameters,
       context,
       batch,
       repetitions,
       loadSeconds,
       bandwidth: await measureBandwidths(cache, tests),
       sensorsBefore,
+      load,
     }
-    options.onOpen?.(info)
+    options.onOpen?.(info, tests.map(workloadName))
     const workOf = workCounter(model, plan, engineOptions.cache, batch)
     const results: BenchResult[] = []
     const { vocabSize } = model.spec
     const copy = (from: number, to: number) => copyConversation(cache, from, to)
-    for await (const timing of runTests(cache, tests, { batch, repetitions, vocabSize, copy, signal, onProgress })) {
-      const result = judge(timing, workOf(timing), info.bandwidth, await readSensors())
-      results.push(result)
-      options.onResult?.(result)
+    const remaining = new RemainingTime(tests, workOf, info)
+    const told = (progress: BenchProgress) =>
+      onProgress?.({ ...progress, secondsLeft: remaining.seconds(results.length, progress) })
+    try {
+      for await (const timing of runTests(cache, tests, {
+        ...{ batch, repetitions, vocabSize, copy, signal },
+        onProgress: told,
+      })) {
+        const result = judge(timing, workOf(timing), info.bandwidth, await readSensors())
+        results.push(result)
+        remaining.finish(results.length)
+        options.onResult?.(result)
+      }
+    } catch (error) {
+      if (!(settings.keepsUnfinished && signal?.aborted && results.length > 0)) throw error
     }
     return {
       schema: 'gta-bench/1',
+      version: version ?? null,
       ...info,
       results,
       sensorsAfter: await readSensors(),
       peakRssBytes: process.resourceUsage().maxRSS * 1024,
       isGood: results.every(({ problems }) => problems.length === 0),
+      tests: tests.map(workloadName),
+      isComplete: results.length === tests.length,
     }
   } finally {
     await cache.close()
   }
-}
-
-function hashPlan({ words }: Plan): string {
-  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
-  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
 }
 
 /** The same tokens and rows, in pages of their own: conversations that shared them would be read faster. */

@@ -54,6 +54,8 @@ export interface BenchInfo {
   planHash: string
   /** Bytes of the packed weights. */
   weightBytes: number
+  /** Of the model as its authors count them. */
+  parameters: number
   /** Positions reserved for each conversation. */
   context: number
   batch: number
@@ -63,16 +65,24 @@ export interface BenchInfo {
   /** Read at best by as many threads, in this process. */
   bandwidth: Bandwidth[]
   sensorsBefore: Sensors
+  /** Processes that wanted to run before it began, on average over a minute; absent where the system does not tell. */
+  load?: number
 }
 
 export interface BenchReport extends BenchInfo {
   schema: 'gta-bench/1'
+  /** Of gta-edge; null where its sources run unbuilt. */
+  version: string | null
   results: BenchResult[]
   sensorsAfter: Sensors
   /** Of the process: weights, cache and Node itself. */
   peakRssBytes: number
   /** No result has a problem. */
   isGood: boolean
+  /** Names of all tests, those that were not run too. */
+  tests: string[]
+  /** All of them were run. */
+  isComplete: boolean
 }
 
 export async function describeEnvironment(build: string): Promise<BenchEnvironment> {

@@ -1,6 +1,6 @@
 /**
- * Runs tests on an engine against the clock. Each is run once to warm up, then `repetitions` times, then once more with
- * the account of parts switched on, which costs a little. Sampling is greedy and part of a step.
+ * Runs tests on an engine against the clock. Each is run once to warm up, then `repetitions` times, with the account of its
+ * parts, which is some clock readings per layer. Sampling is greedy and part of a step.
  *
  * The positions before a test are filled by reading as many tokens, once, and by copying what that left for further
  * conversations; between repetitions they are rewound to that depth.
@@ -8,6 +8,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import type { KvCache } from '../../cache/cache.ts'
 import { finite, greedy, type Row, type StepPart, type StepProfile, secondsOf, stepParts } from '../../engine/engine.ts'
+import { watchLoad } from '../../platform/load.ts'
 import { type BenchProgress, type BenchTest, workloadName } from './workload.ts'
 
 export interface Spread {
@@ -16,6 +17,8 @@ export interface Spread {
   max: number
   /** In the order of the repetitions. */
   values: number[]
+  /** Standard deviation of the values; 0 for one. */
+  deviation: number
 }
 
 /** What an engine was seen to do. */
@@ -26,10 +29,12 @@ export interface Timing extends BenchTest {
   tokensPerSecond: Spread
   /** SHA-256 of all sampled tokens and of the last logits of each conversation, first 16 hex digits. */
   hash: string
-  /** Seconds of a thread in each part of a step, during one more repetition: the mean of its threads. */
+  /** Seconds of a thread in each part of a repetition: the mean of its threads and of the repetitions. */
   parts: StepProfile
   /** Share of that time that went into waiting for the other threads. */
   barrierShare: number
+  /** Of all processors' time during the repetitions, what other programs took; absent: too short to tell, or unknown. */
+  foreignShare?: number
   /** Why the result is not to be trusted; empty: it is good. */
   problems: string[]
 }
@@ -77,6 +82,9 @@ export async function* runTests(engine: TimedEngine, tests: BenchTest[], options
 interface Run {
   seconds: number
   hash: string
+  parts: StepProfile
+  /** Not cut short. */
+  isWhole: boolean
 }
 
 class Runner {
@@ -93,26 +101,26 @@ class Runner {
   }
 
   async time(test: BenchTest): Promise<Timing> {
-    const { engine, options } = this
+    const { options } = this
     const name = workloadName(test)
     const { repetitions } = options
     this.setThreads(this.maxThreads)
     for (let i = 0; i < test.conversations; i++) await this.fill(i, test.depth)
     this.setThreads(test.threads)
-    const report = (done: number) => options.onProgress?.({ label: name, done, total: repetitions + 2 })
+    const report = (done: number) => options.onProgress?.({ label: name, done, total: repetitions + 1 })
     report(0)
-    await this.run(test, WARM_UP_SECONDS)
+    const warmUp = await this.run(test, WARM_UP_SECONDS)
     const runs: Run[] = []
+    const seen = watchLoad()
     for (let i = 1; i <= repetitions; i++) {
       report(i)
       runs.push(await this.run(test))
     }
+    const { foreignShare } = seen()
     report(repetitions + 1)
-    await engine.measure((probe) => probe.profile(true))
-    const extra = await this.run(test)
-    const parts = meanOf((await engine.measure((probe) => probe.profiled())).slice(0, test.threads))
-    await engine.measure((probe) => probe.profile(false))
-    const hashes = [...new Set([...runs, extra].map(({ hash }) => hash))]
+    // A warm-up that was not cut short is a repetition but for its time: one with -r 1 has something to be compared with.
+    const hashes = [...new Set([...runs, ...(warmUp.isWhole ? [warmUp] : [])].map(({ hash }) => hash))]
+    const parts = meanOf(runs.map((run) => run.parts))
     const total = secondsOf(parts)
     return {
       ...test,
@@ -121,6 +129,7 @@ class Runner {
       hash: hashes[0] as string,
       parts,
       barrierShare: total > 0 ? parts.barrier / total : 0,
+      foreignShare,
       problems: hashes.length > 1 ? [`hash must be the same in every repetition, found ${hashes.join(', ')}`] : [],
     }
   }
@@ -151,19 +160,25 @@ class Runner {
   private async run(test: BenchTest, limit = Number.POSITIVE_INFINITY): Promise<Run> {
     const { engine } = this
     const hash = createHash('sha256')
+    await engine.measure((probe) => probe.profile(true))
     const started = performance.now()
     const isOver = () => performance.now() - started > limit * 1000
-    await (test.phase === 'pp' ? this.read(test, hash, isOver) : this.generate(test, hash, isOver))
+    const { phase, tokens, prompt = 0, depth } = test
+    if (phase === 'pg') {
+      await this.read({ ...test, tokens: prompt }, hash, isOver)
+      if (!isOver()) await this.generate({ ...test, tokens: tokens - prompt, depth: depth + prompt }, hash, isOver)
+    } else await (phase === 'pp' ? this.read(test, hash, isOver) : this.generate(test, hash, isOver))
     const seconds = (performance.now() - started) / 1000
-    if (limit === Number.POSITIVE_INFINITY) {
-      for (let i = 0; i < test.conversations; i++) hash.update(engine.logits(i).slice())
-    }
+    const isWhole = !isOver()
+    if (isWhole) for (let i = 0; i < test.conversations; i++) hash.update(engine.logits(i).slice())
+    const parts = meanOf((await engine.measure((probe) => probe.profiled())).slice(0, test.threads))
+    await engine.measure((probe) => probe.profile(false))
     // Layers with a window may have to read some of it again.
     for (let i = 0; i < test.conversations; i++) {
       this.filled[i] = engine.rewind(i, test.depth)
       await this.fill(i, test.depth)
     }
-    return { seconds, hash: hash.digest('hex').slice(0, 16) }
+    return { seconds, hash: hash.digest('hex').slice(0, 16), parts, isWhole }
   }
 
   private async read({ tokens, depth }: BenchTest, hash: Hash, isOver: () => boolean): Promise<void> {
@@ -213,7 +228,15 @@ export function spreadOf(values: number[]): Spread {
   const sorted = values.toSorted((a, b) => a - b)
   const at = (index: number) => sorted[index] as number
   const half = (sorted.length - 1) / 2
-  return { median: (at(Math.floor(half)) + at(Math.ceil(half))) / 2, min: at(0), max: at(sorted.length - 1), values }
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0)
+  return {
+    median: (at(Math.floor(half)) + at(Math.ceil(half))) / 2,
+    min: at(0),
+    max: at(sorted.length - 1),
+    values,
+    deviation: Math.sqrt(squares / Math.max(1, values.length - 1)),
+  }
 }
 
 function meanOf(profiles: StepProfile[]): StepProfile {

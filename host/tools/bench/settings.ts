@@ -19,6 +19,8 @@ export interface BenchOptions {
   prompt?: number[]
   /** Tokens to generate in each conversation; 0: none. Default 128. */
   predict?: number[]
+  /** Prompts to read and tokens to generate behind them, timed together: [512, 128]. Default none. */
+  promptPredict?: [number, number][]
   /** Positions in the cache before them. Default 0. */
   depth?: number[]
   /** Conversations that generate together, one token of each per step. Default 1. */
@@ -32,8 +34,10 @@ export interface BenchOptions {
   /** Tokens of a prompt that are read in one step. Default 64. */
   batch?: number
   signal?: AbortSignal
-  /** Told once the model is loaded. */
-  onOpen?: (info: BenchInfo) => void
+  /** Where the signal ends it behind a first result, return what there is, `isComplete: false`, instead of throwing. */
+  keepsUnfinished?: boolean
+  /** Told once the model is loaded, with the names of the tests. */
+  onOpen?: (info: BenchInfo, tests: string[]) => void
   onResult?: (result: BenchResult) => void
   onProgress?: (progress: BenchProgress) => void
 }
@@ -42,6 +46,7 @@ export interface BenchOptions {
 export const benchDefaults = {
   prompt: [512],
   predict: [128],
+  promptPredict: [] as [number, number][],
   depth: [0],
   conversations: [1],
   repetitions: 5,
@@ -49,10 +54,15 @@ export const benchDefaults = {
 }
 
 export type BenchSettings = BenchOptions &
-  Required<Pick<BenchOptions, 'prompt' | 'predict' | 'depth' | 'conversations' | 'repetitions' | 'batch'>>
+  Required<
+    Pick<BenchOptions, 'prompt' | 'predict' | 'promptPredict' | 'depth' | 'conversations' | 'repetitions' | 'batch'>
+  >
 
 const functions = ['onOpen', 'onResult', 'onProgress']
-const names = [...Object.keys(benchDefaults), 'model', 'config', 'type', 'cache', 'threads', 'batchThreads', 'signal']
+const names = [
+  ...Object.keys(benchDefaults),
+  ...['model', 'config', 'type', 'cache', 'threads', 'batchThreads', 'signal', 'keepsUnfinished'],
+]
 
 /** Options and defaults; throws BAD_OPTION. */
 export function checkBench(options: BenchOptions): BenchSettings {
@@ -66,14 +76,25 @@ export function checkBench(options: BenchOptions): BenchSettings {
   const { max: positions } = shared.context
   checkList('prompt (-p)', settings.prompt, 0, positions)
   checkList('predict (-n)', settings.predict, 0, positions)
+  for (const pair of settings.promptPredict)
+    if (
+      !Array.isArray(pair) ||
+      pair.length !== 2 ||
+      !pair.every((n) => Number.isInteger(n) && n >= 1 && n <= positions)
+    )
+      throw errors.badOption('promptPredict (-pg)', 'pairs of a prompt and tokens, such as 512,128', pair)
   checkList('depth (-d)', settings.depth, 0, positions)
   checkList('conversations (-np)', settings.conversations, 1, 1024)
   if (settings.threads) checkList('threads (-t)', settings.threads, 1, shared.threads.max)
   if (settings.batchThreads) checkList('batchThreads (-tb)', settings.batchThreads, 1, shared.batchThreads.max)
   checkList('repetitions (-r)', [settings.repetitions], 1, 1000)
   checkList('batch (-b)', [settings.batch], 1, shared.batch.max)
-  if (Math.max(...settings.prompt, ...settings.predict) === 0)
-    throw errors.badOption('prompt (-p) or predict (-n)', 'more than 0: there is nothing to measure', 0)
+  if (Math.max(...settings.prompt, ...settings.predict, settings.promptPredict.length) === 0)
+    throw errors.badOption(
+      'prompt (-p), predict (-n) or promptPredict (-pg)',
+      'more than 0: there is nothing to measure',
+      0,
+    )
   return settings
 }
 
@@ -102,6 +123,14 @@ export function listTests(settings: BenchSettings, chosen: ThreadCounts): BenchT
       for (const tokens of some(settings.predict))
         for (const count of conversations === 1 ? threads : batchThreads)
           tests.push({ phase: 'tg', tokens, depth, conversations, threads: count })
+    for (const [prompt, predict] of settings.promptPredict)
+      for (const count of threads)
+        tests.push({ phase: 'pg', tokens: prompt + predict, prompt, depth, conversations: 1, threads: count })
   }
   return tests
+}
+
+/** Positions that each conversation needs. */
+export function contextOf({ prompt, predict, promptPredict, depth }: BenchSettings): number {
+  return Math.max(...depth) + Math.max(...prompt, ...predict, ...promptPredict.map(([read, told]) => read + told))
 }

@@ -1,7 +1,8 @@
 /**
  * What a benchmark runs, and what that takes: multiply-adds and bytes, counted from the model. The names are those of
- * llama-bench: pp reads a prompt, tg generates text.
+ * llama-bench: pp reads a prompt, tg generates text, pg does both.
  */
+import { createHash } from 'node:crypto'
 import {
   type CacheType,
   cost,
@@ -16,9 +17,11 @@ import {
 } from '../../../models/index.ts'
 
 export interface Workload {
-  phase: 'pp' | 'tg'
+  phase: 'pp' | 'tg' | 'pg'
   /** Tokens of each conversation. */
   tokens: number
+  /** Of pg: how many of them are the prompt; the others are generated. */
+  prompt?: number
   /** Positions that are in the cache before. */
   depth: number
   /** Conversations that get a token in each step of tg; 1 for pp. */
@@ -35,11 +38,20 @@ export interface BenchProgress {
   label: string
   done: number
   total: number
+  /** That all tests of this model still take, roughly; absent: nobody can know. */
+  secondsLeft?: number
 }
 
-/** pp128, tg64 x8 @ d1536 */
-export function workloadName({ phase, tokens, depth, conversations }: Workload): string {
-  return `${phase}${tokens}${conversations > 1 ? ` x${conversations}` : ''}${depth > 0 ? ` @ d${depth}` : ''}`
+/** pp128, pp512+tg64, tg64 x8 @ d1536 */
+export function workloadName({ phase, tokens, prompt = 0, depth, conversations }: Workload): string {
+  const name = phase === 'pg' ? `pp${prompt}+tg${tokens - prompt}` : `${phase}${tokens}`
+  return `${name}${conversations > 1 ? ` x${conversations}` : ''}${depth > 0 ? ` @ d${depth}` : ''}`
+}
+
+/** What has it too has the same shape and weight type. */
+export function hashPlan({ words }: Plan): string {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength)
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
 }
 
 export interface Work {
@@ -66,7 +78,12 @@ export function workCounter(model: ModelDescription, plan: Plan, cache: CacheTyp
   /** Of the cache, by one step of `count` tokens up to `end`. */
   const cacheRead = (end: number, count: number) =>
     sum((_, layer) => rowBytes(layer, cache) * Math.min(end, (layer.mixer.window ?? end) + count - 1))
-  return ({ phase, tokens, depth, conversations }: Workload): Work => {
+  return function workOf({ phase, tokens, prompt = 0, depth, conversations }: Workload): Work {
+    if (phase === 'pg') {
+      const read = workOf({ phase: 'pp', tokens: prompt, depth, conversations: 1 })
+      const told = workOf({ phase: 'tg', tokens: tokens - prompt, depth: depth + prompt, conversations: 1 })
+      return { macs: read.macs + told.macs, bytes: read.bytes + told.bytes }
+    }
     const attention = attentionMacs(depth, tokens)
     if (phase === 'tg')
       return {

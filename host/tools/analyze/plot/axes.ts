@@ -102,7 +102,7 @@ export function legend(
   const parts: string[] = []
   let [x, y] = [left, top]
   for (const { name, draw } of names) {
-    const width = 40 + name.length * 7
+    const width = 34 + name.length * 8
     if (x + width > right && x > left) [x, y] = [left, y + 20]
     parts.push(draw(x, y - 4), text(x + 30, y, name))
     x += width + 12

@@ -27,7 +27,7 @@ export function barPlot({ title, description, series, rows, format, width = 480 
   const left = 24 + 7.2 * Math.max(...rows.map(({ name }) => name.length))
   const room = width - left - 110
   const most = Math.max(...rows.flatMap(({ values }) => values.map((value) => value ?? 0))) || 1
-  const bar = series.length > 1 ? 12 : 16
+  const bar = series.length > 1 ? 14 : 16
   let y = 46 + names.height
   const parts: string[] = []
   for (const { name, values, titles } of rows) {

@@ -1,5 +1,6 @@
 /** A roofline: operations as dots below what memory and arithmetic allow. */
 import { type Area, type Axis, axes, legend, Scale } from './axes.ts'
+import { boxOf, LABEL, placeLabel, type Segment, Space } from './labels.ts'
 import type { Point } from './lines.ts'
 import { colours, headline, INK, MUTED, marker, picture, round, text } from './svg.ts'
 
@@ -27,10 +28,17 @@ interface RoofPlot {
   height?: number
 }
 
+/** Room for the names of ceilings behind the last dot. */
+const CEILING = 130
+
 /** A roofline: dots by arithmetic intensity and performance, below what memory and arithmetic allow. */
 export function roofPlot(plot: RoofPlot): string {
-  const { title, description, slopes, ceilings, dots, groups, kinds, x, y, width = 480, height = 420 } = plot
+  const { title, description, slopes, ceilings, dots, groups, kinds, x, y, width = 480, height = 440 } = plot
   const samples = [
+    ...slopes.map(({ name }, i) => ({
+      name,
+      draw: (at: number, line: number) => roofLine([at, line, at + 24, line], i),
+    })),
     ...groups.map((name, i) => ({
       name,
       draw: (at: number, line: number) => marker(0, at + 12, line, colours[i % colours.length] as string, 6),
@@ -45,40 +53,30 @@ export function roofPlot(plot: RoofPlot): string {
   const roof = Math.max(...ceilings.map(({ value }) => value))
   const ridge = Math.max(...slopes.map(({ value }) => roof / value))
   const range = (values: number[]) => ({ min: Math.min(...values) / 1.6, max: Math.max(...values) * 1.9 })
+  const last = Math.max(...dots.map((dot) => dot.x))
   const across = range([...dots.map((dot) => dot.x), ridge * 10])
+  across.max = Math.max(across.max, last * (last / across.min) ** (CEILING / (area.right - area.left - CEILING)))
   const up = range([...dots.map((dot) => dot.y), roof])
   const xs = new Scale({ ...x, isLog: true, ticks: decades(across), ...across }, [], area.left, area.right)
   const ys = new Scale({ ...y, isLog: true, ticks: decades(up), ...up }, [], area.bottom, area.top)
-  const parts: string[] = []
-  slopes.forEach(({ name, value }, i) => {
+  const lines = slopes.map(({ value }): Segment => {
     const start = Math.max(xs.min, ys.min / value)
-    const end = roof / value
-    parts.push(roofLine(xs.at(start), ys.at(start * value), xs.at(end), ys.at(roof)))
-    // Along the line, the first one above it, others below.
-    const [x0, y0] = [xs.at(start), ys.at(start * value)]
-    const [width0, height0] = [xs.at(end) - x0, ys.at(roof) - y0]
-    const rotate = Number(((Math.atan2(height0, width0) * 180) / Math.PI).toFixed(1))
-    const aside = (i === 0 ? -7 : 15) / Math.hypot(width0, height0)
-    const [x1, y1] = [x0 + 0.35 * width0 - aside * height0, y0 + 0.35 * height0 + aside * width0]
-    parts.push(text(x1, y1, name, { anchor: 'middle', fill: MUTED, size: 12, rotate }))
+    return [xs.at(start), ys.at(start * value), xs.at(roof / value), ys.at(roof)]
   })
   const widest = Math.max(...slopes.map(({ value }) => value))
-  for (const { name, value } of ceilings) {
-    parts.push(roofLine(xs.at(value / widest), ys.at(value), area.right, ys.at(value)))
-    parts.push(text(area.right - 4, ys.at(value) - 6, name, { anchor: 'end', fill: MUTED, size: 12 }))
-  }
-  for (const { x: at, y: high, title: tip, group, kind } of dots)
-    parts.push(marker(kind, xs.at(at), ys.at(high), colours[group % colours.length] as string, 6, tip))
-  parts.push(
-    ...placeLabels(together(dots, xs, ys), area, [
-      ...ceilings.map(({ name, value }) => ({
-        x: area.right - 6.6 * name.length,
-        y: ys.at(value) - 6,
-        width: 6.6 * name.length,
-      })),
-      ...dots.map((dot) => ({ x: xs.at(dot.x) - 6, y: ys.at(dot.y) + 4, width: 12 })),
-    ]),
-  )
+  const tops = ceilings.map(({ value }): Segment => [xs.at(value / widest), ys.at(value), area.right, ys.at(value)])
+  const space = new Space(area, [...lines, ...tops])
+  for (const { x: at, y: high } of dots)
+    space.takeMark({ left: xs.at(at) - 8, top: ys.at(high) - 8, right: xs.at(at) + 8, bottom: ys.at(high) + 8 })
+  const parts = [
+    ...lines.map(roofLine),
+    ...tops.map((line) => roofLine(line, 0)),
+    ...dots.map(({ x: at, y: high, title: tip, group, kind }) =>
+      marker(kind, xs.at(at), ys.at(high), colours[group % colours.length] as string, 6, tip),
+    ),
+    ...ceilings.map(({ name }, i) => ceilingLabel(space, name, tops[i] as Segment, area)),
+    ...together(dots, xs, ys).map((label) => placeLabel(space, label)),
+  ]
   const heading = headline(title, width)
   return picture({ title, description, width, height }, heading + names.svg + axes(x, y, xs, ys, area) + parts.join(''))
 }
@@ -105,43 +103,21 @@ function together(dots: Dot[], xs: Scale, ys: Scale): { x: number; y: number; te
   }))
 }
 
-function roofLine(x0: number, y0: number, x1: number, y1: number): string {
-  return `<path d="M${round(x0)} ${round(y0)}L${round(x1)} ${round(y1)}" stroke="${INK}" stroke-width="1.8" fill="none"/>`
+/** The first line, of the peak, is whole, others are broken. */
+function roofLine([x0, y0, x1, y1]: Segment, which: number): string {
+  const dash = which > 0 ? ' stroke-dasharray="6 3"' : ''
+  return `<path d="M${round(x0)} ${round(y0)}L${round(x1)} ${round(y1)}" stroke="${INK}" stroke-width="1.8" fill="none"${dash}/>`
 }
 
-/** Where a label begins and how wide it is. */
-interface Box {
-  x: number
-  y: number
-  width: number
-}
-
-/** Labels beside their dots, further down where something is in the way; too many at one place are left to tooltips. */
-function placeLabels(
-  labels: { x: number; y: number; text: string }[],
-  { right, bottom }: Area,
-  others: Box[],
-): string[] {
-  const taken = [...others]
-  const parts: string[] = []
-  for (const { x, y, text: content } of labels) {
-    const width = content.length * 6.6
-    const isFree = (left: number, line: number) =>
-      left + width <= right &&
-      line < bottom - 4 &&
-      taken.every((other) => Math.abs(other.y - line) >= 13 || other.x > left + width || other.x + other.width < left)
-    const places = [4, 19, 34, 49, 64].flatMap((down) =>
-      [x + 12, x - 12 - width].map((left) => ({ left, line: y + down })),
-    )
-    const found = places.find(({ left, line }) => isFree(left, line))
-    if (!found) continue
-    const { left, line } = found
-    taken.push({ x: left, y: line, width })
-    parts.push(text(left, line, content, { size: 12 }))
-    if (line > y + 4)
-      parts.push(
-        `<path d="M${round(x)} ${round(y)}L${round(left < x ? x - 8 : x + 8)} ${round(line - 4)}" stroke="${MUTED}" stroke-width="0.7"/>`,
-      )
-  }
-  return parts
+/** A ceiling's name as far right as there is room, above its line or below. */
+function ceilingLabel(space: Space, name: string, [x0, y]: Segment, { right }: Area): string {
+  const width = name.length * LABEL.character
+  for (let x = right - width; x >= x0 - width; x -= 10)
+    for (const baseline of [y - LABEL.descent - 1, y + LABEL.ascent + 2]) {
+      const box = boxOf(x, baseline, name)
+      if (!space.isFree(box)) continue
+      space.takeLabel(box)
+      return text(x, baseline, name, { fill: MUTED, size: LABEL.size })
+    }
+  return ''
 }

@@ -15,8 +15,8 @@ import { boardFacts, forms, inForm, loadNow, readFrequency, softwareFacts } from
 import { type BoardHeat, type BoardReport, type BoardRun, boardSchema, checkBoardReport } from './report.ts'
 
 export interface BoardOptions extends Pick<BenchOptions, 'signal' | 'onOpen' | 'onResult' | 'onProgress'> {
-  /** Tests to run instead of the standard set. */
-  tests?: BenchOptions
+  /** Tests to run instead of the standard set, one model each. */
+  tests?: BenchOptions[] | undefined
   /** Told of a run that is left out because so many bytes are not free. */
   onSkip?: (model: string, bytes: number) => void
 }
@@ -46,17 +46,24 @@ export async function measureBoard(options: BoardOptions = {}): Promise<BoardRep
   const heat = await watchHeat()
   const runs: { given: BenchOptions; report: BenchReport }[] = []
   const skipped: BoardReport['skipped'] = []
+  let isUnfinished = false
   try {
-    for (const given of tests ? [tests] : standardSet()) {
+    for (const given of tests ?? standardSet()) {
       const tooLarge = tests ? undefined : await lacksMemory(given)
       if (tooLarge) {
         onSkip?.(tooLarge.model, tooLarge.bytes)
         skipped.push({ model: tooLarge.model, weightType: tooLarge.weightType, reason: 'memory' })
-      } else runs.push({ given, report: await bench({ ...given, ...told }) })
+      } else runs.push({ given, report: await bench({ ...given, ...told, keepsUnfinished: true }) })
+      told.signal?.throwIfAborted()
     }
+  } catch (error) {
+    // What was measured before a signal is worth keeping.
+    if (!told.signal?.aborted || runs.length === 0) throw error
+    isUnfinished = true
   } finally {
     heat.stop()
   }
+  isUnfinished ||= runs.some(({ report }) => !report.isComplete)
   // The embedded model of a set always runs.
   const { environment } = (runs[0] as (typeof runs)[0]).report
   const report: BoardReport = {
@@ -71,6 +78,7 @@ export async function measureBoard(options: BoardOptions = {}): Promise<BoardRep
     skipped,
     peakRssBytes: Math.max(...runs.map(({ report }) => report.peakRssBytes)),
     isGood: runs.every(({ report }) => report.isGood),
+    ...(isUnfinished ? { isUnfinished } : {}),
   }
   // As it will be read: without what is undefined.
   return checkBoardReport(JSON.parse(JSON.stringify(report)), 'this report')
@@ -108,7 +116,7 @@ function boardRun(report: BenchReport, { threads, batchThreads = threads }: Benc
     results: report.results.map((result) => {
       const { median, min, max } = result.tokensPerSecond
       const { linear, attention, valueDecoder, rest, barrier } = result.parts
-      const isSingle = result.phase === 'tg' && result.conversations === 1
+      const isSingle = result.phase !== 'pp' && result.conversations === 1
       return {
         test: result.test,
         threads: result.threads,
@@ -119,6 +127,7 @@ function boardRun(report: BenchReport, { threads, batchThreads = threads }: Benc
         operationsPerSecond: result.operationsPerSecond,
         parts: { linear, attention, valueDecoder, rest, barrier },
         barrierShare: result.barrierShare,
+        foreignShare: result.foreignShare,
         temperature: result.sensors.temperature,
         hash: result.hash,
         differs: result.problems.length > 0,

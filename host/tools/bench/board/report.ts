@@ -36,6 +36,8 @@ export interface BoardReport {
   peakRssBytes: number
   /** Every hash was the same in all repetitions and with any number of threads. */
   isGood: boolean
+  /** Someone stopped it: tests are missing. */
+  isUnfinished?: true
 }
 
 /** Seen once a second. */
@@ -78,6 +80,8 @@ export interface BoardResult
   tokensPerSecond: { median: number; min: number; max: number }
   parts: Record<'linear' | 'attention' | 'valueDecoder' | 'rest' | 'barrier', number>
   barrierShare: number
+  /** Of the processors' time, what other programs took during the test. */
+  foreignShare?: number
   /** Right after the test. */
   temperature?: number
   /** The hash was not always the same. */
@@ -155,7 +159,7 @@ const reasons = list(one('under-voltage', 'frequency capped', 'throttled', 'soft
 const threads = whole(1, 64)
 
 const checkResult = record({
-  test: text(/^(pp|tg)\d{1,9}( x\d{1,4})?( @ d\d{1,9})?$/),
+  test: text(/^((pp|tg)\d{1,9}|pp\d{1,9}\+tg\d{1,9})( x\d{1,4})?( @ d\d{1,9})?$/),
   threads,
   isTuned: isTrue,
   tokensPerSecond: record({ median: rate, min: rate, max: rate }),
@@ -164,6 +168,7 @@ const checkResult = record({
   operationsPerSecond: rate,
   parts: record({ linear: seconds, attention: seconds, valueDecoder: seconds, rest: seconds, barrier: seconds }),
   barrierShare: number(0, 1),
+  'foreignShare?': number(0, 1),
   'temperature?': celsius,
   hash,
   differs: isTrue,
@@ -227,6 +232,7 @@ const checkReport = record({
   skipped: list(record({ model: name, weightType: one(...weightTypes), reason: one('memory') }), 100),
   peakRssBytes: bytes,
   isGood: isTrue,
+  'isUnfinished?': one(true),
 })
 
 /** A report as it is; throws BAD_FILE, with the place, for anything else. `path` is what messages call it. */

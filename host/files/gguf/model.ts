@@ -1,0 +1,53 @@
+/** A GGUF file as a checkpoint: config, tokenizer and weights under the names and in the order that Hugging Face has them. */
+import { errors } from '../../errors.ts'
+import { openFile } from '../files.ts'
+import type { ModelFiles } from '../source.ts'
+import type { TensorStore } from '../store.ts'
+import { decodeBlocks } from './blocks.ts'
+import { configOf, type RopeFactors } from './config.ts'
+import { type GgufFile, readGguf } from './file.ts'
+import { tokenizerOf } from './tokenizer.ts'
+import { storeOf } from './weights.ts'
+
+/** Bytes of a table of rope factors at most. */
+const MAX_VECTOR = 2 ** 16
+
+/** Throws BAD_FILE, BAD_TENSOR, or NOT_A_MODEL for what is not read. The caller closes the store. */
+export async function openGguf(path: string): Promise<{ files: ModelFiles; store: TensorStore }> {
+  const file = await openFile(path)
+  try {
+    const gguf = await readGguf(path, file)
+    if (gguf.tensors.size === 0)
+      throw errors.otherKind(
+        path,
+        'a model',
+        'a GGUF file without tensors',
+        'it may be a vocabulary alone, get the whole model',
+      )
+    const { config, layout } = configOf(gguf, await readFactors(gguf))
+    return { files: { config, ...tokenizerOf(gguf) }, store: storeOf(gguf, layout) }
+  } catch (error) {
+    await file.close()
+    throw error
+  }
+}
+
+async function readFactors(gguf: GgufFile): Promise<RopeFactors> {
+  const found: RopeFactors = {}
+  for (const name of ['freqs', 'factors_short', 'factors_long'] as const) {
+    const factors = await readVector(gguf, `rope_${name}.weight`)
+    if (factors) found[name] = factors
+  }
+  return found
+}
+
+/** The numbers of a small tensor; undefined if there is none of that name. */
+async function readVector({ file, tensors }: GgufFile, name: string): Promise<Float32Array | undefined> {
+  const tensor = tensors.get(name)
+  if (!tensor) return undefined
+  if (tensor.type.name !== 'F32' || tensor.bytes > MAX_VECTOR)
+    throw errors.wrongTensor(name, `at most ${MAX_VECTOR / 4} numbers of type F32`, tensor.type.name)
+  const bytes = new Uint8Array(tensor.bytes)
+  await file.read(bytes, tensor.begin)
+  return decodeBlocks(tensor.type, bytes)
+}

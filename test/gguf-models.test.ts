@@ -1,0 +1,164 @@
+/**
+ * Models in GGUF files against what llama.cpp v0.4.0 makes of the same files: tokens of texts, greedy continuations, logits.
+ * How close logits must be: its GELU goes through a table of f16, which costs Gemma 2e-3; all else is f32 there too.
+ */
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { convert } from '../host/files/convert.ts'
+import { describeModel } from '../host/files/describe.ts'
+import { readGguf } from '../host/files/gguf/file.ts'
+import { tokenizerOf } from '../host/files/gguf/tokenizer.ts'
+import type { ByteSource } from '../host/files/source.ts'
+import { type Generation, GtaError, load, type Model } from '../host/index.ts'
+import { Tokenizer } from '../host/text/tokenizer.ts'
+import { failure, temporary } from './fixtures/checkpoints.ts'
+import { llamaAsGguf } from './fixtures/gguf.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
+
+const file = (name: string) => golden(`gguf/${name}`)
+interface Run {
+  prompt: string
+  tokens: number[]
+  greedy: number[]
+}
+const expected: { stories: Record<string, Run[]>; tiny: Record<string, { tokens: number[]; logits: number[] }> } =
+  readJson(file('expected.json'))
+
+const inMemory = (bytes: Uint8Array): ByteSource => ({
+  size: bytes.length,
+  readers: 1,
+  readBytes: 1,
+  read: async (target, at) => target.set(bytes.subarray(at, at + target.length)),
+  close: async () => undefined,
+})
+
+async function greedy(model: Model, prompt: string): Promise<Generation> {
+  const pieces = model.generate(prompt, { temperature: 0, maxTokens: 24, stopAtEos: false })
+  for (;;) {
+    const step = await pieces.next()
+    if (step.done) return step.value
+  }
+}
+
+for (const [name, type] of [
+  ['stories260K-f32', 'f32'],
+  ['stories260K-v3-f16', 'f16'],
+  ['stories260K-v3-q8_0', 'q8_0'],
+  ['stories260K-v3-q4_k_m', 'q4_k_m'],
+] as const)
+  test(`${name}: ids of the prompt and 24 greedy tokens`, async () => {
+    const model = await load(file(`${name}.gguf`), { type: 'f32', threads: 1 })
+    const runs = expected.stories[type] ?? []
+    assert.ok(runs.length >= 2)
+    for (const { prompt, tokens, greedy: continuation } of runs) {
+      assert.equal(model.promptIds(prompt), tokens)
+      assert.equal((await greedy(model, prompt)).tokens, continuation, prompt)
+    }
+    await model.close()
+  })
+
+/** The largest difference from logits that are expected. */
+function distance(found: Float32Array, logits: number[]): number {
+  assert.is(found.length, logits.length)
+  return logits.reduce((most, value, i) => Math.max(most, Math.abs(value - (found[i] as number))), 0)
+}
+
+async function distanceOf(path: string, name: string): Promise<number> {
+  const { tokens, logits } = expected.tiny[name] ?? { tokens: [], logits: [] }
+  const model = await load(path, { type: 'f32', threads: 1 })
+  const found = await model.logits(tokens)
+  await model.close()
+  return distance(found, logits)
+}
+
+for (const [name, limit] of [
+  ['qwen3', 1e-4],
+  ['gemma3', 4e-3],
+  // Pairs and four factors; MLA whose kv_b is in two parts.
+  ['granite', 1e-4],
+  ['deepseek2', 1e-4],
+] as const)
+  test(`${name}: logits`, async () => {
+    const found = await distanceOf(file(`tiny-${name}.gguf`), name)
+    assert.ok(found <= limit, `${found}`)
+  })
+
+test('phi3: logits with the factors that llama.cpp takes for a context beyond the original one', async () => {
+  // It takes the long ones for any text then, transformers and this runtime the short ones for a short text.
+  const bytes = readFileSync(file('tiny-phi3.gguf'))
+  const { tensors } = await readGguf('phi3', inMemory(bytes))
+  const [short, long] = ['short', 'long'].map((which) => tensors.get(`rope_factors_${which}.weight`))
+  assert.ok(short && long)
+  assert.ok((await distanceOf(file('tiny-phi3.gguf'), 'phi3')) > 0.1)
+  bytes.copy(bytes, short.begin, long.begin, long.begin + long.bytes)
+  const path = join(temporary(), 'long.gguf')
+  writeFileSync(path, bytes)
+  const found = await distanceOf(path, 'phi3')
+  assert.ok(found <= 1e-4, `${found}`)
+})
+
+test("Llama 3's scaling is a table of factors there, and the rule that made it here", async () => {
+  const path = join(temporary(), 'llama3.gguf')
+  writeFileSync(path, await llamaAsGguf(golden('families/llama3_rope')))
+  const { prompt, logits } = readJson(golden('families/llama3_rope/golden.json'))
+  const model = await load(path, { type: 'f32', threads: 1 })
+  const found = distance(await model.logits(prompt), logits)
+  assert.ok(found <= 1e-4, `${found}`)
+  await model.close()
+})
+
+for (const name of ['llama-spm', 'gpt-2'])
+  test(`${name}: ids of llama.cpp's texts`, async () => {
+    const bytes = gunzipSync(readFileSync(file(`vocab-${name}.gguf.gz`)))
+    const gguf = await readGguf(name, inMemory(bytes))
+    const { tokenizer = new Uint8Array(), tokenizerConfig } = tokenizerOf(gguf)
+    const own = new Tokenizer(name, tokenizer, tokenizerConfig)
+    const texts = readFileSync(file(`vocab-${name}.inp`), 'utf8').split('\n__ggml_vocab_test__\n')
+    const ids = readFileSync(file(`vocab-${name}.out`), 'utf8').split('\n')
+    assert.is(texts.length, 47)
+    for (const [i, text] of texts.entries()) assert.is(own.encode(text).join(' '), ids[i]?.trim(), JSON.stringify(text))
+  })
+
+test('a GGUF file is converted, described and run like a directory', async () => {
+  const folder = temporary()
+  const packed = join(folder, 'stories.gta')
+  const { hasTokenizer, unused } = await convert(file('stories260K-v3-q8_0.gguf'), packed)
+  assert.equal([hasTokenizer, unused], [true, []])
+  const { model } = await describeModel(file('stories260K-v3-q8_0.gguf'))
+  assert.equal([model.spec.kind, model.spec.order.length, model.spec.vocabSize], ['gqa', 5, 512])
+  const directly = await load(file('stories260K-v3-q8_0.gguf'), { threads: 1 })
+  const converted = await load(packed, { threads: 1 })
+  const [first, second] = [await greedy(directly, 'One day'), await greedy(converted, 'One day')]
+  assert.equal([second.tokens, second.logitsHash], [first.tokens, first.logitsHash])
+  for (const model of [directly, converted]) await model.close()
+})
+
+test('what is not read is named, and the source is not overwritten', async () => {
+  const folder = temporary()
+  const bytes = readFileSync(file('tiny-qwen3.gguf'))
+  const changed = (from: string, to: string) => {
+    const text = bytes.toString('latin1').replaceAll(from, to)
+    const path = join(folder, `${to}.gguf`)
+    writeFileSync(path, text, 'latin1')
+    return path
+  }
+  for (const [path, words] of [
+    [changed('qwen3', 'qwen9'), /"qwen9"/],
+    [changed('attn_q.weight', 'attn_x.weight'), /self_attn\.q_proj\.weight/],
+    [changed('qwen3.block_count', 'qwen3.block_cOunt'), /qwen3\.block_count/],
+    [changed('tokenizer.ggml.scores', 'tokenizer.ggml.sCores'), /tokenizer\.ggml\.scores/],
+  ] as const) {
+    const error = await failure(load(path))
+    assert.instance(error, GtaError, `${error.stack}`)
+    assert.match(error.message, words)
+  }
+  const copy = join(folder, 'copy.gguf')
+  copyFileSync(file('tiny-qwen3.gguf'), copy)
+  assert.match((await failure(convert(copy, copy, { force: true }))).message, 'the same file')
+  assert.ok(readFileSync(copy).equals(bytes))
+})
+
+test.run()
