@@ -125,7 +125,12 @@ export const errors = {
     ),
   outOfMemory: (needed: number, available: number) => new OutOfMemoryError(needed, available),
   tooManyConversations: (most: number) =>
-    new GtaError('BUSY', `at most ${most} conversations can be open, found as many: close one first`),
+    new GtaError(
+      'TOO_MANY',
+      `at most ${most} conversations can be open, found as many: close one first, or wait for one (busy: 'wait')`,
+    ),
+  streamLeft: () =>
+    new GtaError('CLOSED', 'a stream must be read to its end to have a result, found that its reader left'),
   notFinite: () =>
     new GtaError(
       'NOT_FINITE',

@@ -20,6 +20,7 @@ export type {
 export type { Chat } from './runtime/chat.ts'
 export type { Conversation } from './runtime/conversation.ts'
 export type { Model } from './runtime/model.ts'
+export type { GenerationStream } from './runtime/stream.ts'
 export { SessionStore } from './sessions/store.ts'
 export type { ChatMessage } from './text/template/template.ts'
 export type { Tokenizer } from './text/tokenizer.ts'

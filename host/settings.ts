@@ -36,6 +36,9 @@ export interface Setting {
 /** What happens when a conversation has filled its context. */
 export const contextPolicies = ['error', 'window', 'shift'] as const
 
+/** What a conversation does when as many as there can be are open. */
+export const busyChoices = ['wait', 'throw'] as const
+
 const MAX_SAFE = Number.MAX_SAFE_INTEGER
 /** More positions than any engine can address. */
 const MAX_POSITIONS = 2 ** 28
@@ -151,6 +154,12 @@ export const contextSettings = {
     // The first page: where there is none to lose, attention has nowhere to put what it does not want (arXiv 2309.17453).
     default: 64,
     help: 'tokens at the beginning that are never forgotten, in pages of 64',
+  },
+  busy: {
+    kind: 'choice',
+    choices: busyChoices,
+    default: 'wait',
+    help: 'when all conversations are taken: wait until one is closed, or throw at once',
   },
 } as const satisfies Record<string, Setting>
 

@@ -21,6 +21,7 @@ export type ErrorCode =
   | 'OFFLOAD_FAILED'
   | 'CLOSED'
   | 'BUSY'
+  | 'TOO_MANY'
   | 'WRITE_FAILED'
   | 'BAD_SESSION'
   | 'OTHER_MODEL'

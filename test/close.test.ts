@@ -16,10 +16,10 @@ interface Run {
   left: number
 }
 
-/** Some 80 MB: what a process takes besides is well below a tenth of that. */
+/** Some 165 MB: what a process takes besides is well below a tenth of that. */
 const config = {
   ...gqaConfig,
-  ...{ hidden_size: 1024, intermediate_size: 2816, num_hidden_layers: 7, num_attention_heads: 16 },
+  ...{ hidden_size: 1024, intermediate_size: 2816, num_hidden_layers: 14, num_attention_heads: 16 },
   ...{ num_key_value_heads: 4, vocab_size: 2048, max_position_embeddings: 256 },
 }
 const model = describe(config)

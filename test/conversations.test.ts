@@ -525,7 +525,7 @@ test('CLOSED, BUSY and BAD_OPTION of conversations', async () => {
   const first = stream.next()
   await expectCode(goOn(conversation, ids(3), {}), 'BUSY')
   await expectCode(conversation.logits(ids(3)), 'BUSY')
-  for (const call of [() => conversation.fork(), () => conversation.rewind(0), () => conversation.close()])
+  for (const call of [() => conversation.fork(), () => conversation.rewind(0)])
     assert.throws(call, (error: unknown) => error instanceof GtaError && error.code === 'BUSY')
   await first
   await finish(stream)
@@ -553,13 +553,93 @@ test('CLOSED, BUSY and BAD_OPTION of conversations', async () => {
   // Nothing that was refused has taken a place.
   const all = Array.from({ length: 32 }, () => small.open())
   assert.throws(
-    () => small.open(),
-    (error: unknown) => error instanceof GtaError && error.code === 'BUSY' && /32 conversations/.test(error.message),
+    () => small.open({ busy: 'throw' }),
+    (error: unknown) =>
+      error instanceof GtaError && error.code === 'TOO_MANY' && /32 conversations/.test(error.message),
   )
-  await expectCode(finish(small.generate(ids(3))), 'BUSY')
+  await expectCode(finish(small.generate(ids(3), { busy: 'throw' })), 'TOO_MANY')
   all.pop()?.close()
   await finish(small.generate(ids(3), { maxTokens: 1 }))
   for (const one of all) one.close()
+})
+
+test('a conversation waits until one is closed, in the order in which they came, or until it is aborted or closed', async () => {
+  const all = Array.from({ length: 32 }, () => small.open())
+  const ended: string[] = []
+  const controller = new AbortController()
+  const opened = small.open()
+  assert.is(opened.id, undefined)
+  assert.is(opened.length, 0)
+  const tell = async (name: string, stream: Stream) => {
+    await finish(stream)
+    ended.push(name)
+  }
+  const waiting = [
+    tell('opened', opened.generate(ids(3), { maxTokens: 1 })),
+    tell('one', small.generate(ids(3), { maxTokens: 1 })),
+    failure(finish(small.generate(ids(3), { maxTokens: 1, signal: controller.signal }))),
+    tell('two', small.generate(ids(3), { maxTokens: 1 })),
+  ]
+  const closed = small.open()
+  const left = failure(finish(closed.generate(ids(3))))
+  await tick()
+  assert.equal(ended, [])
+  controller.abort(new Error('enough'))
+  assert.is(((await waiting[2]) as Error).message, 'enough')
+  closed.close()
+  assert.is((await left).code, 'CLOSED')
+  // One place is enough for all of them, but for the one that keeps it.
+  all.pop()?.close()
+  await waiting[0]
+  assert.equal(ended, ['opened'])
+  opened.close()
+  await Promise.all(waiting)
+  assert.equal(ended, ['opened', 'one', 'two'])
+  const last = small.open({ busy: 'throw' })
+  for (const one of [...all, last]) one.close()
+})
+
+test('closing a conversation ends what it generates with CLOSED, and gives its place back', async () => {
+  for (const steps of [0, 1, 3]) {
+    const before = Array.from({ length: 31 }, () => small.open())
+    const conversation = small.open()
+    const stream = conversation.generate(ids(50), { maxTokens: 60, stopAtEos: false })
+    const first = stream.next()
+    for (let i = 0; i < steps; i++) await tick()
+    conversation.close()
+    const error = await failure(first.then(() => finish(stream)))
+    assert.is(error.code, 'CLOSED')
+    assert.match(error.message, /conversation/)
+    small.open({ busy: 'throw' }).close()
+    for (const one of before) one.close()
+  }
+  // Between two pieces.
+  const idle = stories.open()
+  const stream = idle.generate('A fox', { maxTokens: 60 })
+  await stream.next()
+  idle.close()
+  assert.is((await failure(finish(stream))).code, 'CLOSED')
+})
+
+test('the result of a stream is there behind for await; nobody has to look at it', async () => {
+  const stream = small.generate(ids(3), { maxTokens: 3, temperature: 0 })
+  for await (const _ of stream);
+  assert.equal((await stream.result).tokens.length, 3)
+  const unhandled: unknown[] = []
+  const note = (error: unknown) => unhandled.push(error)
+  process.on('unhandledRejection', note)
+  const failed = small.generate([])
+  assert.is((await failure(finish(failed))).code, 'BAD_PROMPT')
+  assert.is((await failure(failed.result)).code, 'BAD_PROMPT')
+  const conversation = stories.open()
+  const left = conversation.generate('A fox', { maxTokens: 99 })
+  await left.next()
+  await left.return(undefined as never)
+  await tick()
+  process.off('unhandledRejection', note)
+  assert.equal(unhandled, [])
+  assert.is((await failure(left.result)).code, 'CLOSED')
+  conversation.close()
 })
 
 test('closing the model ends conversations with CLOSED', async () => {

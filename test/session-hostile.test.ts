@@ -55,7 +55,7 @@ test.after(() => model.close())
 async function seen(it = model): Promise<unknown> {
   const pages = await Promise.all(
     runtimeOf(it)
-      .cache.cached(witness.id)
+      .cache.cached(witness.id as number)
       .pages.map(({ id }) => runtimeOf(it).cache.fetchPage(id)),
   )
   return [
@@ -384,7 +384,7 @@ test('no memory for it: OutOfMemoryError with what is needed and there, and noth
   await say(it, 3, words(80))
   const pages = () =>
     runtimeOf(small)
-      .cache.cached(it.id)
+      .cache.cached(it.id as number)
       .pages.map(({ id, stamp }) => [id, stamp])
   const before = [it.tokens, runtimeOf(small).cache.use, pages()]
   const error = await failure(small.restore(good))
@@ -426,10 +426,12 @@ test('longer than the context: CONTEXT_FULL that says what to raise; as long as 
   assert.is(await restoreIn(92), 92)
 })
 
-test('all conversations taken: BUSY, and one is free again after a refusal', async () => {
+test('all conversations taken: it waits, or TOO_MANY, and one is free again after a refusal', async () => {
   const others = Array.from({ length: open() }, () => model.open())
-  assert.is((await failure(model.restore(good))).code, 'BUSY')
+  assert.is((await failure(model.restore(good, { busy: 'throw' }))).code, 'TOO_MANY')
+  const waiting = model.restore(good)
   others.pop()?.close()
+  ;(await waiting).close()
   writeFileSync(bad, readFileSync(good).fill(1, 9000, 9001))
   for (let i = 0; i < 3; i++) await refused('damaged')
   using restored = await model.restore(good)

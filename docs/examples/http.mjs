@@ -14,7 +14,7 @@ import { defaultModel, GtaError, load } from 'gta-edge'
 const MAX_BODY = 100_000
 const MAX_TOKENS = 1000
 /** Errors that have a status of their own; all others are 500. */
-const statusOf = { BAD_OPTION: 400, BAD_PROMPT: 400, CONTEXT_FULL: 413, BUSY: 503, OUT_OF_MEMORY: 503 }
+const statusOf = { BAD_OPTION: 400, BAD_PROMPT: 400, CONTEXT_FULL: 413, BUSY: 503, TOO_MANY: 503, OUT_OF_MEMORY: 503 }
 
 class BadRequest extends Error {
   code = 'BAD_REQUEST'

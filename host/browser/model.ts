@@ -3,6 +3,7 @@
 import { errors } from '../errors.ts'
 import { advice } from '../platform/advice.ts'
 import type { ConversationOptions, GenerateOptions, Generation, OpenOptions, Prompt } from '../runtime/api.ts'
+import { GenerationStream } from '../runtime/stream.ts'
 import { Connection } from './connection.ts'
 import type { EngineFacts, SentModel } from './protocol.ts'
 
@@ -85,9 +86,9 @@ export class Model {
    * Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. A conversation
    * of its own, which is forgotten.
    */
-  generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): AsyncGenerator<string, Generation> {
+  generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): GenerationStream {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
-    return generate(this.connection, 0, prompt, options)
+    return new GenerationStream(generate(this.connection, 0, prompt, options))
   }
 
   /** Logits (vocabSize) after the last token of a prompt. */
@@ -95,7 +96,7 @@ export class Model {
     return await this.connection.ask('logits', [0, prompt])
   }
 
-  /** A new conversation; close it, or it keeps its part of the cache. Rejects with BUSY if all are taken. */
+  /** A new conversation; close it, or it keeps its part of the cache. If all are taken it waits when it is first used. */
   async open(options: ConversationOptions = {}): Promise<Conversation> {
     return new Conversation(this.connection, await this.connection.ask('open', [options]))
   }
@@ -122,8 +123,8 @@ export class Conversation {
   }
 
   /** Adds a prompt and streams what follows; without a prompt it goes on where it ended. */
-  generate(prompt?: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
-    return generate(this.connection, this.number, prompt, options)
+  generate(prompt?: Prompt, options: GenerateOptions = {}): GenerationStream {
+    return new GenerationStream(generate(this.connection, this.number, prompt, options))
   }
 
   /** Computes a prompt; resolves to the logits (vocabSize) behind its last token. */

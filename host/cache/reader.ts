@@ -23,9 +23,7 @@ const PATIENCE = 20
 
 const { descriptor, isDirect } = open()
 Atomics.store(words, protocol.IS_DIRECT, isDirect ? 1 : 0)
-// A port for those who know that there is one: the types of the library know no such thing.
-const port = stream.port as MessagePort
-port.onmessage = ({ data }: MessageEvent<{ memory: WebAssembly.Memory }>) => {
+stream.port.onmessage = ({ data }: MessageEvent<{ memory: WebAssembly.Memory }>) => {
   buffer = data.memory.buffer
   shared = new Int32Array(buffer)
   serve()

@@ -138,7 +138,7 @@ export interface PageStore {
 /** Buffers that a thread of the host fills with pages from a file, layer by layer, while a step computes. */
 export interface PageStream {
   /** Where that thread is sent the engine's memory, as SharedMemory of wasm/protocol.ts; what follows are addresses in it. */
-  readonly port: object
+  readonly port: InstanceType<typeof MessagePort>
   /** The first place of the pages in memory. */
   readonly cache: number
   /** u8 (2, pages, stride): two layers. */

@@ -1,7 +1,7 @@
 /** What users give to the runtime and get from it; only types. */
 import type { CacheType } from '../../models/index.ts'
 import type { Sampling } from '../engine/engine.ts'
-import type { contextPolicies } from '../settings.ts'
+import type { busyChoices, contextPolicies } from '../settings.ts'
 
 /** How far a load, or the reading of a prompt, is: in bytes, or in tokens. */
 export interface Progress {
@@ -45,6 +45,11 @@ export interface ConversationOptions {
   contextPolicy?: ContextPolicy | undefined
   /** Tokens at the beginning that are never forgotten, rounded up to whole pages of 64; default 64. */
   keep?: number | undefined
+  /**
+   * When 32 conversations are open: this one waits, when it is first used, until one of them is closed (wait, the default), or
+   * TOO_MANY is thrown as it is opened. The `signal` of what waits ends the waiting.
+   */
+  busy?: (typeof busyChoices)[number] | undefined
 }
 
 export interface SavedConversation {

@@ -9,6 +9,7 @@ import { type ChatMessage, type ChatTemplate, checkMessages, type Rendered } fro
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { ChatOptions, ConversationOptions, GenerateOptions, Generation, SavedConversation } from './api.ts'
 import { type Conversation, sequenceOf } from './conversation.ts'
+import { GenerationStream } from './stream.ts'
 
 /** What ends an answer: a control token, or a text where the tokenizer knows no such token. */
 interface Ending {
@@ -69,11 +70,15 @@ export class Chat {
   }
 
   /**
-   * Says something and streams the answer, piece by piece; the iterator's return value tells how it went, where
+   * Says something and streams the answer, piece by piece; `result` of the stream tells how it went, where
    * `promptTokens` are those of all messages, and `cachedTokens` those that were not computed again. An answer that is
    * aborted stays as far as it was heard; where there is none yet, because of an error or an abort, nothing was said.
    */
-  async *send(content: string, options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
+  send(content: string, options: GenerateOptions = {}): GenerationStream {
+    return new GenerationStream(this.#pieces(content, options))
+  }
+
+  async *#pieces(content: string, options: GenerateOptions): AsyncGenerator<string, Generation> {
     this.#checkIdle()
     this.#isBusy = true
     try {
@@ -209,11 +214,11 @@ export interface ChatParts {
  * its template. Throws BAD_TEMPLATE or BAD_SESSION. @internal
  */
 export async function openChat(parts: ChatParts, options: ChatOptions): Promise<Chat> {
-  checkNames('chat()', options, ['template', 'system', 'contextPolicy', 'keep', 'signal'])
+  checkNames('chat()', options, ['template', 'system', 'contextPolicy', 'keep', 'busy', 'signal'])
   const { open, templateOf, tokenizer, session } = parts
-  const { system, signal, contextPolicy, keep, template: given } = options
+  const { system, signal, contextPolicy, keep, busy, template: given } = options
   if (system !== undefined) checkMessages([{ role: 'system', content: system }])
-  const openConversation = () => open({ contextPolicy, keep, signal })
+  const openConversation = () => open({ contextPolicy, keep, busy, signal })
   const restored = session === undefined ? undefined : await openConversation()
   try {
     const saved = restored

@@ -2,9 +2,10 @@
  * A conversation: tokens in the cache of a model, and what is to follow them. Conversations of one model share its
  * threads and its cache; none can tell that there are others.
  */
-import type { GenerateOptions, Generation, Prompt, SavedConversation } from './api.ts'
+import type { GenerateOptions, Prompt, SavedConversation } from './api.ts'
 import { generate } from './generate.ts'
 import type { Sequence } from './sequence.ts'
+import type { GenerationStream } from './stream.ts'
 
 /** @internal */
 export let conversationOf: (sequence: Sequence) => Conversation
@@ -24,9 +25,9 @@ export class Conversation {
     sequenceOf = (conversation) => conversation.#sequence
   }
 
-  /** Its number among the open conversations of the model. */
-  get id(): number {
-    return this.#sequence.id
+  /** Its number among the open conversations of the model; undefined while it waits for one. */
+  get id(): number | undefined {
+    return this.#sequence.number
   }
 
   /** Tokens in the cache. The last generated token is one of them once another one follows. */
@@ -50,11 +51,11 @@ export class Conversation {
   }
 
   /**
-   * Adds a prompt and streams what follows, piece by piece; the iterator's return value tells how it went. Without a
+   * Adds a prompt and streams what follows, piece by piece; `result` of the stream tells how it went. Without a
    * prompt it goes on where it ended. A prompt that is not read to its end, because of an error or an abort, leaves the
    * conversation as it was.
    */
-  generate(prompt?: Prompt, options: GenerateOptions = {}): AsyncGenerator<string, Generation> {
+  generate(prompt?: Prompt, options: GenerateOptions = {}): GenerationStream {
     return generate(this.#sequence, prompt, options)
   }
 
@@ -86,7 +87,7 @@ export class Conversation {
     return await this.#sequence.save(path, options)
   }
 
-  /** Gives its memory back. What it has in common with others, or with prompts to come, stays in the cache for a while. */
+  /** Gives its memory back; a generation under way ends with CLOSED. Throws BUSY while it is saved. What it has in common with others, or with prompts to come, stays in the cache for a while. */
   close(): void {
     this.#sequence.close()
   }

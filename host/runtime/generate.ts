@@ -8,11 +8,16 @@ import type { Finish, GenerateOptions, Generation, Prompt, Speculation } from '.
 import type { Runtime } from './runtime.ts'
 import type { Sequence } from './sequence.ts'
 import { StopStrings } from './stop.ts'
+import { GenerationStream } from './stream.ts'
 
 const generateOptions = [...Object.keys(generateSettings), 'stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill']
 
 /** See `Conversation.generate`. */
-export async function* generate(
+export function generate(sequence: Sequence, prompt: Prompt | undefined, options: GenerateOptions): GenerationStream {
+  return new GenerationStream(pieces(sequence, prompt, options))
+}
+
+async function* pieces(
   sequence: Sequence,
   prompt: Prompt | undefined,
   options: GenerateOptions,
@@ -69,6 +74,7 @@ async function* continueWith(
   }
   const sampler = new Sampler(sequence, sampling, speculate, signal, judge)
   const started = performance.now()
+  await sequence.claim(signal)
   const { reused, matched } = await sequence.whole(async () => {
     const reuse = sequence.reuse(ids)
     const report = (done: number) => options.onPrefill?.({ done: reuse.reused + done, total: ids.length })
@@ -85,6 +91,7 @@ async function* continueWith(
       if (piece !== '') yield piece
       if (finish) break
       signal?.throwIfAborted()
+      sequence.checkOpen()
       await sampler.advance()
     }
   } finally {

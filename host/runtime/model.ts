@@ -21,6 +21,7 @@ import type { Chat, ChatParts } from './chat.ts'
 import { type Conversation, conversationOf } from './conversation.ts'
 import type { Runtime } from './runtime.ts'
 import { Sequence } from './sequence.ts'
+import { GenerationStream } from './stream.ts'
 
 /** @internal */
 export let modelOf: (runtime: Runtime) => Model
@@ -84,7 +85,7 @@ export class Model {
     return this.#runtime.corpusIds(text)
   }
 
-  /** A new conversation; close it, or it keeps its part of the cache. Throws BUSY if all are taken. */
+  /** A new conversation; close it, or it keeps its part of the cache. If all are taken it waits when it is first used. */
   open(options: ConversationOptions = {}): Conversation {
     return conversationOf(new Sequence(this.#runtime, options))
   }
@@ -98,18 +99,19 @@ export class Model {
   }
 
   /**
-   * Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. A conversation
+   * Streams the continuation of a prompt, piece by piece; `result` of the stream tells how it went. A conversation
    * of its own, which is forgotten; what earlier prompts have in common with it need not be computed again.
    */
-  async *generate(
-    prompt: Prompt,
-    options: GenerateOptions & ConversationOptions = {},
-  ): AsyncGenerator<string, Generation> {
+  generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): GenerationStream {
+    return new GenerationStream(this.#pieces(prompt, options))
+  }
+
+  async *#pieces(prompt: Prompt, options: GenerateOptions & ConversationOptions): AsyncGenerator<string, Generation> {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     if (typeof options !== 'object' || options === null)
       throw errors.badOption('options of generate()', 'an object', options)
-    const { contextPolicy, keep, ...rest } = options
-    const conversation = this.open({ contextPolicy, keep })
+    const { contextPolicy, keep, busy, ...rest } = options
+    const conversation = this.open({ contextPolicy, keep, busy })
     try {
       return yield* conversation.generate(prompt, rest)
     } finally {
@@ -179,7 +181,7 @@ export class Model {
   }
 
   async close(): Promise<void> {
-    await this.#runtime.cache.close()
+    await this.#runtime.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

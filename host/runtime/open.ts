@@ -1,7 +1,6 @@
 /** From a source of weights to a model: options are checked, memory counted, the engine opened, threads chosen. */
 import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes, poolBytes } from '../../models/index.ts'
 import { KvCache } from '../cache/cache.ts'
-import { prepareOffload } from '../cache/pager.ts'
 import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
 import { checkFit, largest } from '../engine/fit.ts'
 import { MAX_MEMORY } from '../engine/limits.ts'
@@ -57,7 +56,10 @@ export async function openCache(
 ): Promise<KvCache> {
   const compiled = await chooseBuild()
   // Fails faster than the weights load.
-  if (options.offload && countPages(model.spec, options).streamPages > 0) prepareOffload(options.offload.directory)
+  if (options.offload && countPages(model.spec, options).streamPages > 0) {
+    const { prepareOffload } = await import('../cache/pager.ts')
+    prepareOffload(options.offload.directory)
+  }
   const open = async ({ decode, prefill }: Partial<ThreadCounts>) => {
     const own = { ...options, threads: decode, batchThreads: prefill }
     const engine = await openWasmEngine({ spec: model.spec, plan, options: own, compiled, load })

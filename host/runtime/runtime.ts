@@ -16,6 +16,11 @@ function isIds(value: unknown): value is ArrayLike<number> {
   return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))
 }
 
+interface Waiter {
+  take(id: number): void
+  leave(error: unknown): void
+}
+
 export class Runtime {
   readonly path: string
   readonly spec: ModelSpec
@@ -37,6 +42,9 @@ export class Runtime {
   private readonly extensions: Extensions
   /** Numbers of conversations that are not open. */
   private readonly free: number[]
+  /** Who wants one, in the order in which they came. */
+  private readonly waiting = new Set<Waiter>()
+  private isClosed = false
 
   constructor(
     path: string,
@@ -92,17 +100,48 @@ export class Runtime {
     return before.every((id, i) => ids[i] === id) ? ids : before.concat(ids)
   }
 
-  /** The number of a conversation for whoever opens one. Throws BUSY if all are open. */
-  takeId(): number {
-    const id = this.free.shift()
-    if (id === undefined) throw errors.tooManyConversations(this.cache.facts.conversations)
-    return id
+  /** The number of a conversation for whoever opens one; undefined if all are taken, or others wait for one. */
+  takeId(): number | undefined {
+    return this.free.shift()
+  }
+
+  /** The same, when there is one: who came first has it first. Rejects with the reason of a signal, or CLOSED. */
+  async waitForId(signals: readonly (AbortSignal | undefined)[]): Promise<number> {
+    for (const signal of signals) signal?.throwIfAborted()
+    if (this.isClosed) throw errors.closed()
+    const id = this.takeId()
+    if (id !== undefined) return id
+    return await new Promise((resolve, reject) => {
+      const leave = (error: unknown) => {
+        this.waiting.delete(waiter)
+        for (const [i, signal] of signals.entries()) signal?.removeEventListener('abort', aborts[i] as () => void)
+        if (error !== undefined) reject(error)
+      }
+      const aborts = signals.map((signal) => () => leave(signal?.reason))
+      const waiter: Waiter = {
+        take: (free) => {
+          leave(undefined)
+          resolve(free)
+        },
+        leave,
+      }
+      this.waiting.add(waiter)
+      for (const [i, signal] of signals.entries()) signal?.addEventListener('abort', aborts[i] as () => void)
+    })
   }
 
   /** Empties a conversation; its number is free again. */
   giveBack(id: number): void {
     this.cache.rewind(id, 0)
-    this.free.push(id)
+    const [first] = this.waiting
+    if (first) first.take(id)
+    else this.free.push(id)
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true
+    for (const waiter of [...this.waiting]) waiter.leave(errors.closed())
+    await this.cache.close()
   }
 
   requireTokenizer(): Tokenizer {

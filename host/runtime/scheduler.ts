@@ -24,6 +24,8 @@ export interface Feed {
   isEvery?: boolean
   context: ContextSettings
   signal?: AbortSignal | undefined
+  /** Another one: the conversation is closed. */
+  closing?: AbortSignal | undefined
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
   /** Told of every sampled token, with its logits and their hash: valid during the call only. */
@@ -107,7 +109,10 @@ export class Scheduler {
   /** One step, or as much of it as there is to do. */
   private async advance(): Promise<void> {
     for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
-    for (const job of this.jobs) if (job.feed.signal?.aborted) this.end(job, job.feed.signal.reason)
+    for (const job of this.jobs) {
+      const aborted = [job.feed.signal, job.feed.closing].find((signal) => signal?.aborted)
+      if (aborted) this.end(job, aborted.reason)
+    }
     await this.makeRoom()
     // From here to the engine's step nobody else runs: what is counted is still there when it is taken.
     const slices = this.compose()

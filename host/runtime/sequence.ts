@@ -14,8 +14,8 @@ import { type ContextSettings, type Feed, planDrop } from './scheduler.ts'
 
 export class Sequence {
   readonly runtime: Runtime
-  /** Number of the conversation in the engine. */
-  readonly id: number
+  /** Number of the conversation in the engine; undefined while it waits for one. */
+  private slot: number | undefined
   readonly context: ContextSettings
   /** The last token that was generated: it is shown, but not computed yet. */
   private next: number | undefined
@@ -27,13 +27,45 @@ export class Sequence {
   /** What of it lies in a file already. */
   private saved: SavedPages | undefined
   private isBusy = false
-  private isClosed = false
+  private isGenerating = false
+  /** Steps that it takes part in, or waits for. */
+  private feeds = 0
+  /** Aborted when it is closed. */
+  private readonly closing = new AbortController()
 
-  /** Throws BAD_OPTION, or BUSY if as many as there can be are open. */
+  /** Throws BAD_OPTION; with `busy` throw TOO_MANY if as many as there can be are open. Else it waits when it is used. */
   constructor(runtime: Runtime, options: ConversationOptions) {
     this.runtime = runtime
     this.context = checkContext(options, runtime)
-    this.id = runtime.takeId()
+    this.slot = runtime.takeId()
+    if (this.slot === undefined && options.busy === 'throw')
+      throw errors.tooManyConversations(runtime.cache.facts.conversations)
+  }
+
+  /** Waits until it has a number in the engine. Rejects with the reason of the signal, or CLOSED. */
+  async claim(signal?: AbortSignal): Promise<void> {
+    if (this.slot !== undefined) return
+    const slot = await this.runtime.waitForId([signal, this.closing.signal])
+    this.slot = slot
+    if (!this.isClosed) return
+    this.giveBack()
+    this.checkOpen()
+  }
+
+  /** Its number in the engine, once it has one. */
+  get number(): number | undefined {
+    return this.slot
+  }
+
+  /** The same, for what happens to its tokens: then it has one. */
+  get id(): number {
+    this.checkOpen()
+    if (this.slot === undefined) throw errors.tooManyConversations(this.runtime.cache.facts.conversations)
+    return this.slot
+  }
+
+  get isClosed(): boolean {
+    return this.closing.signal.aborted
   }
 
   /** See `Model.restore`. */
@@ -50,6 +82,7 @@ export class Sequence {
     try {
       const sequence = new Sequence(runtime, options)
       try {
+        await sequence.claim(signal)
         await sequence.fill(found)
         return sequence
       } catch (error) {
@@ -63,18 +96,18 @@ export class Sequence {
 
   /** Tokens in the cache. The last generated token is one of them once another one follows. */
   get length(): number {
-    return this.runtime.cache.lengthOf(this.id)
+    return this.slot === undefined ? 0 : this.runtime.cache.lengthOf(this.slot)
   }
 
   /** Tokens that were forgotten. */
   get dropped(): number {
-    return this.runtime.cache.droppedOf(this.id)
+    return this.slot === undefined ? 0 : this.runtime.cache.droppedOf(this.slot)
   }
 
   /** All tokens that are not forgotten, the last generated one too. */
   get tokens(): number[] {
     this.checkOpen()
-    return [...this.runtime.cache.tokensOf(this.id), ...this.pending]
+    return this.slot === undefined ? [] : [...this.runtime.cache.tokensOf(this.slot), ...this.pending]
   }
 
   /** Is there a token that the next one follows? */
@@ -110,6 +143,7 @@ export class Sequence {
       this.checkLength(prompt)
       const ids = [...this.pending, ...this.runtime.promptIds(prompt, this.isBegun)]
       this.checkRoom(ids)
+      await this.claim()
       let logits = new Float32Array()
       const onSampled = (_: number, view: Float32Array) => {
         logits = view.slice()
@@ -126,8 +160,8 @@ export class Sequence {
   fork(): Sequence {
     this.checkIdle()
     const { policy: contextPolicy, keep } = this.context
-    const fork = new Sequence(this.runtime, { contextPolicy, keep })
-    this.runtime.cache.fork(this.id, fork.id)
+    const fork = new Sequence(this.runtime, { contextPolicy, keep, ...(this.length > 0 ? { busy: 'throw' } : {}) })
+    if (this.length > 0) this.runtime.cache.fork(this.id, fork.id)
     fork.lost = this.lost
     fork.resume(this.next, this.sampling)
     return fork
@@ -175,11 +209,18 @@ export class Sequence {
     }
   }
 
+  /** What it computes ends with CLOSED. Throws BUSY while it is saved. */
   close(): void {
     if (this.isClosed) return
-    this.checkIdle()
-    this.isClosed = true
-    this.runtime.giveBack(this.id)
+    if (this.isBusy && !this.isGenerating) throw errors.busy()
+    this.closing.abort(errors.conversationClosed())
+    if (this.feeds === 0) this.giveBack()
+  }
+
+  private giveBack(): void {
+    const { slot } = this
+    this.slot = undefined
+    if (slot !== undefined) this.runtime.giveBack(slot)
   }
 
   [Symbol.dispose](): void {
@@ -187,8 +228,18 @@ export class Sequence {
   }
 
   /** Computes tokens in steps that it shares with others. */
-  feed(feed: Omit<Feed, 'conversation' | 'context'>): Promise<void> {
-    return this.runtime.scheduler.feed({ ...feed, conversation: this.id, context: this.context })
+  async feed(feed: Omit<Feed, 'conversation' | 'context' | 'closing'>): Promise<void> {
+    this.checkOpen()
+    await this.claim(feed.signal)
+    const { context, id: conversation } = this
+    this.feeds++
+    try {
+      await this.runtime.scheduler.feed({ ...feed, conversation, context, closing: this.closing.signal })
+    } finally {
+      this.feeds--
+      if (this.isClosed && this.feeds === 0) this.giveBack()
+    }
+    this.checkOpen()
   }
 
   /** Finds what the cache has of a prompt: nothing, unless the conversation is empty. */
@@ -230,6 +281,8 @@ export class Sequence {
 
   /** Cuts off what was computed behind `length`. */
   cut(length: number): void {
+    // What ends because it was closed has nothing to leave as it was.
+    if (this.isClosed) return
     const { cache } = this.runtime
     const before = this.length
     const { unread } = this
@@ -272,6 +325,7 @@ export class Sequence {
 
   /** Takes the last token back, to be computed again: where there are no logits to go on from. */
   stepBack(sampling: Sampling | undefined): void {
+    if (this.isClosed) return
     const { unread } = this
     const last = unread.at(-1) ?? this.runtime.cache.tokensOf(this.id).at(-1)
     this.cut(this.length + unread.length - 1)
@@ -292,9 +346,11 @@ export class Sequence {
   acquire(): () => void {
     this.checkIdle()
     this.isBusy = true
+    this.isGenerating = true
     this.runtime.scheduler.active++
     return () => {
       this.isBusy = false
+      this.isGenerating = false
       this.runtime.scheduler.active--
     }
   }
@@ -304,12 +360,13 @@ export class Sequence {
     if (this.isBusy) throw errors.busy()
   }
 
-  private checkOpen(): void {
+  /** Throws CLOSED. */
+  checkOpen(): void {
     if (this.isClosed) throw errors.conversationClosed()
   }
 }
 
-const names = ['contextPolicy', 'keep']
+const names = ['contextPolicy', 'keep', 'busy']
 
 /** Options with their defaults; throws BAD_OPTION. */
 export function checkContext(options: ConversationOptions, { context, cache, spec }: Runtime): ContextSettings {
@@ -317,6 +374,7 @@ export function checkContext(options: ConversationOptions, { context, cache, spe
   const { contextPolicy: policy = shared.contextPolicy.default, keep = shared.keep.default } = options
   checkSetting('contextPolicy', policy)
   checkSetting('keep', keep)
+  checkSetting('busy', options.busy)
   // What is cached knows its position, and no rotation can change it.
   if (policy !== 'error' && spec.embedding.positions !== undefined)
     throw errors.badOption('contextPolicy (--context-policy)', 'error for a model that learned its positions', policy)

@@ -51,8 +51,8 @@ export class Tokenizer {
       const bytes = tokenBytes(parsed.decoder)
       if (!bytes) throw new Error('its decoder is not supported')
       this.bytes = bytes
-      this.ends = textEndsOf(parsed, config)
       this.longest = longestToken(parsed)
+      this.ends = textEndsOf(parsed, config)
       const plain = { ...parsed, added_tokens: added.filter(({ special }) => !special) }
       this.inner = new HuggingFaceTokenizer(plain, (config as object) ?? {})
       this.makeChat = (isFirst) => makeChat(plain, (config as object) ?? {}, this.controls, this.inner, isFirst)

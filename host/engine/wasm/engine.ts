@@ -41,7 +41,7 @@ export interface WasmEngineInput {
 export async function openWasmEngine(input: WasmEngineInput): Promise<Engine> {
   const { spec, plan, options, load } = input
   const compiled = input.compiled ?? (await chooseBuild(input.build))
-  const started = start(compiled, spec, plan, options)
+  const started = await start(compiled, spec, plan, options)
   try {
     const isThere = await started.transfer.request({ command: protocol.OPEN })
     if (!isThere) throw errors.noMemory(started.bytes)
@@ -66,7 +66,12 @@ interface Started {
   reader: MessagePort | undefined
 }
 
-function start({ build, module }: CompiledBuild, spec: ModelSpec, plan: Plan, options: EngineOptions): Started {
+async function start(
+  { build, module }: CompiledBuild,
+  spec: ModelSpec,
+  plan: Plan,
+  options: EngineOptions,
+): Promise<Started> {
   const { isShared } = build
   const { layout, pages } = layoutOf({ build, module }, spec, plan, options)
   const { maxRows, maxLogits, conversations } = options
@@ -80,7 +85,7 @@ function start({ build, module }: CompiledBuild, spec: ModelSpec, plan: Plan, op
   const { places, buffer } = mailbox
   for (let i = 0; i < places.length; i++) places[i] = i % pages.blocks
   const reader = pages.streamPages > 0 ? new MessageChannel() : undefined
-  const team = startRanks(isShared, module, { layout, sizes, buffer }, ranks, reader?.port1)
+  const team = await startRanks(isShared, module, { layout, sizes, buffer }, ranks, reader?.port1)
   const transfer = new Transfer(team, mailbox, ranks)
   return { team, mailbox, transfer, pages, bytes: layout.end, reader: reader?.port2 }
 }

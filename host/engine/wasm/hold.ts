@@ -3,17 +3,10 @@
  * of the host comes to, it begins and ends here.
  */
 import * as abi from '../../../assembly/abi.ts'
-import { type EngineExports, instantiate } from './instance.ts'
+import { createMemory, type EngineExports, instantiate, WASM_PAGE } from './instance.ts'
 import * as mail from './mailbox.ts'
 import * as protocol from './protocol.ts'
 import { countLogits } from './rows.ts'
-
-export const WASM_PAGE = 65536
-
-/** Throws RangeError if the system does not give so much, or so many addresses. */
-export function createMemory(pages: number, isShared: boolean, maximum = 65536): WebAssembly.Memory {
-  return new WebAssembly.Memory({ initial: pages, maximum, shared: isShared })
-}
 
 /** Memory with the plan in place and everything laid out; the weights are still to be loaded at `WEIGHTS`. */
 export function placeEngine(

@@ -37,6 +37,13 @@ export interface EngineExports extends Record<string, unknown> {
   readMemory(from: number, bytes: number): number
 }
 
+export const WASM_PAGE = 65536
+
+/** Throws RangeError if the system does not give so much, or so many addresses. */
+export function createMemory(pages: number, isShared: boolean, maximum = 65536): WebAssembly.Memory {
+  return new WebAssembly.Memory({ initial: pages, maximum, shared: isShared })
+}
+
 /** One rank of the engine. */
 export function instantiate<T extends EngineExports = EngineExports>(
   module: WebAssembly.Module,

@@ -21,8 +21,7 @@ import { errors } from '../../errors.ts'
 import type { EngineOptions } from '../engine.ts'
 import { MAX_MEMORY } from '../limits.ts'
 import type { CompiledBuild } from './builds.ts'
-import { createMemory, WASM_PAGE } from './hold.ts'
-import { type EngineExports, instantiate } from './instance.ts'
+import { createMemory, type EngineExports, instantiate, WASM_PAGE } from './instance.ts'
 import type { MemoryLayout } from './protocol.ts'
 
 /** Pages in memory without which a step could not write its rows. */

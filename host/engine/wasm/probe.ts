@@ -31,7 +31,7 @@ export class WasmProbe implements Probe {
     this.engine.checkThreads(threads)
     const request = { command: protocol.PROBE, argument: abi.WEIGHTS, second: PROBE_BYTES, ranks: threads }
     if (weightBytes >= PROBE_BYTES) return (await transfer.request(request)) * 1e6
-    const own = startRanks(compiled.build.isShared, compiled.module, { bytes: PROBE_BYTES }, threads)
+    const own = await startRanks(compiled.build.isShared, compiled.module, { bytes: PROBE_BYTES }, threads)
     try {
       return (await own.request(protocol.PROBE, abi.WEIGHTS, threads, PROBE_BYTES)) * 1e6
     } finally {

@@ -6,17 +6,18 @@ import { platform } from '#platform'
 import { errors } from '../../errors.ts'
 import type { Thread } from '../../platform/platform.ts'
 import * as protocol from './protocol.ts'
-import { Single } from './single.ts'
 
 /** A team where threads can share the memory, else the only rank there is. The reader's port gets the memory too. */
-export function startRanks(
+export async function startRanks(
   isShared: boolean,
   module: WebAssembly.Module,
   input: protocol.MemoryInput,
   count: number,
   reader?: MessagePort,
-): protocol.Ranks {
-  return isShared ? new Team(module, input, count, reader) : new Single(module, input)
+): Promise<protocol.Ranks> {
+  if (isShared) return new Team(module, input, count, reader)
+  const { Single } = await import('./single.ts')
+  return new Single(module, input)
 }
 
 export class Team implements protocol.Ranks {

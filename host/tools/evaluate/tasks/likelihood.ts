@@ -89,6 +89,7 @@ async function score(model: Model, texts: readonly ScoredText[], signal?: AbortS
   using sequence = new Sequence(runtimeOf(model), {})
   const release = sequence.acquire()
   try {
+    await sequence.claim(signal)
     const shared = sharedLength(texts)
     const prefix = texts[0]?.ids.slice(0, shared) ?? []
     const { reused } = sequence.reuse(prefix)
