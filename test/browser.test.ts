@@ -419,7 +419,7 @@ browserTest('files that cannot be loaded, each with its sentence', async () => {
   }
   assert.is((await failureOf(page, '/stories.gta', { thread: 2 })).code, 'BAD_OPTION')
   assert.is((await failureOf(page, '/stories.gta', { context: 10 ** 9 })).code, 'BAD_OPTION')
-  assert.match((await failureOf(page, '/stories.gta', { workerUrl: '/gone.mjs' })).message, 'the script of its worker')
+  assert.match((await failureOf(page, '/stories.gta', { workerUrl: '/gone.mjs' })).message, 'the script of the worker')
   await page.close()
 })
 

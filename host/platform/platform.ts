@@ -28,7 +28,7 @@ export interface ThreadStart {
   name: string
   /** Cloned; memory that is shared stays shared, and ports go along that `transfer` lists. */
   data: unknown
-  transfer?: MessagePort[]
+  transfer?: object[]
   /** The thread failed. */
   onError(error: Error): void
   /** The thread is gone, for whatever reason; not every platform tells. */
