@@ -20,7 +20,7 @@ export const platform: Platform = {
   startThread({ name, data, transfer = [], onError }: ThreadStart) {
     const worker = new Worker(location.href, { type: 'module', name })
     worker.onerror = (event) => onError(new Error(event.message || 'its script cannot be loaded'))
-    worker.postMessage({ rank: data }, transfer)
+    worker.postMessage({ rank: data }, transfer as Transferable[])
     return {
       ref: () => undefined,
       unref: () => undefined,
