@@ -54,7 +54,8 @@ const goldenPrompts: [string, number[]][] = [
   ...kinds.map((kind): [string, number[]] => [kind, readGolden(kind).cases[0]?.prompt_ids ?? []]),
   ...readdirSync(golden('families')).map((name): [string, number[]] => [
     `families/${name}`,
-    readJson(golden(`families/${name}/golden.json`)).prompt,
+    // One of them has a context of 16.
+    readJson(golden(`families/${name}/golden.json`)).prompt.slice(0, 8),
   ]),
 ]
 
