@@ -108,6 +108,8 @@ test('a saved chat goes on with its messages and its cache', async () => {
   // --session saves at the end: two more messages.
   const [stats] = linesOf(await chat([model, ...flags, '--json', '--session', 'a.gtas'], '/stats\n'))
   assert.is(stats?.messages, 4)
+  const { stderr } = await chat([model, ...flags, '--session', 'a.gtas'], '/quit\n')
+  assert.match(stderr, /goes on with a\.gtas: 4 messages, \d+ tokens, on /)
 })
 
 test('Ctrl-C stops an answer, and the next line goes on', async () => {

@@ -2,6 +2,7 @@
 import { GtaError } from '../errors.ts'
 import { checkModelPath } from '../load.ts'
 import type { ChatOptions, GenerateOptions, Generation } from '../runtime/api.ts'
+import type { Chat } from '../runtime/chat.ts'
 import type { Model } from '../runtime/model.ts'
 import { builtInTemplates } from '../text/template/templates.ts'
 import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
@@ -61,6 +62,7 @@ async function execute(args: Arguments): Promise<void> {
       continued === undefined
         ? await model.chat({ ...options, signal })
         : await model.restoreChat(continued, { ...options, signal })
+    if (continued !== undefined && !args.flag('json')) say(restored(continued, opened, model))
     const state: ChatState = { model, chat: opened, session, isJson: args.flag('json'), last: undefined }
     await talk(state, settings, interrupts)
     if (session !== undefined && opened.messages.length > 0) await opened.save(session)
@@ -68,6 +70,12 @@ async function execute(args: Arguments): Promise<void> {
   } finally {
     await model.close()
   }
+}
+
+/** 'goes on with talk.gtas: 2 messages, 41 tokens, on model.gta' */
+function restored(path: string, { messages, conversation }: Chat, model: Model): string {
+  const count = `${messages.length} message${messages.length === 1 ? '' : 's'}`
+  return `goes on with ${path}: ${count}, ${conversation.length} tokens, on ${model.path}`
 }
 
 async function readTemplate(given: string | undefined): Promise<string | undefined> {
