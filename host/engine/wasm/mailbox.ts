@@ -1,7 +1,7 @@
 /**
  * What the host and rank 0 both see of an engine: small, and all that the host ever holds. The engine's memory itself
  * belongs to the workers alone. V8 gives shared memory back when the last isolate lets go of it: a worker that ends does so
- * at once, an app only when its garbage is next collected, which may be never (decision 016).
+ * at once, an app only when its garbage is next collected, which may be never (decision 017).
  *
  *     rows     u32 (maxRows, ROW_WORDS)           ┐
  *     tables   u32 (conversations, tablePages)    │ the host writes them; rank 0 takes them before a step or a turn
