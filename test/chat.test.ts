@@ -230,10 +230,10 @@ test('a template of a session that does not work is BAD_TEMPLATE, and no convers
   const path = join(temporary(), 'session.gtas')
   const conversation = model.open()
   await conversation.logits([1, 2, 3])
-  for (const template of ['{% if %}', '{% for i in range(100000000) %}x{% endfor %}', 'x'.repeat(250_001)]) {
+  for (const template of ['{% if %}', 'x'.repeat(250_001)]) {
     await conversation.save(path, { notes: { chat: { messages: [{ role: 'user', content: 'x' }], template } } })
     // One more would be refused if they stayed.
-    for (let i = 0; i < (template === '{% if %}' ? 33 : 1); i++)
+    for (let i = 0; i < (template === '{% if %}' ? 1 : 33); i++)
       assert.is((await failure(model.restoreChat(path))).code, 'BAD_TEMPLATE')
   }
   conversation.close()

@@ -73,10 +73,15 @@ test.before(async () => {
   )
   symlinkSync(join(installed, 'models'), join(consumer, 'models'))
   mkdirSync(join(folder, 'bin'))
-  // As npm links it.
-  writeFileSync(join(folder, 'bin/gta'), `#!/bin/sh\nexec "${process.execPath}" "${installed}/dist/gta.mjs" "$@"\n`, {
-    mode: 0o755,
-  })
+  // As npm links it; but a benchmark repeats nothing here.
+  writeFileSync(
+    join(folder, 'bin/gta'),
+    `#!/bin/sh
+case "$*" in bench*--show* | bench*-r\\ *) ;; bench*) shift; set -- bench -r 1 "$@" ;; esac
+exec "${process.execPath}" "${installed}/dist/gta.mjs" "$@"
+`,
+    { mode: 0o755 },
+  )
 })
 
 test('every block of code is a program, commands, or of a kind that nobody runs', () => {
