@@ -31,7 +31,7 @@ export interface ModelSpec {
     /** Logits become softcap · tanh(logit / softcap). */
     softcap?: number
   }
-  /** Token that begins a text; absent: none. */
+  /** What config.json names so. What begins a text is the tokenizer's word (host/text/special-tokens.ts). */
   bos?: number
   /** Tokens that end a text. */
   eos: number[]

@@ -26,7 +26,6 @@ export interface EngineExports extends Record<string, unknown> {
   turn(from: number, to: number, delta: number): void
   sampled(): number
   logits(k: number): number
-  logitsHash(k: number): bigint
   setTeam(count: number): void
   check(): number
   step(count: number): number

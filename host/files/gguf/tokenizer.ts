@@ -27,7 +27,7 @@ const aliases: Record<string, string> = {
   dbrx: 'llama-bpe',
 }
 
-/** No tokenizer where the file has none, or one that is not understood: `missing` says why. */
+/** Nothing where the file has no vocabulary. Throws BAD_FILE for one that is not understood. */
 export function tokenizerOf(gguf: GgufFile): Pick<ModelFiles, 'tokenizer' | 'tokenizerConfig'> {
   const { values, path } = gguf
   const tokens = values.get('tokenizer.ggml.tokens')
@@ -40,7 +40,7 @@ export function tokenizerOf(gguf: GgufFile): Pick<ModelFiles, 'tokenizer' | 'tok
     throw errors.badFile(path, '"tokenizer.ggml.token_type"', `a list of ${tokens.length}`, `one of ${types.length}`)
   const vocabulary = { tokens, types: types ?? new Uint8Array(tokens.length).fill(NORMAL), gguf }
   const json = jsonOf(vocabulary)
-  return { tokenizer: new TextEncoder().encode(JSON.stringify(json)), tokenizerConfig: configOf(vocabulary) }
+  return { tokenizer: new TextEncoder().encode(JSON.stringify(json)), tokenizerConfig: tokenizerConfigOf(vocabulary) }
 }
 
 function jsonOf(vocabulary: Vocabulary): object {
@@ -57,13 +57,12 @@ function jsonOf(vocabulary: Vocabulary): object {
 
 const isAdded = (type: number | undefined) => type === UNKNOWN || type === CONTROL || type === USER_DEFINED
 
-function vocabOf({ tokens, gguf }: Vocabulary): Record<string, number> {
+function vocabOf({ tokens }: Vocabulary): Record<string, number> {
   const vocab: Record<string, number> = Object.create(null)
   for (const [id, token] of tokens.entries()) {
     // Unused places of some files have one name; the first counts.
     if (!(token in vocab)) vocab[token] = id
   }
-  if (tokens.length > 2 ** 24) throw errors.badFile(gguf.path, 'the vocabulary', 'at most 2^24 tokens', tokens.length)
   return vocab
 }
 
@@ -125,7 +124,9 @@ function byteLevel(vocabulary: Vocabulary): object {
   if (!Array.isArray(merges)) throw errors.badFile(gguf.path, '"tokenizer.ggml.merges"', 'a list of texts', 'none')
   const pre = gguf.values.get('tokenizer.ggml.pre') ?? 'gpt-2'
   const plain = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true }
-  const split = splits[aliases[pre as string] ?? (pre as string)]
+  // A name is the file's: only what is in the tables counts, not what every object has.
+  const own = typeof pre === 'string' && Object.hasOwn(aliases, pre) ? aliases[pre] : pre
+  const split = typeof own === 'string' && Object.hasOwn(splits, own) ? splits[own] : undefined
   const digits = pre === 'smollm'
   if (pre !== 'gpt-2' && !digits && split === undefined)
     throw errors.badFile(
@@ -154,7 +155,7 @@ function byteLevel(vocabulary: Vocabulary): object {
 }
 
 /** Begin and end tokens, and the chat template. */
-function configOf({ gguf, tokens }: Vocabulary): Record<string, unknown> {
+function tokenizerConfigOf({ gguf, tokens }: Vocabulary): Record<string, unknown> {
   const { values } = gguf
   const kind = values.get('tokenizer.ggml.model')
   const token = (name: string) => {

@@ -98,17 +98,24 @@ async function readNumbers(
   // Of a vector that is permuted, each number is a row.
   const cols = shape.length === 1 && pairs !== undefined ? 1 : (shape.at(-1) as number)
   const [first, end] = [Math.floor(from / cols), Math.ceil((from + count) / cols)]
-  const sourceOf = (row: number) => (pairs === undefined ? row : pairedRow(row, pairs))
-  const rows = Array.from({ length: end - first }, (_, i) => sourceOf(first + i))
-  const [low, high] = rows.reduce(([a, b], row) => [Math.min(a, row), Math.max(b, row)], [Number.POSITIVE_INFINITY, 0])
+  const rows =
+    pairs === undefined ? undefined : Array.from({ length: end - first }, (_, i) => pairedRow(first + i, pairs))
+  const [low, behind] = rows ? spanOf(rows) : [first, end]
   const rowBytes = (cols / type.values) * type.bytes
-  const bytes = new Uint8Array((high - low + 1) * rowBytes)
+  const bytes = new Uint8Array((behind - low) * rowBytes)
   await file.read(bytes, begin + low * rowBytes)
   const read = decodeBlocks(type, bytes)
-  const values = new Float32Array(rows.length * cols)
-  for (const [i, row] of rows.entries()) values.set(read.subarray((row - low) * cols, (row - low + 1) * cols), i * cols)
+  const values = rows ? new Float32Array(rows.length * cols) : read
+  for (const [i, row] of rows?.entries() ?? [])
+    values.set(read.subarray((row - low) * cols, (row - low + 1) * cols), i * cols)
   if (plus !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) + plus
   return values.slice(from - first * cols, from - first * cols + count)
+}
+
+/** The first row, and the one behind the last. */
+function spanOf(rows: readonly number[]): [low: number, behind: number] {
+  const [low, high] = rows.reduce(([a, b], row) => [Math.min(a, row), Math.max(b, row)], [Number.POSITIVE_INFINITY, 0])
+  return [low, high + 1]
 }
 
 /** Row of the file for a row of the checkpoint: of d rows of a head, j lies at 2 j, and j + d/2 at 2 j + 1. */
