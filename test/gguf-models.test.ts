@@ -122,6 +122,14 @@ for (const name of ['llama-spm', 'gpt-2'])
     for (const [i, text] of texts.entries()) assert.is(own.encode(text).join(' '), ids[i]?.trim(), JSON.stringify(text))
   })
 
+test('a split that is not known is refused, and one that every object has by its name', async () => {
+  const gguf = await readGguf('gpt-2', inMemory(gunzipSync(readFileSync(file('vocab-gpt-2.gguf.gz')))))
+  for (const pre of ['falcon', 'constructor', '__proto__', 'toString']) {
+    gguf.values.set('tokenizer.ggml.pre', pre)
+    assert.throws(() => tokenizerOf(gguf), /"tokenizer\.ggml\.pre".*one of gpt-2/)
+  }
+})
+
 test('a GGUF file is converted, described and run like a directory', async () => {
   const folder = temporary()
   const packed = join(folder, 'stories.gta')

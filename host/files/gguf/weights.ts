@@ -73,9 +73,10 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
 /** blk.3.attn_q.weight: model.layers.3.self_attn.q_proj.weight. What is not known keeps its name, and is found to be unused. */
 function nameOf(name: string, { names }: Layout): string {
   const [, layer, stem = '', end = ''] = /^(?:blk\.(\d+)\.)?([\w.]+)\.(weight|bias)$/.exec(name) ?? []
-  if (layer === undefined) return outer[stem] ? `${outer[stem]}.${end}` : name
-  const found = names?.[stem] ?? inner[stem]
-  return found ? `model.layers.${layer}.${found}.${end}` : name
+  const table = layer === undefined ? outer : { ...inner, ...names }
+  // The stem is the file's: only what is in the table counts, not what every object has.
+  if (!Object.hasOwn(table, stem)) return name
+  return `${layer === undefined ? '' : `model.layers.${layer}.`}${table[stem]}.${end}`
 }
 
 const isNorm = ({ name }: GgufTensor) => /norm\.weight$/.test(name)
