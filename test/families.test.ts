@@ -224,9 +224,9 @@ test('architectures that are not known', () => {
     '',
   ]
   for (const name of names)
-    refused({ ...gqaConfig, architectures: [name] }, '"architectures"', `"${name}"`, 'LlamaForCausalLM')
+    refused({ ...gqaConfig, architectures: [name] }, '"architectures"', `"${name}"`, ' Llama,', 'GPT2LMHeadModel')
   for (const value of [undefined, null, []])
-    refused(edit(gqaConfig, { architectures: value }), '"architectures"', 'LlamaForCausalLM')
+    refused(edit(gqaConfig, { architectures: value }), '"architectures"', ' Llama,')
   for (const value of ['LlamaForCausalLM', 7, {}, [7], [null], [['LlamaForCausalLM']]])
     refused({ ...gqaConfig, architectures: value }, '"architectures"', 'a list of names')
 })

@@ -1,5 +1,6 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
+import { longestContext } from '../../models/index.ts'
 import { type Fit, fit as fitModel } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
@@ -52,19 +53,19 @@ async function execute(args: Arguments): Promise<void> {
   else {
     const what = `${path} with ${conversations} × ${context} tokens in ${megabytes(memoryBytes)}`
     process.stdout.write(
-      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describe(one, context, maxContext)).join('')}`,
+      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describe(one, context, longestContext(model.spec))).join('')}`,
     )
   }
   if (!fits) process.exitCode = 1
 }
 
-function describe(found: Fit, context: number, maxContext: number): string {
+function describe(found: Fit, context: number, longest: number): string {
   const { type, cache, weightBytes, neededBytes, availableBytes, limit, fits, largestContext, mostConversations } =
     found
   const number = (n: number) => n.toLocaleString('en')
   const of = limit === 'memory' ? 'are left beside the system' : 'is what one engine can address'
   const needs = `${type} weights ${megabytes(weightBytes)}, ${cache} cache: needs ${megabytes(neededBytes)}, ${megabytes(availableBytes)} ${of}`
-  const beyond = largestContext > maxContext ? ` (the model is made for ${number(maxContext)})` : ''
+  const beyond = largestContext > longest ? ` (the model is made for ${number(longest)})` : ''
   const room =
     largestContext === 0
       ? 'not even the weights fit'

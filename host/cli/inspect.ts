@@ -11,6 +11,7 @@ import {
   disassemble,
   type LayerCost,
   type LayerSpec,
+  longestContext,
   type ModelSpec,
   nLayers,
   planModel,
@@ -25,6 +26,7 @@ import { describeModel } from '../files/describe.ts'
 import { defaultModel } from '../load.ts'
 import { defaultCache, settings } from '../settings.ts'
 import { interruptSignal } from './interrupt.ts'
+import { namesOf } from './open.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
 import { ProgressLine } from './progress.ts'
 import { printJson } from './terminal.ts'
@@ -84,6 +86,7 @@ async function execute(args: Arguments): Promise<void> {
       })),
     ),
     packedType: facts.plan?.type ?? null,
+    leftOut: facts.leftOut,
     hashes: facts.hashes === undefined ? null : { tensors: facts.hashes, verified: verify === true },
     spec,
   }
@@ -103,6 +106,7 @@ interface Counted extends Cost {
   cacheAt: { context: number; elements: number; scales: number }[]
   fits: { memoryBytes: number; type: WeightType; context: number }[]
   hashes: { tensors: number; verified: boolean } | null
+  leftOut: string[]
 }
 
 function describeForPeople(path: string, spec: ModelSpec, counted: Counted): string[] {
@@ -118,6 +122,7 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
       'shape',
       `${nLayers(spec)} layers, hidden ${spec.hiddenDim}, feed-forward ${widths}, vocabulary ${spec.vocabSize}, context ${spec.maxContext}`,
     ],
+    ...describeContext(spec),
     [
       'parameters',
       `${number(counted.parameters)} (${(counted.parameters / 2 ** 20).toFixed(2)} Mi, as the paper prints them)`,
@@ -141,10 +146,23 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
       `${counted.cacheType}, ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales at ${number(counted.context)} tokens`,
     ],
     ['', counted.cacheAt.map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales)}`).join('   ')],
-    ['room for', `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(spec.maxContext)})`],
+    [
+      'room for',
+      `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(longestContext(spec))})`,
+    ],
+    ...(counted.leftOut.length > 0 ? [['left out', namesOf(counted.leftOut)] as [string, string]] : []),
     ...(counted.hashes ? [['hashes', describeHashes(counted.hashes)] as [string, string]] : []),
   ]
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}`)
+}
+
+/** Where a longer context changes the numbers. */
+function describeContext({ maxContext, longContext }: ModelSpec): [string, string][] {
+  if (longContext === undefined) return []
+  const [first, most] = [maxContext, longContext].map((tokens) => tokens.toLocaleString('en'))
+  return [
+    ['', `${first} is what it was first trained for; -c up to ${most} chooses other frequencies, for the whole text`],
+  ]
 }
 
 /** Its attention and what that keeps; which layers are meant where they differ. */

@@ -83,8 +83,8 @@ export class Checkpoint {
     this.files = files
     this.model = model
     this.store = store
-    const used = this.check()
-    this.unused = [...store.tensors.keys()].filter((name) => !used.has(name) && !model.sources.isRedundant(name))
+    this.check()
+    this.unused = unusedTensors(model, [...store.tensors.keys()])
   }
 
   /** `onModel` is told the model before the weights are looked at, if the config alone says what it is. */
@@ -113,8 +113,8 @@ export class Checkpoint {
     return this.store.close()
   }
 
-  /** All tensors that the model needs, there and of the right shape and type; returns their names. */
-  private check(): Set<string> {
+  /** All tensors that the model needs, there and of the right shape and type. */
+  private check(): void {
     const needed = checkpointTensors(this.model)
     const { tensors } = this.store
     const missing = needed.filter(({ tensor }) => !tensors.has(tensor)).map(({ tensor }) => tensor)
@@ -126,7 +126,6 @@ export class Checkpoint {
       if (found.shape.length !== shape.length || found.shape.some((n, i) => n !== shape[i]))
         throw errors.wrongTensor(tensor, `(${shape.join(', ')})`, `(${found.shape.join(', ')})`)
     }
-    return new Set(needed.map(({ tensor }) => tensor))
   }
 
   /** Numbers `from` … `from + count` of a tensor, as f32; refuses NaN and infinity. */
@@ -156,6 +155,12 @@ export async function readConfig(path: string): Promise<{ config: unknown; tenso
   const store = await openStore().catch(() => undefined)
   await store?.close()
   return { config: files.config, tensors: [...(store?.tensors.keys() ?? [])] }
+}
+
+/** Those of a checkpoint's tensors that the model does not use. */
+export function unusedTensors(model: ModelDescription, names: string[]): string[] {
+  const used = new Set(checkpointTensors(model).map(({ tensor }) => tensor))
+  return names.filter((name) => !used.has(name) && !model.sources.isRedundant(name))
 }
 
 /** Is there something to convert: a directory, or a GGUF file? */

@@ -1,7 +1,7 @@
 /** What a model is, without loading it. */
 import { describe, type ModelDescription, type Plan } from '../../models/index.ts'
 import { errors } from '../errors.ts'
-import { isCheckpoint, readConfig } from './checkpoint.ts'
+import { isCheckpoint, readConfig, unusedTensors } from './checkpoint.ts'
 import { openPacked } from './files.ts'
 import { readJson } from './json.ts'
 import type { ReadOptions } from './source.ts'
@@ -13,11 +13,18 @@ export interface ModelFacts {
   plan?: Plan
   /** Tensors of a packed file that have a hash; 0: none was written. */
   hashes?: number
+  /** What the checkpoint has besides the model: its tensors, or, where only a config is at hand, parts of that. */
+  leftOut: string[]
 }
 
 export interface DescribeOptions extends ReadOptions {
   /** Reads a packed file to its end; throws BAD_FILE with the names of tensors that are not as they were written. */
   verify?: boolean
+}
+
+/** Parts of a config beside the one that writes text: `vision_config`. */
+function otherParts(config: unknown): string[] {
+  return Object.keys(config as object).filter((name) => /^(?!text|quantization|generation)\w+_config$/.test(name))
 }
 
 /** What a model is, from a config.json, a directory or a packed file; reads no weights unless it is to verify them. */
@@ -26,13 +33,17 @@ export async function describeModel(path: string, options: DescribeOptions = {})
   if (options.verify && (isOriginal || path.endsWith('.json'))) throw errors.notVerifiable(path)
   if (isOriginal) {
     const { config, tensors } = await readConfig(path)
-    return { path, model: describe(config, tensors) }
+    const model = describe(config, tensors)
+    return { path, model, leftOut: tensors.length > 0 ? unusedTensors(model, tensors) : otherParts(config) }
   }
-  if (path.endsWith('.json')) return { path, model: describe(await readJson(path)) }
+  if (path.endsWith('.json')) {
+    const config = await readJson(path)
+    return { path, model: describe(config), leftOut: otherParts(config) }
+  }
   const { model, plan, hashes, verify, close } = await openPacked(path)
   try {
     if (options.verify) await verify(options)
-    return { path, model, plan, hashes }
+    return { path, model, plan, hashes, leftOut: [] }
   } finally {
     await close()
   }
