@@ -2,6 +2,7 @@
  * A model that was first trained for a shorter context (longrope): up to that its short factors hold, as transformers has it; a
  * longer context that is asked for has the long ones from the first token on (docs/decisions/016). Against the golden of Phi 3.
  */
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -87,6 +88,18 @@ test('a conversation that was saved with one set of factors is not continued wit
   const { code } = await failure(withModel(asked, (model) => model.restore(path)))
   assert.is(code, 'OTHER_MODEL')
   await withModel(original, async (model) => assert.ok((await model.restore(path)).length > 0))
+})
+
+test('fit and inspect say both contexts', () => {
+  const run = (...args: string[]) => {
+    const command = ['--disable-warning=ExperimentalWarning', 'host/cli/gta.ts', ...args]
+    return spawnSync(process.execPath, command, { encoding: 'utf8', cwd: new URL('../', import.meta.url) }).stdout
+  }
+  assert.match(
+    run('fit', directory, '-c', '300'),
+    'note: the memory alone; a text of this model has 128 tokens at most',
+  )
+  assert.match(run('inspect', directory), '32 is what it was first trained for; -c up to 128 chooses other frequencies')
 })
 
 test('bench opens a model for the context of its tests', async () => {

@@ -5,10 +5,11 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { fit } from '../host/engine/fit.ts'
+import { describeModel } from '../host/files/describe.ts'
 import { cacheBytes, cost, describe, families, ModelError } from '../models/index.ts'
+import { type Config, encode, randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { attentionOf, golden } from './fixtures/goldens.ts'
 import { type Published, published, refusedConfigs } from './fixtures/published.ts'
-
-type Config = Record<string, unknown>
 
 const familyOf = ({ config }: Published) =>
   families.find(({ architectures }) => architectures.includes((config.architectures as string[])[0] ?? ''))?.name
@@ -44,6 +45,12 @@ test('a window keeps the cache short', () => {
   const [whole, kept] = [3 * 512 * 32768, 15 * 512 * (512 + 64)]
   assert.ok(Math.abs(bytes('google/gemma-3-270m-it', 32768) - (whole + kept)) <= 15 * 512 * 64)
   assert.is(bytes('Qwen/Qwen3-0.6B', 8192), 57344 * 8192)
+})
+
+test('a window as long as the context is none', () => {
+  const phi = published.find(({ repository }) => repository === 'microsoft/Phi-4-mini-instruct') as Published
+  assert.is(phi.config.sliding_window, 262144)
+  assert.is(attentionOf(describe(phi.config).spec).window, undefined)
 })
 
 test('contexts end where the numbers would be others', () => {
@@ -101,6 +108,22 @@ test('every one of them fits a board of 8 GB with 4,096 tokens, in q4; the large
     if (!(await fits(config, 2))) small.push(repository)
   }
   assert.ok(small.includes('openbmb/MiniCPM3-4B') && !small.includes('meta-llama/Llama-3.2-1B-Instruct'), `${small}`)
+})
+
+test('what a checkpoint has besides its text part is named', async () => {
+  const leftOut = async (path: string) => (await describeModel(path)).leftOut
+  assert.equal(await leftOut(golden('published/gemma-3-4b-it.json')), ['vision_config'])
+  assert.equal(await leftOut(golden('published/Qwen3-0.6B.json')), [])
+  const small = { hidden_size: 16, intermediate_size: 8, num_attention_heads: 2, num_key_value_heads: 1, vocab_size: 9 }
+  const config = {
+    architectures: ['Gemma3ForConditionalGeneration'],
+    text_config: { ...small, head_dim: 8, num_hidden_layers: 1 },
+    vision_config: {},
+  }
+  const tensors = randomTensors(config)
+  for (const name of ['model.vision_tower.a', 'lm_head.weight'])
+    tensors.set(name, { dtype: 'F32', shape: [1], data: encode([1], 'F32') })
+  assert.equal(await leftOut(writeCheckpoint(config, tensors)), ['model.vision_tower.a'])
 })
 
 test('what is not supported is refused by name, with advice', () => {
