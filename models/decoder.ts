@@ -70,7 +70,7 @@ function contextOf(
 ): Pick<ModelSpec, 'maxContext' | 'longContext'> {
   const whole = config.integer('max_position_embeddings', { fallback: maxContext ?? 2048 })
   const originals = layers.flatMap(({ mixer }) =>
-    mixer.rope?.scaling?.type === 'longrope' ? [mixer.rope.scaling.originalContext] : [],
+    mixer.is === 'attention' && mixer.rope?.scaling?.type === 'longrope' ? [mixer.rope.scaling.originalContext] : [],
   )
   const context = Math.min(whole, contextEnd ?? whole, ...originals)
   return { maxContext: context, ...(originals.some((original) => original < whole) ? { longContext: whole } : {}) }
@@ -78,6 +78,7 @@ function contextOf(
 
 /** No text is so long that a window of the context would hide something of it. */
 function withoutIdleWindow(layer: LayerSpec, context: number): LayerSpec {
+  if (layer.mixer.is !== 'attention') return layer
   const { window, ...mixer } = layer.mixer
   return window === undefined || window < context ? layer : { ...layer, mixer }
 }

@@ -4,6 +4,8 @@
  * grows (docs/decisions/016). transformers chooses by the length of the text, and computes it anew where it crosses over.
  */
 import type { Rope } from './attention.ts'
+import type { PackedTensor } from './packed.ts'
+import type { Plan } from './plan.ts'
 import type { ModelDescription, ModelSpec } from './spec.ts'
 
 /** The longest context that may be asked for. */
@@ -11,19 +13,30 @@ export function longestContext({ maxContext, longContext }: Pick<ModelSpec, 'max
   return longContext ?? maxContext
 }
 
-/** The model as it is for a context of so many tokens. */
-export function forContext(model: ModelDescription, context: number): ModelDescription {
-  const { spec, sources } = model
-  const { longContext, ...rest } = spec
-  if (longContext === undefined || context <= spec.maxContext) return model
-  const layers = spec.layers.map((layer) => {
-    const { rope } = layer.mixer
-    return rope ? { ...layer, mixer: { ...layer.mixer, rope: lengthened(rope) } } : layer
+/** The model as it is for a context of so many tokens, and its plan, of which only the frequencies differ. */
+export function forContext(
+  model: ModelDescription,
+  plan: Plan,
+  context: number,
+): { model: ModelDescription; plan: Plan } {
+  const { longContext, ...rest } = model.spec
+  if (longContext === undefined || context <= rest.maxContext) return { model, plan }
+  const layers = rest.layers.map((layer) => {
+    const { mixer } = layer
+    return mixer.is === 'attention' && mixer.rope
+      ? { ...layer, mixer: { ...mixer, rope: longRope(mixer.rope) } }
+      : layer
   })
-  return { spec: { ...rest, layers, maxContext: longContext }, sources }
+  const spec = { ...rest, layers, maxContext: longContext }
+  return { model: { ...model, spec }, plan: { ...plan, tensors: plan.tensors.map(longTensor) } }
 }
 
-function lengthened({ scaling, ...rope }: Rope): Rope {
-  if (scaling?.type !== 'longrope') return { ...rope, scaling }
-  return { ...rope, scaling: { ...scaling, factors: scaling.longFactors } }
+function longTensor(tensor: PackedTensor): PackedTensor {
+  const { content } = tensor
+  return content.is === 'invFreq' ? { ...tensor, content: { ...content, rope: longRope(content.rope) } } : tensor
+}
+
+function longRope(rope: Rope): Rope {
+  const { scaling } = rope
+  return scaling?.type === 'longrope' ? { ...rope, scaling: { ...scaling, factors: scaling.longFactors } } : rope
 }

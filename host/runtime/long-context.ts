@@ -1,12 +1,11 @@
 /** Loading a model for a context longer than the one that it was first trained for (models/long-context.ts). */
-import { derivedBytes, forContext, planModel } from '../../models/index.ts'
+import { derivedBytes, forContext } from '../../models/index.ts'
 import type { ModelSource } from './source.ts'
 
-/** The source for a context of so many tokens: what follows from the spec, such as frequencies, is written over the file's. */
+/** The source for a context of so many tokens: the frequencies that hold there are written over the file's. */
 export function sourceFor(source: ModelSource, context: number): ModelSource {
-  const model = forContext(source.model, context)
+  const { model, plan } = forContext(source.model, source.plan, context)
   if (model === source.model) return source
-  const plan = planModel(model, source.plan.type)
   return {
     ...source,
     model,
@@ -14,8 +13,8 @@ export function sourceFor(source: ModelSource, context: number): ModelSource {
     async load(weights) {
       await source.load(weights)
       for (const tensor of plan.tensors) {
-        const derived = derivedBytes(plan, tensor)
-        if (derived) await weights.write(tensor.offset, derived)
+        const bytes = tensor.content.is === 'invFreq' ? derivedBytes(plan, tensor) : undefined
+        if (bytes) await weights.write(tensor.offset, bytes)
       }
     },
   }
