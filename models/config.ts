@@ -30,11 +30,12 @@ export class Config {
   }
 
   /**
-   * The config of a part, such as the text of a model that also sees: what it leaves out is what this one says of tokens and of
-   * its weights, or what the part's class has by default.
+   * The config of a part, such as the text of a model that also sees: what it leaves out is what this one says of tokens and
+   * weights, or what the part's class has by default.
    */
   nested(name: string, defaults: Record<string, unknown>): Config {
-    const fields = ['bos_token_id', 'eos_token_id', ...quantisations].filter((field) => this.has(field))
+    const inherited = ['bos_token_id', 'eos_token_id', 'tie_word_embeddings', ...quantisations]
+    const fields = inherited.filter((field) => this.has(field))
     const own = Object.fromEntries(fields.map((field) => [field, this.value(field)]))
     return new Config({ ...defaults, ...own, ...this.child(name).fields })
   }
