@@ -30,6 +30,7 @@ export async function loadModel(
       ...options,
     })
     warnUnused(model.unusedTensors)
+    warnSettings(model.unusedSettings)
     return model
   } finally {
     progress.end()
@@ -46,6 +47,11 @@ function warnThreads(args: Arguments): void {
         `warning: ${titleOf(name)} is ${count}, more than the ${cores} cores that this process may use: it will be slower`,
       )
   }
+}
+
+/** What a model asks for in vain. */
+function warnSettings(settings: string[]): void {
+  for (const setting of settings) say(`warning: generation_config.json says ${setting}, which is not applied`)
 }
 
 /** Tensors that a model leaves out. */

@@ -6,26 +6,22 @@ import { join } from 'node:path'
 import { checkpointTensors, describe, type ModelDescription, planModel, type WeightType } from '../../models/index.ts'
 import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
+import { readChatTemplate } from './chat-template-files.ts'
 import { isGguf, statModel } from './files.ts'
-import { readJson, readOptional, readText } from './json.ts'
-import { refuseOtherKind } from './other-kinds.ts'
+import { readJson } from './json.ts'
 import { openWeights } from './shards.ts'
 import type { ModelFiles } from './source.ts'
 import type { StoredTensor, TensorStore } from './store.ts'
+import { readTokenizer } from './tokenizer-files.ts'
 
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
   const config = await readJson(join(directory, 'config.json'))
   if (config === undefined) throw errors.notAModel(directory, 'a directory with a config.json', 'none in it')
-  const [generation, named, specialTokens, template, tokenizer] = await Promise.all([
+  const [generation, { tokenizer, tokenizerConfig }] = await Promise.all([
     readJson(join(directory, 'generation_config.json')),
-    readJson(join(directory, 'tokenizer_config.json')),
-    readJson(join(directory, 'special_tokens_map.json')),
-    readText(join(directory, 'chat_template.jinja')),
-    readOptional(join(directory, 'tokenizer.json')),
+    readTokenizer(directory, config),
   ])
-  if (tokenizer) refuseOtherKind(join(directory, 'tokenizer.json'), tokenizer, 'a JSON file')
-  const tokenizerConfig = withTokens(named, specialTokens)
-  // Newer checkpoints have the template in a file of its own, which counts more.
+  const template = await readChatTemplate(directory, tokenizerConfig)
   const more = template === undefined ? undefined : { chat_template: template }
   return {
     config,
@@ -33,15 +29,6 @@ export async function readModelFiles(directory: string): Promise<ModelFiles> {
     tokenizerConfig: more ? { ...(tokenizerConfig as object), ...more } : tokenizerConfig,
     tokenizer,
   }
-}
-
-/** tokenizer_config.json, with the special tokens that only special_tokens_map.json names. */
-function withTokens(config: unknown, specialTokens: unknown): unknown {
-  const isObject = (value: unknown): value is Record<string, unknown> =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-  if (!isObject(specialTokens) || (config !== undefined && !isObject(config))) return config
-  const missing = Object.entries(specialTokens).filter(([name]) => /^\w+_token$/.test(name) && !config?.[name])
-  return { ...config, ...Object.fromEntries(missing) }
 }
 
 /**
