@@ -7,6 +7,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
+import { withAllDigits } from './digits.ts'
 import { longestToken } from './longest-token.ts'
 import { type TextEnds, textEndsOf } from './special-tokens.ts'
 import { TextStream } from './text-stream.ts'
@@ -53,7 +54,11 @@ export class Tokenizer {
       this.bytes = bytes
       this.longest = longestToken(parsed)
       this.ends = textEndsOf(parsed, config)
-      const plain = { ...parsed, added_tokens: added.filter(({ special }) => !special) }
+      const plain = {
+        ...parsed,
+        added_tokens: added.filter(({ special }) => !special),
+        pre_tokenizer: withAllDigits(parsed.pre_tokenizer),
+      }
       this.inner = new HuggingFaceTokenizer(plain, (config as object) ?? {})
       this.makeChat = (isFirst) => makeChat(plain, (config as object) ?? {}, this.controls, this.inner, isFirst)
     } catch (cause) {
