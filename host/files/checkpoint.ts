@@ -6,9 +6,11 @@ import { join } from 'node:path'
 import { checkpointTensors, describe, type ModelDescription, planModel, type WeightType } from '../../models/index.ts'
 import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
+import type { About } from './about.ts'
 import { isGguf, statModel } from './files.ts'
 import { readJson, readOptional, readText } from './json.ts'
 import { refuseOtherKind } from './other-kinds.ts'
+import { aboutDirectory } from './readme.ts'
 import { openWeights } from './shards.ts'
 import type { ModelFiles } from './source.ts'
 import type { StoredTensor, TensorStore } from './store.ts'
@@ -16,12 +18,13 @@ import type { StoredTensor, TensorStore } from './store.ts'
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
   const config = await readJson(join(directory, 'config.json'))
   if (config === undefined) throw errors.notAModel(directory, 'a directory with a config.json', 'none in it')
-  const [generation, named, specialTokens, template, tokenizer] = await Promise.all([
+  const [generation, named, specialTokens, template, tokenizer, about] = await Promise.all([
     readJson(join(directory, 'generation_config.json')),
     readJson(join(directory, 'tokenizer_config.json')),
     readJson(join(directory, 'special_tokens_map.json')),
     readText(join(directory, 'chat_template.jinja')),
     readOptional(join(directory, 'tokenizer.json')),
+    aboutDirectory(directory, config),
   ])
   if (tokenizer) refuseOtherKind(join(directory, 'tokenizer.json'), tokenizer, 'a JSON file')
   const tokenizerConfig = withTokens(named, specialTokens)
@@ -32,6 +35,7 @@ export async function readModelFiles(directory: string): Promise<ModelFiles> {
     generation,
     tokenizerConfig: more ? { ...(tokenizerConfig as object), ...more } : tokenizerConfig,
     tokenizer,
+    about,
   }
 }
 
@@ -150,12 +154,14 @@ export function describeOrNot(config: unknown): ModelDescription | undefined {
   }
 }
 
-/** The config of a checkpoint and the names of its tensors; none if it has no weights, or none that can be read. */
-export async function readConfig(path: string): Promise<{ config: unknown; tensors: string[] }> {
+/** What a checkpoint is, and the names of its tensors; none if it has no weights, or none that can be read. */
+export async function readConfig(
+  path: string,
+): Promise<{ config: unknown; about?: About | undefined; tensors: string[] }> {
   const { files, openStore } = await openFiles(path)
   const store = await openStore().catch(() => undefined)
   await store?.close()
-  return { config: files.config, tensors: [...(store?.tensors.keys() ?? [])] }
+  return { config: files.config, about: files.about, tensors: [...(store?.tensors.keys() ?? [])] }
 }
 
 /** Is there something to convert: a directory, or a GGUF file? */

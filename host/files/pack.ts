@@ -2,7 +2,7 @@
  * Writes the packed `.gta` file:
  *
  *     ┌ safetensors header, padded so that data starts at a multiple of 64
- *     │   __metadata__: format "gta-edge", version, type q8|q4|f32, config, generation, tokenizer_config (JSON texts)
+ *     │   __metadata__: format "gta-edge", version, type q8|q4|f32, config, generation, tokenizer_config, about (JSON texts)
  *     ├ command                    U8, where everything is for gta.wasm: tables.ts; not loaded into the engine
  *     ├ plan                       u32 words, models/plan.ts
  *     ├ rotations.0.inv_freq, …    f64
@@ -115,6 +115,7 @@ function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {
   if (files.generation !== undefined) metadata.generation = asText(files.generation, 'generation_config.json')
   if (files.tokenizerConfig !== undefined)
     metadata.tokenizer_config = asText(files.tokenizerConfig, 'tokenizer_config.json')
+  if (files.about !== undefined) metadata.about = asText(files.about, 'README.md')
   return metadata
 }
 

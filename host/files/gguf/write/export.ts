@@ -42,7 +42,11 @@ export async function exportGguf(
     const { files, model, unused } = checkpoint
     const plan = await planGguf(source, model, files.config)
     const { values, left } = tokenizerEntries(source, files, model.spec)
+    const { name, license, source: origin } = files.about ?? {}
     const general = [
+      ...Object.entries({ name, license, 'source.url': origin }).flatMap(([key, value]) =>
+        value === undefined ? [] : [entries.text(`general.${key}`, value)],
+      ),
       entries.integer('general.alignment', ALIGNMENT),
       entries.integer('general.file_type', fileTypes[options.type]),
       entries.integer('general.quantization_version', 2),
