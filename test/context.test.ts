@@ -211,7 +211,10 @@ test('drops on 1 to 4 threads and in both builds give the same bits', async () =
     ['mla', 'f32'],
   ] as const) {
     let expected: Float32Array[] | undefined
-    for (const { counts, ...options } of [{ threads: 4, counts: [1, 2, 4] }, { threads: 3, build: strict, counts: [3] }]) {
+    for (const { counts, ...options } of [
+      { threads: 4, counts: [1, 2, 4] },
+      { threads: 3, build: strict, counts: [3] },
+    ]) {
       // Two layers, so that ranks share the turning of a page.
       const engine = await openEngine(golden(kind), { type, pages: 8, ...options })
       for (const threads of counts) {

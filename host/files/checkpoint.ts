@@ -65,11 +65,19 @@ export async function openCheckpoint(path: string, type: WeightType) {
 }
 
 /** What stands beside the weights of a checkpoint, and how to open these. */
-async function openFiles(path: string): Promise<{ files: ModelFiles; openStore: () => Promise<TensorStore> }> {
-  if (!(await isGguf(path))) return { files: await readModelFiles(path), openStore: () => openWeights(path) }
+async function openFiles(path: string): Promise<OpenedFiles> {
+  if (!(await isGguf(path)))
+    return { files: await readModelFiles(path), openStore: () => openWeights(path), close: async () => {} }
   const { openGguf } = await import('./gguf/model.ts')
   const { files, store } = await openGguf(path)
-  return { files, openStore: async () => store }
+  return { files, openStore: async () => store, close: () => store.close() }
+}
+
+interface OpenedFiles {
+  files: ModelFiles
+  openStore: () => Promise<TensorStore>
+  /** In place of `openStore`. */
+  close: () => Promise<void>
 }
 
 /** The weights of a checkpoint: checked against the model before a byte of them is read. */
@@ -93,9 +101,14 @@ export class Checkpoint {
 
   /** `onModel` is told the model before the weights are looked at, if the config alone says what it is. */
   static async open(path: string, onModel?: (model: ModelDescription) => Promise<void>): Promise<Checkpoint> {
-    const { files, openStore } = await openFiles(path)
+    const { files, openStore, close } = await openFiles(path)
     const early = describeOrNot(files.config)
-    if (early) await onModel?.(early)
+    try {
+      if (early) await onModel?.(early)
+    } catch (error) {
+      await close()
+      throw error
+    }
     const store = await openStore().catch((error) => {
       // Where config and weights are both wrong, the config's error says more.
       describe(files.config)
