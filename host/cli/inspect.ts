@@ -22,6 +22,7 @@ import {
 } from '../../models/index.ts'
 import { largestContext } from '../engine/fit.ts'
 import { errors, megabytes } from '../errors.ts'
+import { type About, aboutNames } from '../files/about.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultModel } from '../load.ts'
 import { defaultCache, settings } from '../settings.ts'
@@ -29,7 +30,7 @@ import { interruptSignal } from './interrupt.ts'
 import { namesOf } from './open.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
 import { ProgressLine } from './progress.ts'
-import { printJson } from './terminal.ts'
+import { printable, printJson } from './terminal.ts'
 
 export const inspect: Command = {
   usage: 'inspect [MODEL|config.json] [-c N] [--cache f32|int8] [--plan] [--json]',
@@ -69,6 +70,7 @@ async function execute(args: Arguments): Promise<void> {
   const counted = cost(facts.model)
   const kv = cacheBytes(spec, cache, context)
   const document = {
+    about: facts.about ?? null,
     kind: spec.kind,
     maps: spec.layers[0]?.mixer.maps,
     ...counted,
@@ -99,6 +101,7 @@ const CONTEXTS = [512, 2048, 8192, 32768]
 const MEMORIES = [2, 4, 8, 16].map((gibibytes) => gibibytes * 2 ** 30)
 
 interface Counted extends Cost {
+  about: About | null
   cacheType: CacheType
   context: number
   cacheBytes: number
@@ -117,6 +120,10 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
   const widths = [...new Set(spec.layers.map(({ ffn }) => ffn.width))].join(' or ')
   const rows: [string, string][] = [
     ['model', path],
+    ...aboutNames.flatMap((name): [string, string][] => {
+      const text = counted.about?.[name]
+      return text === undefined ? [] : [[name, printable(text)]]
+    }),
     ...countedLayers(spec).flatMap(({ layer, count }) => describeLayer(spec, layer, count)),
     [
       'shape',

@@ -6,9 +6,11 @@ import { join } from 'node:path'
 import { checkpointTensors, describe, type ModelDescription, planModel, type WeightType } from '../../models/index.ts'
 import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
+import type { About } from './about.ts'
 import { readChatTemplate } from './chat-template-files.ts'
 import { isGguf, statModel } from './files.ts'
 import { readJson } from './json.ts'
+import { aboutDirectory } from './readme.ts'
 import { openWeights } from './shards.ts'
 import type { ModelFiles } from './source.ts'
 import type { StoredTensor, TensorStore } from './store.ts'
@@ -17,9 +19,10 @@ import { readTokenizer } from './tokenizer-files.ts'
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
   const config = await readJson(join(directory, 'config.json'))
   if (config === undefined) throw errors.notAModel(directory, 'a directory with a config.json', 'none in it')
-  const [generation, { tokenizer, tokenizerConfig }] = await Promise.all([
+  const [generation, { tokenizer, tokenizerConfig }, about] = await Promise.all([
     readJson(join(directory, 'generation_config.json')),
     readTokenizer(directory, config),
+    aboutDirectory(directory, config),
   ])
   const template = await readChatTemplate(directory, tokenizerConfig)
   const more = template === undefined ? undefined : { chat_template: template }
@@ -28,6 +31,7 @@ export async function readModelFiles(directory: string): Promise<ModelFiles> {
     generation,
     tokenizerConfig: more ? { ...(tokenizerConfig as object), ...more } : tokenizerConfig,
     tokenizer,
+    about,
   }
 }
 
@@ -48,11 +52,19 @@ export async function openCheckpoint(path: string, type: WeightType) {
 }
 
 /** What stands beside the weights of a checkpoint, and how to open these. */
-async function openFiles(path: string): Promise<{ files: ModelFiles; openStore: () => Promise<TensorStore> }> {
-  if (!(await isGguf(path))) return { files: await readModelFiles(path), openStore: () => openWeights(path) }
+async function openFiles(path: string): Promise<OpenedFiles> {
+  if (!(await isGguf(path)))
+    return { files: await readModelFiles(path), openStore: () => openWeights(path), close: async () => {} }
   const { openGguf } = await import('./gguf/model.ts')
   const { files, store } = await openGguf(path)
-  return { files, openStore: async () => store }
+  return { files, openStore: async () => store, close: () => store.close() }
+}
+
+interface OpenedFiles {
+  files: ModelFiles
+  openStore: () => Promise<TensorStore>
+  /** In place of `openStore`. */
+  close: () => Promise<void>
 }
 
 /** The weights of a checkpoint: checked against the model before a byte of them is read. */
@@ -76,9 +88,14 @@ export class Checkpoint {
 
   /** `onModel` is told the model before the weights are looked at, if the config alone says what it is. */
   static async open(path: string, onModel?: (model: ModelDescription) => Promise<void>): Promise<Checkpoint> {
-    const { files, openStore } = await openFiles(path)
+    const { files, openStore, close } = await openFiles(path)
     const early = describeOrNot(files.config)
-    if (early) await onModel?.(early)
+    try {
+      if (early) await onModel?.(early)
+    } catch (error) {
+      await close()
+      throw error
+    }
     const store = await openStore().catch((error) => {
       // Where config and weights are both wrong, the config's error says more.
       describe(files.config)
@@ -136,12 +153,14 @@ export function describeOrNot(config: unknown): ModelDescription | undefined {
   }
 }
 
-/** The config of a checkpoint and the names of its tensors; none if it has no weights, or none that can be read. */
-export async function readConfig(path: string): Promise<{ config: unknown; tensors: string[] }> {
+/** What a checkpoint is, and the names of its tensors; none if it has no weights, or none that can be read. */
+export async function readConfig(
+  path: string,
+): Promise<{ config: unknown; about?: About | undefined; tensors: string[] }> {
   const { files, openStore } = await openFiles(path)
   const store = await openStore().catch(() => undefined)
   await store?.close()
-  return { config: files.config, tensors: [...(store?.tensors.keys() ?? [])] }
+  return { config: files.config, about: files.about, tensors: [...(store?.tensors.keys() ?? [])] }
 }
 
 /** Those of a checkpoint's tensors that the model does not use. */

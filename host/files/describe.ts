@@ -1,6 +1,7 @@
 /** What a model is, without loading it. */
 import { describe, type ModelDescription, type Plan } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import type { About } from './about.ts'
 import { isCheckpoint, readConfig, unusedTensors } from './checkpoint.ts'
 import { openPacked } from './files.ts'
 import { readJson } from './json.ts'
@@ -9,6 +10,8 @@ import type { ReadOptions } from './source.ts'
 export interface ModelFacts {
   path: string
   model: ModelDescription
+  /** Its name, licence and source, as its files say them. */
+  about?: About | undefined
   /** Set for a packed file: the plan that it holds. */
   plan?: Plan
   /** Tensors of a packed file that have a hash; 0: none was written. */
@@ -32,18 +35,18 @@ export async function describeModel(path: string, options: DescribeOptions = {})
   const isOriginal = await isCheckpoint(path)
   if (options.verify && (isOriginal || path.endsWith('.json'))) throw errors.notVerifiable(path)
   if (isOriginal) {
-    const { config, tensors } = await readConfig(path)
+    const { config, about, tensors } = await readConfig(path)
     const model = describe(config, tensors)
-    return { path, model, leftOut: tensors.length > 0 ? unusedTensors(model, tensors) : otherParts(config) }
+    return { path, about, model, leftOut: tensors.length > 0 ? unusedTensors(model, tensors) : otherParts(config) }
   }
   if (path.endsWith('.json')) {
     const config = await readJson(path)
     return { path, model: describe(config), leftOut: otherParts(config) }
   }
-  const { model, plan, hashes, verify, close } = await openPacked(path)
+  const { files, model, plan, hashes, verify, close } = await openPacked(path)
   try {
     if (options.verify) await verify(options)
-    return { path, model, plan, hashes, leftOut: [] }
+    return { path, about: files.about, model, plan, hashes, leftOut: [] }
   } finally {
     await close()
   }

@@ -7,7 +7,7 @@ const repositoryName = /^[A-Za-z0-9][\w.-]*\/([A-Za-z0-9][\w.-]*)$/
 export function noModel(path: string): GtaError {
   return new GtaError(
     'NOT_FOUND',
-    `"${path}" must be a .gta file or a model directory, found nothing there: ${howToGet(path)}`,
+    `"${path}" must be a .gta or .gguf file or a model directory, found nothing there: ${howToGet(path)}`,
   )
 }
 

@@ -1,9 +1,10 @@
 /**
  * Encoders over @huggingface/tokenizers, with what it does otherwise than the tokenizers of transformers put right: Unigram,
- * which there knows no bytes, and precompiled normalizers, which there are NFKC whatever the file says.
+ * which there knows no bytes, precompiled normalizers, which there are NFKC whatever the file says, and digits (digits.ts).
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import type { AddedToken } from './added-tokens.ts'
+import { withAllDigits } from './digits.ts'
 import type { Encoder } from './encoder.ts'
 import { bytesOfBase64, Charsmap } from './sentencepiece/charsmap.ts'
 import { UNKNOWN_PENALTY, Unigram } from './sentencepiece/unigram.ts'
@@ -55,7 +56,7 @@ export class LibraryEncoder implements Encoder {
 }
 
 function makeTokenizer(json: TokenizerJson, config: object, reserved: ReadonlySet<string>): HuggingFaceTokenizer {
-  const tokenizer = new HuggingFaceTokenizer(json, config)
+  const tokenizer = new HuggingFaceTokenizer({ ...json, pre_tokenizer: withAllDigits(json.pre_tokenizer) }, config)
   mendNormalizer(tokenizer.normalizer, json.normalizer)
   if (json.model?.type === 'Unigram') mendUnigram(tokenizer.model as unknown as Model, json.model, reserved)
   return tokenizer
