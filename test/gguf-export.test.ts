@@ -2,7 +2,7 @@
  * Checkpoints written as GGUF files and read again: the same model, for every family that llama.cpp has an architecture for.
  * bench/peers/exports.ts compares the same files with llama.cpp itself.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { test } from 'uvu'
@@ -11,12 +11,15 @@ import { Checkpoint } from '../host/files/checkpoint.ts'
 import { convert } from '../host/files/convert.ts'
 import { readGguf } from '../host/files/gguf/file.ts'
 import { openGguf } from '../host/files/gguf/model.ts'
+import { blocksOf } from '../host/files/gguf/write/blocks.ts'
+import { encodeHeader } from '../host/files/gguf/write/header.ts'
 import { writers } from '../host/files/gguf/write/keys.ts'
 import { modelDifference } from '../host/files/gguf/write/match.ts'
+import { layOut, planGguf } from '../host/files/gguf/write/plan.ts'
 import { f16, f16Bits } from '../host/files/half.ts'
 import { packTensors } from '../host/files/tensors.ts'
 import { load } from '../host/index.ts'
-import { type ModelSpec, planModel } from '../models/index.ts'
+import { describe, type ModelSpec, planModel } from '../models/index.ts'
 import { failure, parseSafetensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { bytesInMemory } from './fixtures/gguf.ts'
 import { exportedConfigs, refusedConfigs, sensibleTensors } from './fixtures/gguf-models.ts'
@@ -181,7 +184,6 @@ test('a byte-level vocabulary there and back, and what has no name in llama.cpp'
   writeFileSync(path, gunzipSync(readFileSync(golden('gguf/vocab-gpt-2.gguf.gz'))))
   const { tokenizerOf } = await import('../host/files/gguf/tokenizer.ts')
   const { tokenizerEntries } = await import('../host/files/gguf/write/tokenizer.ts')
-  const { encodeHeader } = await import('../host/files/gguf/write/header.ts')
   const files = { config: {}, ...tokenizerOf(await readGguf(path, bytesInMemory(readFileSync(path)))) }
   const spec = { vocabSize: 50_300, eos: [50_256] } as unknown as Parameters<typeof tokenizerEntries>[2]
   const { values, left } = tokenizerEntries(path, files, spec)
@@ -203,6 +205,40 @@ test('f16 of any number that has one, and of the numbers between two', () => {
     if (bits < 0x7bff) assert.is(f16Bits((f16(bits) + f16(bits + 1)) / 2), bits % 2 === 0 ? bits : bits + 1)
   }
   assert.equal([65519.9, 65520, -1e30].map(f16Bits), [0x7bff, 0x7c00, 0xfc00])
+})
+
+test('a file of a model that is too large is refused by its header, with what would fit', async () => {
+  const sizes = { hidden_size: 8192, intermediate_size: 28_672, num_attention_heads: 64, num_key_value_heads: 8 }
+  const config = {
+    ...sizes,
+    architectures: ['LlamaForCausalLM'],
+    vocab_size: 32_000,
+    num_hidden_layers: 80,
+    max_position_embeddings: 4096,
+    rms_norm_eps: 1e-5,
+  }
+  const path = join(temporary(), '70b.gguf')
+  const { values, tensors } = await planGguf(path, describe(config), config)
+  const laid = layOut(tensors, blocksOf.f32, () => blocksOf.q8_0)
+  const { offset = 0, bytes = 0 } = laid.at(-1) ?? {}
+  const header = encodeHeader(values, laid)
+  writeFileSync(path, header)
+  // A hole, of which no disk has anything.
+  truncateSync(path, header.length + offset + bytes)
+  const started = process.memoryUsage.rss()
+  for (const open of [
+    () => load(path),
+    () => load(path, { type: 'q4' }),
+    () => convert(path, join(temporary(), '70b.gta'), { type: 'f32' }),
+  ]) {
+    const error = await failure(open())
+    assert.is(error.code, 'TOO_LARGE', error.stack)
+    assert.match(
+      error.message,
+      /must fit in 4\.29 GB, it needs \d+(\.\d+)? GB: .*with q4 a model of 7\.\d billion parameters would/,
+    )
+  }
+  assert.ok(process.memoryUsage.rss() - started < 2 ** 28)
 })
 
 test.run()

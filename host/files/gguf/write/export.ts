@@ -5,8 +5,8 @@ import { writeWhole } from '../../atomic.ts'
 import { Checkpoint } from '../../checkpoint.ts'
 import { slices } from '../../tensors.ts'
 import { blocksOf, type GgufType } from './blocks.ts'
-import { ALIGNMENT, align, type Entry, encodeHeader, entries, type TensorInfo } from './header.ts'
-import { type GgufPlan, type PlannedTensor, planGguf } from './plan.ts'
+import { ALIGNMENT, align, type Entry, encodeHeader, entries } from './header.ts'
+import { type GgufPlan, layOut, type PlannedTensor, planGguf } from './plan.ts'
 import { tokenizerEntries } from './tokenizer.ts'
 
 export interface ExportOptions {
@@ -61,30 +61,9 @@ export async function exportGguf(
   }
 }
 
-interface Laid extends TensorInfo {
-  planned: PlannedTensor
-  as: GgufType
-  bytes: number
-}
-
-/** Vectors and positions stay f32; rows that are no whole blocks are f16. */
-function typeOf({ name, shape }: PlannedTensor, type: GgufType): GgufType {
-  if (shape.length === 1 || name === 'position_embd.weight') return 'f32'
-  return (shape.at(-1) as number) % blocksOf[type].values === 0 ? type : 'f16'
-}
-
-function layOut(tensors: readonly PlannedTensor[], type: GgufType): Laid[] {
-  let offset = 0
-  return tensors.map((planned) => {
-    const { name, shape } = planned
-    const as = typeOf(planned, type)
-    const block = blocksOf[as]
-    const bytes = (shape.reduce((product, n) => product * n, 1) / block.values) * block.bytes
-    const laid = { name, shape, type: block.id, offset, planned, as, bytes }
-    offset += align(bytes)
-    return laid
-  })
-}
+/** Rows that are no whole blocks are f16. */
+const blocksFor = (type: GgufType) => (tensor: PlannedTensor) =>
+  (tensor.shape.at(-1) as number) % blocksOf[type].values === 0 ? blocksOf[type] : blocksOf.f16
 
 async function writeFile(
   path: string,
@@ -93,7 +72,7 @@ async function writeFile(
   more: Entry[],
   { type, signal, onProgress }: ExportOptions,
 ): Promise<number> {
-  const tensors = layOut(plan.tensors, type)
+  const tensors = layOut(plan.tensors, blocksOf.f32, blocksFor(type))
   const header = encodeHeader([...plan.values, ...more], tensors)
   const total = tensors.reduce((sum, { bytes }) => sum + align(bytes), header.length)
   const file = await open(path, 'wx')
@@ -105,11 +84,11 @@ async function writeFile(
       at += bytes.length
     }
     await write(header)
-    for (const { planned, as, bytes } of tensors) {
+    for (const { planned, block, bytes } of tensors) {
       const begin = at
       for await (const numbers of numbersOf(checkpoint, planned)) {
         signal?.throwIfAborted()
-        await write(blocksOf[as].encode(numbers))
+        await write(block.encode(numbers))
       }
       if (at !== begin + bytes) throw new RangeError(`${planned.name} has ${bytes} bytes, its sources ${at - begin}`)
       await write(new Uint8Array(align(at) - at))

@@ -3,9 +3,10 @@
  * for here: match.ts compares the model that the keys give again with the one that they were written from.
  */
 
-import type { AttentionSpec, ModelDescription, Rope } from '../../../../models/index.ts'
+import type { ModelDescription, Rope } from '../../../../models/index.ts'
 import { invFreq } from '../../../../models/rope.ts'
 import { type Entry, entries } from './header.ts'
+import { attentionOf } from './match.ts'
 
 /** Key and value of what a family has beside the common ones; names without the architecture. */
 type Special = (model: ModelDescription, key: (name: string) => string) => Entry[]
@@ -16,7 +17,9 @@ interface Writer {
   special?: Special
   /** llama.cpp scales scores by the width of a head: another scale goes into the queries. */
   foldsScale?: boolean
-  /** What llama.cpp cannot load, though keys and tensors can say it. */
+  /** Biases that llama.cpp has tensors for: of q, k and v, of what is behind the attention, of the feed-forward block. */
+  biases?: readonly ('in' | 'out' | 'ffn')[]
+  /** What else it cannot load, though keys and tensors can say it. */
   refuses?: (model: ModelDescription) => string | undefined
   /** What it computes otherwise, though it is told. */
   warns?: (model: ModelDescription) => string | undefined
@@ -24,10 +27,9 @@ interface Writer {
 
 const { integer, number, boolean, booleans } = entries
 
-const first = ({ spec }: ModelDescription) =>
-  (spec.layers[spec.order[0] ?? 0] ?? spec.layers[0])?.mixer as AttentionSpec
-const mixersOf = ({ spec }: ModelDescription) => spec.order.map((index) => spec.layers[index]?.mixer as AttentionSpec)
-const windowsOf = (model: ModelDescription) => mixersOf(model).map(({ window }) => window)
+const first = ({ spec }: ModelDescription) => attentionOf(spec, 0)
+const attentions = ({ spec }: ModelDescription) => spec.order.map((_, index) => attentionOf(spec, index))
+const windowsOf = (model: ModelDescription) => attentions(model).map(({ window }) => window)
 const largestWindow = (model: ModelDescription) => Math.max(0, ...windowsOf(model).map((window) => window ?? 0))
 
 /** Factors of what a block adds, and of the logits, which are folded into the weights. */
@@ -40,13 +42,16 @@ const factors: Special = (model, key) => [
   number(key('logit_scale'), logitScale(model)),
 ]
 
-const window: Special = (model, key) => [integer(key('attention.sliding_window'), largestWindow(model))]
+/** A window of the whole context is none. */
+const window: Special = (model, key) => [
+  integer(key('attention.sliding_window'), largestWindow(model) || longestContext(model.spec)),
+]
 
-const caps: Special = ({ spec }, key) => {
-  const { softcap } = spec.layers[0]?.mixer ?? {}
+const caps: Special = (model, key) => {
+  const [scores, logits] = [first(model).softcap, model.spec.head.softcap]
   return [
-    ...(softcap === undefined ? [] : [number(key('attn_logit_softcapping'), softcap)]),
-    ...(spec.head.softcap === undefined ? [] : [number(key('final_logit_softcapping'), spec.head.softcap)]),
+    ...(scores === undefined ? [] : [number(key('attn_logit_softcapping'), scores)]),
+    ...(logits === undefined ? [] : [number(key('final_logit_softcapping'), logits)]),
   ]
 }
 
@@ -54,7 +59,7 @@ const caps: Special = ({ spec }, key) => {
 const gemma3: Special = (model, key) => {
   const windows = windowsOf(model)
   const group = windows.indexOf(undefined) + 1 || windows.length + 1
-  const sliding = mixersOf(model).find((mixer) => mixer.window !== undefined)
+  const sliding = attentions(model).find((attention) => attention.window !== undefined)
   return [
     ...window(model, key),
     ...caps(model, key),
@@ -120,6 +125,11 @@ const heads: Special = (model, key) => {
 const seesAll = (model: ModelDescription) =>
   largestWindow(model) > 0 ? `it has no window of ${largestWindow(model)} tokens there` : undefined
 
+const all = ['in', 'out', 'ffn'] as const
+
+const tied = ({ spec }: ModelDescription) => (spec.head.isTied ? 'a head that is the embedding' : undefined)
+const untied = ({ spec }: ModelDescription) => (spec.head.isTied ? undefined : 'a head of its own')
+
 const longFactors = (model: ModelDescription) =>
   first(model).rope?.scaling?.type === 'longrope'
     ? `it takes the factors for long texts in any context that is longer than ${model.spec.maxContext}`
@@ -130,12 +140,13 @@ export const writers: Record<string, Writer> = {
   llama: {
     classes: ['LlamaForCausalLM', 'MistralForCausalLM'],
     special: (model, key) => (largestWindow(model) > 0 ? window(model, key) : []),
+    biases: all,
     warns: seesAll,
   },
-  qwen2: { classes: ['Qwen2ForCausalLM'] },
+  qwen2: { classes: ['Qwen2ForCausalLM'], biases: ['in'] },
   qwen3: { classes: ['Qwen3ForCausalLM'] },
-  granite: { classes: ['GraniteForCausalLM', 'GraniteMoeHybridForCausalLM'], special: granite },
-  minicpm: { classes: ['MiniCPMForCausalLM'], special: factors },
+  granite: { classes: ['GraniteForCausalLM', 'GraniteMoeHybridForCausalLM'], special: granite, biases: all },
+  minicpm: { classes: ['MiniCPMForCausalLM'], special: factors, biases: ['in', 'out'] },
   minicpm3: {
     classes: ['MiniCPM3ForCausalLM'],
     special: latent,
@@ -144,37 +155,47 @@ export const writers: Record<string, Writer> = {
         ? undefined
         : 'its norms of the latents have the eps of the others',
   },
-  plm: { classes: ['PLMForCausalLM'], special: latent },
+  plm: { classes: ['PLMForCausalLM'], special: latent, refuses: untied },
   deepseek2: {
     classes: ['YoutuForCausalLM', 'DeepseekV2ForCausalLM', 'DeepseekV3ForCausalLM'],
     special: absorbed,
     refuses: (model) => (first(model).query ? undefined : 'queries without a low rank'),
   },
   smollm3: { classes: ['SmolLM3ForCausalLM'] },
-  ernie4_5: {
-    classes: ['Ernie4_5ForCausalLM'],
-    refuses: (model) => (first(model).bias.out ? 'biases' : undefined),
-  },
+  ernie4_5: { classes: ['Ernie4_5ForCausalLM'] },
   'hunyuan-dense': { classes: ['HunYuanDenseV1ForCausalLM'] },
-  olmo2: { classes: ['Olmo2ForCausalLM'] },
+  olmo2: { classes: ['Olmo2ForCausalLM'], refuses: tied },
   exaone4: {
     classes: ['Exaone4ForCausalLM'],
     special: exaone4,
-    // Its windows are those of the model with 64 layers.
-    warns: (model) => (model.spec.order.length === 64 ? undefined : seesAll(model)),
+    warns: (model) =>
+      largestWindow(model) > 0 && model.spec.order.length !== 64
+        ? 'it has windows, and layers that do not rotate, in a model of 64 layers only'
+        : undefined,
   },
   phi3: { classes: ['Phi3ForCausalLM'], special: window, warns: longFactors },
   gemma2: {
     classes: ['Gemma2ForCausalLM'],
     special: (model, key) => [...window(model, key), ...caps(model, key)],
     foldsScale: true,
+    refuses: untied,
   },
   gemma3: { classes: ['Gemma3ForCausalLM', 'Gemma3ForConditionalGeneration'], special: gemma3, foldsScale: true },
   gptneox: {
     classes: ['GPTNeoXForCausalLM'],
     special: ({ spec }, key) => [boolean(key('use_parallel_residual'), spec.layers[0]?.isParallel === true)],
+    biases: all,
+    refuses: (model) => (first(model).bias.in ? tied(model) : 'an attention without biases'),
   },
-  gpt2: { classes: ['GPT2LMHeadModel'] },
+  gpt2: { classes: ['GPT2LMHeadModel'], biases: all },
+}
+
+/** What llama.cpp cannot load of this model. */
+export function unloadable(architecture: string, model: ModelDescription): string | undefined {
+  const { biases = [], refuses } = writers[architecture] as Writer
+  const { bias } = first(model)
+  const found = { in: bias.in, out: bias.out, ffn: model.spec.layers[0]?.ffn.bias }
+  return all.some((name) => found[name] && !biases.includes(name)) ? 'biases' : refuses?.(model)
 }
 
 /** The model's keys, and vectors of factors of its frequencies, which are tensors of the file. */
@@ -182,8 +203,8 @@ export function keysOf(architecture: string, model: ModelDescription, config: Re
   const key = (name: string) => `${architecture}.${name}`
   const { spec } = model
   const { norm } = spec.head
-  const mixer = first(model)
-  const rope = mixersOf(model).find((one) => one.rope && one.window === undefined)?.rope ?? mixer.rope
+  const attention = first(model)
+  const rope = attentions(model).find((one) => one.rope && one.window === undefined)?.rope ?? attention.rope
   const scaling = scalingOf(key, rope, config)
   const values = [
     integer(key('vocab_size'), spec.vocabSize),
@@ -191,8 +212,8 @@ export function keysOf(architecture: string, model: ModelDescription, config: Re
     integer(key('embedding_length'), spec.hiddenDim),
     integer(key('block_count'), spec.order.length),
     integer(key('feed_forward_length'), spec.layers[0]?.ffn.width ?? 0),
-    integer(key('attention.head_count'), mixer.maps),
-    ...(mixer.slots.c ? [] : heads(model, key)),
+    integer(key('attention.head_count'), attention.maps),
+    ...(attention.slots.c ? [] : heads(model, key)),
     number(key(`attention.layer_norm_${norm.kind === 'rms' ? 'rms_' : ''}epsilon`), norm.eps),
     ...(rope ? [integer(key('rope.dimension_count'), rope.dim), number(key('rope.freq_base'), rope.theta)] : []),
     ...scaling.values,

@@ -2,7 +2,19 @@
  * Are two descriptions the same model, and which tensors of one are those of the other? What is written to a file is read
  * again before any weights are, and what the file could not say shows here, whatever it is.
  */
-import { layerOf, type ModelDescription, type ModelSpec, type Source, show } from '../../../../models/index.ts'
+import {
+  type AttentionSpec,
+  layerOf,
+  type ModelDescription,
+  type ModelSpec,
+  type Source,
+  show,
+} from '../../../../models/index.ts'
+
+/** The attention of layer `index`: no model that is written has another mixer. */
+export function attentionOf(spec: ModelSpec, index: number): AttentionSpec {
+  return layerOf(spec, index).mixer as AttentionSpec
+}
 
 /** Where a tensor of the second description is in the first one's checkpoint. */
 export interface Place {
@@ -107,7 +119,7 @@ function matchParts(a: Source[], b: Source[], what: string): [name: string, plac
  */
 export function foldScale(model: ModelDescription, written: ModelDescription, places: Map<string, Place>): void {
   for (let index = 0; index < model.spec.order.length; index++) {
-    const factor = layerOf(model.spec, index).mixer.scale / layerOf(written.spec, index).mixer.scale
+    const factor = attentionOf(model.spec, index).scale / attentionOf(written.spec, index).scale
     if (factor === 1) continue
     const { queryNorm = [], in: entering, inBias } = written.sources.layer(index)
     const folded = queryNorm.length > 0 ? queryNorm : [entering?.[0], inBias?.[0]]
@@ -122,7 +134,7 @@ export function foldScale(model: ModelDescription, written: ModelDescription, pl
 export function withScales({ spec }: ModelDescription, { spec: other }: ModelDescription): ModelSpec {
   const layers = spec.order.map((_, index) => {
     const layer = layerOf(spec, index)
-    return { ...layer, mixer: { ...layer.mixer, scale: layerOf(other, index).mixer.scale } }
+    return { ...layer, mixer: { ...attentionOf(spec, index), scale: attentionOf(other, index).scale } }
   })
   return { ...spec, layers, order: layers.map((_, index) => index) }
 }

@@ -7,9 +7,9 @@ import { errors } from '../../../errors.ts'
 import { configOf, type RopeFactors } from '../config.ts'
 import { type GgufTensor, readGguf } from '../file.ts'
 import { fileRows, ggufName, isNorm, isTurned, type Layout } from '../layout.ts'
-import { type Entry, encodeHeader, entries } from './header.ts'
-import { keysOf, writers } from './keys.ts'
-import { foldScale, Mismatch, matchTensors, modelDifference, type Place, withScales } from './match.ts'
+import { align, type Entry, encodeHeader, entries, type TensorInfo } from './header.ts'
+import { keysOf, unloadable, writers } from './keys.ts'
+import { attentionOf, foldScale, Mismatch, matchTensors, modelDifference, type Place, withScales } from './match.ts'
 
 export interface PlannedTensor {
   name: string
@@ -32,8 +32,8 @@ export async function planGguf(path: string, model: ModelDescription, config: un
   const [name = 'a model without a class'] = (fields.architectures as string[] | undefined) ?? []
   const found = Object.entries(writers).find(([, { classes }]) => classes.includes(name))
   if (!found) throw notWritable(path, `a model of a class that llama.cpp has`, `${name}, ${model.spec.kind}`)
-  const [architecture, { foldsScale, refuses, warns }] = found
-  const refused = refuses?.(model)
+  const [architecture, { foldsScale, warns }] = found
+  const refused = unloadable(architecture, model)
   if (refused) throw notWritable(path, `one that llama.cpp can load as ${architecture}`, refused)
   const { values, factors } = keysOf(architecture, model, fields)
   const all = [entries.text('general.architecture', architecture), ...values]
@@ -78,8 +78,8 @@ async function readBack(path: string, values: Entry[], factors: Record<string, n
   add('token_embd.weight', [spec.vocabSize, spec.hiddenDim])
   if (!spec.head.isTied) add('output.weight', [spec.vocabSize, spec.hiddenDim])
   // From these it follows which biases there are.
-  const { bias } = layer?.mixer ?? {}
-  const biases = { attn_q: bias?.in, attn_qkv: bias?.in, attn_output: bias?.out, ffn_down: layer?.ffn.bias }
+  const { bias } = attentionOf(spec, 0)
+  const biases = { attn_q: bias.in, attn_qkv: bias.in, attn_output: bias.out, ffn_down: layer?.ffn.bias }
   for (const [name, isThere] of Object.entries(biases)) if (isThere) add(`blk.0.${name}.bias`, [1])
   const ropeFactors: RopeFactors = {}
   for (const name of ['freqs', 'factors_short', 'factors_long'] as const) {
@@ -125,14 +125,43 @@ function orderOf(name: string, count: number, layout: Layout): number[] | undefi
 function splitHeads({ sources, spec }: ModelDescription, tensor: string, { tensor: own }: Place): PlannedTensor[] {
   const layer = Number(/\.layers\.(\d+)\./.exec(tensor)?.[1])
   const { encoder: [keys] = [], decoder: [values] = [] } = sources.layer(layer)
-  const mixer = spec.layers[0]?.mixer
-  const [heads, rank, plain, width] = [mixer?.maps, mixer?.slots.c?.dim, mixer?.encoder?.inDim, mixer?.outDim].map(
-    Number,
-  )
-  const part = (name: string, shape: (number | undefined)[], source: Source | undefined): PlannedTensor => ({
+  const { maps: heads, slots, encoder, outDim: width } = attentionOf(spec, 0)
+  const [rank = 0, plain = 0] = [slots.c?.dim, encoder?.inDim]
+  const part = (name: string, shape: number[], source: Source | undefined): PlannedTensor => ({
     name: `blk.${layer}.attn_${name}_b.weight`,
-    shape: shape.map(Number),
+    shape,
     content: { ...(source as Source), tensor: own },
   })
   return [part('k', [heads, rank, plain], keys), part('v', [heads, width, rank], values)]
+}
+
+/** Of a type of tensors: ggml's number, numbers of a block, and its bytes. */
+export interface BlockShape {
+  id: number
+  values: number
+  bytes: number
+}
+
+/** A tensor's place in the file, and its bytes. */
+export interface LaidTensor<B extends BlockShape> extends TensorInfo {
+  planned: PlannedTensor
+  block: B
+  bytes: number
+}
+
+/** Vectors and positions are `vector`, matrices what `matrix` says. */
+export function layOut<B extends BlockShape>(
+  tensors: readonly PlannedTensor[],
+  vector: B,
+  matrix: (tensor: PlannedTensor) => B,
+): LaidTensor<B>[] {
+  let offset = 0
+  return tensors.map((planned) => {
+    const { name, shape } = planned
+    const block = shape.length === 1 || name === 'position_embd.weight' ? vector : matrix(planned)
+    const bytes = (shape.reduce((product, n) => product * n, 1) / block.values) * block.bytes
+    const laid = { name, shape, type: block.id, offset, planned, block, bytes }
+    offset += align(bytes)
+    return laid
+  })
 }
