@@ -3,7 +3,7 @@
  * for here: match.ts compares the model that the keys give again with the one that they were written from.
  */
 
-import type { ModelDescription, Rope } from '../../../../models/index.ts'
+import { longestContext, type ModelDescription, type Rope } from '../../../../models/index.ts'
 import { invFreq } from '../../../../models/rope.ts'
 import { type Entry, entries } from './header.ts'
 import { attentionOf } from './match.ts'
