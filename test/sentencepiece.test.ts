@@ -102,6 +102,27 @@ test('Unigram in tokenizer.json: the same ids, in bytes what has no piece', () =
   assert.is(tokenizer.decode(tokenizer.encode('한국 \u{1f469} <s>')), '한국 \u{1f469} <s>')
 })
 
+test('a Unigram vocabulary that is none is refused', () => {
+  const json = (entry: unknown) => ({
+    ...{
+      added_tokens: [],
+      normalizer: null,
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: { type: 'Metaspace' },
+    },
+    model: { type: 'Unigram', unk_id: 0, vocab: [['<unk>', 0], entry] },
+  })
+  const read = (entry: unknown) => new Tokenizer('x', new TextEncoder().encode(JSON.stringify(json(entry))), {})
+  assert.equal(read(['a', -1]).encode('ab'), [1, 0])
+  for (const entry of [['a'.repeat(1001), -1], ['', -1], ['a', '-1'], ['a'], 'a'])
+    assert.throws(
+      () => read(entry),
+      /token 1 must be a text of 1 to 1000 characters and a number/,
+      JSON.stringify(entry),
+    )
+})
+
 test('a precompiled normalizer of tokenizer.json: as the file says, in the way of tokenizers', () => {
   const precompiled = (map: Uint8Array) => ({
     type: 'Sequence',

@@ -12,6 +12,7 @@ import { tokenizerTables } from '../host/files/tokenizer-tables.ts'
 import { unusedSettings } from '../host/files/unused-settings.ts'
 import { AddedTokens } from '../host/text/added-tokens.ts'
 import { byteLevelTable } from '../host/text/bytes.ts'
+import { ChatTemplate } from '../host/text/template/template.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { bytes, tokenizerJson } from './fixtures/chats.ts'
 import { failure, temporary } from './fixtures/checkpoints.ts'
@@ -234,6 +235,18 @@ test('chat templates: files over tokenizer_config.json, chat_template.json where
     { name: 'tool_use', template: 'tools' },
   ])
   assert.match((await failure(templateOf({ 'chat_template.json': {} }))).message, /"chat_template"/)
+})
+
+test('a template is told the special tokens, whatever names them', async () => {
+  const config = { bos_token: '<s>', sep_token: { content: '</s>' }, mask_token: '<think>', pad_token: null }
+  const tokenizer = await tokenizerOf({ 'tokenizer.json': tokenizerJson })
+  let told: unknown
+  const template = new ChatTemplate('model', config, tokenizer, 'chatml', async (_, { variables }) => {
+    told = variables
+    return ''
+  })
+  await template.render([{ role: 'user', content: 'a' }], true)
+  assert.equal(told, { bos_token: '<s>', sep_token: '</s>', mask_token: '<think>' })
 })
 
 test('settings of generation_config.json that are not applied are named', () => {

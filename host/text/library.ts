@@ -7,6 +7,7 @@ import type { AddedToken } from './added-tokens.ts'
 import { withAllDigits } from './digits.ts'
 import type { Encoder } from './encoder.ts'
 import { bytesOfBase64, Charsmap } from './sentencepiece/charsmap.ts'
+import { isPiece, MAX_PIECE } from './sentencepiece/settings.ts'
 import { UNKNOWN_PENALTY, Unigram } from './sentencepiece/unigram.ts'
 
 export interface TokenizerJson {
@@ -163,7 +164,6 @@ function tokensOf(
 function checkUnigram(value: unknown): [string, number][] {
   if (!Array.isArray(value) || value.length === 0) throw new Error('the vocabulary of a Unigram model must be a list')
   for (const [id, entry] of value.entries())
-    if (!Array.isArray(entry) || typeof entry[0] !== 'string' || !Number.isFinite(entry[1]))
-      throw new Error(`token ${id} of a Unigram model must be a text and a number`)
+    if (!isPiece(entry)) throw new Error(`token ${id} must be a text of 1 to ${MAX_PIECE} characters and a number`)
   return value as [string, number][]
 }

@@ -32,8 +32,8 @@ export interface SentencePieceModel extends SentencePieceSettings {
 
 const [UNIGRAM, BPE] = [1, 2]
 const MODEL_TYPES = ['UNIGRAM', 'BPE', 'WORD', 'CHAR']
-/** Larger than any vocabulary there is; a piece takes two bytes at least. */
-const MAX_PIECES = 2 ** 22
+/** Four times the largest vocabulary that there is. */
+const MAX_PIECES = 2 ** 20
 
 interface Trainer {
   modelType: number

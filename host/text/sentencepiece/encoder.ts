@@ -4,7 +4,7 @@ import { Bpe } from './bpe.ts'
 import { bytesOfBase64 } from './charsmap.ts'
 import { Normalizer, utf8Length } from './normalizer.ts'
 import { PieceTable } from './piece-table.ts'
-import { BYTE, NORMAL, type SentencePieceJson, UNKNOWN, UNUSED, USER_DEFINED } from './settings.ts'
+import { BYTE, isPiece, MAX_PIECE, NORMAL, type SentencePieceJson, UNKNOWN, UNUSED, USER_DEFINED } from './settings.ts'
 import { type Segment, UNKNOWN_PENALTY, Unigram } from './unigram.ts'
 
 /** The smallest normal float: what SentencePiece begins with where it looks for the best score (FLT_MIN). */
@@ -84,8 +84,7 @@ function checkJson({ vocab, types, algorithm, precompiledCharsmap }: SentencePie
   const isVocab = Array.isArray(vocab) && typeof types === 'string' && types.length === vocab.length
   if (!isVocab || !/^[1-6]*$/.test(types)) throw new Error('its pieces have no types')
   for (const [id, entry] of vocab.entries())
-    if (typeof entry?.[0] !== 'string' || entry[0] === '' || !Number.isFinite(entry[1]))
-      throw new Error(`piece ${id} must be a text and a number`)
+    if (!isPiece(entry)) throw new Error(`piece ${id} must be a text of 1 to ${MAX_PIECE} characters and a number`)
   if (!types.includes(String(UNKNOWN))) throw new Error('it has no piece for what is unknown')
   if (algorithm !== 'BPE' && algorithm !== 'Unigram') throw new Error(`its algorithm is not known`)
   if (typeof precompiledCharsmap !== 'string') throw new Error('its charsmap is no text')

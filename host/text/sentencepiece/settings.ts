@@ -18,6 +18,12 @@ export type PieceType =
 /** UTF-16 units of a piece at most: at each place of a text, so many are looked at. */
 export const MAX_PIECE = 1000
 
+/** A piece and its score, as a vocabulary lists them. */
+export function isPiece(entry: unknown): entry is [string, number] {
+  if (!Array.isArray(entry) || typeof entry[0] !== 'string') return false
+  return entry[0] !== '' && entry[0].length <= MAX_PIECE && Number.isFinite(entry[1])
+}
+
 export interface SentencePieceSettings {
   algorithm: 'BPE' | 'Unigram'
   /** Characters without a piece are spelt in bytes; else they are the unknown token. */
