@@ -5,7 +5,7 @@
 import { MAX_WIDTH } from '../assembly/abi.ts'
 import type { AttentionSpec, HeadNorm } from './attention.ts'
 import type { Config } from './config.ts'
-import { type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
+import { attentionOf, type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
 import {
   arrange,
   type LayerSources,
@@ -38,7 +38,7 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
   const { kind, layers, embeddingScale = 1, positions, isTied, headNorm, softcap } = decoder
   refuseQuantised(config)
   for (const { mixer } of layers)
-    if (mixer.maps * mixer.outDim > MAX_WIDTH)
+    if (mixer.is === 'attention' && mixer.maps * mixer.outDim > MAX_WIDTH)
       throw mismatch(
         '"num_attention_heads" × head_dim in config.json',
         `at most ${MAX_WIDTH}`,
@@ -51,7 +51,7 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
     kind,
     vocabSize,
     hiddenDim: hiddenDim(config),
-    maxContext: Math.min(context, ...layers.map(({ mixer }) => contextOf(mixer))),
+    maxContext: Math.min(context, ...layers.map((layer) => contextOf(attentionOf(layer)))),
     embedding: { scale: embeddingScale, ...(positions === undefined ? {} : { positions }) },
     ...arrange(layers),
     head: { norm: headNorm, isTied, bias: false, ...(softcap === undefined ? {} : { softcap }) },
@@ -61,8 +61,9 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
 }
 
 /** How long a text may be for one set of frequencies to hold: with longrope, others hold for a longer one, from its first token on. */
-function contextOf({ rope }: AttentionSpec): number {
-  return rope?.scaling?.type === 'longrope' ? rope.scaling.originalContext : Number.POSITIVE_INFINITY
+function contextOf(attention: AttentionSpec | undefined): number {
+  const scaling = attention?.rope?.scaling
+  return scaling?.type === 'longrope' ? scaling.originalContext : Number.POSITIVE_INFINITY
 }
 
 /** A Llama model but for its attention, the same in every layer. */

@@ -7,6 +7,7 @@ import { family as gpt_neox } from './families/gpt-neox.ts'
 import { family as gpt2 } from './families/gpt2.ts'
 import { family as granite } from './families/granite.ts'
 import { family as hunyuan } from './families/hunyuan.ts'
+import { family as lfm2 } from './families/lfm2.ts'
 import { family as minicpm } from './families/minicpm.ts'
 import { family as minicpm3 } from './families/minicpm3.ts'
 import { family as mistral } from './families/mistral.ts'
@@ -42,6 +43,7 @@ export const families: readonly Family[] = [
   gpt2,
   granite,
   hunyuan,
+  lfm2,
   minicpm,
   minicpm3,
   mistral,

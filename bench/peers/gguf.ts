@@ -13,6 +13,7 @@
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
 import {
   type AttentionSpec,
+  attentionOf,
   type LayerSpec,
   type ModelDescription,
   mismatch,
@@ -109,13 +110,14 @@ export function tensorsOf({ spec }: ModelDescription, weights: GgufWeights): Ggu
 }
 
 /** Only what LlamaForCausalLM can be; anything else would be another model under the same name. */
-function llamaLayer({ spec }: Pick<ModelDescription, 'spec'>): LayerSpec & { rope: Rope } {
+function llamaLayer({ spec }: Pick<ModelDescription, 'spec'>): LayerSpec & { mixer: AttentionSpec; rope: Rope } {
   const [layer, ...others] = spec.layers
-  const rope = layer?.mixer.rope
-  if (!layer || !rope || others.length > 0 || layer.mixer.queryNorm || !['mha', 'mqa', 'gqa'].includes(spec.kind))
+  const mixer = layer && attentionOf(layer)
+  const rope = mixer?.rope
+  if (!mixer || !rope || others.length > 0 || mixer.queryNorm || !['mha', 'mqa', 'gqa'].includes(spec.kind))
     throw mismatch('the attention of a GGUF file', 'MHA, MQA or GQA', spec.kind, 'give the peer a config of its own')
   if (rope.scaling) throw mismatch('"rope_scaling"', 'absent', rope.scaling.type, 'the GGUF writer has no word for it')
-  return { ...layer, rope }
+  return { ...layer, mixer, rope }
 }
 
 function headsOf(attention: AttentionSpec): { heads: number; kvHeads: number; headDim: number } {

@@ -17,6 +17,8 @@ const SLACK = PAGE_TOKENS
 export interface WindowMemory {
   /** Tokens that a token sees, itself among them. */
   window: number
+  /** A page is a state: what was before its last token is not there any more. */
+  isState?: boolean | undefined
   /** Places for pages, and bytes of each. */
   pages: number
   pageBytes: number
@@ -30,6 +32,7 @@ export interface WindowMemory {
 
 export class WindowPages {
   readonly pageBytes: number
+  readonly isState: boolean
   private readonly window: number
   private readonly memory: WindowMemory
   /** How many conversations need the page of each block. */
@@ -42,6 +45,7 @@ export class WindowPages {
     this.memory = memory
     this.window = memory.window
     this.pageBytes = memory.pageBytes
+    this.isState = memory.isState === true
     this.needs = new Uint32Array(memory.places.length)
     this.free = Array.from({ length: memory.pages }, (_, place) => place).reverse()
     memory.places.fill(NO_PAGE)

@@ -2,6 +2,10 @@
  * What conversations need of layers with a window, one WindowPages for each kind of them. A conversation needs its pages from
  * `from` on: those that its next rows see, and a page more, so that it can go back a little. Going back further, it needs
  * earlier ones again, if they are still there.
+ *
+ * A layer that keeps a state instead of rows has a window of two tokens: a row goes on from the state in the page of the one
+ * before it. Such a page holds the state behind its last token and no earlier one, so a conversation can go back to the end of
+ * a page only.
  */
 import { PAGE_TOKENS } from '../../models/index.ts'
 import { errors } from '../errors.ts'
@@ -110,6 +114,7 @@ export class Windows {
 
   private isWhole(it: Seen, length: number): boolean {
     return this.all.every((window, k) => {
+      if (window.isState && length !== it.length && length % PAGE_TOKENS !== 0) return false
       const first = window.firstSeen(length)
       if (first >= (it.from[k] as number)) return true
       const originals = first === 0 ? it.originals.slice(0, Math.floor(length / PAGE_TOKENS)) : []

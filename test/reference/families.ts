@@ -24,6 +24,8 @@ export interface Literal {
   logitFactor: number
   logitCap: number
   attention(layer: number): LiteralAttention
+  /** What looks at other tokens. */
+  mixer(layer: number): 'attention' | 'conv' | 'delta'
 }
 
 export interface LiteralAttention {
@@ -57,6 +59,7 @@ const llama = (config: Config): Literal => ({
   logitFactor: 1,
   logitCap: 0,
   attention: () => plain(config),
+  mixer: () => 'attention',
 })
 
 const plain = (config: Config): LiteralAttention => ({
@@ -234,6 +237,17 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
     hasPositions: true,
     attention: () => ({ ...plain(config), rotated: 0 }),
   }),
+  Lfm2ForCausalLM: (config) => ({
+    eps: Number(config.norm_eps),
+    attention: () => ({ ...plain(config), norm: 'head' }),
+    mixer: (layer) => {
+      const types = config.layer_types as string[] | undefined
+      const attends = types
+        ? types[layer] === 'full_attention'
+        : (config.full_attn_idxs as number[]).includes(layer)
+      return attends ? 'attention' : 'conv'
+    },
+  }),
   Olmo2ForCausalLM: (config) => ({
     norms: { mixerOut: 'post_attention_layernorm', ffnOut: 'post_feedforward_layernorm' },
     attention: () => ({ ...plain(config), norm: 'all' }),
@@ -262,6 +276,7 @@ export function underLlamasNames(config: Config, weights: Weights): { config: Co
         ]),
       ),
     }
+  if (name === 'Lfm2ForCausalLM') return { config, weights: renamed(weights, lfm2Names) }
   if (name === 'GPTNeoXForCausalLM') return { config, weights: neox(config, weights) }
   if (name !== 'GPT2LMHeadModel') return { config, weights }
   const { n_embd, n_layer, n_head } = config
@@ -330,6 +345,18 @@ function neox(config: Config, weights: Weights): Weights {
       : undefined,
   )
 }
+
+const lfm2Names: [string, string][] = [
+  ['model.embedding_norm', 'model.norm'],
+  ['operator_norm', 'input_layernorm'],
+  ['ffn_norm', 'post_attention_layernorm'],
+  ['q_layernorm', 'q_norm'],
+  ['k_layernorm', 'k_norm'],
+  ['self_attn.out_proj', 'self_attn.o_proj'],
+  ['feed_forward.w1', 'mlp.gate_proj'],
+  ['feed_forward.w2', 'mlp.down_proj'],
+  ['feed_forward.w3', 'mlp.up_proj'],
+]
 
 const gpt2Names: [string, string][] = [
   ['transformer.wte', 'model.embed_tokens'],

@@ -4,6 +4,7 @@
  */
 
 import { literalOf, underLlamasNames } from './families.ts'
+import { causalConvolution, shortConvolution } from './state.ts'
 
 export type Weights = Map<string, { shape: number[]; data: Float32Array }>
 type Config = Record<string, unknown>
@@ -32,7 +33,13 @@ export function referenceLogits(own: Config, ownWeights: Weights, ids: number[])
     const mlp = (part: string, rows: Rows) => linear(weights, `${name}.mlp.${part}_proj`, rows)
     const branch = (rows: Rows) => rows.map((row) => row.map((value) => value * is.branchFactor))
     const before = x.map((row) => row.slice())
-    addRows(x, branch(normed('mixerOut', attention(config, weights, `${name}.self_attn`, normed('mixerIn', x)))))
+    const input = normed('mixerIn', x)
+    const mixed = {
+      attention: () => attention(config, weights, `${name}.self_attn`, input),
+      conv: () => convolution(config, weights, `${name}.conv`, input),
+      delta: () => [] as Rows,
+    }[is.mixer(layer)]()
+    addRows(x, branch(normed('mixerOut', mixed)))
     const z = normed('ffnIn', is.isParallel ? before : x)
     const up = mlp('up', z)
     const entering = is.isGated
@@ -196,6 +203,25 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
     return attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
   })
   return project('o_proj', join(heads))
+}
+
+/** A depthwise convolution by its weight (channels, 1, taps). */
+function depthwise(weights: Weights, name: string, x: Rows): Rows {
+  const { shape, data } = tensor(weights, `${name}.weight`)
+  const [, , taps = 0] = shape
+  const bias = weights.get(`${name}.bias`)?.data
+  return causalConvolution(
+    x,
+    taps,
+    (tap, channel) => at(data, channel * taps + tap),
+    (channel) => (bias ? at(bias, channel) : 0),
+  )
+}
+
+/** LFM 2's. */
+function convolution(_: Config, weights: Weights, name: string, x: Rows): Rows {
+  const y = shortConvolution(linear(weights, `${name}.in_proj`, x), (rows) => depthwise(weights, `${name}.conv`, rows))
+  return linear(weights, `${name}.out_proj`, y)
 }
 
 function tensor(weights: Weights, name: string) {
