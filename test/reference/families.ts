@@ -44,6 +44,8 @@ export interface LiteralAttention {
   softcap: number
   /** RMSNorm of queries and keys: of each head, or of the whole projection; before they are rotated, or behind. */
   norm: 'none' | 'head' | 'all' | 'behind'
+  /** Behind the query of a head q_proj has a gate of its average. */
+  hasGate?: boolean
 }
 
 const llama = (config: Config): Literal => ({
@@ -248,6 +250,22 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
       return attends ? 'attention' : 'conv'
     },
   }),
+  Qwen3_5ForCausalLM: (config) => ({
+    normPlus: 1,
+    attention: () => ({
+      ...plain(config),
+      norm: 'head',
+      rotated: Math.floor(Number(config.head_dim) * Number(config.partial_rotary_factor ?? 0.25)),
+      hasGate: true,
+    }),
+    mixer: (layer) => {
+      const types = config.layer_types as string[] | undefined
+      const attends = types
+        ? types[layer] === 'full_attention'
+        : (layer + 1) % Number(config.full_attention_interval) === 0
+      return attends ? 'attention' : 'delta'
+    },
+  }),
   Olmo2ForCausalLM: (config) => ({
     norms: { mixerOut: 'post_attention_layernorm', ffnOut: 'post_feedforward_layernorm' },
     attention: () => ({ ...plain(config), norm: 'all' }),
@@ -263,6 +281,8 @@ export function literalOf(config: Config): Literal {
 export function underLlamasNames(config: Config, weights: Weights): { config: Config; weights: Weights } {
   const [name] = (config.architectures as string[] | undefined) ?? []
   if (name === 'Gemma3ForConditionalGeneration')
+    return { config: config.text_config as Config, weights: renamed(weights, [['model.language_model.', 'model.']]) }
+  if (name === 'Qwen3_5ForConditionalGeneration')
     return { config: config.text_config as Config, weights: renamed(weights, [['model.language_model.', 'model.']]) }
   if (name === 'Phi3ForCausalLM') return { config, weights: apart(config, weights) }
   if (name === 'GraniteMoeHybridForCausalLM')

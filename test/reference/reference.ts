@@ -4,7 +4,7 @@
  */
 
 import { literalOf, underLlamasNames } from './families.ts'
-import { causalConvolution, shortConvolution } from './state.ts'
+import { causalConvolution, deltaNet, shortConvolution } from './state.ts'
 
 export type Weights = Map<string, { shape: number[]; data: Float32Array }>
 type Config = Record<string, unknown>
@@ -37,7 +37,7 @@ export function referenceLogits(own: Config, ownWeights: Weights, ids: number[])
     const mixed = {
       attention: () => attention(config, weights, `${name}.self_attn`, input),
       conv: () => convolution(config, weights, `${name}.conv`, input),
-      delta: () => [] as Rows,
+      delta: () => gatedDelta(config, weights, `${name}.linear_attn`, input, eps),
     }[is.mixer(layer)]()
     addRows(x, branch(normed('mixerOut', mixed)))
     const z = normed('ffnIn', is.isParallel ? before : x)
@@ -198,9 +198,13 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
   const heads = Array.from({ length: nHeads }, (_, h) => {
     const map = Math.floor(h / (nHeads / maps))
     const value = config.value_head_map === 'stride' ? h % valueHeads : Math.floor(h / (nHeads / valueHeads))
-    const queries = turned('q', part(q, map * d, d))
+    const stride = is.hasGate ? 2 * d : d
+    const queries = turned('q', part(q, map * stride, d))
     const keys = turned('k', part(k, Math.floor(map / (maps / keyHeads)) * d, d))
-    return attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
+    const averages = attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
+    if (!is.hasGate) return averages
+    const gate = part(q, map * stride + d, d)
+    return averages.map((row, t) => row.map((value, i) => value / (1 + Math.exp(-at(gate[t], i)))))
   })
   return project('o_proj', join(heads))
 }
@@ -222,6 +226,25 @@ function depthwise(weights: Weights, name: string, x: Rows): Rows {
 function convolution(_: Config, weights: Weights, name: string, x: Rows): Rows {
   const y = shortConvolution(linear(weights, `${name}.in_proj`, x), (rows) => depthwise(weights, `${name}.conv`, rows))
   return linear(weights, `${name}.out_proj`, y)
+}
+
+/** Qwen 3.5's. */
+function gatedDelta(config: Config, weights: Weights, name: string, x: Rows, eps: number): Rows {
+  const number = (field: string) => Number(config[`linear_${field}`])
+  const [keyHeads, valueHeads] = [number('num_key_heads'), number('num_value_heads')]
+  const project = (part: string) => linear(weights, `${name}.in_proj_${part}`, x)
+  const qkv = depthwise(weights, `${name}.conv1d`, project('qkv')).map((row) => row.map(silu))
+  const heads = {
+    ...{ keyHeads, valueHeads, eps },
+    keyDim: number('key_head_dim'),
+    valueDim: number('value_head_dim'),
+    keyHeadOf: (head: number) => Math.floor(head / (valueHeads / keyHeads)),
+    decay: tensor(weights, `${name}.A_log`).data,
+    norm: tensor(weights, `${name}.norm.weight`).data,
+  }
+  const { data: dt } = tensor(weights, `${name}.dt_bias`)
+  const a = project('a').map((row) => row.map((value, i) => value + at(dt, i)))
+  return linear(weights, `${name}.out_proj`, deltaNet(heads, qkv, project('z'), project('b'), a))
 }
 
 function tensor(weights: Weights, name: string) {

@@ -12,8 +12,17 @@ export interface Layout {
   pairs?: { heads: number; kvHeads: number }
   /** Norms have w + 1, the checkpoint w. */
   normPlus?: number
-  /** Names of tensors that mean something else than elsewhere. */
+  /** Names of tensors that mean something else than elsewhere: of those of a layer, and of the others. */
   names?: Record<string, string>
+  outer?: Record<string, string>
+  /** The same for tensors whose whole name behind the layer says it, in a checkpoint too. */
+  whole?: Record<string, string>
+  /** Numbers of these, by their names in the checkpoint, are −e^x there. */
+  exponents?: string[]
+  /** Weights of depthwise convolutions, by the names in the file: (channels, taps) there, (channels, 1, taps) in the checkpoint. */
+  convolutions?: string[]
+  /** Norms that are kept as they are, whatever `normPlus` says of the others. */
+  plainNorms?: string[]
   /** kv_b of each head is kept as two matrices, that of the keys turned round. */
   isSplit?: boolean
 }
@@ -55,6 +64,16 @@ const latentWidths = (keys: Keys, key: string, value: string): Fields => {
     qk_nope_head_dim: keys.integer(key) - rope,
     v_head_dim: keys.integer(value),
     head_dim: undefined,
+  }
+}
+
+/** For each layer, a head count of 0 where it does not attend. */
+const attendingLayers = (keys: Keys): Fields => {
+  const counts = keys.list('attention.head_count_kv')
+  if (!counts) return {}
+  return {
+    num_key_value_heads: Math.max(...counts),
+    layer_types: counts.map((count) => (count === 0 ? 'conv' : 'full_attention')),
   }
 }
 
@@ -111,6 +130,68 @@ const architectures: Record<string, Architecture> = {
     },
     layout: () => ({ isSplit: true }),
   },
+  lfm2: {
+    name: 'Lfm2ForCausalLM',
+    fields: (keys) => ({
+      ...attendingLayers(keys),
+      norm_eps: keys.number('attention.layer_norm_rms_epsilon', 1e-5),
+      conv_L_cache: keys.integer('shortconv.l_cache'),
+      // The width is that of the matrices.
+      block_auto_adjust_ff_dim: false,
+      conv_bias: keys.gguf.tensors.has('blk.0.shortconv.conv.bias'),
+    }),
+    layout: () => ({
+      convolutions: ['shortconv.conv'],
+      names: {
+        attn_norm: 'operator_norm',
+        ffn_norm: 'ffn_norm',
+        ffn_gate: 'feed_forward.w1',
+        ffn_up: 'feed_forward.w3',
+        ffn_down: 'feed_forward.w2',
+        attn_output: 'self_attn.out_proj',
+        attn_q_norm: 'self_attn.q_layernorm',
+        attn_k_norm: 'self_attn.k_layernorm',
+        'shortconv.conv': 'conv.conv',
+        'shortconv.in_proj': 'conv.in_proj',
+        'shortconv.out_proj': 'conv.out_proj',
+      },
+      outer: { token_embd_norm: 'model.embedding_norm', output_norm: 'model.embedding_norm' },
+    }),
+  },
+  qwen35: {
+    name: 'Qwen3_5ForCausalLM',
+    fields: (keys) => {
+      const valueHeads = keys.integer('ssm.time_step_rank')
+      return {
+        partial_rotary_factor: keys.integer('rope.dimension_count') / keys.integer('attention.key_length'),
+        full_attention_interval: keys.integer('full_attention_interval', 4),
+        linear_conv_kernel_dim: keys.integer('ssm.conv_kernel'),
+        linear_num_key_heads: keys.integer('ssm.group_count'),
+        linear_key_head_dim: keys.integer('ssm.state_size'),
+        linear_num_value_heads: valueHeads,
+        linear_value_head_dim: keys.integer('ssm.inner_size') / valueHeads,
+        // Value heads of the file go through the key heads over and over, those of the checkpoint stay with one.
+        linear_value_heads_tiled: true,
+        attention_bias: keys.gguf.tensors.has('blk.3.attn_output.bias'),
+      }
+    },
+    layout: () => ({
+      normPlus: 1,
+      plainNorms: ['ssm_norm'],
+      convolutions: ['ssm_conv1d'],
+      names: {
+        attn_qkv: 'linear_attn.in_proj_qkv',
+        attn_gate: 'linear_attn.in_proj_z',
+        ssm_beta: 'linear_attn.in_proj_b',
+        ssm_alpha: 'linear_attn.in_proj_a',
+        ssm_conv1d: 'linear_attn.conv1d',
+        ssm_norm: 'linear_attn.norm',
+        ssm_out: 'linear_attn.out_proj',
+      },
+      whole: { ssm_a: 'linear_attn.A_log', 'ssm_dt.bias': 'linear_attn.dt_bias' },
+      exponents: ['ssm_a'],
+    }),
+  },
   qwen2: { name: 'Qwen2ForCausalLM' },
   qwen3: { name: 'Qwen3ForCausalLM' },
   gemma3: {
@@ -152,6 +233,15 @@ class Keys {
     const found = this.number(name, fallback)
     if (!Number.isSafeInteger(found) || found < 0) throw this.refuse(name, 'a whole number')
     return found
+  }
+
+  /** A list of whole numbers; undefined where the value is none. */
+  list(name: string): number[] | undefined {
+    const value = this.get(name)
+    if (typeof value !== 'object' || value.length === 0 || value.length > 1024) return undefined
+    const numbers = Array.from(value as ArrayLike<unknown>, Number)
+    if (numbers.some((one) => !Number.isSafeInteger(one) || one < 0)) throw this.refuse(name, 'whole numbers')
+    return numbers
   }
 
   /** A number, or nothing. */
@@ -201,7 +291,7 @@ function commonFields(keys: Keys): Fields {
     intermediate_size: keys.integer('feed_forward_length'),
     num_hidden_layers: keys.integer('block_count'),
     num_attention_heads: heads,
-    num_key_value_heads: keys.integer('attention.head_count_kv', heads),
+    num_key_value_heads: keys.list('attention.head_count_kv') ? undefined : keys.integer('attention.head_count_kv', heads),
     head_dim: keys.integer('attention.key_length', hidden / heads),
     max_position_embeddings: keys.integer('context_length'),
     rms_norm_eps: eps === undefined ? undefined : shortest(eps),

@@ -1,4 +1,5 @@
 /** The tensors of a GGUF file under the names, and in the order, of the checkpoint that it was made from. */
+import { ln } from '../../../models/arithmetic.ts'
 import { errors } from '../../errors.ts'
 import type { StoredTensor, TensorStore } from '../store.ts'
 import { decodeBlocks } from './blocks.ts'
@@ -39,6 +40,8 @@ interface Place {
   pairs: number | undefined
   /** Added to each number. */
   plus: number
+  /** The numbers are −e^x of those of the checkpoint. */
+  isExponent: boolean
 }
 
 export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): TensorStore {
@@ -48,12 +51,12 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
     if (/^rope_(?:freqs|factors_short|factors_long)\.weight$/.test(tensor.name)) continue
     const name = nameOf(tensor.name, layout)
     if (places.has(name)) throw errors.badFile(path, `tensor "${tensor.name}"`, 'the only one for its place', 'two')
-    places.set(name, { tensor, pairs: headRows(tensor, layout), plus: isNorm(tensor) ? -(layout.normPlus ?? 0) : 0 })
+    places.set(name, { tensor, pairs: headRows(tensor, layout), plus: plusOf(tensor, layout), isExponent: layout.exponents?.includes(stemOf(tensor.name)) === true })
   }
   const stored = new Map<string, StoredTensor>(
     Array.from(places, ([name, { tensor }]) => [
       name,
-      { shape: tensor.shape, type: tensor.type.name, isReadable: tensor.type.decode !== undefined },
+      { shape: shapeOf(tensor, layout), type: tensor.type.name, isReadable: tensor.type.decode !== undefined },
     ]),
   )
   const joined = layout.isSplit ? joinHeads(tensors, stored) : new Map<string, Joined>()
@@ -71,15 +74,29 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
 }
 
 /** blk.3.attn_q.weight: model.layers.3.self_attn.q_proj.weight. What is not known keeps its name, and is found to be unused. */
-function nameOf(name: string, { names }: Layout): string {
+function nameOf(name: string, { names, whole, outer: others }: Layout): string {
+  const own = /^blk\.(\d+)\.(.+)$/.exec(name)
+  if (own && whole && Object.hasOwn(whole, own[2] as string))
+    return `model.layers.${own[1]}.${whole[own[2] as string]}`
   const [, layer, stem = '', end = ''] = /^(?:blk\.(\d+)\.)?([\w.]+)\.(weight|bias)$/.exec(name) ?? []
-  const table = layer === undefined ? outer : { ...inner, ...names }
+  const table: Record<string, string> = layer === undefined ? { ...outer, ...others } : { ...inner, ...names }
   // The stem is the file's: only what is in the table counts, not what every object has.
   if (!Object.hasOwn(table, stem)) return name
   return `${layer === undefined ? '' : `model.layers.${layer}.`}${table[stem]}.${end}`
 }
 
-const isNorm = ({ name }: GgufTensor) => /norm\.weight$/.test(name)
+/** 'ssm_conv1d' of blk.3.ssm_conv1d.weight. */
+const stemOf = (name: string) => name.replace(/^blk\.\d+\./, '').replace(/\.(?:weight|bias)$/, '')
+
+function plusOf({ name }: GgufTensor, { normPlus = 0, plainNorms = [] }: Layout): number {
+  return /norm\.weight$/.test(name) && !plainNorms.includes(stemOf(name)) ? -normPlus : 0
+}
+
+function shapeOf({ name, shape }: GgufTensor, { convolutions }: Layout): number[] {
+  const [channels, taps] = shape
+  const isConvolution = shape.length === 2 && convolutions?.includes(stemOf(name))
+  return isConvolution ? [channels as number, 1, taps as number] : shape
+}
 
 /** Rows of a head of q or k; undefined where they lie as in the checkpoint. */
 function headRows({ name, shape }: GgufTensor, { pairs }: Layout): number | undefined {
@@ -91,7 +108,7 @@ function headRows({ name, shape }: GgufTensor, { pairs }: Layout): number | unde
 /** Numbers of whole rows are read, those that are asked for are given. */
 async function readNumbers(
   file: GgufFile['file'],
-  { tensor, pairs, plus }: Place,
+  { tensor, pairs, plus, isExponent }: Place,
   from: number,
   count: number,
 ): Promise<Float32Array> {
@@ -110,6 +127,7 @@ async function readNumbers(
   for (const [i, row] of rows?.entries() ?? [])
     values.set(read.subarray((row - low) * cols, (row - low + 1) * cols), i * cols)
   if (plus !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) + plus
+  if (isExponent) for (let i = 0; i < values.length; i++) values[i] = ln(-(values[i] as number))
   return values.slice(from - first * cols, from - first * cols + count)
 }
 
@@ -158,7 +176,7 @@ async function readJoined(file: GgufFile['file'], { keys, values }: Joined, from
   const [first, end] = [Math.floor(from / headNumbers), Math.ceil((from + count) / headNumbers)]
   const whole = new Float32Array((end - first) * headNumbers)
   const ofHead = (tensor: GgufTensor, head: number, size: number) =>
-    readNumbers(file, { tensor, pairs: undefined, plus: 0 }, head * size, size)
+    readNumbers(file, { tensor, pairs: undefined, plus: 0, isExponent: false }, head * size, size)
   for (let head = first; head < end; head++) {
     const at = (head - first) * headNumbers
     const turned = await ofHead(keys, head, plain * rank)
