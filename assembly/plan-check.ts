@@ -149,7 +149,8 @@ function checkState(k: LayerKind): u32 {
   const from = changetype<usize>(k) + offsetof<LayerKind>('maps')
   const end = changetype<usize>(k) + offsetof<LayerKind>('ffnDim')
   for (let at = from; at < end; at += 4)
-    if (load<u32>(at) != (at == changetype<usize>(k) + offsetof<LayerKind>('window') ? STATE_WINDOW : 0)) return PLAN_BAD_KIND
+    if (load<u32>(at) != (at == changetype<usize>(k) + offsetof<LayerKind>('window') ? STATE_WINDOW : 0))
+      return PLAN_BAD_KIND
   if (r.taps < 2 || r.taps > MAX_TAPS || !isCount(r.channels, MAX_WIDTH)) return PLAN_BAD_SIZE
   if (!areNumbersFinite(k) || !isFinite32(r.eps)) return PLAN_BAD_NUMBER
   if (k.mixer == MIXER_CONV) return r.keyHeads | r.keyDim | r.valueHeads | r.valueDim | r.isTiled ? PLAN_BAD_SIZE : 0

@@ -2,7 +2,16 @@
 import * as abi from '../assembly/abi.ts'
 import { type AttentionSpec, type QueryNorm, type Rope, ropeDim, type View, viewHeads } from './attention.ts'
 import { pageKinds } from './cache.ts'
-import { type Activation, attentionOf, type LayerBuffer, type LayerSpec, layerBuffers, type Mixer, type Norm, type TensorName } from './layer.ts'
+import {
+  type Activation,
+  attentionOf,
+  type LayerBuffer,
+  type LayerSpec,
+  layerBuffers,
+  type Mixer,
+  type Norm,
+  type TensorName,
+} from './layer.ts'
 import { absentMatrix, type MatrixWords } from './packed.ts'
 import { fieldsOf, wordsOf } from './records.ts'
 import type { ModelSpec } from './spec.ts'

@@ -39,7 +39,7 @@ export const family: Family = {
   architectures: ['Qwen3_5ForCausalLM', SEEING],
   describe: (config) =>
     config.architectures().includes(SEEING)
-      ? describe(config.nested('text_config', {}), { model: 'model.language_model' })
+      ? describe(config.nested('text_config', outerFields(config)), { model: 'model.language_model' })
       : describe(config),
 }
 
@@ -80,6 +80,11 @@ export const shapes: Shapes = () => ({
     },
   },
 })
+
+/** Whether the head is tied may be said once, for the whole model. */
+function outerFields(config: Config): Record<string, unknown> {
+  return config.has('tie_word_embeddings') ? { tie_word_embeddings: config.value('tie_word_embeddings') } : {}
+}
 
 function describe(config: Config, names: Folding = {}): ModelDescription {
   config.require('attn_output_gate', true)

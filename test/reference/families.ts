@@ -244,9 +244,7 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
     attention: () => ({ ...plain(config), norm: 'head' }),
     mixer: (layer) => {
       const types = config.layer_types as string[] | undefined
-      const attends = types
-        ? types[layer] === 'full_attention'
-        : (config.full_attn_idxs as number[]).includes(layer)
+      const attends = types ? types[layer] === 'full_attention' : (config.full_attn_idxs as number[]).includes(layer)
       return attends ? 'attention' : 'conv'
     },
   }),

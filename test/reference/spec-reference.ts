@@ -2,7 +2,16 @@
  * A ModelSpec evaluated as it reads, in f64: every layer from its fields, whole texts at once, no cache, no folding. Its
  * weights go by the plan's names ('layers.0.in'). Nothing of models/ but the types, so that what a field means is said twice.
  */
-import type { AttentionSpec, FeedForward, LayerSpec, ModelSpec, Norm, QueryNorm, Rope, StateSpec } from '../../models/index.ts'
+import type {
+  AttentionSpec,
+  FeedForward,
+  LayerSpec,
+  ModelSpec,
+  Norm,
+  QueryNorm,
+  Rope,
+  StateSpec,
+} from '../../models/index.ts'
 import {
   activations,
   addRows,

@@ -71,6 +71,8 @@ const latentWidths = (keys: Keys, key: string, value: string): Fields => {
 const attendingLayers = (keys: Keys): Fields => {
   const counts = keys.list('attention.head_count_kv')
   if (!counts) return {}
+  if (counts.length !== keys.integer('block_count'))
+    throw keys.refuse('attention.head_count_kv', 'one number for each layer')
   return {
     num_key_value_heads: Math.max(...counts),
     layer_types: counts.map((count) => (count === 0 ? 'conv' : 'full_attention')),
@@ -163,6 +165,8 @@ const architectures: Record<string, Architecture> = {
     fields: (keys) => {
       const valueHeads = keys.integer('ssm.time_step_rank')
       return {
+        // Layers that predict further tokens come last, and are left out.
+        num_hidden_layers: keys.integer('block_count') - keys.integer('nextn_predict_layers', 0),
         partial_rotary_factor: keys.integer('rope.dimension_count') / keys.integer('attention.key_length'),
         full_attention_interval: keys.integer('full_attention_interval', 4),
         linear_conv_kernel_dim: keys.integer('ssm.conv_kernel'),
@@ -274,6 +278,7 @@ export function configOf(gguf: GgufFile, ropeFactors: RopeFactors = {}): { confi
     )
   const layout = architecture.layout?.(keys) ?? {}
   const fields = { ...commonFields(keys), ...ropeScaling(keys, ropeFactors), ...architecture.fields?.(keys) }
+  if (fields.num_key_value_heads === undefined) throw keys.refuse('attention.head_count_kv', 'the same for all layers')
   const config = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
   return { config: { architectures: [architecture.name], ...config }, layout }
 }
@@ -291,7 +296,7 @@ function commonFields(keys: Keys): Fields {
     intermediate_size: keys.integer('feed_forward_length'),
     num_hidden_layers: keys.integer('block_count'),
     num_attention_heads: heads,
-    num_key_value_heads: keys.list('attention.head_count_kv') ? undefined : keys.integer('attention.head_count_kv', heads),
+    num_key_value_heads: keyValueHeads(keys, heads),
     head_dim: keys.integer('attention.key_length', hidden / heads),
     max_position_embeddings: keys.integer('context_length'),
     rms_norm_eps: eps === undefined ? undefined : shortest(eps),
@@ -301,6 +306,13 @@ function commonFields(keys: Keys): Fields {
     qkv_bias: tensors.has('blk.0.attn_q.bias'),
     ...tokenIds(keys.gguf),
   }
+}
+
+/** One number for all layers; undefined where they differ, of which an architecture has to say what it means. */
+function keyValueHeads(keys: Keys, heads: number): number | undefined {
+  const counts = keys.list('attention.head_count_kv')
+  if (!counts) return keys.integer('attention.head_count_kv', heads)
+  return counts.every((count) => count === counts[0]) ? counts[0] : undefined
 }
 
 /** 9.999999974752427e-7 was 1e-6 before it was an f32. */

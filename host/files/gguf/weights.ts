@@ -51,7 +51,12 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
     if (/^rope_(?:freqs|factors_short|factors_long)\.weight$/.test(tensor.name)) continue
     const name = nameOf(tensor.name, layout)
     if (places.has(name)) throw errors.badFile(path, `tensor "${tensor.name}"`, 'the only one for its place', 'two')
-    places.set(name, { tensor, pairs: headRows(tensor, layout), plus: plusOf(tensor, layout), isExponent: layout.exponents?.includes(stemOf(tensor.name)) === true })
+    places.set(name, {
+      tensor,
+      pairs: headRows(tensor, layout),
+      plus: plusOf(tensor, layout),
+      isExponent: layout.exponents?.includes(stemOf(tensor.name)) === true,
+    })
   }
   const stored = new Map<string, StoredTensor>(
     Array.from(places, ([name, { tensor }]) => [
@@ -76,8 +81,7 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
 /** blk.3.attn_q.weight: model.layers.3.self_attn.q_proj.weight. What is not known keeps its name, and is found to be unused. */
 function nameOf(name: string, { names, whole, outer: others }: Layout): string {
   const own = /^blk\.(\d+)\.(.+)$/.exec(name)
-  if (own && whole && Object.hasOwn(whole, own[2] as string))
-    return `model.layers.${own[1]}.${whole[own[2] as string]}`
+  if (own && whole && Object.hasOwn(whole, own[2] as string)) return `model.layers.${own[1]}.${whole[own[2] as string]}`
   const [, layer, stem = '', end = ''] = /^(?:blk\.(\d+)\.)?([\w.]+)\.(weight|bias)$/.exec(name) ?? []
   const table: Record<string, string> = layer === undefined ? { ...outer, ...others } : { ...inner, ...names }
   // The stem is the file's: only what is in the table counts, not what every object has.

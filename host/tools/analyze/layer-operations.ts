@@ -147,7 +147,8 @@ export class LayerOperations {
           fromIn('gates_proj', channels + width, 2 * mixer.valueHeads),
         ]
     const { columns, matrices } = stateNumbers(mixer)
-    const weights = (mixer.taps + (isConv && mixer.bias ? 1 : 0)) * channels + (isConv ? 0 : mixer.valueHeads + mixer.valueDim)
+    const weights =
+      (mixer.taps + (isConv && mixer.bias ? 1 : 0)) * channels + (isConv ? 0 : mixer.valueHeads + mixer.valueDim)
     const work = {
       is: 'state' as const,
       macs: stateMacs(mixer),
