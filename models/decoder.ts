@@ -5,7 +5,7 @@
 import { MAX_WIDTH } from '../assembly/abi.ts'
 import type { AttentionSpec, HeadNorm } from './attention.ts'
 import { type Config, quantisations } from './config.ts'
-import { type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
+import { attentionOf, type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
 import { longestContext } from './long-context.ts'
 import {
   arrange,
@@ -41,7 +41,7 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
   const { kind, layers, embeddingScale = 1, positions, isTied, headNorm, softcap } = decoder
   refuseQuantised(config)
   for (const { mixer } of layers)
-    if (mixer.maps * mixer.outDim > MAX_WIDTH)
+    if (mixer.is === 'attention' && mixer.maps * mixer.outDim > MAX_WIDTH)
       throw mismatch(
         '"num_attention_heads" × head_dim in config.json',
         `at most ${MAX_WIDTH}`,
@@ -69,9 +69,10 @@ function contextOf(
   { layers, maxContext, contextEnd }: Decoder,
 ): Pick<ModelSpec, 'maxContext' | 'longContext'> {
   const whole = config.integer('max_position_embeddings', { fallback: maxContext ?? 2048 })
-  const originals = layers.flatMap(({ mixer }) =>
-    mixer.is === 'attention' && mixer.rope?.scaling?.type === 'longrope' ? [mixer.rope.scaling.originalContext] : [],
-  )
+  const originals = layers.flatMap((layer) => {
+    const scaling = attentionOf(layer)?.rope?.scaling
+    return scaling?.type === 'longrope' ? [scaling.originalContext] : []
+  })
   const context = Math.min(whole, contextEnd ?? whole, ...originals)
   return { maxContext: context, ...(originals.some((original) => original < whole) ? { longContext: whole } : {}) }
 }

@@ -22,3 +22,4 @@ export {
 export { derivedBytes, PLAN_VERSION, type Plan, planModel } from './plan.ts'
 export { families } from './registry.ts'
 export * from './spec.ts'
+export * from './state.ts'

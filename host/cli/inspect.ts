@@ -2,10 +2,12 @@
 import { fileURLToPath } from 'node:url'
 import {
   type AttentionSpec,
+  attentionOf,
   type CacheType,
   type Cost,
   cacheBytes,
   cacheElements,
+  convChannels,
   cost,
   countedLayers,
   disassemble,
@@ -17,6 +19,9 @@ import {
   planModel,
   projectionWidths,
   ropeDim,
+  type StateSpec,
+  stateBytes,
+  stateInWidth,
   type View,
   type WeightType,
 } from '../../models/index.ts'
@@ -72,7 +77,7 @@ async function execute(args: Arguments): Promise<void> {
   const document = {
     about: facts.about ?? null,
     kind: spec.kind,
-    maps: spec.layers[0]?.mixer.maps,
+    maps: spec.layers.map(attentionOf).find((attention) => attention)?.maps,
     ...counted,
     parametersMi: counted.parameters / 2 ** 20,
     cacheType: cache,
@@ -172,15 +177,33 @@ function describeContext({ maxContext, longContext }: ModelSpec): [string, strin
   ]
 }
 
-/** Its attention and what that keeps; which layers are meant where they differ. */
+/** Its attention and what that keeps, or its state; which layers are meant where they differ. */
 function describeLayer(spec: ModelSpec, { mixer }: LayerSpec, count: number): [string, string][] {
-  const { q, row, gate } = projectionWidths(mixer)
   const which = spec.layers.length > 1 ? `${count} layers: ` : ''
+  if (mixer.is !== 'attention') return describeState(mixer, which)
+  const { q, row, gate } = projectionWidths(mixer)
   return [
     ['attention', `${which}${spec.kind}: ${mixer.maps} maps ${describeViews(mixer)}`],
     ['cache row', drawRow(mixer)],
     ['', `${cacheElements(mixer)} numbers per token and layer`],
     ['projection', `${mixer.query ? 'low-rank ' : ''}q ${q} | row ${row}${gate ? ` | gate ${gate}` : ''}`],
+  ]
+}
+
+function describeState(mixer: StateSpec, which: string): [string, string][] {
+  const { taps } = mixer
+  const convolution = `convolution of ${taps} tokens, ${convChannels(mixer)} channels`
+  const heads = mixer.is === 'conv' ? 0 : mixer.valueHeads
+  return [
+    ['mixer', `${which}${mixer.is === 'conv' ? 'short ' : 'gated delta net behind a '}${convolution}`],
+    [
+      'state',
+      mixer.is === 'conv'
+        ? `${taps - 1} × ${convChannels(mixer)}`
+        : `${taps - 1} × ${convChannels(mixer)} and ${heads} × ${mixer.keyDim} × ${mixer.valueDim}, ${mixer.keyHeads} key heads`,
+    ],
+    ['', `${stateBytes(mixer).toLocaleString('en')} bytes per conversation and layer, and for each snapshot`],
+    ['projection', `${stateInWidth(mixer)}`],
   ]
 }
 

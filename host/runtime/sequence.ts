@@ -378,6 +378,12 @@ export function checkContext(options: ConversationOptions, { context, cache, spe
   // What is cached knows its position, and no rotation can change it.
   if (policy !== 'error' && spec.embedding.positions !== undefined)
     throw errors.badOption('contextPolicy (--context-policy)', 'error for a model that learned its positions', policy)
+  if (policy !== 'error' && cache.hasStates)
+    throw errors.badOption(
+      'contextPolicy (--context-policy)',
+      'error for a model with layers that keep a state: no token can be taken out of it',
+      policy,
+    )
   const settings = { policy, keep }
   const plan = planDrop(settings, context)
   if (policy !== 'error' && (plan.keep + plan.drop) * PAGE_TOKENS >= context)

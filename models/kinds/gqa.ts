@@ -161,10 +161,10 @@ export function groupedDecoder(
   decoder: Omit<Decoder, 'kind'> & { kind?: string },
   folding: Folding = {},
 ): ModelDescription {
-  const [{ mixer }] = decoder.layers as [LayerSpec]
+  const [{ mixer }] = decoder.layers as [LayerSpec & { mixer: AttentionSpec }]
   const spec = decoderSpec(config, { kind: groupedKind(mixer.maps, mixer.slots.k?.heads ?? 0), ...decoder })
   const attention = (prefix: string, index: number) =>
-    groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim, folding.normPlus)
+    groupedSources(prefix, layerOf(spec, index).mixer as AttentionSpec, spec.hiddenDim, folding.normPlus)
   return { spec, sources: decoderSources(spec, attention, folding) }
 }
 

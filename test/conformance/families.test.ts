@@ -3,7 +3,7 @@
  * (test/README.md). Logits of the last position, the best token of every position of the prompt, eight greedy tokens; fed at
  * once, token by token and in threes, by one thread and by several, in every build.
  */
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { KvCache } from '../../host/cache/cache.ts'
@@ -107,6 +107,8 @@ for (const name of names) {
     assert.ok(error > 0 && error < 0.25 * size, `${error} of ${size}`)
   })
 
+  // A class of transformers 5 alone has one spelling.
+  if (!existsSync(`${folder(name)}/config.v5.json`)) continue
   test(`${name}: transformers 5 spells the same model`, () => {
     const [old, recent] = ['config.json', 'config.v5.json'].map((file) => describe(readJson(`${folder(name)}/${file}`)))
     assert.equal(recent?.spec, old?.spec)

@@ -24,6 +24,8 @@ export interface Literal {
   logitFactor: number
   logitCap: number
   attention(layer: number): LiteralAttention
+  /** What looks at other tokens. */
+  mixer(layer: number): 'attention' | 'conv' | 'delta'
 }
 
 export interface LiteralAttention {
@@ -42,6 +44,8 @@ export interface LiteralAttention {
   softcap: number
   /** RMSNorm of queries and keys: of each head, or of the whole projection; before they are rotated, or behind. */
   norm: 'none' | 'head' | 'all' | 'behind'
+  /** Behind the query of a head q_proj has a gate of its average. */
+  hasGate?: boolean
 }
 
 const llama = (config: Config): Literal => ({
@@ -57,6 +61,7 @@ const llama = (config: Config): Literal => ({
   logitFactor: 1,
   logitCap: 0,
   attention: () => plain(config),
+  mixer: () => 'attention',
 })
 
 const plain = (config: Config): LiteralAttention => ({
@@ -253,6 +258,31 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
     hasPositions: true,
     attention: () => ({ ...plain(config), rotated: 0 }),
   }),
+  Lfm2ForCausalLM: (config) => ({
+    eps: Number(config.norm_eps),
+    attention: () => ({ ...plain(config), norm: 'head' }),
+    mixer: (layer) => {
+      const types = config.layer_types as string[] | undefined
+      const attends = types ? types[layer] === 'full_attention' : (config.full_attn_idxs as number[]).includes(layer)
+      return attends ? 'attention' : 'conv'
+    },
+  }),
+  Qwen3_5ForCausalLM: (config) => ({
+    normPlus: 1,
+    attention: () => ({
+      ...plain(config),
+      norm: 'head',
+      rotated: Math.floor(Number(config.head_dim) * Number(config.partial_rotary_factor ?? 0.25)),
+      hasGate: true,
+    }),
+    mixer: (layer) => {
+      const types = config.layer_types as string[] | undefined
+      const attends = types
+        ? types[layer] === 'full_attention'
+        : (layer + 1) % Number(config.full_attention_interval) === 0
+      return attends ? 'attention' : 'delta'
+    },
+  }),
   Olmo2ForCausalLM: (config) => ({
     norms: { mixerOut: 'post_attention_layernorm', ffnOut: 'post_feedforward_layernorm' },
     attention: () => ({ ...plain(config), norm: 'all' }),
@@ -282,6 +312,7 @@ export function underLlamasNames(config: Config, weights: Weights): { config: Co
         ]),
       ),
     }
+  if (name === 'Lfm2ForCausalLM') return { config, weights: renamed(weights, lfm2Names) }
   if (name === 'GPTNeoXForCausalLM') return { config, weights: neox(config, weights) }
   if (name !== 'GPT2LMHeadModel') return { config, weights }
   const { n_embd, n_layer, n_head } = config
@@ -361,6 +392,18 @@ function neox(config: Config, weights: Weights): Weights {
       : undefined,
   )
 }
+
+const lfm2Names: [string, string][] = [
+  ['model.embedding_norm', 'model.norm'],
+  ['operator_norm', 'input_layernorm'],
+  ['ffn_norm', 'post_attention_layernorm'],
+  ['q_layernorm', 'q_norm'],
+  ['k_layernorm', 'k_norm'],
+  ['self_attn.out_proj', 'self_attn.o_proj'],
+  ['feed_forward.w1', 'mlp.gate_proj'],
+  ['feed_forward.w2', 'mlp.down_proj'],
+  ['feed_forward.w3', 'mlp.up_proj'],
+]
 
 const gpt2Names: [string, string][] = [
   ['transformer.wte', 'model.embed_tokens'],
