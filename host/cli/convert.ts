@@ -31,7 +31,7 @@ async function execute(args: Arguments): Promise<void> {
   if (out !== undefined && second !== undefined)
     throw new UsageError(`one output must be given, found "${second}" and --out "${out}"`)
   const type = args.value('type') ?? settings.type.default
-  const path = out ?? second ?? `${basename(resolve(directory))}-${type}.gta`
+  const path = out ?? second ?? `${basename(resolve(directory)).replaceAll(':', '-')}-${type}.gta`
   const progress = new ProgressLine('converting', megabytes)
   const result = await convertModel(directory, path, {
     type,

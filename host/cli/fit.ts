@@ -1,6 +1,7 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
-import { type Fit, fit as fitModel } from '../engine/fit.ts'
+import { describeFit } from '../engine/describe-fit.ts'
+import { fit as fitModel } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultCache } from '../settings.ts'
@@ -52,22 +53,8 @@ async function execute(args: Arguments): Promise<void> {
   else {
     const what = `${path} with ${conversations} × ${context} tokens in ${megabytes(memoryBytes)}`
     process.stdout.write(
-      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describe(one, context, maxContext)).join('')}`,
+      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describeFit(one, context, maxContext)).join('')}`,
     )
   }
   if (!fits) process.exitCode = 1
-}
-
-function describe(found: Fit, context: number, maxContext: number): string {
-  const { type, cache, weightBytes, neededBytes, availableBytes, limit, fits, largestContext, mostConversations } =
-    found
-  const number = (n: number) => n.toLocaleString('en')
-  const of = limit === 'memory' ? 'are left beside the system' : 'is what one engine can address'
-  const needs = `${type} weights ${megabytes(weightBytes)}, ${cache} cache: needs ${megabytes(neededBytes)}, ${megabytes(availableBytes)} ${of}`
-  const beyond = largestContext > maxContext ? ` (the model is made for ${number(maxContext)})` : ''
-  const room =
-    largestContext === 0
-      ? 'not even the weights fit'
-      : `room for ${number(largestContext)} tokens of context${beyond}, or ${number(mostConversations)} conversation${mostConversations === 1 ? '' : 's'} of ${number(context)}`
-  return `${fits ? 'yes' : 'no '}  ${needs}; ${room}\n`
 }

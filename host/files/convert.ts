@@ -8,6 +8,7 @@ import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
 import { isCheckpoint, openCheckpoint } from './checkpoint.ts'
+import { locateModel } from './files.ts'
 import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {
@@ -35,10 +36,11 @@ export interface Conversion {
 }
 
 /**
- * Converts `directory` to the packed file `path`, complete or not at all. Throws BAD_OPTION if there is a file of that name,
+ * Converts the model at a path, or of a name under which it was pulled, to the packed file `path`, complete or not at all. Throws BAD_OPTION if there is a file of that name,
  * unless `force`.
  */
-export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+export async function convert(name: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+  const directory = await locateModel(name)
   if (!(await isCheckpoint(directory)))
     throw errors.notAModel(directory, 'a Hugging Face directory or a GGUF file to convert', 'another file')
   checkSetting('type', options.type)

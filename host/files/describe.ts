@@ -2,7 +2,7 @@
 import { describe, type ModelDescription, type Plan } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { isCheckpoint, readConfig } from './checkpoint.ts'
-import { openPacked } from './files.ts'
+import { locateModel, openPacked } from './files.ts'
 import { readJson } from './json.ts'
 import type { ReadOptions } from './source.ts'
 
@@ -21,7 +21,8 @@ export interface DescribeOptions extends ReadOptions {
 }
 
 /** What a model is, from a config.json, a directory or a packed file; reads no weights unless it is to verify them. */
-export async function describeModel(path: string, options: DescribeOptions = {}): Promise<ModelFacts> {
+export async function describeModel(name: string, options: DescribeOptions = {}): Promise<ModelFacts> {
+  const path = await locateModel(name)
   const isOriginal = await isCheckpoint(path)
   if (options.verify && (isOriginal || path.endsWith('.json'))) throw errors.notVerifiable(path)
   if (isOriginal) {
