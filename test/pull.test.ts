@@ -366,6 +366,11 @@ test('a list that lies, is too long, or names files that would lie elsewhere', a
   })
   await fails('BAD_FILE', /the number of pages.*at most 100/, get('o/m'))
   assert.is(hub.asked.length, 100)
+  hub.reset(one(), (_, response) => {
+    response.setHeader('link', '<https://elsewhere.example/more>; rel="next"')
+    return Boolean(response.end('[]'))
+  })
+  await fails('BAD_FILE', /the link to the next page.*found https:\/\/elsewhere/, get('o/m'))
   hub.reset(one(), (_, response) => Boolean(response.end(`["${'a'.repeat(2 ** 24)}"]`)))
   await fails('BAD_FILE', /at most 16777216 bytes/, get('o/m'))
   assert.equal(left(), [])
@@ -473,6 +478,11 @@ test('large files lie on another host, which sees no token; what the hub says of
   assert.is(hub.otherAsked.length, 1)
   assert.is(hub.otherAsked[0]?.headers.authorization, undefined)
   assert.not.match(readFileSync(join(models, 'o/m/gta-pull.json'), 'utf8'), token)
+  // Its addresses are good for a while: then the hub gives another one.
+  await removePulled('o/m', async () => true)
+  hub.otherStatuses = [403]
+  await get('o/m')
+  assert.equal([hub.otherAsked.length, waits.length], [3, 1])
   hub.reset({ 'o/n': { 'n.gguf': q8 } }, (_, response, body) => {
     if (body) response.writeHead(200, { 'x-linked-etag': `"${'0'.repeat(64)}"` }).end(body)
     return body !== undefined

@@ -2,8 +2,9 @@
 import { describeFit } from '../engine/describe-fit.ts'
 import type { Fit } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
+import type { Pulled } from '../files/hub/options.ts'
 import { isOffline, pull as pullModel } from '../files/hub/pull.ts'
-import { defaultContext } from '../settings.ts'
+import { defaultContext, settings } from '../settings.ts'
 import { sizeForms } from '../sizes.ts'
 import { interruptSignal } from './interrupt.ts'
 import { type Arguments, type Command, common, flagAs, UsageError } from './options.ts'
@@ -40,13 +41,14 @@ async function execute(args: Arguments): Promise<void> {
   const memoryBytes = args.bytes('memory', 1e6)
   const progress = new ProgressLine('downloading', megabytes)
   const found: Fit[] = []
+  const signal = interruptSignal()
   const pulled = await pullModel(name, {
     type,
     context,
     memoryBytes,
     force: args.flag('force'),
     offline: args.flag('offline') || isOffline(),
-    signal: interruptSignal(),
+    signal,
     onNotice: (text) => {
       progress.end()
       say(text)
@@ -57,11 +59,25 @@ async function execute(args: Arguments): Promise<void> {
       if (!isJson) process.stdout.write(fits.map((one) => describeFit(one, tokens, maxContext)).join(''))
     },
     onProgress: progress.update,
-  }).finally(() => progress.end())
-  if (isJson) return printJson('pull', { ...pulled, fits: found })
-  const { path, bytes, downloaded } = pulled
+  })
+    .finally(() => progress.end())
+    .catch((error) => {
+      if (signal.aborted) say('what has arrived stays: the same command goes on')
+      throw error
+    })
+  if (isJson) printJson('pull', { ...pulled, fits: found })
+  else process.stdout.write(summary(pulled, found))
+}
+
+function summary({ name, path, bytes, downloaded }: Pulled, fits: readonly Fit[]): string {
   const came = downloaded > 0 ? `${megabytes(downloaded)} downloaded` : 'nothing to download'
-  process.stdout.write(
-    `${pulled.name}: ${megabytes(bytes)} in ${path}, ${came}\nNow: gta run ${pulled.name} -p "Hello"\n`,
-  )
+  return `${name}: ${megabytes(bytes)} in ${path}, ${came}\nNow: gta run ${name}${flagsFor(fits)} -p "Hello"\n`
+}
+
+/** What `gta run` must be told, where its defaults do not fit. */
+function flagsFor(fits: readonly Fit[]): string {
+  const [best] = [...fits.filter((one) => one.fits), ...fits.filter((one) => one.largestContext > 0)]
+  if (!best) return ''
+  const type = best.type === settings.type.default ? '' : ` --type ${best.type}`
+  return best.fits ? type : `${type} -c ${best.largestContext}`
 }

@@ -8,7 +8,7 @@ import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
 import { isCheckpoint, openCheckpoint } from './checkpoint.ts'
-import { locateModel } from './files.ts'
+import { locateModel } from './locate.ts'
 import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {

@@ -2,8 +2,9 @@
 import { describe, type ModelDescription, type Plan } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { isCheckpoint, readConfig } from './checkpoint.ts'
-import { locateModel, openPacked } from './files.ts'
+import { openPacked } from './files.ts'
 import { readJson } from './json.ts'
+import { locateModel } from './locate.ts'
 import type { ReadOptions } from './source.ts'
 
 export interface ModelFacts {

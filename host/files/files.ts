@@ -20,15 +20,6 @@ export async function statModel(path: string): Promise<Stats> {
   return found
 }
 
-/** The path of a model: what lies there, or what "gta pull" brought by that name. Throws NOT_FOUND. */
-export async function locateModel(path: string): Promise<string> {
-  if (await stat(path).catch(() => undefined)) return path
-  const { findPulled } = await import('./hub/models.ts')
-  const found = await findPulled(path)
-  if (found === undefined) throw (await import('./missing.ts')).noModel(path)
-  return found
-}
-
 /** Does a file begin as GGUF does? */
 export async function isGguf(path: string): Promise<boolean> {
   if (!(await statModel(path)).isFile()) return false

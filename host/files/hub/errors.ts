@@ -77,7 +77,7 @@ export const hubErrors = {
   noFile: (name: string, file: string, known: string[]) =>
     new GtaError(
       'NOT_FOUND',
-      `"${name}" must hold the file "${file}", found ${known.length > 0 ? known.join(', ') : 'no model file at all'}: give one of these`,
+      `"${name}" must hold the file "${file}", found ${known.length > 0 ? `${known.join(', ')}: give one of these` : 'no .gguf or .gta file at all: leave ":FILE" out for a Hugging Face directory'}`,
     ),
   severalFiles: (name: string, count: number, lines: string[]) =>
     new GtaError(

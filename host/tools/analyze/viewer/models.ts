@@ -1,8 +1,9 @@
 /** Models that the viewer offers: those that were named, and all of the papers. */
 import { configs, describe } from '../../../../models/index.ts'
 import { isCheckpoint, readConfig } from '../../../files/checkpoint.ts'
-import { locateModel, openPacked } from '../../../files/files.ts'
+import { openPacked } from '../../../files/files.ts'
 import { readJson } from '../../../files/json.ts'
+import { locateModel } from '../../../files/locate.ts'
 
 /** The config.json of each path: a file, a directory, a packed model, or the name of a pulled one. Throws what keeps one from being a model. */
 export async function readConfigs(paths: readonly string[]): Promise<unknown[]> {
