@@ -549,7 +549,11 @@ test('Ctrl-C leaves a part, which the next pull goes on with; a damaged one is t
     return part
   }
   await stop()
-  const [unfinished] = await listPulled(assert.unreachable)
+  // Another one that is refused takes nothing of it away.
+  hub.reset({ 'o/m': { 'm-Q8_0.gguf': q8, 'n.gguf': q4 } })
+  await fails('TOO_LARGE', /not even the weights/, get('o/m:n.gguf', { memoryBytes: 1e6 }))
+  const [unfinished, ...others] = await listPulled(assert.unreachable)
+  assert.equal(others, [])
   assert.equal([unfinished?.pulled, unfinished?.done, unfinished?.bytes], [null, 200_000, q8.length])
   await fails('NOT_FOUND', /found 0\.2 MB of 0\.4 MB: finish it with gta pull o\/m/, load('o/m'))
   await fails('NOT_FOUND', /m-Q8_0\.gguf \(200000 of 379168 bytes are there\)/, get('o/m', { offline: true }))

@@ -31,8 +31,8 @@ export class Fetched {
   private readonly kept = new Map<string, HubFile>()
   private readonly opened: ByteSource[] = []
   private total: number | undefined
-  /** Nothing of the model was here before. */
-  private isNew = true
+  /** What this program was the first to say of: a model that is to come. */
+  private begun: Pick<PulledModel, 'file'> | undefined
 
   private constructor(setting: FetchedOptions, manifest: Manifest) {
     this.folder = setting.folder
@@ -66,7 +66,7 @@ export class Fetched {
 
   /** Says what is to come: from here on `gta models` and offline mode know what is missing. */
   async begin(model: Pick<PulledModel, 'file' | 'files' | 'type'>): Promise<void> {
-    this.isNew = !this.manifest.models.some(({ file }) => file === model.file)
+    if (!this.manifest.models.some(({ file, pulled }) => file === model.file && pulled === null)) this.begun = model
     await this.write({ ...model, commit: null, pulled: null })
   }
 
@@ -101,8 +101,9 @@ export class Fetched {
       await (received === 0 || (isVain && received === fetched) ? download.discard() : download.close())
       await removeEmptyParents(this.folder, path)
     }
-    if (!isVain || !this.isNew) return
-    this.manifest.models = this.manifest.models.filter(({ pulled }) => pulled !== null)
+    const { begun } = this
+    if (!isVain || !begun) return
+    this.manifest.models = this.manifest.models.filter(({ file, pulled }) => file !== begun.file || pulled !== null)
     if (this.manifest.models.length > 0) await writeManifest(this.folder, this.manifest)
     else await rm(join(this.folder, MANIFEST), { force: true })
   }
