@@ -635,7 +635,7 @@ test('a full disk: seen before, or told with what stays', async () => {
   hub.reset(one())
   mkdirSync(join(models, 'o/m'), { recursive: true })
   symlinkSync('/dev/full', partOf('o/m', 'm-Q8_0.gguf'))
-  await fails('WRITE_FAILED', /the disk is full: make room; what has arrived stays/, get('o/m'))
+  await fails('WRITE_FAILED', /the disk is full: make room\. What has arrived stays/, get('o/m'))
 })
 
 test('the commands: a killed pull goes on, models lists it, rm asks', async () => {

@@ -28,7 +28,7 @@ export interface DownloadOptions {
   hub: Hub
   repository: Repository
   file: HubFile
-  /** Where it is to lie; its folder is there. */
+  /** Where it is to lie. */
   target: string
   onBytes?: (received: number) => void
   onNotice?: ((text: string) => void) | undefined
@@ -111,10 +111,8 @@ export class Download implements ByteSource {
       await this.ensure(this.size)
       const found = this.hash.digest('hex')
       if (found === this.expected) break
-      if (!this.isResumed) {
-        await this.discard()
-        throw hubErrors.wrongBytes(this.options.file.path, 'the hash', this.expected, found)
-      }
+      if (!this.isResumed)
+        throw await this.refuse(hubErrors.wrongBytes(this.options.file.path, 'the hash', this.expected, found))
       this.options.onNotice?.(`what was there of "${this.options.file.path}" is damaged: it is downloaded anew`)
       await this.startAgain()
     }
@@ -170,10 +168,8 @@ export class Download implements ByteSource {
     this.reader ??= await this.connect()
     const { done, value } = await this.options.hub.patiently(this.reader.read())
     if (done) throw new Error(`a connection that ends after ${megabytes(this.received)} of ${megabytes(this.size)}`)
-    if (this.received + value.length > this.size) {
-      await this.discard()
-      throw hubErrors.wrongBytes(this.options.file.path, 'the length', `${this.size} bytes`, 'more')
-    }
+    if (this.received + value.length > this.size)
+      throw await this.refuse(hubErrors.wrongBytes(this.options.file.path, 'the length', `${this.size} bytes`, 'more'))
     await this.write(value)
     this.hash.update(value)
     this.received += value.length
@@ -195,52 +191,57 @@ export class Download implements ByteSource {
   }
 
   private async connect(): Promise<ReadableStreamDefaultReader<Uint8Array>> {
-    const { hub, repository, file, onNotice } = this.options
+    const { hub, repository, file } = this.options
     const { received: from, etag } = this
+    const headers: Record<string, string> = from > 0 ? { range: `bytes=${from}-` } : {}
     // A weak tag says that two versions mean the same, not that their bytes are (RFC 9110, 13.1.5).
-    const condition = etag === undefined || etag.startsWith('W/') ? {} : { 'if-range': etag }
-    const headers = from > 0 ? { range: `bytes=${from}-`, ...condition } : {}
+    if (from > 0 && etag !== undefined && !etag.startsWith('W/')) headers['if-range'] = etag
     const [owner, name] = repository.id.split('/') as [string, string]
     const url = hub.url(owner, name, 'resolve', repository.revision, ...file.path.split('/'))
-    const answer = await hub.open(url, `"${file.path}"`, repository, headers as Record<string, string>)
+    const answer = await hub.open(url, `"${file.path}"`, repository, headers)
     const body = answer.response.body as ReadableStream<Uint8Array> | null
-    const refuse = async (error: Error) => {
+    try {
+      await this.accept(answer, from)
+      if (!body) throw new Error('an answer without content')
+      if (this.received === 0) await this.begin(tagOf(answer.response.headers.get('etag')))
+      return body.getReader()
+    } catch (error) {
       await body?.cancel().catch(() => undefined)
-      return error
+      throw error
     }
-    const wrong = await this.checkLinked(answer)
-    if (wrong) {
-      await this.discard()
-      throw await refuse(wrong)
-    }
+  }
+
+  /** Are these the bytes that are missing? If not, but all of the file: what has arrived is dropped. */
+  private async accept(answer: Answer, from: number): Promise<void> {
+    const { file, onNotice } = this.options
+    const { response } = answer
+    await this.checkLinked(answer)
     this.commit = answer.commit ?? this.commit
-    const why = this.received > 0 ? this.whyAgain(answer.response, from) : undefined
+    const why = this.received > 0 ? this.whyAgain(response, from) : undefined
     if (why !== undefined) {
       onNotice?.(`${why} of "${file.path}": it is downloaded from the beginning`)
       await this.startAgain()
     }
-    // A part of it, where all is needed.
-    if (!body || (answer.response.status !== 200 && this.received === 0))
-      throw await refuse(new Error('an answer for other bytes'))
-    const told = lengthOf(answer.response)
-    if (answer.response.status === 200 && told !== undefined && told !== this.size) {
-      await this.discard()
-      throw await refuse(hubErrors.wrongBytes(file.path, 'the length', `${this.size} bytes`, told))
-    }
-    if (this.received === 0) await this.begin(tagOf(answer.response.headers.get('etag')))
-    return body.getReader()
+    if (response.status !== 200 && this.received === 0) throw new Error('an answer for other bytes')
+    const told = lengthOf(response)
+    if (response.status === 200 && told !== undefined && told !== this.size)
+      throw await this.refuse(hubErrors.wrongBytes(file.path, 'the length', `${this.size} bytes`, told))
+  }
+
+  private async refuse(error: GtaError): Promise<GtaError> {
+    await this.discard()
+    return error
   }
 
   /** Is the file behind the address the one of the list? */
-  private async checkLinked({ linkedHash, linkedBytes }: Answer): Promise<GtaError | undefined> {
-    const { file } = this.options
-    if (linkedBytes !== undefined && linkedBytes !== this.size) return hubErrors.changed(file.path)
-    if (linkedHash === undefined || linkedHash === this.expected) return undefined
-    if (this.expected.length === 64) return hubErrors.changed(file.path)
+  private async checkLinked({ linkedHash, linkedBytes }: Answer): Promise<void> {
+    const isOther = linkedHash !== undefined && linkedHash !== this.expected
+    if ((linkedBytes !== undefined && linkedBytes !== this.size) || (isOther && this.expected.length === 64))
+      throw await this.refuse(hubErrors.changed(this.options.file.path))
+    if (!isOther) return
     // A list that tells only the hash of the pointer in git. What is there already was hashed otherwise.
     this.expected = linkedHash
     await this.startAgain()
-    return undefined
   }
 
   /** Why what has arrived cannot be gone on with; undefined: it can. */
@@ -320,10 +321,12 @@ export async function removePart(target: string): Promise<void> {
 
 function unwritable(path: string, cause: unknown): GtaError {
   const isFull = ['ENOSPC', 'EDQUOT'].includes((cause as NodeJS.ErrnoException).code ?? '')
-  const why = isFull ? 'the disk is full' : cause instanceof Error ? cause.message : cause
+  const why = isFull
+    ? 'the disk is full: make room'
+    : `${cause instanceof Error ? cause.message : cause}: check its folder`
   return new GtaError(
     'WRITE_FAILED',
-    `"${path}" must be written, found that ${why}: make room; what has arrived stays, and the same command goes on`,
+    `"${path}" must be written, found ${why}. What has arrived stays, and the same command goes on`,
     { cause },
   )
 }
