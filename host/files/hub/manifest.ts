@@ -8,7 +8,7 @@ import type { HubFile } from './listing.ts'
 import { isSafePath } from './repository.ts'
 
 export const MANIFEST = 'gta-pull.json'
-const SCHEMA = 'gta-pull/1'
+const SCHEMA = 'gta-pulled/1'
 /** A larger one is not ours. */
 const MAX_BYTES = 2 ** 24
 
