@@ -8,6 +8,7 @@ export { disassemble } from './disassemble.ts'
 export { type ErrorCode, GtaError } from './errors.ts'
 export type { Family } from './family.ts'
 export * from './layer.ts'
+export { forContext, longestContext } from './long-context.ts'
 export {
   matrixBytes,
   type PackedTensor,

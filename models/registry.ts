@@ -9,7 +9,9 @@ import { family as granite } from './families/granite.ts'
 import { family as hunyuan } from './families/hunyuan.ts'
 import { family as minicpm } from './families/minicpm.ts'
 import { family as minicpm3 } from './families/minicpm3.ts'
+import { family as ministral3 } from './families/ministral3.ts'
 import { family as mistral } from './families/mistral.ts'
+import { family as mobilellm } from './families/mobilellm.ts'
 import { family as olmo2 } from './families/olmo2.ts'
 import { family as phi3 } from './families/phi3.ts'
 import { family as plm } from './families/plm.ts'
@@ -44,7 +46,9 @@ export const families: readonly Family[] = [
   hunyuan,
   minicpm,
   minicpm3,
+  ministral3,
   mistral,
+  mobilellm,
   olmo2,
   phi3,
   plm,

@@ -1,8 +1,9 @@
-/** gta convert: a Hugging Face directory to one packed .gta file. */
+/** gta convert: a Hugging Face directory or a GGUF file to one packed .gta file, or to a GGUF file for llama.cpp. */
 import { basename, resolve } from 'node:path'
 import type { Fit } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
-import { type Conversion, convert as convertModel } from '../files/convert.ts'
+import { type Conversion, type ConvertOptions, convert as convertModel, isGgufPath } from '../files/convert.ts'
+import { ggufTypes } from '../files/gguf/write/blocks.ts'
 import { settings } from '../settings.ts'
 import { interruptSignal } from './interrupt.ts'
 import { warnUnused } from './open.ts'
@@ -11,11 +12,17 @@ import { ProgressLine } from './progress.ts'
 import { printJson, say } from './terminal.ts'
 
 export const convert: Command = {
-  usage: 'convert DIR [FILE.gta] [--type q8|q4|f32] [--force]',
+  usage: 'convert DIR|FILE.gguf [FILE.gta|FILE.gguf] [--type q8|q4|f32] [--force]',
   options: {
-    ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory' }),
-    out: { type: 'string', value: 'FILE', help: 'the file to write (default: NAME-TYPE.gta here)' },
-    ...flagAs('type', { help: `weight type (default ${settings.type.default})` }),
+    ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory, or a GGUF file' }),
+    out: {
+      type: 'string',
+      value: 'FILE',
+      help: 'the file to write (default: NAME-TYPE.gta here); .gguf for llama.cpp',
+    },
+    ...flagAs('type', {
+      help: `weight type (default ${settings.type.default}); of a .gguf file ${ggufTypes.join(', ')} (default q8_0)`,
+    }),
     force: { type: 'boolean', help: 'replace the file if it is there already' },
     ...common,
   },
@@ -30,23 +37,33 @@ async function execute(args: Arguments): Promise<void> {
   const out = args.text('out')
   if (out !== undefined && second !== undefined)
     throw new UsageError(`one output must be given, found "${second}" and --out "${out}"`)
-  const type = args.value('type') ?? settings.type.default
-  const path = out ?? second ?? `${basename(resolve(directory)).replaceAll(':', '-')}-${type}.gta`
+  const given = out ?? second
+  const type = typeFor(args, given)
+  const path =
+    given ??
+    `${basename(resolve(directory))
+      .replace(/\.gguf$/i, '')
+      .replaceAll(':', '-')}-${type ?? settings.type.default}.gta`
   const progress = new ProgressLine('converting', megabytes)
   const result = await convertModel(directory, path, {
-    type,
+    ...(type === undefined ? {} : { type }),
     force: args.flag('force'),
     signal: interruptSignal(Number.POSITIVE_INFINITY),
     onProgress: progress.update,
     onFit: warnUnlessFit,
   }).finally(() => progress.end())
   warnUnused(result.unused)
+  for (const what of result.left) say(`warning: ${what}`)
   if (args.flag('json')) return printJson('convert', result)
   if (!result.hasTokenizer)
     say(`warning: there is no tokenizer.json in "${directory}": the packed model takes only --tokens`)
   process.stdout.write(
     `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
   )
+}
+
+function typeFor(args: Arguments, path: string | undefined): ConvertOptions['type'] {
+  return path !== undefined && isGgufPath(path) ? args.oneOf('type', ggufTypes) : args.value('type')
 }
 
 /** A warning, not an error: the file may be meant for another machine. */

@@ -1,5 +1,6 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
+import { longestContext } from '../../models/index.ts'
 import { describeFit } from '../engine/describe-fit.ts'
 import { fit as fitModel } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
@@ -40,6 +41,7 @@ async function execute(args: Arguments): Promise<void> {
   if (plan && wanted && wanted !== plan.type)
     throw new UsageError(`--type must be ${plan.type}, the type of the file, found "${wanted}"`)
   const { maxContext } = model.spec
+  const longest = longestContext(model.spec)
   const context = asked ?? maxContext
   const types = wanted ? [wanted] : plan ? [plan.type] : (['q8', 'q4'] as const)
   const found = await Promise.all(
@@ -49,11 +51,22 @@ async function execute(args: Arguments): Promise<void> {
   )
   const fits = found.some((one) => one.fits)
   if (args.flag('json'))
-    printJson('fit', { model: path, memoryBytes, context, conversations, maxContext, fits, types: found })
+    printJson('fit', {
+      model: path,
+      memoryBytes,
+      context,
+      conversations,
+      maxContext,
+      longestContext: longest,
+      fits,
+      types: found,
+    })
   else {
     const what = `${path} with ${conversations} × ${context} tokens in ${megabytes(memoryBytes)}`
+    const number = longest.toLocaleString('en')
+    const note = context > longest ? `note: the memory alone; a text of this model has ${number} tokens at most\n` : ''
     process.stdout.write(
-      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describeFit(one, context, maxContext)).join('')}`,
+      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describeFit(one, context, longest)).join('')}${note}`,
     )
   }
   if (!fits) process.exitCode = 1

@@ -11,6 +11,7 @@ import {
   disassemble,
   type LayerCost,
   type LayerSpec,
+  longestContext,
   type ModelSpec,
   nLayers,
   planModel,
@@ -21,13 +22,15 @@ import {
 } from '../../models/index.ts'
 import { largestContext } from '../engine/fit.ts'
 import { errors, megabytes } from '../errors.ts'
+import { type About, aboutNames } from '../files/about.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultModel } from '../load.ts'
 import { defaultCache, settings } from '../settings.ts'
 import { interruptSignal } from './interrupt.ts'
+import { namesOf } from './open.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
 import { ProgressLine } from './progress.ts'
-import { printJson } from './terminal.ts'
+import { printable, printJson } from './terminal.ts'
 
 export const inspect: Command = {
   usage: 'inspect [MODEL|config.json] [-c N] [--cache f32|int8] [--plan] [--json]',
@@ -67,6 +70,7 @@ async function execute(args: Arguments): Promise<void> {
   const counted = cost(facts.model)
   const kv = cacheBytes(spec, cache, context)
   const document = {
+    about: facts.about ?? null,
     kind: spec.kind,
     maps: spec.layers[0]?.mixer.maps,
     ...counted,
@@ -84,6 +88,7 @@ async function execute(args: Arguments): Promise<void> {
       })),
     ),
     packedType: facts.plan?.type ?? null,
+    leftOut: facts.leftOut,
     hashes: facts.hashes === undefined ? null : { tensors: facts.hashes, verified: verify === true },
     spec,
   }
@@ -96,6 +101,7 @@ const CONTEXTS = [512, 2048, 8192, 32768]
 const MEMORIES = [2, 4, 8, 16].map((gibibytes) => gibibytes * 2 ** 30)
 
 interface Counted extends Cost {
+  about: About | null
   cacheType: CacheType
   context: number
   cacheBytes: number
@@ -103,6 +109,7 @@ interface Counted extends Cost {
   cacheAt: { context: number; elements: number; scales: number }[]
   fits: { memoryBytes: number; type: WeightType; context: number }[]
   hashes: { tensors: number; verified: boolean } | null
+  leftOut: string[]
 }
 
 function describeForPeople(path: string, spec: ModelSpec, counted: Counted): string[] {
@@ -113,11 +120,16 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
   const widths = [...new Set(spec.layers.map(({ ffn }) => ffn.width))].join(' or ')
   const rows: [string, string][] = [
     ['model', path],
+    ...aboutNames.flatMap((name): [string, string][] => {
+      const text = counted.about?.[name]
+      return text === undefined ? [] : [[name, printable(text)]]
+    }),
     ...countedLayers(spec).flatMap(({ layer, count }) => describeLayer(spec, layer, count)),
     [
       'shape',
       `${nLayers(spec)} layers, hidden ${spec.hiddenDim}, feed-forward ${widths}, vocabulary ${spec.vocabSize}, context ${spec.maxContext}`,
     ],
+    ...describeContext(spec),
     [
       'parameters',
       `${number(counted.parameters)} (${(counted.parameters / 2 ** 20).toFixed(2)} Mi, as the paper prints them)`,
@@ -141,10 +153,23 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
       `${counted.cacheType}, ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales at ${number(counted.context)} tokens`,
     ],
     ['', counted.cacheAt.map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales)}`).join('   ')],
-    ['room for', `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(spec.maxContext)})`],
+    [
+      'room for',
+      `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(longestContext(spec))})`,
+    ],
+    ...(counted.leftOut.length > 0 ? [['left out', namesOf(counted.leftOut)] as [string, string]] : []),
     ...(counted.hashes ? [['hashes', describeHashes(counted.hashes)] as [string, string]] : []),
   ]
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}`)
+}
+
+/** Where a longer context changes the numbers. */
+function describeContext({ maxContext, longContext }: ModelSpec): [string, string][] {
+  if (longContext === undefined) return []
+  const [first, most] = [maxContext, longContext].map((tokens) => tokens.toLocaleString('en'))
+  return [
+    ['', `${first} is what it was first trained for; -c up to ${most} chooses other frequencies, for the whole text`],
+  ]
 }
 
 /** Its attention and what that keeps; which layers are meant where they differ. */

@@ -1,7 +1,8 @@
 /** gta models and gta rm: what was pulled, and away with it. */
 import { createInterface } from 'node:readline/promises'
 import { megabytes } from '../errors.ts'
-import { type CachedModel, listPulled, modelsDirectory, removePulled } from '../files/hub/models.ts'
+import { modelsDirectory } from '../files/hub/find.ts'
+import { type CachedModel, listPulled, removePulled } from '../files/hub/models.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 import { headLine, tableLine } from './table.ts'
 import { printJson, say } from './terminal.ts'

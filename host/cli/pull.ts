@@ -1,10 +1,9 @@
 /** gta pull: a model from a hub into the cache, where every command finds it by its name. */
-import { describeFit } from '../engine/describe-fit.ts'
 import type { Fit } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
 import type { Pulled } from '../files/hub/options.ts'
 import { isOffline, pull as pullModel } from '../files/hub/pull.ts'
-import { defaultContext, settings } from '../settings.ts'
+import { settings } from '../settings.ts'
 import { sizeForms } from '../sizes.ts'
 import { interruptSignal } from './interrupt.ts'
 import { type Arguments, type Command, common, flagAs, UsageError } from './options.ts'
@@ -53,10 +52,9 @@ async function execute(args: Arguments): Promise<void> {
       progress.end()
       say(text)
     },
-    onFit: (fits, maxContext) => {
+    onFit: (fits, lines) => {
       found.push(...fits)
-      const tokens = context ?? defaultContext(maxContext)
-      if (!isJson) process.stdout.write(fits.map((one) => describeFit(one, tokens, maxContext)).join(''))
+      if (!isJson) process.stdout.write(lines)
     },
     onProgress: progress.update,
   })

@@ -6,7 +6,7 @@ import { stat } from 'node:fs/promises'
  */
 export async function locateModel(name: string): Promise<string> {
   if (await stat(name).catch(() => undefined)) return name
-  const { findPulled } = await import('./hub/models.ts')
+  const { findPulled } = await import('./hub/find.ts')
   const found = await findPulled(name)
   if (found === undefined) throw (await import('./missing.ts')).noModel(name)
   return found

@@ -5,7 +5,7 @@ import { parseRepository } from './hub/repository.ts'
 export function noModel(path: string): GtaError {
   return new GtaError(
     'NOT_FOUND',
-    `"${path}" must be a .gta file or a model directory, found nothing there: ${howToGet(path)}`,
+    `"${path}" must be a .gta or .gguf file or a model directory, found nothing there: ${howToGet(path)}`,
   )
 }
 

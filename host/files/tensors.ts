@@ -127,7 +127,7 @@ function adjusted(values: Float32Array, { plus = 0, times = 1 }: Source): Float3
 }
 
 /** A source as rows of `cols` packed numbers, some at a time. */
-async function* slices(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
+export async function* slices(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
   for await (const values of takenRows(checkpoint, source, cols)) yield adjusted(values, source)
 }
 

@@ -126,6 +126,7 @@ function describe(config: Config): ModelDescription {
   const outBias = config.boolean('attention_bias', false)
   const inBias = outBias || config.boolean('qkv_bias', isQwen2)
   config.require('partial_rotary_factor', 1)
+  config.require('rope_interleaved', false)
   if (!isQwen2 && config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
   const norm = rmsNorm(config)
   const rope = config.rope(heads.keyDim)

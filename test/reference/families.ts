@@ -105,6 +105,19 @@ function longRope(config: Config, original: number) {
   return { factors, magnitude: Math.sqrt(1 + Math.log(ratio) / Math.log(original)) }
 }
 
+/** YaRN: pairs that turn seldom within the original context are slowed down by `factor`, those that turn often stay. */
+function yarn(dim: number, { rope_theta, factor, original_max_position_embeddings: original }: Record<string, number>) {
+  const theta = Number(rope_theta)
+  const pairThatTurns = (times: number) =>
+    (dim * Math.log(Number(original) / (times * 2 * Math.PI))) / (2 * Math.log(theta))
+  const [low, high] = [Math.max(0, Math.floor(pairThatTurns(32))), Math.min(dim - 1, Math.ceil(pairThatTurns(1)))]
+  const factors = Array.from({ length: dim / 2 }, (_, pair) => {
+    const slowed = Math.min(1, Math.max(0, (pair - low) / (high - low)))
+    return 1 / (slowed / Number(factor) + 1 - slowed)
+  })
+  return { theta, factors }
+}
+
 /** By class name: what differs. */
 const classes: Record<string, (config: Config) => Partial<Literal>> = {
   Qwen2ForCausalLM: (config) => ({ attention: (layer) => ({ ...plain(config), window: lateWindow(config, layer) }) }),
@@ -208,6 +221,12 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
       ...longRope(config, Number((config.rope_scaling as Config | undefined)?.original_max_position_embeddings)),
     }),
   }),
+  Ministral3ForCausalLM: (config) => ({
+    attention: () => ({
+      ...plain(config),
+      ...yarn(Number(config.head_dim), config.rope_parameters as Record<string, number>),
+    }),
+  }),
   YoutuForCausalLM: (config) => ({ attention: () => ({ ...plain(config), isPaired: true }) }),
   PLMForCausalLM: (config) => ({
     activation: 'relu2',
@@ -248,8 +267,9 @@ export function literalOf(config: Config): Literal {
 /** A config and weights under the names that Llama's have: fused matrices taken apart, transposed ones turned. */
 export function underLlamasNames(config: Config, weights: Weights): { config: Config; weights: Weights } {
   const [name] = (config.architectures as string[] | undefined) ?? []
-  if (name === 'Gemma3ForConditionalGeneration')
+  if (config.text_config)
     return { config: config.text_config as Config, weights: renamed(weights, [['model.language_model.', 'model.']]) }
+  if (name === 'MobileLLMForCausalLM' && config.layer_sharing) return layersTwice(config, weights)
   if (name === 'Phi3ForCausalLM') return { config, weights: apart(config, weights) }
   if (name === 'GraniteMoeHybridForCausalLM')
     return {
@@ -267,6 +287,17 @@ export function underLlamasNames(config: Config, weights: Weights): { config: Co
   const { n_embd, n_layer, n_head } = config
   const llamas = { ...config, hidden_size: n_embd, num_hidden_layers: n_layer, num_attention_heads: n_head }
   return { config: llamas, weights: gpt2(weights) }
+}
+
+/** Layer i runs again as the one behind it. */
+function layersTwice(config: Config, weights: Weights): { config: Config; weights: Weights } {
+  const twice: Weights = new Map()
+  for (const [name, weight] of weights) {
+    const [, own, rest] = /^model\.layers\.(\d+)\.(.*)$/.exec(name) ?? []
+    if (own === undefined) twice.set(name, weight)
+    else for (const time of [0, 1]) twice.set(`model.layers.${2 * Number(own) + time}.${rest}`, weight)
+  }
+  return { config: { ...config, num_hidden_layers: 2 * Number(config.num_hidden_layers) }, weights: twice }
 }
 
 type Weight = { shape: number[]; data: Float32Array }

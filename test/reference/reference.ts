@@ -5,7 +5,12 @@
 
 import { literalOf, underLlamasNames } from './families.ts'
 
-export type Weights = Map<string, { shape: number[]; data: Float32Array }>
+/** One tensor, one row behind the other. */
+export interface Weight {
+  shape: number[]
+  data: Float32Array
+}
+export type Weights = Map<string, Weight>
 type Config = Record<string, unknown>
 export type Rows = Float64Array[]
 
@@ -208,16 +213,24 @@ export const at = (list: ArrayLike<number> | undefined, i: number) => list?.[i] 
 
 /** y = W x + b, b where there is one. */
 function linear(weights: Weights, name: string, rows: Rows): Rows {
-  const { shape, data } = tensor(weights, `${name}.weight`)
+  return rowsTimes(tensor(weights, `${name}.weight`), rows, weights.get(`${name}.bias`)?.data)
+}
+
+/** y = W x + b, b where there is one; W is (outs, ins), one row behind the other. */
+export function rowsTimes({ shape, data }: Weight, rows: Rows, bias?: ArrayLike<number>): Rows {
   const [outs = 0, ins = 0] = shape
-  const bias = weights.get(`${name}.bias`)?.data
-  return rows.map((x) =>
-    Float64Array.from({ length: outs }, (_, o) => {
-      let sum = bias ? at(bias, o) : 0
-      for (let i = 0; i < ins; i++) sum += at(data, o * ins + i) * at(x, i)
-      return sum
-    }),
-  )
+  return rows.map((x) => {
+    const y = new Float64Array(outs)
+    for (let o = 0; o < outs; o++) y[o] = (bias ? at(bias, o) : 0) + dot(x, data, o * ins)
+    return y
+  })
+}
+
+/** Σ x[i] · y[from + i]. A loop as plain as this one, because most of the time of the tests that use it is spent here. */
+function dot(x: Float64Array, y: ArrayLike<number>, from = 0): number {
+  let sum = 0
+  for (let i = 0; i < x.length; i++) sum += (x[i] as number) * (y[from + i] as number)
+  return sum
 }
 
 /** RMSNorm; LayerNorm where there is a bias. */
@@ -234,7 +247,7 @@ export function layerNorm(x: Float64Array, weights: ArrayLike<number>, bias: Arr
 }
 
 export function rmsNorm(x: Float64Array, weights: ArrayLike<number>, eps: number, plus = 0): Float64Array {
-  const factor = 1 / Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length + eps)
+  const factor = 1 / Math.sqrt(dot(x, x) / x.length + eps)
   return x.map((value, i) => value * factor * (at(weights, i) + plus))
 }
 
@@ -276,14 +289,13 @@ export function attend(
   return queries.map((q, t) => {
     const first = Math.max(0, t + 1 - window)
     const seen = keys.slice(first, t + 1)
-    const plain = seen.map((key) => scale * key.reduce((sum, value, i) => sum + value * at(q, i), 0))
+    const plain = seen.map((key) => scale * dot(key, q))
     const scores = softcap ? plain.map((score) => softcap * Math.tanh(score / softcap)) : plain
     const peak = Math.max(...scores)
     const weights = scores.map((score) => Math.exp(score - peak))
     const total = weights.reduce((sum, weight) => sum + weight, 0)
     const result = new Float64Array(values[0]?.length ?? 0)
-    for (const [s, weight] of weights.entries())
-      for (let i = 0; i < result.length; i++) result[i] = at(result, i) + (weight / total) * at(values[first + s], i)
+    for (const [s, weight] of weights.entries()) addScaled(result, weight / total, values[first + s] as Float64Array)
     return result
   })
 }
@@ -299,5 +311,9 @@ export function join(lists: Rows[]): Rows {
 }
 
 export function addRows(x: Rows, y: Rows): void {
-  for (const [t, row] of x.entries()) for (let i = 0; i < row.length; i++) row[i] = at(row, i) + at(y[t], i)
+  for (const [t, row] of x.entries()) addScaled(row, 1, y[t] as Float64Array)
+}
+
+function addScaled(x: Float64Array, factor: number, y: Float64Array): void {
+  for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) + factor * (y[i] as number)
 }

@@ -14,6 +14,7 @@ import {
   type Rows,
   rmsNorm,
   rope,
+  rowsTimes,
   type Weights,
 } from './reference.ts'
 
@@ -122,14 +123,5 @@ function tensor(weights: Weights, name: string) {
 
 /** y = W x, and a bias where there is one. */
 function matrix(weights: Weights, name: string, rows: Rows, bias = `${name}_bias`): Rows {
-  const { shape, data } = tensor(weights, name)
-  const [outs = 0, ins = 0] = shape
-  const added = weights.get(bias)?.data
-  return rows.map((x) =>
-    Float64Array.from({ length: outs }, (_, o) => {
-      let sum = added ? at(added, o) : 0
-      for (let i = 0; i < ins; i++) sum += at(data, o * ins + i) * at(x, i)
-      return sum
-    }),
-  )
+  return rowsTimes(tensor(weights, name), rows, weights.get(bias)?.data)
 }

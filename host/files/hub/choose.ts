@@ -2,7 +2,7 @@
 import { megabytes } from '../../errors.ts'
 import { hubErrors } from './errors.ts'
 import type { HubFile } from './listing.ts'
-import { type Repository, repositoryName } from './repository.ts'
+import { type Repository, repositoryName, typeInName } from './repository.ts'
 
 export type Choice =
   | { kind: 'file'; file: HubFile }
@@ -23,12 +23,6 @@ const notAlone = /(?:^|\/)[^/]*(?:mmproj|imatrix)[^/]*$|(?:^|\/)(?:mtp|eagle3|df
 const split = /-\d{5}-of-\d{5}\.gguf$/i
 /** Types that are taken without a question, where one of them is the only one. */
 const usual = ['Q8_0', 'Q4_K_M']
-
-/** What the name of a GGUF file says of its type: 'Q4_K_M'; '' if it says nothing. */
-export function typeInName(path: string): string {
-  const [, type = ''] = /(?:^|[-._/])((?:I?Q\d|TQ\d|MXFP4|BF16|FP?16|FP?32)(?:_[A-Z0-9]+)*)\.gguf$/i.exec(path) ?? []
-  return type.toUpperCase()
-}
 
 /** Throws NOT_FOUND or NOT_A_MODEL where nothing can be meant. */
 export function choose(repository: Repository, files: HubFile[]): Choice {

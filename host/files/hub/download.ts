@@ -13,16 +13,13 @@ import type { ByteSource } from '../source.ts'
 import { hubErrors } from './errors.ts'
 import type { Answer, Hub } from './hub.ts'
 import type { HubFile } from './listing.ts'
-import type { Repository } from './repository.ts'
+import { noteOf, partOf, type Repository } from './repository.ts'
 
 /** Further than ever before by so much, and a connection is not one that always breaks. */
 const ADVANCE = 2 ** 20
 const PIECE = 2 ** 20
 /** The header of a model is read in such pieces. */
 const READ_BYTES = 2 ** 18
-
-export const partOf = (path: string) => `${path}.part`
-export const noteOf = (path: string) => `${path}.part.json`
 
 export interface DownloadOptions {
   hub: Hub

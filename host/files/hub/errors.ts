@@ -1,5 +1,5 @@
 /** Errors of models that come from a hub. The token is in none of them, nor is what a server says. */
-import { GtaError, megabytes } from '../../errors.ts'
+import { GtaError } from '../../errors.ts'
 
 export const hubErrors = {
   badName: (name: string) =>
@@ -104,32 +104,10 @@ export const hubErrors = {
       'TOO_LARGE',
       `"${name}" must fit in this machine's memory, found that it does not:\n${lines}choose a smaller one, or download it for another machine with --force`,
     ),
-  unfinished: (name: string, done: number, total: number) =>
-    new GtaError(
-      'NOT_FOUND',
-      `"${name}" must be whole, found ${megabytes(done)} of ${megabytes(total)}: finish it with gta pull ${name}`,
-    ),
-  offline: (name: string, missing: string[]) =>
-    new GtaError(
-      'NOT_FOUND',
-      `"${name}" must be in the cache while offline (--offline, HF_HUB_OFFLINE), found missing: ${missing.join(', ')}. Pull it once with a network`,
-    ),
   locked: (name: string, who: string, path: string) =>
     new GtaError(
       'BUSY',
       `"${name}" must be pulled by one program at a time, found ${who}: wait for it. Its mark: ${path}`,
-    ),
-  notPulled: (name: string, known: string[]) =>
-    new GtaError(
-      'NOT_FOUND',
-      `"${name}" must be a model that was pulled, found ${known.length > 0 ? known.join(', ') : 'none at all'}: gta models lists them`,
-    ),
-  severalPulled: (name: string, known: string[]) =>
-    new GtaError('BAD_OPTION', `"${name}" must name one model, found ${known.join(', ')}: give one of these`),
-  badManifest: (path: string) =>
-    new GtaError(
-      'BAD_FILE',
-      `"${path}" must be what gta pull wrote, found something else: remove the folder that it is in, and pull again`,
     ),
 }
 

@@ -6,12 +6,12 @@ import { dirname, join } from 'node:path'
 import { errors } from '../../errors.ts'
 import { openFile } from '../files.ts'
 import type { ByteSource } from '../source.ts'
-import { Download, noteOf, partOf, removePart } from './download.ts'
+import { Download, removePart } from './download.ts'
 import type { Hub } from './hub.ts'
 import type { HubFile } from './listing.ts'
 import { MANIFEST, type Manifest, type PulledModel, readManifest, writeManifest } from './manifest.ts'
 import type { Pulled, PullOptions } from './options.ts'
-import { type Repository, repositoryName } from './repository.ts'
+import { noteOf, partOf, type Repository, repositoryName } from './repository.ts'
 
 /** What is left on a disk, for everything else. */
 const SPARE = 2 ** 26

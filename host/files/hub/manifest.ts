@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errors } from '../../errors.ts'
-import { hubErrors } from './errors.ts'
+import { cacheErrors } from './cache-errors.ts'
 import type { HubFile } from './listing.ts'
 import { isSafePath } from './repository.ts'
 
@@ -41,7 +41,7 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
     if (schema !== SCHEMA || !isManifest(manifest)) throw undefined
     return manifest
   } catch {
-    throw hubErrors.badManifest(path)
+    throw cacheErrors.badManifest(path)
   }
 }
 

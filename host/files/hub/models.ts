@@ -1,17 +1,13 @@
-/** The models in the cache: found by the names of their repositories, listed, removed. */
-import { readdir, rm, rmdir, stat } from 'node:fs/promises'
+/** The models in the cache, listed and removed. */
+import { readdir, rm, rmdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { errors } from '../../errors.ts'
 import { makeDirectory } from '../../platform/directory.ts'
-import { cacheFile } from '../../platform/remember.ts'
-import { typeInName } from './choose.ts'
-import { partOf } from './download.ts'
-import { hubErrors } from './errors.ts'
+import { cacheErrors } from './cache-errors.ts'
 import { removeUnused } from './fetched.ts'
-import type { HubFile } from './listing.ts'
+import { bytesOf, bytesThere, modelsDirectory, modelsNamed, pathOf } from './find.ts'
 import { lock } from './lock.ts'
 import { MANIFEST, type Manifest, type PulledModel, readManifest, writeManifest } from './manifest.ts'
-import type { Pulled } from './options.ts'
 import { folderOf, parseRepository, type Repository, repositoryName } from './repository.ts'
 
 export interface CachedModel {
@@ -27,8 +23,6 @@ export interface CachedModel {
   /** ISO 8601; null: it is not whole. */
   pulled: string | null
 }
-
-export const modelsDirectory = () => cacheFile('models')
 
 export const lockOf = (folder: string) => join(folder, '.lock')
 
@@ -46,59 +40,6 @@ export function folderFor(repository: Repository): string {
 /** A folder with nothing in it, and its owner's. */
 export async function removeEmpty(folder: string): Promise<void> {
   for (const path of [folder, dirname(folder)]) await rmdir(path).catch(() => undefined)
-}
-
-/**
- * Where a pulled model lies, by its name; undefined where nothing of it was pulled. Throws NOT_FOUND for one that is not whole, and
- * BAD_OPTION for a name that several have.
- */
-export async function findPulled(text: string): Promise<string | undefined> {
-  const repository = parseRepository(text)
-  if (!repository) return undefined
-  const { folder, found, whole } = await lookUp(repository)
-  if (whole) return pathOf(folder, whole)
-  if (found[0]) throw hubErrors.unfinished(text, await bytesThere(folder, found[0]), bytesOf(found[0].files))
-  return undefined
-}
-
-/** What pull() would return if nothing had to be fetched. */
-export async function pulledOffline(repository: Repository): Promise<Pulled> {
-  const { folder, found, whole } = await lookUp(repository)
-  if (whole) {
-    const { file, type, files } = whole
-    const name = repositoryName(repository, file)
-    return { name, path: pathOf(folder, whole), type, bytes: bytesOf(files), downloaded: 0 }
-  }
-  const missing: string[] = []
-  for (const file of found[0]?.files ?? []) {
-    const done = await bytesOfFile(folder, file)
-    if (done < file.bytes) missing.push(`${file.path} (${done} of ${file.bytes} bytes are there)`)
-  }
-  const name = repositoryName(repository, repository.file)
-  throw hubErrors.offline(name, missing.length > 0 ? missing : ['all of it'])
-}
-
-/** All that a name means, and the only one of them that is whole. Throws BAD_OPTION where several are. */
-async function lookUp(repository: Repository) {
-  const folder = join(modelsDirectory(), folderOf(repository))
-  const manifest = await readManifest(folder)
-  const found = manifest ? modelsNamed(repository, manifest) : []
-  const [whole, ...others] = found.filter(({ pulled }) => pulled !== null)
-  if (whole && others.length > 0) {
-    const names = [whole, ...others].map(({ file }) => repositoryName(repository, file))
-    throw hubErrors.severalPulled(repositoryName(repository, repository.file), names)
-  }
-  return { folder, manifest, found, whole }
-}
-
-/** Those that a name means: a directory before its files. */
-function modelsNamed({ file }: Repository, { models }: Manifest): PulledModel[] {
-  if (file === undefined) {
-    const directories = models.filter((model) => model.file === null)
-    return directories.length > 0 ? directories : models
-  }
-  const exact = models.filter((model) => model.file === file)
-  return exact.length > 0 ? exact : models.filter((model) => typeInName(model.file ?? '') === file.toUpperCase())
 }
 
 /** All of them, by name. `onProblem` is told of a folder that cannot be read. */
@@ -154,7 +95,7 @@ export async function removePulled(
 
 async function notPulled(text: string): Promise<Error> {
   const known = await listPulled(() => undefined)
-  return hubErrors.notPulled(text, [...new Set(known.map(({ name }) => name))])
+  return cacheErrors.notPulled(text, [...new Set(known.map(({ name }) => name))])
 }
 
 async function describePulled(folder: string, manifest: Manifest, model: PulledModel): Promise<CachedModel> {
@@ -169,25 +110,4 @@ async function describePulled(folder: string, manifest: Manifest, model: PulledM
     commit,
     pulled,
   }
-}
-
-function pathOf(folder: string, { file }: PulledModel): string {
-  return file === null ? folder : join(folder, file)
-}
-
-const bytesOf = (files: HubFile[]) => files.reduce((sum, { bytes }) => sum + bytes, 0)
-
-async function bytesThere(folder: string, { files }: PulledModel): Promise<number> {
-  let sum = 0
-  for (const file of files) sum += await bytesOfFile(folder, file)
-  return sum
-}
-
-/** Of the file itself if it is there, else of its part. */
-async function bytesOfFile(folder: string, { path, bytes }: HubFile): Promise<number> {
-  for (const candidate of [join(folder, path), partOf(join(folder, path))]) {
-    const found = await stat(candidate).catch(() => undefined)
-    if (found) return Math.min(found.size, bytes)
-  }
-  return 0
 }

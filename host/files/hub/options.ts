@@ -13,8 +13,8 @@ export interface PullOptions extends HubOptions {
   force?: boolean
   /** Nothing touches the network; default: HF_HUB_OFFLINE. */
   offline?: boolean
-  /** Told before the weights are fetched. */
-  onFit?: (fits: Fit[], maxContext: number) => void
+  /** Told before the weights are fetched; `lines`: the same for people. */
+  onFit?: (fits: Fit[], lines: string) => void
   /** In bytes. */
   onProgress?: (progress: { done: number; total: number }) => void
 }

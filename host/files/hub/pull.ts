@@ -3,22 +3,23 @@
  * disk, and then the rest, each file checked against its hash. What is complete replaces an older version only at the end.
  */
 import { totalmem } from 'node:os'
-import { describe, type ModelDescription, type WeightType } from '../../../models/index.ts'
+import { describe, longestContext, type ModelDescription, type WeightType } from '../../../models/index.ts'
 import { describeFit } from '../../engine/describe-fit.ts'
 import { fit } from '../../engine/fit.ts'
 import { checkSetting, errors, GtaError } from '../../errors.ts'
 import { defaultCache, defaultContext } from '../../settings.ts'
 import { readJson } from '../json.ts'
-import { type Choice, choose, linesOf, shardsOf, typeInName } from './choose.ts'
+import { type Choice, choose, linesOf, shardsOf } from './choose.ts'
 import { hubErrors } from './errors.ts'
 import { Fetched, roomFor } from './fetched.ts'
+import { pulledOffline } from './find.ts'
 import { readHeader, readWeightsHeader } from './header.ts'
 import { Hub } from './hub.ts'
 import { type HubFile, listFiles } from './listing.ts'
 import { lock } from './lock.ts'
-import { folderFor, lockOf, pulledOffline, removeEmpty } from './models.ts'
+import { folderFor, lockOf, removeEmpty } from './models.ts'
 import type { Pulled, PullOptions } from './options.ts'
-import { parseRepository, type Repository, repositoryName } from './repository.ts'
+import { parseRepository, type Repository, repositoryName, typeInName } from './repository.ts'
 
 /** Throws GtaError before anything large is fetched if the model cannot run here. What was fetched when it fails stays. */
 export async function pull(name: string, options: PullOptions = {}): Promise<Pulled> {
@@ -116,7 +117,7 @@ async function expectFit(
   options: PullOptions,
 ): Promise<void> {
   const { fits, lines } = await fitsHere(model, packed, options)
-  options.onFit?.(fits, model.spec.maxContext)
+  options.onFit?.(fits, lines)
   if (fits.every(({ largestContext }) => largestContext === 0) && !options.force)
     throw hubErrors.doesNotFit(name, lines)
 }
@@ -130,7 +131,7 @@ async function fitsHere(model: ModelDescription, packed: WeightType | undefined,
   const fits = await Promise.all(
     types.map((type) => fit(model, type, { memoryBytes, context, conversations: 1, cache: defaultCache(type) })),
   )
-  return { fits, lines: fits.map((found) => describeFit(found, context, maxContext)).join('') }
+  return { fits, lines: fits.map((found) => describeFit(found, context, longestContext(model.spec))).join('') }
 }
 
 /** The one that is sensible by what fits, if there is one; else throws BAD_OPTION with all of them. */

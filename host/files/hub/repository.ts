@@ -41,3 +41,13 @@ export function isSafePath(path: string): boolean {
     part !== '' && part !== '.' && part !== '..' && new TextEncoder().encode(part).length <= MAX_SEGMENT
   return path.length <= MAX_PATH && !/[\\:]|\p{Cc}|\p{Cf}|\p{Cs}/u.test(path) && path.split('/').every(isSafe)
 }
+
+/** What the name of a GGUF file says of its type: 'Q4_K_M'; '' if it says nothing. */
+export function typeInName(path: string): string {
+  const [, type = ''] = /(?:^|[-._/])((?:I?Q\d|TQ\d|MXFP4|BF16|FP?16|FP?32)(?:_[A-Z0-9]+)*)\.gguf$/i.exec(path) ?? []
+  return type.toUpperCase()
+}
+
+/** Where the bytes of a file lie until all of them are there, and what they are. */
+export const partOf = (path: string) => `${path}.part`
+export const noteOf = (path: string) => `${path}.part.json`
