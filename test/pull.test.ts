@@ -541,8 +541,12 @@ test('Ctrl-C leaves a part, which the next pull goes on with; a damaged one is t
     const controller = new AbortController()
     hub.reset(one(), half)
     const part = partOf('o/m', 'm-Q8_0.gguf')
-    const promise = failure(get('o/m', { signal: controller.signal }))
-    while (!existsSync(part) || statSync(part).size < 200_000) await new Promise((resolve) => setTimeout(resolve, 2))
+    let isOver = false
+    const promise = failure(get('o/m', { signal: controller.signal })).finally(() => {
+      isOver = true
+    })
+    while (!isOver && (!existsSync(part) || statSync(part).size < 200_000))
+      await new Promise((resolve) => setTimeout(resolve, 2))
     const reason = new Error('stopped')
     controller.abort(reason)
     assert.is(await promise, reason)
