@@ -1,7 +1,8 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
 import { longestContext } from '../../models/index.ts'
-import { type Fit, fit as fitModel } from '../engine/fit.ts'
+import { describeFit } from '../engine/describe-fit.ts'
+import { fit as fitModel } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultCache } from '../settings.ts'
@@ -65,22 +66,8 @@ async function execute(args: Arguments): Promise<void> {
     const number = longest.toLocaleString('en')
     const note = context > longest ? `note: the memory alone; a text of this model has ${number} tokens at most\n` : ''
     process.stdout.write(
-      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describe(one, context, longest)).join('')}${note}`,
+      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describeFit(one, context, longest)).join('')}${note}`,
     )
   }
   if (!fits) process.exitCode = 1
-}
-
-function describe(found: Fit, context: number, longest: number): string {
-  const { type, cache, weightBytes, neededBytes, availableBytes, limit, fits, largestContext, mostConversations } =
-    found
-  const number = (n: number) => n.toLocaleString('en')
-  const of = limit === 'memory' ? 'are left beside the system' : 'is what one engine can address'
-  const needs = `${type} weights ${megabytes(weightBytes)}, ${cache} cache: needs ${megabytes(neededBytes)}, ${megabytes(availableBytes)} ${of}`
-  const beyond = largestContext > longest ? ` (the model is made for ${number(longest)})` : ''
-  const room =
-    largestContext === 0
-      ? 'not even the weights fit'
-      : `room for ${number(largestContext)} tokens of context${beyond}, or ${number(mostConversations)} conversation${mostConversations === 1 ? '' : 's'} of ${number(context)}`
-  return `${fits ? 'yes' : 'no '}  ${needs}; ${room}\n`
 }

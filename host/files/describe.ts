@@ -5,6 +5,7 @@ import type { About } from './about.ts'
 import { isCheckpoint, readConfig, unusedTensors } from './checkpoint.ts'
 import { openPacked } from './files.ts'
 import { readJson } from './json.ts'
+import { locateModel } from './locate.ts'
 import type { ReadOptions } from './source.ts'
 
 export interface ModelFacts {
@@ -31,7 +32,8 @@ function otherParts(config: unknown): string[] {
 }
 
 /** What a model is, from a config.json, a directory or a packed file; reads no weights unless it is to verify them. */
-export async function describeModel(path: string, options: DescribeOptions = {}): Promise<ModelFacts> {
+export async function describeModel(name: string, options: DescribeOptions = {}): Promise<ModelFacts> {
+  const path = await locateModel(name)
   const isOriginal = await isCheckpoint(path)
   if (options.verify && (isOriginal || path.endsWith('.json'))) throw errors.notVerifiable(path)
   if (isOriginal) {
