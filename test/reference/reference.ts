@@ -5,7 +5,13 @@
 
 import { literalOf, underLlamasNames } from './families.ts'
 
-export type Weights = Map<string, { shape: number[]; data: Float32Array }>
+export interface Weight {
+  shape: number[]
+  data: Float32Array
+  /** What a product with it makes of its input first: some engines round it. */
+  enter?: (x: Float64Array) => Float64Array
+}
+export type Weights = Map<string, Weight>
 type Config = Record<string, unknown>
 export type Rows = Float64Array[]
 
@@ -208,10 +214,10 @@ export const at = (list: ArrayLike<number> | undefined, i: number) => list?.[i] 
 
 /** y = W x + b, b where there is one. */
 function linear(weights: Weights, name: string, rows: Rows): Rows {
-  const { shape, data } = tensor(weights, `${name}.weight`)
+  const { shape, data, enter = (x) => x } = tensor(weights, `${name}.weight`)
   const [outs = 0, ins = 0] = shape
   const bias = weights.get(`${name}.bias`)?.data
-  return rows.map((x) =>
+  return rows.map(enter).map((x) =>
     Float64Array.from({ length: outs }, (_, o) => {
       let sum = bias ? at(bias, o) : 0
       for (let i = 0; i < ins; i++) sum += at(data, o * ins + i) * at(x, i)
