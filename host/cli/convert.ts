@@ -54,7 +54,7 @@ async function execute(args: Arguments): Promise<void> {
   if (!result.hasTokenizer)
     say(`warning: there is no tokenizer.json in "${directory}": the packed model takes only --tokens`)
   process.stdout.write(
-    `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
+    `${path}: ${result.type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
   )
 }
 
