@@ -185,10 +185,10 @@ async function bundleSizes(
   return { all: sizeOf(outputs.keys()), atStart: sizeOf(started) }
 }
 
-test('a program that loads a model: 380 kB in one file, minified, that runs alone; as it is, 330 kB before it loads one', async () => {
+test('a program that loads a model: 390 kB in one file, minified, that runs alone; as it is, 330 kB before it loads one', async () => {
   const { all } = await bundleSizes({ minify: true })
   // The threads, the process of a chat template, GGUF and all families are inside.
-  assert.ok(all > 150e3 && all <= 380e3, `${all} bytes minified, kernels and all`)
+  assert.ok(all > 150e3 && all <= 390e3, `${all} bytes minified, kernels and all`)
   const { atStart } = await bundleSizes({ splitting: true })
   assert.ok(atStart > 50e3 && atStart <= 330e3, `${atStart} bytes at the start`)
 })
