@@ -20,7 +20,7 @@ import { f16, f16Bits } from '../host/files/half.ts'
 import { packTensors } from '../host/files/tensors.ts'
 import { load } from '../host/index.ts'
 import { describe, type ModelSpec, planModel } from '../models/index.ts'
-import { failure, parseSafetensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { failure, openFiles, parseSafetensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { bytesInMemory } from './fixtures/gguf.ts'
 import { exportedConfigs, refusedConfigs, sensibleTensors } from './fixtures/gguf-models.ts'
 import { golden, readJson, worst } from './fixtures/goldens.ts'
@@ -218,7 +218,8 @@ test('a file of a model that is too large is refused by its header, with what wo
     max_position_embeddings: 4096,
     rms_norm_eps: 1e-5,
   }
-  const path = join(temporary(), '70b.gguf')
+  const folder = temporary()
+  const path = join(folder, '70b.gguf')
   const { values, tensors } = await planGguf(path, describe(config), config)
   const laid = layOut(tensors, blocksOf.f32, () => blocksOf.q8_0)
   const { offset = 0, bytes = 0 } = laid.at(-1) ?? {}
@@ -240,6 +241,7 @@ test('a file of a model that is too large is refused by its header, with what wo
     )
   }
   assert.ok(process.memoryUsage.rss() - started < 2 ** 28)
+  assert.equal(openFiles(folder) ?? [], [])
 })
 
 test('gta convert: names, types and what is there already', async () => {
