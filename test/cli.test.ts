@@ -224,7 +224,7 @@ test('files that are missing or damaged: exit code 1', async () => {
     fails(1, ['run', empty, '--tokens', '1'], empty, 'config.json'),
     // The name of a repository is no path, but what somebody has who has no model yet.
     ...['run', 'inspect', 'convert'].map((name) =>
-      fails(1, [name, 'Qwen/Qwen3-0.6B'], 'hf download Qwen/Qwen3-0.6B --local-dir Qwen3-0.6B', 'git-lfs'),
+      fails(1, [name, 'Qwen/Qwen3-0.6B'], 'gta pull Qwen/Qwen3-0.6B', 'downloads it once'),
     ),
     fails(1, ['run', 'models/my.gta'], 'check the path; README.md'),
     fails(1, ['run', cut, '--tokens', '1'], cut, 'damaged'),

@@ -19,7 +19,7 @@ import { layOut, planGguf } from '../host/files/gguf/write/plan.ts'
 import { f16, f16Bits } from '../host/files/half.ts'
 import { packTensors } from '../host/files/tensors.ts'
 import { load } from '../host/index.ts'
-import { describe, type ModelSpec, planModel } from '../models/index.ts'
+import { attentionOf, describe, type ModelSpec, planModel } from '../models/index.ts'
 import { failure, openFiles, parseSafetensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { bytesInMemory } from './fixtures/gguf.ts'
 import { exportedConfigs, refusedConfigs, sensibleTensors } from './fixtures/gguf-models.ts'
@@ -45,7 +45,7 @@ async function modelOf(path: string): Promise<{ spec: ModelSpec; weights: Map<st
 /** The same model, but for the rounding of factors to f32: both its numbers and its weights. */
 async function isSame(path: string, directory: string): Promise<void> {
   const [found, own] = [await modelOf(path), await modelOf(directory)]
-  const scales = ({ layers }: ModelSpec) => layers.map(({ mixer }) => mixer.scale)
+  const scales = ({ layers }: ModelSpec) => layers.map((layer) => attentionOf(layer)?.scale ?? 0)
   const hasScales = worst(scales(found.spec), scales(own.spec)) < 1e-6
   if (hasScales) assert.is(modelDifference(own.spec, found.spec), undefined)
   assert.equal([...found.weights.keys()], [...own.weights.keys()])

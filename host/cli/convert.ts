@@ -39,7 +39,11 @@ async function execute(args: Arguments): Promise<void> {
     throw new UsageError(`one output must be given, found "${second}" and --out "${out}"`)
   const given = out ?? second
   const type = typeFor(args, given)
-  const path = given ?? `${basename(resolve(directory)).replace(/\.gguf$/i, '')}-${type ?? settings.type.default}.gta`
+  // Of a pulled model OWNER/NAME:Q8_0.
+  const name = basename(resolve(directory))
+    .replace(/\.gguf$/i, '')
+    .replaceAll(':', '-')
+  const path = given ?? `${name}-${type ?? settings.type.default}.gta`
   const progress = new ProgressLine('converting', megabytes)
   const result = await convertModel(directory, path, {
     ...(type === undefined ? {} : { type }),

@@ -61,7 +61,8 @@ function overview(): string {
     '',
     ...Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}${summary}`),
     '',
-    'MODEL is a .gta file or a Hugging Face directory; without one, the embedded stories model is used.',
+    'MODEL is a .gta or .gguf file, a Hugging Face directory, or the name of a pulled model (OWNER/NAME); without one,',
+    'the embedded stories model is used.',
     '"gta COMMAND --help" explains a command.',
     '',
   ].join('\n')

@@ -7,28 +7,24 @@ import { checkpointTensors, describe, type ModelDescription, planModel, type Wei
 import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
 import type { About } from './about.ts'
+import { readChatTemplate } from './chat-template-files.ts'
 import { isGguf, statModel } from './files.ts'
-import { readJson, readOptional, readText } from './json.ts'
-import { refuseOtherKind } from './other-kinds.ts'
+import { readJson } from './json.ts'
 import { aboutDirectory } from './readme.ts'
 import { openWeights } from './shards.ts'
 import type { ModelFiles } from './source.ts'
 import type { StoredTensor, TensorStore } from './store.ts'
+import { readTokenizer } from './tokenizer-files.ts'
 
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
   const config = await readJson(join(directory, 'config.json'))
   if (config === undefined) throw errors.notAModel(directory, 'a directory with a config.json', 'none in it')
-  const [generation, named, specialTokens, template, tokenizer, about] = await Promise.all([
+  const [generation, { tokenizer, tokenizerConfig }, about] = await Promise.all([
     readJson(join(directory, 'generation_config.json')),
-    readJson(join(directory, 'tokenizer_config.json')),
-    readJson(join(directory, 'special_tokens_map.json')),
-    readText(join(directory, 'chat_template.jinja')),
-    readOptional(join(directory, 'tokenizer.json')),
+    readTokenizer(directory, config),
     aboutDirectory(directory, config),
   ])
-  if (tokenizer) refuseOtherKind(join(directory, 'tokenizer.json'), tokenizer, 'a JSON file')
-  const tokenizerConfig = withTokens(named, specialTokens)
-  // Newer checkpoints have the template in a file of its own, which counts more.
+  const template = await readChatTemplate(directory, tokenizerConfig)
   const more = template === undefined ? undefined : { chat_template: template }
   return {
     config,
@@ -37,15 +33,6 @@ export async function readModelFiles(directory: string): Promise<ModelFiles> {
     tokenizer,
     about,
   }
-}
-
-/** tokenizer_config.json, with the special tokens that only special_tokens_map.json names. */
-function withTokens(config: unknown, specialTokens: unknown): unknown {
-  const isObject = (value: unknown): value is Record<string, unknown> =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-  if (!isObject(specialTokens) || (config !== undefined && !isObject(config))) return config
-  const missing = Object.entries(specialTokens).filter(([name]) => /^\w+_token$/.test(name) && !config?.[name])
-  return { ...config, ...Object.fromEntries(missing) }
 }
 
 /**
@@ -95,8 +82,8 @@ export class Checkpoint {
     this.files = files
     this.model = model
     this.store = store
-    const used = this.check()
-    this.unused = [...store.tensors.keys()].filter((name) => !used.has(name) && !model.sources.isRedundant(name))
+    this.check()
+    this.unused = unusedTensors(model, [...store.tensors.keys()])
   }
 
   /** `onModel` is told the model before the weights are looked at, if the config alone says what it is. */
@@ -130,8 +117,8 @@ export class Checkpoint {
     return this.store.close()
   }
 
-  /** All tensors that the model needs, there and of the right shape and type; returns their names. */
-  private check(): Set<string> {
+  /** All tensors that the model needs, there and of the right shape and type. */
+  private check(): void {
     const needed = checkpointTensors(this.model)
     const { tensors } = this.store
     const missing = needed.filter(({ tensor }) => !tensors.has(tensor)).map(({ tensor }) => tensor)
@@ -143,7 +130,6 @@ export class Checkpoint {
       if (found.shape.length !== shape.length || found.shape.some((n, i) => n !== shape[i]))
         throw errors.wrongTensor(tensor, `(${shape.join(', ')})`, `(${found.shape.join(', ')})`)
     }
-    return new Set(needed.map(({ tensor }) => tensor))
   }
 
   /** Numbers `from` … `from + count` of a tensor, as f32; refuses NaN and infinity. */
@@ -175,6 +161,12 @@ export async function readConfig(
   const store = await openStore().catch(() => undefined)
   await store?.close()
   return { config: files.config, about: files.about, tensors: [...(store?.tensors.keys() ?? [])] }
+}
+
+/** Those of a checkpoint's tensors that the model does not use. */
+export function unusedTensors(model: ModelDescription, names: string[]): string[] {
+  const used = new Set(checkpointTensors(model).map(({ tensor }) => tensor))
+  return names.filter((name) => !used.has(name) && !model.sources.isRedundant(name))
 }
 
 /** Is there something to convert: a directory, or a GGUF file? */

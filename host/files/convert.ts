@@ -9,6 +9,7 @@ import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
 import { isCheckpoint, openCheckpoint } from './checkpoint.ts'
 import { type GgufType, ggufTypes } from './gguf/write/blocks.ts'
+import { locateModel } from './locate.ts'
 import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {
@@ -41,10 +42,11 @@ export interface Conversion {
 export const isGgufPath = (path: string) => path.toLowerCase().endsWith('.gguf')
 
 /**
- * Converts `directory` to the packed file `path`, or to a GGUF file if its name ends in .gguf, complete or not at all. Throws
- * BAD_OPTION if there is a file of that name, unless `force`.
+ * Converts the model at the path `name`, or the one that was pulled under it, to the packed file `path`, or to a GGUF file if its
+ * name ends in .gguf, complete or not at all. Throws BAD_OPTION if there is a file of that name, unless `force`.
  */
-export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+export async function convert(name: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+  const directory = await locateModel(name)
   if (!(await isCheckpoint(directory)))
     throw errors.notAModel(directory, 'a Hugging Face directory or a GGUF file to convert', 'another file')
   await checkTarget(directory, path)

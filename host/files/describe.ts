@@ -2,9 +2,10 @@
 import { describe, type ModelDescription, type Plan } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import type { About } from './about.ts'
-import { isCheckpoint, readConfig } from './checkpoint.ts'
+import { isCheckpoint, readConfig, unusedTensors } from './checkpoint.ts'
 import { openPacked } from './files.ts'
 import { readJson } from './json.ts'
+import { locateModel } from './locate.ts'
 import type { ReadOptions } from './source.ts'
 
 export interface ModelFacts {
@@ -16,6 +17,8 @@ export interface ModelFacts {
   plan?: Plan
   /** Tensors of a packed file that have a hash; 0: none was written. */
   hashes?: number
+  /** What the checkpoint has besides the model: its tensors, or, where only a config is at hand, parts of that. */
+  leftOut: string[]
 }
 
 export interface DescribeOptions extends ReadOptions {
@@ -23,19 +26,29 @@ export interface DescribeOptions extends ReadOptions {
   verify?: boolean
 }
 
+/** Parts of a config beside the one that writes text: `vision_config`. */
+function otherParts(config: unknown): string[] {
+  return Object.keys(config as object).filter((name) => /^(?!text|quantization|generation)\w+_config$/.test(name))
+}
+
 /** What a model is, from a config.json, a directory or a packed file; reads no weights unless it is to verify them. */
-export async function describeModel(path: string, options: DescribeOptions = {}): Promise<ModelFacts> {
+export async function describeModel(name: string, options: DescribeOptions = {}): Promise<ModelFacts> {
+  const path = await locateModel(name)
   const isOriginal = await isCheckpoint(path)
   if (options.verify && (isOriginal || path.endsWith('.json'))) throw errors.notVerifiable(path)
   if (isOriginal) {
     const { config, about, tensors } = await readConfig(path)
-    return { path, about, model: describe(config, tensors) }
+    const model = describe(config, tensors)
+    return { path, about, model, leftOut: tensors.length > 0 ? unusedTensors(model, tensors) : otherParts(config) }
   }
-  if (path.endsWith('.json')) return { path, model: describe(await readJson(path)) }
+  if (path.endsWith('.json')) {
+    const config = await readJson(path)
+    return { path, model: describe(config), leftOut: otherParts(config) }
+  }
   const { files, model, plan, hashes, verify, close } = await openPacked(path)
   try {
     if (options.verify) await verify(options)
-    return { path, about: files.about, model, plan, hashes }
+    return { path, about: files.about, model, plan, hashes, leftOut: [] }
   } finally {
     await close()
   }

@@ -12,7 +12,7 @@
  */
 import type { Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
-import { type Folding, rmsNorm, smallDecoder } from '../decoder.ts'
+import { type Folding, rmsNorm, smallDecoder, textPartNames } from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
 import type { ModelDescription } from '../spec.ts'
 import { type GemmaWay, gemmaDecoder } from './gemma2.ts'
@@ -38,12 +38,7 @@ export const family: Family = {
   architectures: ['Gemma3ForCausalLM', SEEING],
   describe: (config, tensors) => {
     if (!config.architectures().includes(SEEING)) return describe(config)
-    // transformers before 4.52 saved the first, later ones save the second.
-    const isOld = tensors.some((name) => name.startsWith('language_model.model.'))
-    const names = isOld
-      ? { model: 'language_model.model', head: 'language_model.lm_head' }
-      : { model: 'model.language_model', head: 'lm_head' }
-    return describe(config.nested('text_config', classDefaults), names)
+    return describe(config.nested('text_config', classDefaults), textPartNames(tensors))
   },
 }
 

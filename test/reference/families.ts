@@ -24,6 +24,8 @@ export interface Literal {
   logitFactor: number
   logitCap: number
   attention(layer: number): LiteralAttention
+  /** What looks at other tokens. */
+  mixer(layer: number): 'attention' | 'conv' | 'delta'
 }
 
 export interface LiteralAttention {
@@ -42,6 +44,8 @@ export interface LiteralAttention {
   softcap: number
   /** RMSNorm of queries and keys: of each head, or of the whole projection; before they are rotated, or behind. */
   norm: 'none' | 'head' | 'all' | 'behind'
+  /** Behind the query of a head q_proj has a gate of its average. */
+  hasGate?: boolean
 }
 
 const llama = (config: Config): Literal => ({
@@ -57,6 +61,7 @@ const llama = (config: Config): Literal => ({
   logitFactor: 1,
   logitCap: 0,
   attention: () => plain(config),
+  mixer: () => 'attention',
 })
 
 const plain = (config: Config): LiteralAttention => ({
@@ -103,6 +108,19 @@ function longRope(config: Config, original: number) {
   if (!factors) return {}
   const ratio = Number(config.max_position_embeddings) / original
   return { factors, magnitude: Math.sqrt(1 + Math.log(ratio) / Math.log(original)) }
+}
+
+/** YaRN: pairs that turn seldom within the original context are slowed down by `factor`, those that turn often stay. */
+function yarn(dim: number, { rope_theta, factor, original_max_position_embeddings: original }: Record<string, number>) {
+  const theta = Number(rope_theta)
+  const pairThatTurns = (times: number) =>
+    (dim * Math.log(Number(original) / (times * 2 * Math.PI))) / (2 * Math.log(theta))
+  const [low, high] = [Math.max(0, Math.floor(pairThatTurns(32))), Math.min(dim - 1, Math.ceil(pairThatTurns(1)))]
+  const factors = Array.from({ length: dim / 2 }, (_, pair) => {
+    const slowed = Math.min(1, Math.max(0, (pair - low) / (high - low)))
+    return 1 / (slowed / Number(factor) + 1 - slowed)
+  })
+  return { theta, factors }
 }
 
 /** By class name: what differs. */
@@ -208,6 +226,12 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
       ...longRope(config, Number((config.rope_scaling as Config | undefined)?.original_max_position_embeddings)),
     }),
   }),
+  Ministral3ForCausalLM: (config) => ({
+    attention: () => ({
+      ...plain(config),
+      ...yarn(Number(config.head_dim), config.rope_parameters as Record<string, number>),
+    }),
+  }),
   YoutuForCausalLM: (config) => ({ attention: () => ({ ...plain(config), isPaired: true }) }),
   PLMForCausalLM: (config) => ({
     activation: 'relu2',
@@ -234,6 +258,31 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
     hasPositions: true,
     attention: () => ({ ...plain(config), rotated: 0 }),
   }),
+  Lfm2ForCausalLM: (config) => ({
+    eps: Number(config.norm_eps),
+    attention: () => ({ ...plain(config), norm: 'head' }),
+    mixer: (layer) => {
+      const types = config.layer_types as string[] | undefined
+      const attends = types ? types[layer] === 'full_attention' : (config.full_attn_idxs as number[]).includes(layer)
+      return attends ? 'attention' : 'conv'
+    },
+  }),
+  Qwen3_5ForCausalLM: (config) => ({
+    normPlus: 1,
+    attention: () => ({
+      ...plain(config),
+      norm: 'head',
+      rotated: Math.floor(Number(config.head_dim) * Number(config.partial_rotary_factor ?? 0.25)),
+      hasGate: true,
+    }),
+    mixer: (layer) => {
+      const types = config.layer_types as string[] | undefined
+      const attends = types
+        ? types[layer] === 'full_attention'
+        : (layer + 1) % Number(config.full_attention_interval) === 0
+      return attends ? 'attention' : 'delta'
+    },
+  }),
   Olmo2ForCausalLM: (config) => ({
     norms: { mixerOut: 'post_attention_layernorm', ffnOut: 'post_feedforward_layernorm' },
     attention: () => ({ ...plain(config), norm: 'all' }),
@@ -248,8 +297,9 @@ export function literalOf(config: Config): Literal {
 /** A config and weights under the names that Llama's have: fused matrices taken apart, transposed ones turned. */
 export function underLlamasNames(config: Config, weights: Weights): { config: Config; weights: Weights } {
   const [name] = (config.architectures as string[] | undefined) ?? []
-  if (name === 'Gemma3ForConditionalGeneration')
+  if (config.text_config)
     return { config: config.text_config as Config, weights: renamed(weights, [['model.language_model.', 'model.']]) }
+  if (name === 'MobileLLMForCausalLM' && config.layer_sharing) return layersTwice(config, weights)
   if (name === 'Phi3ForCausalLM') return { config, weights: apart(config, weights) }
   if (name === 'GraniteMoeHybridForCausalLM')
     return {
@@ -262,11 +312,23 @@ export function underLlamasNames(config: Config, weights: Weights): { config: Co
         ]),
       ),
     }
+  if (name === 'Lfm2ForCausalLM') return { config, weights: renamed(weights, lfm2Names) }
   if (name === 'GPTNeoXForCausalLM') return { config, weights: neox(config, weights) }
   if (name !== 'GPT2LMHeadModel') return { config, weights }
   const { n_embd, n_layer, n_head } = config
   const llamas = { ...config, hidden_size: n_embd, num_hidden_layers: n_layer, num_attention_heads: n_head }
   return { config: llamas, weights: gpt2(weights) }
+}
+
+/** Layer i runs again as the one behind it. */
+function layersTwice(config: Config, weights: Weights): { config: Config; weights: Weights } {
+  const twice: Weights = new Map()
+  for (const [name, weight] of weights) {
+    const [, own, rest] = /^model\.layers\.(\d+)\.(.*)$/.exec(name) ?? []
+    if (own === undefined) twice.set(name, weight)
+    else for (const time of [0, 1]) twice.set(`model.layers.${2 * Number(own) + time}.${rest}`, weight)
+  }
+  return { config: { ...config, num_hidden_layers: 2 * Number(config.num_hidden_layers) }, weights: twice }
 }
 
 type Weight = { shape: number[]; data: Float32Array }
@@ -330,6 +392,18 @@ function neox(config: Config, weights: Weights): Weights {
       : undefined,
   )
 }
+
+const lfm2Names: [string, string][] = [
+  ['model.embedding_norm', 'model.norm'],
+  ['operator_norm', 'input_layernorm'],
+  ['ffn_norm', 'post_attention_layernorm'],
+  ['q_layernorm', 'q_norm'],
+  ['k_layernorm', 'k_norm'],
+  ['self_attn.out_proj', 'self_attn.o_proj'],
+  ['feed_forward.w1', 'mlp.gate_proj'],
+  ['feed_forward.w2', 'mlp.down_proj'],
+  ['feed_forward.w3', 'mlp.up_proj'],
+]
 
 const gpt2Names: [string, string][] = [
   ['transformer.wte', 'model.embed_tokens'],

@@ -4,6 +4,7 @@
  */
 
 import { literalOf, underLlamasNames } from './families.ts'
+import { causalConvolution, deltaNet, shortConvolution } from './state.ts'
 
 /** One tensor, one row behind the other. */
 export interface Weight {
@@ -37,7 +38,13 @@ export function referenceLogits(own: Config, ownWeights: Weights, ids: number[])
     const mlp = (part: string, rows: Rows) => linear(weights, `${name}.mlp.${part}_proj`, rows)
     const branch = (rows: Rows) => rows.map((row) => row.map((value) => value * is.branchFactor))
     const before = x.map((row) => row.slice())
-    addRows(x, branch(normed('mixerOut', attention(config, weights, `${name}.self_attn`, normed('mixerIn', x)))))
+    const input = normed('mixerIn', x)
+    const mixed = {
+      attention: () => attention(config, weights, `${name}.self_attn`, input),
+      conv: () => convolution(config, weights, `${name}.conv`, input),
+      delta: () => gatedDelta(config, weights, `${name}.linear_attn`, input, eps),
+    }[is.mixer(layer)]()
+    addRows(x, branch(normed('mixerOut', mixed)))
     const z = normed('ffnIn', is.isParallel ? before : x)
     const up = mlp('up', z)
     const entering = is.isGated
@@ -196,11 +203,53 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
   const heads = Array.from({ length: nHeads }, (_, h) => {
     const map = Math.floor(h / (nHeads / maps))
     const value = config.value_head_map === 'stride' ? h % valueHeads : Math.floor(h / (nHeads / valueHeads))
-    const queries = turned('q', part(q, map * d, d))
+    const stride = is.hasGate ? 2 * d : d
+    const queries = turned('q', part(q, map * stride, d))
     const keys = turned('k', part(k, Math.floor(map / (maps / keyHeads)) * d, d))
-    return attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
+    const averages = attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
+    if (!is.hasGate) return averages
+    const gate = part(q, map * stride + d, d)
+    return averages.map((row, t) => row.map((value, i) => value / (1 + Math.exp(-at(gate[t], i)))))
   })
   return project('o_proj', join(heads))
+}
+
+/** A depthwise convolution by its weight (channels, 1, taps). */
+function depthwise(weights: Weights, name: string, x: Rows): Rows {
+  const { shape, data } = tensor(weights, `${name}.weight`)
+  const [, , taps = 0] = shape
+  const bias = weights.get(`${name}.bias`)?.data
+  return causalConvolution(
+    x,
+    taps,
+    (tap, channel) => at(data, channel * taps + tap),
+    (channel) => (bias ? at(bias, channel) : 0),
+  )
+}
+
+/** LFM 2's. */
+function convolution(_: Config, weights: Weights, name: string, x: Rows): Rows {
+  const y = shortConvolution(linear(weights, `${name}.in_proj`, x), (rows) => depthwise(weights, `${name}.conv`, rows))
+  return linear(weights, `${name}.out_proj`, y)
+}
+
+/** Qwen 3.5's. */
+function gatedDelta(config: Config, weights: Weights, name: string, x: Rows, eps: number): Rows {
+  const number = (field: string) => Number(config[`linear_${field}`])
+  const [keyHeads, valueHeads] = [number('num_key_heads'), number('num_value_heads')]
+  const project = (part: string) => linear(weights, `${name}.in_proj_${part}`, x)
+  const qkv = depthwise(weights, `${name}.conv1d`, project('qkv')).map((row) => row.map(silu))
+  const heads = {
+    ...{ keyHeads, valueHeads, eps },
+    keyDim: number('key_head_dim'),
+    valueDim: number('value_head_dim'),
+    keyHeadOf: (head: number) => Math.floor(head / (valueHeads / keyHeads)),
+    decay: tensor(weights, `${name}.A_log`).data,
+    norm: tensor(weights, `${name}.norm.weight`).data,
+  }
+  const { data: dt } = tensor(weights, `${name}.dt_bias`)
+  const a = project('a').map((row) => row.map((value, i) => value + at(dt, i)))
+  return linear(weights, `${name}.out_proj`, deltaNet(heads, qkv, project('z'), project('b'), a))
 }
 
 function tensor(weights: Weights, name: string) {

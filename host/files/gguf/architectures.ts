@@ -99,6 +99,18 @@ const gpt2 = (keys: Keys): Fields => ({
   activation_function: 'gelu_new',
 })
 
+/** For each layer, a head count of 0 where it does not attend. */
+const attendingLayers = (keys: Keys): Fields => {
+  const counts = keys.list('attention.head_count_kv')
+  if (!counts) return {}
+  if (counts.length !== keys.integer('block_count'))
+    throw keys.refuse('attention.head_count_kv', 'one number for each layer')
+  return {
+    num_key_value_heads: Math.max(...counts),
+    layer_types: counts.map((count) => (count === 0 ? 'conv' : 'full_attention')),
+  }
+}
+
 export const architectures: Record<string, Architecture> = {
   // Llama, Mistral, SmolLM 2, TinyLlama, MiniCPM 5. llama.cpp itself has no window here.
   llama: {
@@ -182,6 +194,74 @@ export const architectures: Record<string, Architecture> = {
       num_key_value_heads: keys.integer('attention.head_count'),
     }),
     layout: () => ({ isSplit: true }),
+  },
+  lfm2: {
+    name: 'Lfm2ForCausalLM',
+    fields: (keys) => ({
+      ...attendingLayers(keys),
+      norm_eps: keys.number('attention.layer_norm_rms_epsilon', 1e-5),
+      conv_L_cache: keys.integer('shortconv.l_cache'),
+      // The width is that of the matrices.
+      block_auto_adjust_ff_dim: false,
+      conv_bias: keys.hasTensor('shortconv.conv.bias'),
+    }),
+    layout: () => ({
+      convolutions: ['shortconv.conv'],
+      names: llamaNames(
+        {
+          attn_norm: 'operator_norm',
+          ffn_norm: 'ffn_norm',
+          ffn_gate: 'feed_forward.w1',
+          ffn_up: 'feed_forward.w3',
+          ffn_down: 'feed_forward.w2',
+          attn_output: 'self_attn.out_proj',
+          attn_q_norm: 'self_attn.q_layernorm',
+          attn_k_norm: 'self_attn.k_layernorm',
+          'shortconv.conv': 'conv.conv',
+          'shortconv.in_proj': 'conv.in_proj',
+          'shortconv.out_proj': 'conv.out_proj',
+        },
+        { outer: { token_embd_norm: 'model.embedding_norm', output_norm: 'model.embedding_norm' } },
+      ),
+    }),
+  },
+  qwen35: {
+    name: 'Qwen3_5ForCausalLM',
+    fields: (keys) => {
+      const valueHeads = keys.integer('ssm.time_step_rank')
+      return {
+        // Layers that predict further tokens come last, and are left out.
+        num_hidden_layers: keys.integer('block_count') - keys.integer('nextn_predict_layers', 0),
+        partial_rotary_factor: keys.integer('rope.dimension_count') / keys.integer('attention.key_length'),
+        full_attention_interval: keys.integer('full_attention_interval', 4),
+        linear_conv_kernel_dim: keys.integer('ssm.conv_kernel'),
+        linear_num_key_heads: keys.integer('ssm.group_count'),
+        linear_key_head_dim: keys.integer('ssm.state_size'),
+        linear_num_value_heads: valueHeads,
+        linear_value_head_dim: keys.integer('ssm.inner_size') / valueHeads,
+        // Value heads of the file go through the key heads over and over, those of the checkpoint stay with one.
+        linear_value_heads_tiled: true,
+        attention_bias: keys.gguf.tensors.has('blk.3.attn_output.bias'),
+      }
+    },
+    layout: () => ({
+      normPlus: 1,
+      plainNorms: ['ssm_norm'],
+      convolutions: ['ssm_conv1d'],
+      names: llamaNames(
+        {
+          attn_qkv: 'linear_attn.in_proj_qkv',
+          attn_gate: 'linear_attn.in_proj_z',
+          ssm_beta: 'linear_attn.in_proj_b',
+          ssm_alpha: 'linear_attn.in_proj_a',
+          ssm_conv1d: 'linear_attn.conv1d',
+          ssm_norm: 'linear_attn.norm',
+          ssm_out: 'linear_attn.out_proj',
+        },
+        { whole: { ssm_a: 'linear_attn.A_log', 'ssm_dt.bias': 'linear_attn.dt_bias' } },
+      ),
+      exponents: ['ssm_a'],
+    }),
   },
   qwen2: { name: 'Qwen2ForCausalLM' },
   qwen3: { name: 'Qwen3ForCausalLM' },

@@ -26,6 +26,7 @@ export function configOf(gguf: GgufFile, ropeFactors: RopeFactors = {}): { confi
   if (keys.integer('expert_count', 0) > 0) throw keys.refuse('expert_count', '0: mixtures of experts are not supported')
   const layout = { names: llamaNames(), ...architecture.layout?.(keys) }
   const fields = { ...commonFields(keys), ...ropeScaling(keys, ropeFactors), ...architecture.fields?.(keys) }
+  if (fields.num_key_value_heads === undefined) throw keys.refuse('attention.head_count_kv', 'the same for all layers')
   const config = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
   return { config: { architectures: [architecture.classOf?.(keys) ?? architecture.name], ...config }, layout }
 }
@@ -42,7 +43,7 @@ function commonFields(keys: Keys): Fields {
     intermediate_size: keys.integer('feed_forward_length'),
     num_hidden_layers: keys.integer('block_count'),
     num_attention_heads: heads,
-    num_key_value_heads: keys.integer('attention.head_count_kv', heads),
+    num_key_value_heads: keyValueHeads(keys, heads),
     head_dim: keys.integer('attention.key_length', hidden / heads),
     max_position_embeddings: keys.integer('context_length'),
     rms_norm_eps: keys.optional('attention.layer_norm_rms_epsilon'),
@@ -53,6 +54,13 @@ function commonFields(keys: Keys): Fields {
     mlp_bias: keys.hasTensor('ffn_down.bias'),
     ...tokenIds(keys.gguf),
   }
+}
+
+/** One number for all layers; undefined where they differ, of which an architecture has to say what it means. */
+function keyValueHeads(keys: Keys, heads: number): number | undefined {
+  const counts = keys.list('attention.head_count_kv')
+  if (!counts) return keys.integer('attention.head_count_kv', heads)
+  return counts.every((count) => count === counts[0]) ? counts[0] : undefined
 }
 
 function ropeScaling(keys: Keys, { freqs, factors_short: short, factors_long: long }: RopeFactors): Fields {

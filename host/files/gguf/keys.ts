@@ -44,6 +44,15 @@ export class Keys {
     return this.gguf.tensors.has(`blk.0.${name}`)
   }
 
+  /** A list of whole numbers; undefined where the value is none. */
+  list(name: string): number[] | undefined {
+    const value = this.get(name)
+    if (typeof value !== 'object' || value.length === 0 || value.length > 1024) return undefined
+    const numbers = Array.from(value as ArrayLike<unknown>, Number)
+    if (numbers.some((one) => !Number.isSafeInteger(one) || one < 0)) throw this.refuse(name, 'whole numbers')
+    return numbers
+  }
+
   /** A number, or nothing. */
   optional(name: string): number | undefined {
     return this.get(name) === undefined ? undefined : this.number(name)

@@ -9,6 +9,8 @@ export interface Names {
   layers: string
   outer: Readonly<Record<string, string>>
   inner: Readonly<Record<string, string>>
+  /** Names in a layer that have no end to come off in the file or in the checkpoint. */
+  whole?: Readonly<Record<string, string>>
 }
 
 export interface Layout {
@@ -21,6 +23,12 @@ export interface Layout {
   isTransposed?: boolean
   /** Norms have w + 1, the checkpoint w. */
   normPlus?: number
+  /** Norms that are kept as they are, whatever `normPlus` says of the others. */
+  plainNorms?: string[]
+  /** Numbers of these are −e^x of those of the checkpoint. */
+  exponents?: string[]
+  /** Weights of depthwise convolutions: (channels, taps) there, (channels, 1, taps) in the checkpoint. */
+  convolutions?: string[]
   /** kv_b of each head is kept as two matrices, that of the keys turned round. */
   isSplit?: boolean
 }
@@ -54,8 +62,13 @@ const inner: Record<string, string> = {
 }
 
 /** Llama's names, and what a family calls otherwise in its layers: its own stand first, where one of the checkpoint has two. */
-export function llamaNames(own: Record<string, string> = {}): Names {
-  return { layers: 'model.layers', outer, inner: { ...own, ...inner, ...own } }
+export function llamaNames(own: Record<string, string> = {}, others: Partial<Names> = {}): Names {
+  return {
+    layers: 'model.layers',
+    ...others,
+    outer: { ...outer, ...others.outer },
+    inner: { ...own, ...inner, ...own },
+  }
 }
 
 export const gptNeoXNames: Names = {
@@ -90,7 +103,9 @@ export const gpt2Names: Names = {
 }
 
 /** blk.3.attn_q.weight: model.layers.3.self_attn.q_proj.weight. What is not known keeps its name, and is found to be unused. */
-export function checkpointName(name: string, { layers, outer, inner }: Names): string {
+export function checkpointName(name: string, { layers, outer, inner, whole = {} }: Names): string {
+  const [, index, rest = ''] = /^blk\.(\d+)\.(.+)$/.exec(name) ?? []
+  if (index !== undefined && Object.hasOwn(whole, rest)) return `${layers}.${index}.${whole[rest]}`
   const [, layer, stem = '', end = ''] = /^(?:blk\.(\d+)\.)?([\w.]+)\.(weight|bias)$/.exec(name) ?? []
   const table = layer === undefined ? outer : inner
   // The stem is the file's: only what is in the table counts, not what every object has.
@@ -134,6 +149,26 @@ function pairedRow(row: number, dim: number): number {
 }
 
 export const isNorm = (name: string) => /norm\.weight$/.test(name)
+
+/** 'ssm_conv1d' of blk.3.ssm_conv1d.weight. */
+const stemOf = (name: string) => name.replace(/^blk\.\d+\./, '').replace(/\.(?:weight|bias)$/, '')
+
+/** What is to be added to the numbers of the file. */
+export function plusOf(name: string, { normPlus = 0, plainNorms = [] }: Layout): number {
+  return isNorm(name) && !plainNorms.includes(stemOf(name)) ? -normPlus : 0
+}
+
+export const isExponent = (name: string, { exponents = [] }: Layout) => exponents.includes(stemOf(name))
+
+/** The shape in the checkpoint. */
+export function checkpointShape(
+  { name, shape }: { name: string; shape: number[] },
+  { convolutions }: Layout,
+): number[] {
+  const [channels = 0, taps = 0] = shape
+  const isConvolution = shape.length === 2 && convolutions?.includes(stemOf(name))
+  return isConvolution ? [channels, 1, taps] : shape
+}
 
 /** Matrices of layers, where `isTransposed`. */
 export const isTurned = (name: string, { isTransposed }: Layout) =>

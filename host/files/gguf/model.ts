@@ -2,7 +2,7 @@
 import { errors } from '../../errors.ts'
 import { type About, aboutOf } from '../about.ts'
 import { openFile } from '../files.ts'
-import type { ModelFiles } from '../source.ts'
+import type { ByteSource, ModelFiles } from '../source.ts'
 import type { TensorStore } from '../store.ts'
 import { decodeBlocks } from './blocks.ts'
 import { configOf, type RopeFactors } from './config.ts'
@@ -13,9 +13,12 @@ import { storeOf } from './weights.ts'
 /** Bytes of a table of rope factors at most. */
 const MAX_VECTOR = 2 ** 16
 
-/** Throws BAD_FILE, BAD_TENSOR, or NOT_A_MODEL for what is not read. The caller closes the store. */
-export async function openGguf(path: string): Promise<{ files: ModelFiles; store: TensorStore }> {
-  const file = await openFile(path)
+/**
+ * Throws BAD_FILE, BAD_TENSOR, or NOT_A_MODEL for what is not read. The caller closes the store. `source`: where its bytes
+ * come from, if not from the file at `path`.
+ */
+export async function openGguf(path: string, source?: ByteSource): Promise<{ files: ModelFiles; store: TensorStore }> {
+  const file = source ?? (await openFile(path))
   try {
     const gguf = await readGguf(path, file)
     if (gguf.tensors.size === 0)

@@ -1,9 +1,10 @@
 /** The tensors of a GGUF file under the names, and in the order, of the checkpoint that it was made from. */
+import { ln } from '../../../models/arithmetic.ts'
 import { errors } from '../../errors.ts'
 import type { StoredTensor, TensorStore } from '../store.ts'
 import { decodeBlocks } from './blocks.ts'
 import type { GgufFile, GgufTensor } from './file.ts'
-import { checkpointName, fileRows, isNorm, isTurned, type Layout } from './layout.ts'
+import { checkpointName, checkpointShape, fileRows, isExponent, isTurned, type Layout, plusOf } from './layout.ts'
 
 interface Place {
   tensor: GgufTensor
@@ -13,6 +14,8 @@ interface Place {
   isTurned?: boolean
   /** Added to each number. */
   plus?: number
+  /** The numbers are −e^x of those of the checkpoint. */
+  isExponent?: boolean
 }
 
 export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): TensorStore {
@@ -27,14 +30,15 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
       tensor,
       rowOf: fileRows(name, shape[0] as number, layout),
       isTurned: isTurned(name, layout),
-      plus: isNorm(name) ? -(layout.normPlus ?? 0) : 0,
+      plus: plusOf(name, layout),
+      isExponent: isExponent(name, layout),
     })
   }
   const stored = new Map<string, StoredTensor>(
     Array.from(places, ([name, { tensor, isTurned }]) => [
       name,
       {
-        shape: isTurned ? tensor.shape.toReversed() : tensor.shape,
+        shape: isTurned ? tensor.shape.toReversed() : checkpointShape(tensor, layout),
         type: tensor.type.name,
         isReadable: tensor.type.decode !== undefined,
       },
@@ -56,7 +60,7 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
 
 /** Numbers of whole rows are read, those that are asked for are given. */
 async function readNumbers(file: GgufFile['file'], place: Place, from: number, count: number): Promise<Float32Array> {
-  const { tensor, rowOf, isTurned, plus = 0 } = place
+  const { tensor, rowOf, isTurned, isExponent, plus = 0 } = place
   if (isTurned) return (await readTurned(file, tensor)).slice(from, from + count)
   // Of a vector whose order is another, each number is a row.
   const cols = tensor.shape.length === 1 && rowOf ? 1 : (tensor.shape.at(-1) as number)
@@ -70,6 +74,7 @@ async function readNumbers(file: GgufFile['file'], place: Place, from: number, c
       )
     : await readRows(file, tensor, first, end, cols)
   if (plus !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) + plus
+  if (isExponent) for (let i = 0; i < values.length; i++) values[i] = ln(-(values[i] as number))
   return values.slice(from - first * cols, from - first * cols + count)
 }
 

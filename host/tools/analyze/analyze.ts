@@ -158,9 +158,11 @@ export class Analysis {
 /** Bytes that one more token of a conversation takes. */
 export function cacheBytesPerToken({ model, formats }: Analysis): number {
   const { spec } = model
-  if (formats.is === 'plain') return (cacheBytes(spec, 'int8', 1).elements * formats.widths.cache) / 8
-  const { elements, scales } = cacheBytes(spec, formats.cache, 1)
-  return elements + scales
+  // A state is there from the first token on.
+  const more = (cache: CacheType, part: 'elements' | 'scales') =>
+    cacheBytes(spec, cache, 2)[part] - cacheBytes(spec, cache, 1)[part]
+  if (formats.is === 'plain') return (more('int8', 'elements') * formats.widths.cache) / 8
+  return more(formats.cache, 'elements') + more(formats.cache, 'scales')
 }
 
 /** Throws BAD_OPTION for settings that contradict each other. */

@@ -3,7 +3,7 @@
  * for here: match.ts compares the model that the keys give again with the one that they were written from.
  */
 
-import type { ModelDescription, Rope } from '../../../../models/index.ts'
+import { longestContext, type ModelDescription, type Rope } from '../../../../models/index.ts'
 import { invFreq } from '../../../../models/rope.ts'
 import { type Entry, entries } from './header.ts'
 import { attentionOf } from './match.ts'
@@ -42,7 +42,10 @@ const factors: Special = (model, key) => [
   number(key('logit_scale'), logitScale(model)),
 ]
 
-const window: Special = (model, key) => [integer(key('attention.sliding_window'), largestWindow(model))]
+/** A window of the whole context is none. */
+const window: Special = (model, key) => [
+  integer(key('attention.sliding_window'), largestWindow(model) || longestContext(model.spec)),
+]
 
 const caps: Special = (model, key) => {
   const [scores, logits] = [first(model).softcap, model.spec.head.softcap]
