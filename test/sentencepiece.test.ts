@@ -102,19 +102,20 @@ test('Unigram in tokenizer.json: the same ids, in bytes what has no piece', () =
   assert.is(tokenizer.decode(tokenizer.encode('한국 \u{1f469} <s>')), '한국 \u{1f469} <s>')
 })
 
-test('a Unigram vocabulary that is none is refused', () => {
+test('unknown characters in a row are one token, in two parts of a text two; a vocabulary that is none is refused', () => {
   const json = (entry: unknown) => ({
     ...{
       added_tokens: [],
       normalizer: null,
-      pre_tokenizer: null,
+      pre_tokenizer: { type: 'WhitespaceSplit' },
       post_processor: null,
       decoder: { type: 'Metaspace' },
     },
     model: { type: 'Unigram', unk_id: 0, vocab: [['<unk>', 0], entry] },
   })
   const read = (entry: unknown) => new Tokenizer('x', new TextEncoder().encode(JSON.stringify(json(entry))), {})
-  assert.equal(read(['a', -1]).encode('ab'), [1, 0])
+  assert.equal(read(['a', -1]).encode('abc'), [1, 0])
+  assert.equal(read(['a', -1]).encode('b c'), [0, 0])
   for (const entry of [['a'.repeat(1001), -1], ['', -1], ['a', '-1'], ['a'], 'a'])
     assert.throws(
       () => read(entry),

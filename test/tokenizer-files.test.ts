@@ -163,11 +163,14 @@ test('added_tokens_decoder says what a token is; added_tokens.json only where th
 test('a named special token of the vocabulary is no text', async () => {
   const files = {
     'tokenizer.json': tokenizerJson,
-    'tokenizer_config.json': { eos_token: '<|user|>', pad_token: '[PAD]' },
+    'tokenizer_config.json': {
+      ...{ eos_token: '<|user|>', pad_token: '[PAD]' },
+      model_specific_special_tokens: { thought: '<think>' },
+    },
   }
   const tokenizer = await tokenizerOf(files)
   assert.equal(tokenizer.encode('<|user|>[PAD]'), bytes('<|user|>[PAD]'))
-  assert.is(tokenizer.decode([260]), '')
+  assert.is(tokenizer.decode([260, 261]), '')
   assert.equal((await tokenizerOf({ 'tokenizer.json': tokenizerJson })).encode('<|user|>'), [260])
 })
 

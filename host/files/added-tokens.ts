@@ -28,7 +28,7 @@ export interface TokenizerJson {
 }
 
 const NAMED = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token']
-const LISTS = ['additional_special_tokens', 'extra_special_tokens']
+const LISTS = ['additional_special_tokens', 'extra_special_tokens', 'model_specific_special_tokens']
 const FLAGS = ['special', 'lstrip', 'rstrip', 'single_word', 'normalized'] as const
 
 /** tokenizer_config.json with the special tokens that count; undefined if neither file is there. */

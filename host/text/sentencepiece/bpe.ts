@@ -16,6 +16,15 @@ export interface BpeOptions {
   unknown: number
 }
 
+/** Where each symbol begins and ends, an empty one being part of another now; its neighbours, or -1; may it be joined? */
+interface Symbols {
+  begins: number[]
+  ends: number[]
+  isFrozen: boolean[]
+  before: Int32Array
+  behind: Int32Array
+}
+
 export class Bpe {
   private readonly options: BpeOptions
 
@@ -24,13 +33,22 @@ export class Bpe {
   }
 
   segments(text: string): Segment[] {
-    const { ids, scoreOf, isUnused, userDefined } = this.options
-    // Of each symbol: where it begins and ends (an empty one was joined with another), its neighbours, and if it is frozen.
+    const symbols = this.symbolsOf(text)
+    const cuts = this.join(text, symbols)
+    const { begins, ends, behind } = symbols
+    const found: Segment[] = []
+    for (let i = begins.length > 0 ? 0 : -1; i >= 0; i = behind[i] as number)
+      this.takeApart(text, begins[i] as number, ends[i] as number, cuts, found)
+    return found
+  }
+
+  /** Characters and user-defined pieces. */
+  private symbolsOf(text: string): Symbols {
     const begins: number[] = []
     const ends: number[] = []
     const isFrozen: boolean[] = []
     for (let at = 0; at < text.length; ) {
-      const own = userDefined.longest(text, at).length
+      const own = this.options.userDefined.longest(text, at).length
       begins.push(at)
       at += own || lengthAt(text, at)
       ends.push(at)
@@ -38,19 +56,24 @@ export class Bpe {
     }
     const before = Int32Array.from(begins, (_, i) => i - 1)
     const behind = Int32Array.from(begins, (_, i) => (i + 1 < begins.length ? i + 1 : -1))
+    return { begins, ends, isFrozen, before, behind }
+  }
+
+  /** Joins symbols; returns how each unused piece is taken apart: the length of its first half. */
+  private join(text: string, { begins, ends, isFrozen, before, behind }: Symbols): Map<string, number> {
+    const { ids, scoreOf, isUnused } = this.options
     const pairs = new Pairs()
-    // How an unused piece is taken apart: where the second half of it begins.
     const cuts = new Map<string, number>()
+    const lengthOf = (symbol: number) => (ends[symbol] as number) - (begins[symbol] as number)
     const offer = (left: number, right: number) => {
       if (left < 0 || right < 0 || isFrozen[left] || isFrozen[right]) return
       const piece = text.slice(begins[left], ends[right])
       const id = ids.get(piece)
       if (id === undefined) return
       pairs.push({ left, right, score: scoreOf(id), length: piece.length })
-      if (isUnused(id)) cuts.set(piece, (ends[left] as number) - (begins[left] as number))
+      if (isUnused(id)) cuts.set(piece, lengthOf(left))
     }
     for (let i = 1; i < begins.length; i++) offer(i - 1, i)
-    const lengthOf = (symbol: number) => (ends[symbol] as number) - (begins[symbol] as number)
     for (let best = pairs.pop(); best; best = pairs.pop()) {
       const { left, right, length } = best
       const isThere = lengthOf(left) > 0 && lengthOf(right) > 0 && lengthOf(left) + lengthOf(right) === length
@@ -63,10 +86,7 @@ export class Bpe {
       offer(before[left] as number, left)
       offer(left, next)
     }
-    const found: Segment[] = []
-    for (let i = begins.length > 0 ? 0 : -1; i >= 0; i = behind[i] as number)
-      this.takeApart(text, begins[i] as number, ends[i] as number, cuts, found)
-    return found
+    return cuts
   }
 
   /** Pushes a symbol, or what an unused one was made of. */

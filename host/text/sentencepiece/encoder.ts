@@ -23,39 +23,23 @@ export class SentencePieceEncoder implements Encoder {
     this.json = json
     const { vocab, types } = json
     const typeOf = (id: number) => types.charCodeAt(id) - 48
-    const scores = vocab.map(([, score]) => score)
-    this.unknown = types.indexOf(String(UNKNOWN))
-    const isPiece = (id: number) => {
+    const isText = (id: number) => {
       const type = typeOf(id)
       return type === NORMAL || type === UNUSED || (type === USER_DEFINED && !without.has(vocab[id]?.[0] as string))
     }
-    const pieces = vocab.map(([text], id) => (isPiece(id) ? text : undefined))
-    const isUserDefined = (id: number) => typeOf(id) === USER_DEFINED
-    const userDefined = new PieceTable(pieces.filter((text, id) => text !== undefined && isUserDefined(id)) as string[])
-    this.normalizer = new Normalizer(json, bytesOfBase64(json.precompiledCharsmap), userDefined)
-    const { unknown } = this
-    const isUnused = (id: number) => typeOf(id) === UNUSED
-    if (json.byteFallback) this.bytes = byteIds(vocab.map(([text], id) => (typeOf(id) === BYTE ? text : '')))
-    if (json.algorithm === 'BPE') {
-      const ids = new Map(pieces.flatMap((text, id) => (text === undefined ? [] : [[text, id] as const])))
-      this.algorithm = new Bpe({ ids, scoreOf: (id) => scores[id] as number, isUnused, userDefined, unknown })
-      return
+    const vocabulary = {
+      pieces: vocab.map(([text], id) => (isText(id) ? text : undefined)),
+      scores: vocab.map(([, score]) => score),
+      typeOf,
+      unknown: types.indexOf(String(UNKNOWN)),
     }
-    const normal = scores.filter((_, id) => typeOf(id) === NORMAL)
-    const least = normal.reduce((a, b) => Math.min(a, b), Number.MAX_VALUE)
-    const most = normal.reduce((a, b) => Math.max(a, b), FLT_MIN)
-    this.algorithm = new Unigram({
-      pieces: pieces.map((text, id) => (isUnused(id) ? undefined : text)),
-      // A user-defined piece is better than all that it could be cut into.
-      scoreOf: (id) => {
-        if (!isUserDefined(id)) return scores[id] as number
-        const text = pieces[id] as string
-        return Math.fround(utf8Length(text, 0, text.length) * most) - 0.1
-      },
-      unknown,
-      unknownScore: Math.fround(least - UNKNOWN_PENALTY),
-      isSingle: true,
-    })
+    this.unknown = vocabulary.unknown
+    const userDefined = new PieceTable(
+      vocabulary.pieces.flatMap((text, id) => (text !== undefined && typeOf(id) === USER_DEFINED ? [text] : [])),
+    )
+    this.normalizer = new Normalizer(json, bytesOfBase64(json.precompiledCharsmap), userDefined)
+    if (json.byteFallback) this.bytes = byteIds(vocab.map(([text], id) => (typeOf(id) === BYTE ? text : '')))
+    this.algorithm = json.algorithm === 'BPE' ? bpeOf(vocabulary, userDefined) : unigramOf(vocabulary)
   }
 
   encode(text: string, isFirst: boolean): number[] {
@@ -77,6 +61,38 @@ export class SentencePieceEncoder implements Encoder {
   token(id: number): string | undefined {
     return this.json.vocab[id]?.[0]
   }
+}
+
+interface Vocabulary {
+  /** The place is the id; undefined: no text becomes it. */
+  pieces: (string | undefined)[]
+  scores: number[]
+  typeOf: (id: number) => number
+  unknown: number
+}
+
+function bpeOf({ pieces, scores, typeOf, unknown }: Vocabulary, userDefined: PieceTable): Bpe {
+  const ids = new Map(pieces.flatMap((text, id) => (text === undefined ? [] : [[text, id] as const])))
+  const isUnused = (id: number) => typeOf(id) === UNUSED
+  return new Bpe({ ids, scoreOf: (id) => scores[id] as number, isUnused, userDefined, unknown })
+}
+
+function unigramOf({ pieces, scores, typeOf, unknown }: Vocabulary): Unigram {
+  const normal = scores.filter((_, id) => typeOf(id) === NORMAL)
+  const least = normal.reduce((a, b) => Math.min(a, b), Number.MAX_VALUE)
+  const most = normal.reduce((a, b) => Math.max(a, b), FLT_MIN)
+  return new Unigram({
+    pieces: pieces.map((text, id) => (typeOf(id) === UNUSED ? undefined : text)),
+    // A user-defined piece is better than all that it could be cut into.
+    scoreOf: (id) => {
+      if (typeOf(id) !== USER_DEFINED) return scores[id] as number
+      const text = pieces[id] as string
+      return Math.fround(utf8Length(text, 0, text.length) * most) - 0.1
+    },
+    unknown,
+    unknownScore: Math.fround(least - UNKNOWN_PENALTY),
+    isSingle: true,
+  })
 }
 
 /** The file may be a packed one, which is hostile too. */
