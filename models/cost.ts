@@ -109,9 +109,13 @@ function numbersIn(tensors: { shape: number[] }[]): number {
 
 /**
  * Bytes of the KV cache for `context` tokens of one conversation: the elements, and the scales that int8 adds (one f32 per
- * slot head). A layer with a window keeps what it sees, and little more; one that keeps a state has that among the elements.
+ * slot head). A layer with a window keeps what it sees, and little more. `states`: of the layers that keep one instead.
  */
-export function cacheBytes(spec: ModelSpec, type: CacheType, context: number): { elements: number; scales: number } {
+export function cacheBytes(
+  spec: ModelSpec,
+  type: CacheType,
+  context: number,
+): { elements: number; scales: number; states: number } {
   let [elements, heads, states] = [0, 0, 0]
   for (const { layer, count } of countedLayers(spec)) {
     const tokens = count * keptTokens(layer, context)
@@ -121,7 +125,7 @@ export function cacheBytes(spec: ModelSpec, type: CacheType, context: number): {
       heads += tokens * cacheHeads(layer.mixer)
     }
   }
-  return { elements: elements * (type === 'f32' ? 4 : 1) + states, scales: type === 'int8' ? heads * 4 : 0 }
+  return { elements: elements * (type === 'f32' ? 4 : 1), scales: type === 'int8' ? heads * 4 : 0, states }
 }
 
 /** Weight bytes that decoding one token reads: all but the embedding, of which one row is gathered. */

@@ -16,8 +16,8 @@ import { family as mobilellm } from './families/mobilellm.ts'
 import { family as olmo2 } from './families/olmo2.ts'
 import { family as phi3 } from './families/phi3.ts'
 import { family as plm } from './families/plm.ts'
-import { family as qwen3_5 } from './families/qwen3-5.ts'
 import { family as qwen3 } from './families/qwen3.ts'
+import { family as qwen35 } from './families/qwen35.ts'
 import { family as smollm3 } from './families/smollm3.ts'
 import { family as youtu } from './families/youtu.ts'
 import type { Family } from './family.ts'
@@ -55,8 +55,8 @@ export const families: readonly Family[] = [
   olmo2,
   phi3,
   plm,
-  qwen3_5,
   qwen3,
+  qwen35,
   smollm3,
   youtu,
 ]

@@ -84,6 +84,7 @@ async function execute(args: Arguments): Promise<void> {
     context,
     cacheBytes: kv.elements,
     cacheScaleBytes: kv.scales,
+    cacheStateBytes: kv.states,
     cacheAt: CONTEXTS.map((tokens) => ({ context: tokens, ...cacheBytes(spec, cache, tokens) })),
     fits: await Promise.all(
       MEMORIES.map(async (memoryBytes) => ({
@@ -111,7 +112,8 @@ interface Counted extends Cost {
   context: number
   cacheBytes: number
   cacheScaleBytes: number
-  cacheAt: { context: number; elements: number; scales: number }[]
+  cacheStateBytes: number
+  cacheAt: { context: number; elements: number; scales: number; states: number }[]
   fits: { memoryBytes: number; type: WeightType; context: number }[]
   hashes: { tensors: number; verified: boolean } | null
   leftOut: string[]
@@ -155,9 +157,14 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
     ]),
     [
       'cache',
-      `${counted.cacheType}, ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales at ${number(counted.context)} tokens`,
+      `${counted.cacheType}, ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales${counted.cacheStateBytes > 0 ? `, ${megabytes(counted.cacheStateBytes)} of states,` : ''} at ${number(counted.context)} tokens`,
     ],
-    ['', counted.cacheAt.map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales)}`).join('   ')],
+    [
+      '',
+      counted.cacheAt
+        .map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales + at.states)}`)
+        .join('   '),
+    ],
     [
       'room for',
       `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(longestContext(spec))})`,

@@ -37,7 +37,7 @@ export async function checkFit(
   const needed = (await counter(spec, plan))(options)
   const kv = cacheBytes(spec, cache, context)
   const tokens = conversations > 1 ? `${conversations} × ${context} tokens` : `${context} tokens`
-  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(conversations * (kv.elements + kv.scales))})`
+  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(conversations * (kv.elements + kv.scales + kv.states))})`
   const advice = plan.type === 'f32' ? 'use --type q8' : cache === 'f32' ? 'use --cache int8' : shorter
   if (needed > MAX_MEMORY)
     throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)

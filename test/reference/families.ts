@@ -2,6 +2,7 @@
  * What each class of transformers does otherwise than Llama, from its config.json, for the literal evaluation in
  * reference.ts. Nothing of models/: what a field means is said twice. Llama itself is the default of every field.
  */
+import { gpt2Names, lfm2Names, neoxNames, renamed } from './names.ts'
 import type { Weights } from './reference.ts'
 
 type Config = Record<string, unknown>
@@ -371,17 +372,6 @@ function split(weights: Weights, partsOf: (name: string, weight: Weight) => Part
   )
 }
 
-const neoxNames: [string, string][] = [
-  ['gpt_neox.embed_in', 'model.embed_tokens'],
-  ['gpt_neox.final_layer_norm', 'model.norm'],
-  ['gpt_neox.layers', 'model.layers'],
-  ['embed_out', 'lm_head'],
-  ['attention.dense', 'self_attn.o_proj'],
-  ['attention.', 'self_attn.'],
-  ['mlp.dense_h_to_4h', 'mlp.up_proj'],
-  ['mlp.dense_4h_to_h', 'mlp.down_proj'],
-]
-
 /** Rows of the fused matrix are [q | k | v] head by head. */
 function neox(config: Config, weights: Weights): Weights {
   const dim = Number(config.hidden_size) / Number(config.num_attention_heads)
@@ -392,31 +382,6 @@ function neox(config: Config, weights: Weights): Weights {
       : undefined,
   )
 }
-
-const lfm2Names: [string, string][] = [
-  ['model.embedding_norm', 'model.norm'],
-  ['operator_norm', 'input_layernorm'],
-  ['ffn_norm', 'post_attention_layernorm'],
-  ['q_layernorm', 'q_norm'],
-  ['k_layernorm', 'k_norm'],
-  ['self_attn.out_proj', 'self_attn.o_proj'],
-  ['feed_forward.w1', 'mlp.gate_proj'],
-  ['feed_forward.w2', 'mlp.down_proj'],
-  ['feed_forward.w3', 'mlp.up_proj'],
-]
-
-const gpt2Names: [string, string][] = [
-  ['transformer.wte', 'model.embed_tokens'],
-  ['transformer.wpe', 'model.positions'],
-  ['transformer.ln_f', 'model.norm'],
-  ['transformer.h', 'model.layers'],
-  ['ln_1', 'input_layernorm'],
-  ['ln_2', 'post_attention_layernorm'],
-  ['attn.c_proj', 'self_attn.o_proj'],
-  ['attn.c_attn', 'self_attn.c_attn'],
-  ['mlp.c_fc', 'mlp.up_proj'],
-  ['mlp.c_proj', 'mlp.down_proj'],
-]
 
 /** Matrices of a layer are (in × out); c_attn has q, k and v in thirds. */
 function gpt2(weights: Weights): Weights {
@@ -440,9 +405,4 @@ function gpt2(weights: Weights): Weights {
         }
       : undefined
   })
-}
-
-function renamed(weights: Weights, names: [string, string][]): Weights {
-  const llamas = (name: string) => names.reduce((text, [from, to]) => text.replace(from, to), name)
-  return new Map(Array.from(weights, ([name, weight]) => [llamas(name), weight]))
 }

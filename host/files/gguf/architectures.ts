@@ -229,11 +229,12 @@ export const architectures: Record<string, Architecture> = {
     name: 'Qwen3_5ForCausalLM',
     fields: (keys) => {
       const valueHeads = keys.integer('ssm.time_step_rank')
+      const interval = keys.integer('full_attention_interval', 4)
       return {
         // Layers that predict further tokens come last, and are left out.
         num_hidden_layers: keys.integer('block_count') - keys.integer('nextn_predict_layers', 0),
         partial_rotary_factor: keys.integer('rope.dimension_count') / keys.integer('attention.key_length'),
-        full_attention_interval: keys.integer('full_attention_interval', 4),
+        full_attention_interval: interval,
         linear_conv_kernel_dim: keys.integer('ssm.conv_kernel'),
         linear_num_key_heads: keys.integer('ssm.group_count'),
         linear_key_head_dim: keys.integer('ssm.state_size'),
@@ -241,7 +242,7 @@ export const architectures: Record<string, Architecture> = {
         linear_value_head_dim: keys.integer('ssm.inner_size') / valueHeads,
         // Value heads of the file go through the key heads over and over, those of the checkpoint stay with one.
         linear_value_heads_tiled: true,
-        attention_bias: keys.gguf.tensors.has('blk.3.attn_output.bias'),
+        attention_bias: keys.gguf.tensors.has(`blk.${interval - 1}.attn_output.bias`),
       }
     },
     layout: () => ({

@@ -7,6 +7,7 @@ import {
   cacheBytes,
   cost,
   type ModelDescription,
+  type ModelSpec,
   PAGE_TOKENS,
   type Plan,
   planModel,
@@ -149,20 +150,24 @@ export class Analysis {
         ? [this.plan.bytes, this.pagesBytes(batch, positions, formats)]
         : [
             (cost(this.model).parameters * formats.widths.weights) / 8,
-            (batch * cacheBytes(spec, 'int8', positions).elements * formats.widths.cache) / 8,
+            batch * plainCacheBytes(spec, positions, formats.widths.cache),
           ]
     return { total: weights + cache + activations, weights, cache, activations }
   }
 }
 
+/** Rows of so many bits a number; states are f32. */
+function plainCacheBytes(spec: ModelSpec, positions: number, bits: number): number {
+  const { elements, states } = cacheBytes(spec, 'int8', positions)
+  return (elements * bits) / 8 + states
+}
+
 /** Bytes that one more token of a conversation takes. */
 export function cacheBytesPerToken({ model, formats }: Analysis): number {
   const { spec } = model
-  // A state is there from the first token on.
-  const more = (cache: CacheType, part: 'elements' | 'scales') =>
-    cacheBytes(spec, cache, 2)[part] - cacheBytes(spec, cache, 1)[part]
-  if (formats.is === 'plain') return (more('int8', 'elements') * formats.widths.cache) / 8
-  return more(formats.cache, 'elements') + more(formats.cache, 'scales')
+  if (formats.is === 'plain') return (cacheBytes(spec, 'int8', 1).elements * formats.widths.cache) / 8
+  const { elements, scales } = cacheBytes(spec, formats.cache, 1)
+  return elements + scales
 }
 
 /** Throws BAD_OPTION for settings that contradict each other. */

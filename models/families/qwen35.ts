@@ -8,6 +8,7 @@
  * Of a checkpoint that also sees (`qwen3_5`, Qwen3_5ForConditionalGeneration) the text part runs: its config is in `text_config`,
  * its tensors begin with `model.language_model`. The others, and layers that predict several tokens (`mtp`), are left out.
  */
+import { MAX_WIDTH } from '../../assembly/abi.ts'
 import type { AttentionSpec } from '../attention.ts'
 import type { Config } from '../config.ts'
 import {
@@ -28,9 +29,11 @@ import type { Family, Shapes } from '../family.ts'
 import { grouped, groupedHeads, groupedKind } from '../kinds/gqa.ts'
 import type { LayerSpec } from '../layer.ts'
 import { type LayerSources, layerOf, type ModelDescription, mismatch } from '../spec.ts'
-import { convChannels, type DeltaSpec } from '../state.ts'
+import { convChannels, type DeltaSpec, stateNumbers } from '../state.ts'
 
 const small = { architectures: ['Qwen3_5ForCausalLM'] }
+/** Numbers of the matrices of one layer, as the engine allows them. */
+const MAX_STATE = 2 ** 24
 const SEEING = 'Qwen3_5ForConditionalGeneration'
 
 export const family: Family = {
@@ -129,7 +132,7 @@ function deltaNet(config: Config, eps: number): DeltaSpec {
   const size = (name: string, fallback: number) => config.integer(name, { max: 1024, fallback })
   const [keyHeads, valueHeads] = [size('linear_num_key_heads', 16), size('linear_num_value_heads', 32)]
   requireDivides(['linear_num_key_heads', keyHeads], ['linear_num_value_heads', valueHeads])
-  return {
+  const delta: DeltaSpec = {
     is: 'delta',
     taps: config.integer('linear_conv_kernel_dim', { min: 2, max: 64, fallback: 4 }),
     keyHeads,
@@ -140,6 +143,15 @@ function deltaNet(config: Config, eps: number): DeltaSpec {
     ...(config.boolean('linear_value_heads_tiled', false) ? { isTiled: true } : {}),
     eps,
   }
+  const { matrices } = stateNumbers(delta)
+  if (convChannels(delta) > MAX_WIDTH || matrices > MAX_STATE)
+    throw mismatch(
+      '"linear_num_value_heads" × "linear_value_head_dim" in config.json, with its keys,',
+      `at most ${MAX_WIDTH} numbers of a token and ${MAX_STATE} of a state`,
+      [convChannels(delta), matrices],
+      'check config.json',
+    )
+  return delta
 }
 
 /** Layer by layer, whether it attends: the last of each group where the config does not say. */
