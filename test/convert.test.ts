@@ -270,6 +270,7 @@ test('the result tells what was converted', async () => {
     unused: [],
     errors: [],
     hasTokenizer: false,
+    left: [],
   })
   assert.ok(progress.every(({ done }, i) => done > (progress[i - 1]?.done ?? 0)))
   assert.is(progress.at(-1)?.done, progress.at(-1)?.total)

@@ -141,6 +141,9 @@ const notRun: Record<string, string> = {
   'npm pack && npm install -g ./gta-edge-*.tgz': '.ci/start does, where nothing is built, without changing the system',
   'sudo apt install nodejs npm && sudo npm install -g n && sudo n 24': 'changes the system',
   'hash -r && sudo npm install -g ./gta-edge-*.tgz': 'changes the system; package-nodes.test.ts installs the tarball',
+  'gta convert Qwen3-0.6B-Q4_K_M.gguf': 'a model to download; cli.test.ts converts a small one',
+  'gta convert ~/models/Qwen3-0.6B qwen3.gguf --type q8_0':
+    'a model to download; gguf-export.test.ts writes small ones',
   'gta pull Qwen/Qwen3-0.6B-GGUF:Q8_0': 'a download',
   'gta run Qwen/Qwen3-0.6B -p "Hello"': 'needs that download',
   'gta rm Qwen/Qwen3-0.6B': 'needs that download',

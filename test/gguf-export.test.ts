@@ -2,7 +2,7 @@
  * Checkpoints written as GGUF files and read again: the same model, for every family that llama.cpp has an architecture for.
  * bench/peers/exports.ts compares the same files with llama.cpp itself.
  */
-import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { test } from 'uvu'
@@ -20,10 +20,11 @@ import { f16, f16Bits } from '../host/files/half.ts'
 import { packTensors } from '../host/files/tensors.ts'
 import { load } from '../host/index.ts'
 import { attentionOf, describe, type ModelSpec, planModel } from '../models/index.ts'
-import { failure, parseSafetensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { failure, openFiles, parseSafetensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { bytesInMemory } from './fixtures/gguf.ts'
 import { exportedConfigs, refusedConfigs, sensibleTensors } from './fixtures/gguf-models.ts'
 import { golden, readJson, worst } from './fixtures/goldens.ts'
+import { runHere } from './harness/command.ts'
 
 /** All weights as the engine would have them, in f32, and what the model is. */
 async function modelOf(path: string): Promise<{ spec: ModelSpec; weights: Map<string, Float32Array> }> {
@@ -217,7 +218,8 @@ test('a file of a model that is too large is refused by its header, with what wo
     max_position_embeddings: 4096,
     rms_norm_eps: 1e-5,
   }
-  const path = join(temporary(), '70b.gguf')
+  const folder = temporary()
+  const path = join(folder, '70b.gguf')
   const { values, tensors } = await planGguf(path, describe(config), config)
   const laid = layOut(tensors, blocksOf.f32, () => blocksOf.q8_0)
   const { offset = 0, bytes = 0 } = laid.at(-1) ?? {}
@@ -239,6 +241,31 @@ test('a file of a model that is too large is refused by its header, with what wo
     )
   }
   assert.ok(process.memoryUsage.rss() - started < 2 ** 28)
+  assert.equal(openFiles(folder) ?? [], [])
+})
+
+test('gta convert: names, types and what is there already', async () => {
+  const folder = temporary()
+  const run = (...args: string[]) => runHere(folder, 'convert', ...args)
+  const source = golden('gguf/stories260K-v3-q8_0.gguf')
+  assert.match((await run(source)).stdout, /^stories260K-v3-q8_0-q8\.gta: q8/)
+  const { code, stdout, stderr } = await run(golden('families/mistral_swa'), 'small.gguf')
+  assert.is(code, 0, stderr)
+  assert.match(stdout, /^small\.gguf: q8_0, \d+ parameters/)
+  assert.match(stderr, /warning: llama\.cpp computes this model otherwise: it has no window of \d+ tokens there/)
+  for (const [args, exit, word] of [
+    [['small.gguf'], 2, /--force/],
+    [['other.gguf', '--type', 'q4'], 2, /--type must be one of f32, f16, q8_0/],
+    [['other.gta', '--type', 'f16'], 2, /--type must be one of .*q4/],
+  ] as const) {
+    const ended = await run(golden('families/qwen3'), ...args)
+    assert.is(ended.code, exit, ended.stderr)
+    assert.match(ended.stderr, word)
+  }
+  assert.is((await run(golden('families/gemma2'), 'small.gguf', '--type', 'f16', '--force')).code, 0)
+  assert.equal(readdirSync(folder).sort(), ['small.gguf', 'stories260K-v3-q8_0-q8.gta'])
+  const error = await failure(convert(golden('families/qwen3'), join(folder, 'a.gguf'), { type: 'q4' }))
+  assert.match(error.message, /one of f32, f16, q8_0, found "q4"/)
 })
 
 test.run()

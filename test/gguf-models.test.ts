@@ -10,9 +10,12 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { convert } from '../host/files/convert.ts'
 import { describeModel } from '../host/files/describe.ts'
-import { readGguf } from '../host/files/gguf/file.ts'
+import { type BlockType, blockTypes } from '../host/files/gguf/blocks.ts'
+import { type GgufTensor, readGguf } from '../host/files/gguf/file.ts'
+import { llamaNames } from '../host/files/gguf/layout.ts'
 import { pres } from '../host/files/gguf/pre.ts'
 import { tokenizerOf } from '../host/files/gguf/tokenizer.ts'
+import { storeOf } from '../host/files/gguf/weights.ts'
 import { type Generation, GtaError, type LoadOptions, load, type Model } from '../host/index.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { failure, temporary } from './fixtures/checkpoints.ts'
@@ -186,6 +189,26 @@ test('what is not read is named, and the source is not overwritten', async () =>
   copyFileSync(file('tiny-qwen3.gguf'), copy)
   assert.match((await failure(convert(copy, copy, { force: true }))).message, 'the same file')
   assert.ok(readFileSync(copy).equals(bytes))
+})
+
+test('a vector in blocks whose order is another than here is refused', async () => {
+  const tensor = { type: blockTypes.get(8) as BlockType, begin: 0, bytes: 34, shape: [32] }
+  const tensors = ['blk.0.attn_q.bias', 'blk.0.attn_v.bias'].map((name): [string, GgufTensor] => [
+    name,
+    { ...tensor, name },
+  ])
+  const gguf = {
+    path: 'x',
+    file: bytesInMemory(new Uint8Array(34)),
+    version: 3,
+    values: new Map(),
+    tensors: new Map(tensors),
+  }
+  const store = storeOf(gguf, { names: llamaNames(), pairs: { heads: 2, kvHeads: 2 } })
+  assert.equal(
+    [...store.tensors.values()].map(({ isReadable }) => isReadable),
+    [false, true],
+  )
 })
 
 test.run()

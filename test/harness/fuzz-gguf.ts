@@ -1,6 +1,6 @@
 /**
  * Mutated GGUF files, opened as `gta convert` does, with their tokenizer and all weights: each must give a model or a GtaError,
- * within 2 seconds and 64 MiB beside the file. As a command:
+ * within 2 seconds of a processor and 64 MiB beside the file. As a command:
  *
  *     npm run fuzz -- gguf --files 50000 --seed 1
  */
@@ -79,12 +79,14 @@ export async function fuzzGguf(options: {
     const bytes = mutate(file, anatomy, next)
     writeFileSync(path, bytes)
     resetPeak()
-    const [before, started] = [memory('VmRSS'), performance.now()]
+    // Of processors, not of the clock: a busy machine is no hang.
+    const [before, started] = [memory('VmRSS'), process.cpuUsage()]
     const error = await open(path).then(
       () => undefined,
       (cause) => cause,
     )
-    const ms = performance.now() - started
+    const { user, system } = process.cpuUsage(started)
+    const ms = (user + system) / 1000
     const used = memory('VmHWM') - before
     result.slowestMs = Math.max(result.slowestMs, ms)
     result.mostBytes = Math.max(result.mostBytes, used)

@@ -35,12 +35,13 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
     })
   }
   const stored = new Map<string, StoredTensor>(
-    Array.from(places, ([name, { tensor, isTurned }]) => [
+    Array.from(places, ([name, { tensor, rowOf, isTurned }]) => [
       name,
       {
         shape: isTurned ? tensor.shape.toReversed() : checkpointShape(tensor, layout),
         type: tensor.type.name,
-        isReadable: tensor.type.decode !== undefined,
+        // Numbers of a vector are not taken out of blocks one by one.
+        isReadable: tensor.type.decode !== undefined && !(rowOf && tensor.shape.length === 1 && tensor.type.values > 1),
       },
     ]),
   )
@@ -65,49 +66,53 @@ async function readNumbers(file: GgufFile['file'], place: Place, from: number, c
   // Of a vector whose order is another, each number is a row.
   const cols = tensor.shape.length === 1 && rowOf ? 1 : (tensor.shape.at(-1) as number)
   const [first, end] = [Math.floor(from / cols), Math.ceil((from + count) / cols)]
-  const values = rowOf
-    ? await readScattered(
+  const bytes = rowOf
+    ? await gatherBytes(
         file,
         tensor,
         Array.from({ length: end - first }, (_, i) => rowOf(first + i)),
         cols,
       )
-    : await readRows(file, tensor, first, end, cols)
+    : await readBytes(file, tensor, first, end, cols)
+  const values = decodeBlocks(tensor.type, bytes)
   if (plus !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) + plus
   if (isExponent) for (let i = 0; i < values.length; i++) values[i] = ln(-(values[i] as number))
   return values.slice(from - first * cols, from - first * cols + count)
 }
 
-async function readRows(file: GgufFile['file'], { type, begin }: GgufTensor, from: number, end: number, cols: number) {
-  const rowBytes = (cols / type.values) * type.bytes
-  const bytes = new Uint8Array((end - from) * rowBytes)
-  await file.read(bytes, begin + from * rowBytes)
-  return decodeBlocks(type, bytes)
+const bytesOfRow = ({ type }: GgufTensor, cols: number) => (cols / type.values) * type.bytes
+
+async function readBytes(file: GgufFile['file'], tensor: GgufTensor, from: number, end: number, cols: number) {
+  const size = bytesOfRow(tensor, cols)
+  const bytes = new Uint8Array((end - from) * size)
+  await file.read(bytes, tensor.begin + from * size)
+  return bytes
 }
 
 /** Rows that nothing is wanted of are read along rather than skipped, if they are so few. */
 const MAX_GAP = 64
 
 /** Rows of the file in the order that is asked for, each run of neighbours in one read. */
-async function readScattered(file: GgufFile['file'], tensor: GgufTensor, rows: number[], cols: number) {
-  const values = new Float32Array(rows.length * cols)
+async function gatherBytes(file: GgufFile['file'], tensor: GgufTensor, rows: readonly number[], cols: number) {
+  const size = bytesOfRow(tensor, cols)
+  const bytes = new Uint8Array(rows.length * size)
   const sorted = rows.map((row, at) => ({ row, at })).sort((a, b) => a.row - b.row)
   for (let i = 0; i < sorted.length; ) {
     let end = i + 1
     while (end < sorted.length && (sorted[end]?.row ?? 0) - (sorted[end - 1]?.row ?? 0) <= MAX_GAP) end++
     const run = sorted.slice(i, end)
     const low = run[0]?.row ?? 0
-    const read = await readRows(file, tensor, low, (run.at(-1)?.row ?? 0) + 1, cols)
-    for (const { row, at } of run) values.set(read.subarray((row - low) * cols, (row - low + 1) * cols), at * cols)
+    const read = await readBytes(file, tensor, low, (run.at(-1)?.row ?? 0) + 1, cols)
+    for (const { row, at } of run) bytes.set(read.subarray((row - low) * size, (row - low + 1) * size), at * size)
     i = end
   }
-  return values
+  return bytes
 }
 
 /** (rows, cols) of the file as (cols, rows): all of it, for that is how it is asked for. */
 async function readTurned(file: GgufFile['file'], tensor: GgufTensor): Promise<Float32Array> {
   const [rows = 0, cols = 0] = tensor.shape
-  const values = await readRows(file, tensor, 0, rows, cols)
+  const values = decodeBlocks(tensor.type, await readBytes(file, tensor, 0, rows, cols))
   const turned = new Float32Array(values.length)
   for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) turned[c * rows + r] = values[r * cols + c] as number
   return turned

@@ -31,7 +31,12 @@ export async function planGguf(path: string, model: ModelDescription, config: un
   const fields = config as Record<string, unknown>
   const [name = 'a model without a class'] = (fields.architectures as string[] | undefined) ?? []
   const found = Object.entries(writers).find(([, { classes }]) => classes.includes(name))
-  if (!found) throw notWritable(path, `a model of a class that llama.cpp has`, `${name}, ${model.spec.kind}`)
+  if (!found)
+    throw notWritable(
+      path,
+      'a model of a family that is written as GGUF (docs/formats.md)',
+      `${name}, ${model.spec.kind}`,
+    )
   const [architecture, { foldsScale, warns }] = found
   const refused = unloadable(architecture, model)
   if (refused) throw notWritable(path, `one that llama.cpp can load as ${architecture}`, refused)
