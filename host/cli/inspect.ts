@@ -13,11 +13,11 @@ import {
   type LayerSpec,
   type ModelSpec,
   nLayers,
+  type PackingType,
   planModel,
   projectionWidths,
   ropeDim,
   type View,
-  type WeightType,
 } from '../../models/index.ts'
 import { largestContext } from '../engine/fit.ts'
 import { errors, megabytes } from '../errors.ts'
@@ -49,6 +49,7 @@ async function execute(args: Arguments): Promise<void> {
   const verify = args.value('verify')
   const facts = await describeModel(path, {
     verify,
+    type: args.value('type'),
     signal: interruptSignal(),
     onProgress: progress.update,
   }).finally(() => progress.end())
@@ -56,8 +57,10 @@ async function execute(args: Arguments): Promise<void> {
   const type = args.value('type') ?? facts.plan?.type ?? settings.type.default
   if (facts.plan && facts.plan.type !== type)
     throw errors.badOption('--type', `${facts.plan.type}, the type of the file`, type)
+  if (!facts.plan && type === 'keep') throw errors.nothingToKeep(path)
+  const plan = facts.plan ?? planModel(facts.model, type)
   if (args.flag('plan')) {
-    const lines = disassemble(facts.plan ?? planModel(facts.model, type))
+    const lines = disassemble(plan)
     if (args.flag('json')) printJson('plan', { plan: lines })
     else process.stdout.write(`${lines.join('\n')}\n`)
     return
@@ -80,7 +83,7 @@ async function execute(args: Arguments): Promise<void> {
       MEMORIES.map(async (memoryBytes) => ({
         memoryBytes,
         type,
-        context: await largestContext(facts.model, type, cache, memoryBytes),
+        context: await largestContext(facts.model, plan, cache, memoryBytes),
       })),
     ),
     packedType: facts.plan?.type ?? null,
@@ -101,7 +104,7 @@ interface Counted extends Cost {
   cacheBytes: number
   cacheScaleBytes: number
   cacheAt: { context: number; elements: number; scales: number }[]
-  fits: { memoryBytes: number; type: WeightType; context: number }[]
+  fits: { memoryBytes: number; type: PackingType; context: number }[]
   hashes: { tensors: number; verified: boolean } | null
 }
 

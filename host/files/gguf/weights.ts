@@ -4,6 +4,7 @@ import type { StoredTensor, TensorStore } from '../store.ts'
 import { decodeBlocks } from './blocks.ts'
 import type { Layout } from './config.ts'
 import type { GgufFile, GgufTensor } from './file.ts'
+import { keptAs, splitBlocks } from './integers.ts'
 
 const outer: Record<string, string> = {
   token_embd: 'model.embed_tokens',
@@ -53,7 +54,12 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
   const stored = new Map<string, StoredTensor>(
     Array.from(places, ([name, { tensor }]) => [
       name,
-      { shape: tensor.shape, type: tensor.type.name, isReadable: tensor.type.decode !== undefined },
+      {
+        shape: tensor.shape,
+        type: tensor.type.name,
+        isReadable: tensor.type.decode !== undefined,
+        keptAs: keptAs(tensor.type),
+      },
     ]),
   )
   const joined = layout.isSplit ? joinHeads(tensors, stored) : new Map<string, Joined>()
@@ -66,8 +72,31 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
       if (!pair) throw errors.missingTensors(path, [name])
       return readJoined(file, pair, from, count)
     },
+    async readKept(name, rows) {
+      const place = places.get(name)
+      if (!place) throw errors.missingTensors(path, [name])
+      return splitBlocks(place.tensor.type, await readRows(file, place, rows), place.tensor.shape.at(-1) as number)
+    },
     close: () => file.close(),
   }
+}
+
+/** The bytes of some rows of a matrix, in this order. */
+async function readRows(
+  file: GgufFile['file'],
+  { tensor: { shape, type, begin }, pairs }: Place,
+  wanted: readonly number[],
+): Promise<Uint8Array> {
+  const rows = pairs === undefined ? wanted : wanted.map((row) => pairedRow(row, pairs))
+  const rowBytes = ((shape.at(-1) as number) / type.values) * type.bytes
+  const [low, behind] = spanOf(rows)
+  const bytes = new Uint8Array((behind - low) * rowBytes)
+  await file.read(bytes, begin + low * rowBytes)
+  if (rows.every((row, i) => row === low + i)) return bytes
+  const result = new Uint8Array(rows.length * rowBytes)
+  for (const [i, row] of rows.entries())
+    result.set(bytes.subarray((row - low) * rowBytes, (row - low + 1) * rowBytes), i * rowBytes)
+  return result
 }
 
 /** blk.3.attn_q.weight: model.layers.3.self_attn.q_proj.weight. What is not known keeps its name, and is found to be unused. */

@@ -8,10 +8,10 @@ import {
   cost,
   type ModelDescription,
   PAGE_TOKENS,
+  type PackingType,
   type Plan,
   planModel,
   poolBytes,
-  type WeightType,
 } from '../../../models/index.ts'
 import { MAX_MEMORY } from '../../engine/limits.ts'
 import { errors } from '../../errors.ts'
@@ -30,7 +30,7 @@ export interface AnalyzeSettings extends ExactOptions {
   /** Default exact. */
   mode?: AnalysisMode
   /** The engine's formats (default q8 and int8) … */
-  type?: WeightType
+  type?: PackingType
   cache?: CacheType
   /** Tokens of a prompt that the engine reads at once; default 64. */
   rowsPerStep?: number | undefined
@@ -203,6 +203,8 @@ function formatsOf({
   }
   if (flash === false)
     throw errors.badOption('flash', "left out with the engine's formats: it never keeps scores", flash)
+  if (type === 'keep')
+    throw errors.badOption('--type', 'q8, q4 or f32: what is kept of a GGUF file is not analyzed', type)
   return {
     is: 'engine',
     type: type ?? settings.type.default,
