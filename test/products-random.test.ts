@@ -290,6 +290,7 @@ function multiply(
   engine.words(y, (xs.length * yStride) / 4).fill(0x7fc12345)
   for (const i of xs.keys()) if (before) engine.floats(y + i * yStride, rows).set(before)
   engine.exports.matmul(record, biasAt, x, padded * 4, xs.length, y, yStride, before ? 1 : 0)
+  if (m.minimum) checkRows(engine, m, record)
   return xs.map((_, i) => {
     const behind = engine.words(y + i * yStride + rows * 4, yStride / 4 - rows)
     assert.ok(
@@ -298,6 +299,27 @@ function multiply(
     )
     return engine.floats(y + i * yStride, rows).slice()
   })
+}
+
+/** Rows as they are gathered: s · q − m, rounded once, times a factor. */
+function checkRows(engine: DebugEngine, m: Matrix, record: number): void {
+  const { cols, groupCols = 32, minimum } = m
+  const room = new Room(engine.end + 2 ** 20)
+  const target = room.take((cols + 1) * 4)
+  for (const [row, factor] of [
+    [0, 1],
+    [m.rows - 1, 12],
+  ] as const) {
+    engine.floats(target, cols + 1).fill(-7)
+    engine.exports.rowOfBlocks(record, row, factor, target)
+    const found = engine.floats(target, cols + 1)
+    assert.is(found[cols], -7, 'nothing is written behind the row')
+    for (let c = 0; c < cols; c++) {
+      const g = Math.floor(c / groupCols)
+      const value = fround(m.groupScale(row, g) * m.weight(row, c) - (minimum?.(row, g) ?? 0))
+      assert.is((found[c] as number) + 0, fround(value * factor) + 0, `row ${row}, column ${c}`)
+    }
+  }
 }
 
 type Make = (random: Random, rows: number, cols: number) => Matrix

@@ -228,24 +228,22 @@ function dotTile_minima<P, S>(
         at += 4
       }
       const minima = scales + 8 * sizeof<S>()
-      let s = f32x4.mul(v128.load(factors, 0), fourOf<S>(scales, false))
-      let m = f32x4.mul(v128.load(factors, 32), fourOf<S>(minima, false))
-      addTo<P, S>(sums, a, s, groups, m)
-      addTo<P, S>(sums + 32, c, s, groups + groupStride, m)
-      addTo<P, S>(sums + 64, e, s, groups + 2 * groupStride, m)
-      addTo<P, S>(sums + 96, g, s, groups + 3 * groupStride, m)
-      s = f32x4.mul(v128.load(factors, 16), fourOf<S>(scales, true))
-      m = f32x4.mul(v128.load(factors, 48), fourOf<S>(minima, true))
-      addTo<P, S>(sums + 16, b, s, groups, m)
-      addTo<P, S>(sums + 48, d, s, groups + groupStride, m)
-      addTo<P, S>(sums + 80, f, s, groups + 2 * groupStride, m)
-      addTo<P, S>(sums + 112, h, s, groups + 3 * groupStride, m)
+      const s = f32x4.mul(v128.load(factors, 0), fourOf<S>(scales, false))
+      const t = f32x4.mul(v128.load(factors, 16), fourOf<S>(scales, true))
+      const m = f32x4.mul(v128.load(factors, 32), fourOf<S>(minima, false))
+      const n = f32x4.mul(v128.load(factors, 48), fourOf<S>(minima, true))
+      addGroups(sums, a, b, s, t, sumOf<P, S>(groups), m, n)
+      addGroups(sums + 32, c, d, s, t, sumOf<P, S>(groups + groupStride), m, n)
+      addGroups(sums + 64, e, f, s, t, sumOf<P, S>(groups + 2 * groupStride), m, n)
+      addGroups(sums + 96, g, h, s, t, sumOf<P, S>(groups + 3 * groupStride), m, n)
       w = minima + 8 * sizeof<S>()
       groups += groupCols<P, S>() >> 3
     }
   }
 }
 
-function addTo<P, S>(total: usize, integers: v128, s: v128, groups: usize, m: v128): void {
-  v128.store(total, addGroup(v128.load(total), integers, s, sumOf<P, S>(groups), m))
+/** The same of rows 0..3 and of rows 4..7, in memory. */
+function addGroups(sums: usize, low: v128, high: v128, s: v128, t: v128, sum: v128, m: v128, n: v128): void {
+  v128.store(sums, addGroup(v128.load(sums, 0), low, s, sum, m), 0)
+  v128.store(sums, addGroup(v128.load(sums, 16), high, t, sum, n), 16)
 }

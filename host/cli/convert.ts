@@ -1,4 +1,4 @@
-/** gta convert: a Hugging Face directory to one packed .gta file. */
+/** gta convert: a Hugging Face directory or a GGUF file to one packed .gta file. */
 import { basename, resolve } from 'node:path'
 import type { Fit } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
@@ -11,11 +11,14 @@ import { ProgressLine } from './progress.ts'
 import { printJson, say } from './terminal.ts'
 
 export const convert: Command = {
-  usage: 'convert DIR [FILE.gta] [--type q8|q4|f32] [--force]',
+  usage: 'convert DIR|FILE.gguf [FILE.gta] [--type q8|q4|f32|keep] [--verbose] [--force]',
   options: {
-    ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory' }),
+    ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory, or a GGUF file' }),
     out: { type: 'string', value: 'FILE', help: 'the file to write (default: NAME-TYPE.gta here)' },
-    ...flagAs('type', { help: `weight type (default ${settings.type.default})` }),
+    ...flagAs('type', {
+      help: `weight type (default ${settings.type.default}); keep: what a GGUF file has, not rounded again`,
+    }),
+    verbose: { type: 'boolean', help: 'print what every matrix lost, not only the worst of each kind' },
     force: { type: 'boolean', help: 'replace the file if it is there already' },
     ...common,
   },
@@ -45,7 +48,7 @@ async function execute(args: Arguments): Promise<void> {
   if (!result.hasTokenizer)
     say(`warning: there is no tokenizer.json in "${directory}": the packed model takes only --tokens`)
   process.stdout.write(
-    `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
+    `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${errorLines(args.flag('verbose') ? result.errors : worstOf(result.errors))}`,
   )
 }
 
@@ -58,17 +61,24 @@ function warnUnlessFit({ fits, neededBytes, availableBytes, largestContext }: Fi
   )
 }
 
-/** Per kind of tensor the one that lost most: a line each, the worst first. */
-function worstErrors(errors: Conversion['errors']): string {
+/** Of each kind of matrix the one that lost most. */
+function worstOf(errors: Conversion['errors']): Conversion['errors'] {
   const worst = new Map<string, Conversion['errors'][number]>()
   for (const error of errors) {
     const kind = error.tensor.replace(/^layers\.\d+\./, '')
-    if (error.relative >= (worst.get(kind)?.relative ?? 0)) worst.set(kind, error)
+    const found = worst.get(kind)
+    if (!found || error.relative > found.relative) worst.set(kind, error)
   }
   return [...worst.values()]
-    .sort((a, b) => b.relative - a.relative)
-    .map(
-      ({ tensor, type, relative }) => `  ${tensor}: ${type}, error ${(100 * relative).toFixed(2)} % of the weights\n`,
-    )
+}
+
+/** A line each, the worst first. */
+function errorLines(errors: Conversion['errors']): string {
+  return errors
+    .toSorted((a, b) => b.relative - a.relative)
+    .map(({ tensor, type, relative }) => {
+      const lost = relative === 0 ? 'nothing lost' : `error ${(100 * relative).toFixed(2)} % of the weights`
+      return `  ${tensor}: ${type}, ${lost}\n`
+    })
     .join('')
 }

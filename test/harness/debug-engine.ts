@@ -35,6 +35,7 @@ export interface DebugExports extends EngineExports {
     y: number,
     yStride: number,
   ): void
+  rowOfBlocks(matrix: number, row: number, factor: number, target: number): void
   norm(x: number, w: number, n: number, eps: number, y: number): void
   rope(head: number, position: number, invFreq: number, pairs: number, angles: number): void
   gatedProduct(gate: number, up: number, n: number, y: number): void
