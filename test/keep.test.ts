@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as abi from '../assembly/abi.ts'
 import { Checkpoint } from '../host/files/checkpoint.ts'
 import { type Conversion, convert } from '../host/files/convert.ts'
 import { readGguf } from '../host/files/gguf/file.ts'
@@ -13,11 +14,13 @@ import { keptAs, splitBlocks } from '../host/files/gguf/integers.ts'
 import type { ByteSource } from '../host/files/source.ts'
 import type { KeptRows } from '../host/files/store.ts'
 import { GtaError, load } from '../host/index.ts'
-import type { KeptType } from '../models/index.ts'
-import { failure, temporary } from './fixtures/checkpoints.ts'
+import { describe, type KeptType } from '../models/index.ts'
+import { matrixCodes } from '../models/packed.ts'
+import { failure, gtaConfig, temporary } from './fixtures/checkpoints.ts'
 import { randomGguf } from './fixtures/gguf.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
 import { finish } from './fixtures/session-talks.ts'
+import { openDebug } from './harness/debug-engine.ts'
 import { runOnNode } from './harness/wasi-engines.ts'
 
 const folder = temporary()
@@ -289,6 +292,39 @@ test('a kept file of other types, sizes or wide bytes is refused', async () => {
   copy.fill(0xff, place('layers.0.in')[0] + 64 + 128, place('layers.0.in')[0] + 64 + 144)
   writeFileSync(path, copy)
   await load(path, { threads: 1 }).then((model) => model.close())
+})
+
+test('the engine takes no other type of a matrix than its plan can have', () => {
+  const kept = new Map<string, KeptType>([
+    ['embed', 'q8k'],
+    ['layers.0.in', 'q4k'],
+    ['layers.0.out', 'q4m'],
+    ['layers.1.down', 'q8m'],
+    // It is a matrix per map, which stays q8.
+    ['layers.1.decoder', 'q4k'],
+  ])
+  const engine = openDebug(describe(gtaConfig), 'keep', {}, 0, undefined, kept)
+  const { plan, exports } = engine
+  const words = engine.words(abi.WEIGHTS, plan.words.length)
+  const isGood = () => exports.layout(abi.LAYOUT_REQUEST) > 0
+  assert.ok(isGood())
+  const found: Record<string, string> = {}
+  for (const { name, content, shape, offset } of plan.tensors) {
+    if (content.is !== 'matrix') continue
+    const record = [matrixCodes[content.type], content.rows, content.cols, shape[1], offset]
+    const at = words.findIndex((_, i) => record.every((word, k) => words[i + k] === word))
+    assert.ok(at > 0, name)
+    found[name] = content.type
+    for (const code of [0, ...Object.values(matrixCodes), 8, 32 + abi.TYPE_Q8, 0xffffffff]) {
+      words[at] = code
+      // These two have one size, and differ in how a host wrote it; but the embedding must be the head too.
+      const isAlike = name !== 'embed' && code >= abi.TYPE_Q8M && code <= abi.TYPE_Q8K && /^q8[km]$/.test(content.type)
+      assert.is(isGood(), code === record[0] || isAlike, `${name} ${content.type} as ${code}`)
+    }
+    words[at] = record[0] as number
+  }
+  assert.is(found['layers.1.decoder'], 'q8')
+  assert.equal([found.embed, found['layers.0.in'], found['layers.1.in']], ['q8k', 'q4k', 'q8'])
 })
 
 test.run()
