@@ -323,6 +323,15 @@ test('the engine takes no other type of a matrix than its plan can have', () => 
     }
     words[at] = record[0] as number
   }
+  // A plan that fits together, but an f32 matrix has no room for its inputs beside others, and no row is gathered from q4.
+  for (const [name, type] of [
+    ['layers.0.in', 'f32'],
+    ['embed', 'q4'],
+  ]) {
+    const other = new Map([[name, type]]) as unknown as typeof kept
+    const open = () => openDebug(describe(gtaConfig), 'keep', {}, 0, undefined, other)
+    assert.throws(open, new RegExp(`(?:-|reason )${abi.PLAN_BAD_TENSOR}\\b`), name)
+  }
   assert.is(found['layers.1.decoder'], 'q8')
   assert.equal([found.embed, found['layers.0.in'], found['layers.1.in']], ['q8k', 'q4k', 'q8'])
 })
