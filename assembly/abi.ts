@@ -79,8 +79,10 @@ export const NO_TOKEN: u32 = 0xffff_ffff
 
 // Numbers of the plan. What may be absent begins with 1.
 
-/** LayerKind.mixer. */
+/** LayerKind.mixer: attention, or what keeps a state (mixers/state.ts). */
 export const MIXER_ATTENTION: u32 = 1
+export const MIXER_CONV: u32 = 2
+export const MIXER_DELTA: u32 = 3
 /** What a norm of heads spans: each of them, or all of a token's together. */
 export const SPAN_HEAD: u32 = 1
 export const SPAN_ALL: u32 = 2
@@ -114,8 +116,8 @@ export const PLAN_BAD_TENSOR: u32 = 12
  * The head of the plan. Offsets count from the first byte of the weights, which is the plan's own address.
  *
  *     Plan ┃ Buffers ┃ Matrix embed ┃ Matrix positions ┃ Matrix head ┃ PageKind … ┃ Rotation … ┃ layer kind … ┃ layer …
- *     layer kind = LayerKind ┃ slot head of each map: key 0, key 1, value
- *     layer      = Layer ┃ Matrix, for each field of LayerMatrices
+ *     layer kind = LayerKind ┃ slot head of each map: key 0, key 1, value      with a state: LayerKind ┃ Recurrence
+ *     layer      = Layer ┃ Matrix, for each field of LayerMatrices             with a state: StateLayer ┃ Matrix …
  */
 export class Plan {
   version: u32 = 0
@@ -188,7 +190,7 @@ export class Rotation {
   angles: u32 = 0
 }
 
-/** What layers have in common. */
+/** What layers have in common. Where the mixer is not attention, all that concerns attention is 0, but for the window: 2. */
 export class LayerKind {
   mixer: u32 = 0
   maps: u32 = 0
@@ -246,6 +248,21 @@ export class LayerKind {
   ffnOutEps: f32 = NaN
 }
 
+/** Behind a LayerKind whose mixer keeps a state: models/state.ts has the picture. */
+export class Recurrence {
+  /** Tokens that an output of the convolution depends on, and numbers that pass it. */
+  taps: u32 = 0
+  channels: u32 = 0
+  /** 0, all of them, where there is nothing but the convolution. */
+  keyHeads: u32 = 0
+  keyDim: u32 = 0
+  valueHeads: u32 = 0
+  valueDim: u32 = 0
+  /** Value head j reads key head j mod keyHeads, instead of j · keyHeads / valueHeads. */
+  isTiled: u32 = 0
+  eps: f32 = NaN
+}
+
 /** Weights (rows × cols); a row, or eight rows where they lie in blocks, takes `stride` bytes, padded. */
 export class Matrix {
   type: u32 = 0
@@ -273,6 +290,33 @@ export class Layer {
   queryNorm: u32 = 0
   slotNorm: u32 = 0
   decoderBias: u32 = 0
+  outBias: u32 = 0
+  mixerOutNorm: u32 = 0
+  mixerOutNormBias: u32 = 0
+  ffnInNorm: u32 = 0
+  ffnInNormBias: u32 = 0
+  gateUpBias: u32 = 0
+  downBias: u32 = 0
+  ffnOutNorm: u32 = 0
+  ffnOutNormBias: u32 = 0
+}
+
+/** A layer whose mixer keeps a state: a Layer, but that the vectors of its mixer are others. */
+export class StateLayer {
+  kind: u32 = 0
+  pageKind: u32 = 0
+  pageLayer: u32 = 0
+  mixerInNorm: u32 = 0
+  mixerInNormBias: u32 = 0
+  inBias: u32 = 0
+  /** f32 (taps, channels), the current token last; f32 (channels). */
+  conv: u32 = 0
+  convBias: u32 = 0
+  /** f32 (valueHeads): the logarithm of how fast a state fades; f32 (valueDim). */
+  decay: u32 = 0
+  stateNorm: u32 = 0
+  /** 0. */
+  unused: u32 = 0
   outBias: u32 = 0
   mixerOutNorm: u32 = 0
   mixerOutNormBias: u32 = 0

@@ -5,7 +5,7 @@
  *
  * Counters lie behind a rank's account (profile.ts), and begin at zero with it.
  */
-import { Counts, LayerKind, Matrix, NORM_LAYER, Plan, TYPE_Q8 } from './abi'
+import { Counts, Layer, LayerKind, Matrix, NORM_LAYER, Plan, Recurrence, StateLayer, TYPE_Q8 } from './abi'
 import { arena } from './arena'
 import { rank } from './host'
 import { isInBlocks } from './kernels/blocks'
@@ -89,6 +89,23 @@ export function countValues(dim: u32, tokens: u32): void {
 export function countWritten(dim: u32): void {
   if (!IS_COUNTING) return
   count(CACHE_WRITTEN, headRowBytes(dim))
+}
+
+/**
+ * Rows that take a state on: the vectors of the mixer are read once, the state once for each row, and written as often. The
+ * multiply-adds are the convolution's, and three with each number of the matrices.
+ */
+export function countState(r: Recurrence, layer: Layer, rows: u32): void {
+  if (!IS_COUNTING) return
+  if (rank != 0) return
+  const matrices = (r.valueHeads as u64) * r.keyDim * r.valueDim
+  const state = (((r.taps - 1) as u64) * r.channels + matrices) << 2
+  const hasBias = changetype<StateLayer>(layer).convBias != 0
+  const vectors = ((r.taps + (hasBias ? 1 : 0)) as u64) * r.channels + r.valueHeads + r.valueDim
+  count(PRODUCTS, rows * ((r.taps as u64) * r.channels + 3 * matrices))
+  count(WEIGHTS, vectors << 2)
+  count(CACHE_READ, rows * state)
+  count(CACHE_WRITTEN, rows * state)
 }
 
 /** Another page is swept, or the same one for another row. */

@@ -2,7 +2,7 @@
  * One step, as every rank runs it: rows of tokens in, sampled tokens out. A row is any token of any conversation; prompt
  * rows and generated rows are the same call. Only rows that want logits pay for the output head.
  */
-import { Layer, Matrix, NO_TOKEN, NORM_LAYER, PAGE_TOKENS, Plan, TYPE_Q8 } from './abi'
+import { Layer, Matrix, MIXER_ATTENTION, NO_TOKEN, NORM_LAYER, PAGE_TOKENS, Plan, TYPE_Q8 } from './abi'
 import { arena, rowAt } from './arena'
 import { tokenAt } from './cache'
 import { countGathered, countNorm } from './count'
@@ -14,6 +14,7 @@ import { layerNorm, rmsNorm } from './kernels/norm'
 import { writeAngles } from './kernels/rope'
 import { linear, productOf } from './linear'
 import { attend } from './mixers/attention'
+import { mixStates } from './mixers/state'
 import { buffersOf, embedding, head, kindOf, layerAt, positions, rotationAt, rotationOffset, vectorAt } from './plan'
 import { begin as beginProfile, enter, REST } from './profile'
 import { sample } from './sample'
@@ -47,7 +48,9 @@ function runLayer(plan: Plan, layer: Layer, index: u32, count: u32): void {
   // In a parallel layer both blocks read what was there before either of them added anything.
   if (kind.isParallel) prepareFeedForward(plan, layer, count, a.ffnInput)
   const mixed = kind.mixerOutKind ? a.branch : a.x
-  attend(plan, layer, index, count, input, mixed, kind.mixerOutKind == 0)
+  const adds = kind.mixerOutKind == 0
+  if (kind.mixer == MIXER_ATTENTION) attend(plan, layer, index, count, input, mixed, adds)
+  else mixStates(plan, layer, count, input, mixed, adds)
   if (kind.mixerOutKind) {
     normalise(
       plan,

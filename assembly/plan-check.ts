@@ -10,6 +10,8 @@ import {
   MAX_PAGE_KINDS,
   MAX_WIDTH,
   MIXER_ATTENTION,
+  MIXER_CONV,
+  MIXER_DELTA,
   NORM_LAYER,
   PLAN_BAD_BUFFER,
   PLAN_BAD_FLAG,
@@ -26,6 +28,7 @@ import {
   PLAN_VERSION,
   Plan,
   RELU2,
+  Recurrence,
   SPAN_ALL,
   SPAN_TURNED,
   TYPE_F32,
@@ -42,6 +45,7 @@ import {
   layerAt,
   pageKindAt,
   positions,
+  recurrenceOf,
   rotationAt,
   rotationOffset,
   viewHead,
@@ -51,6 +55,10 @@ import { bufferBytes } from './sizes'
 
 const MAX_COUNT: u32 = 1 << 24
 const MAX_LAYERS: u32 = 1024
+/** Tokens that a convolution reaches back. */
+const MAX_TAPS: u32 = 64
+/** A row needs the state of the row before it. */
+const STATE_WINDOW: u32 = 2
 /** Rounded up to whole pages it is still a number of 32 bits. */
 const MAX_CONTEXT: u32 = 0x7fff_ffff
 
@@ -71,7 +79,8 @@ export function checkPlan(p: Plan, limit: u64, bytes: u64, w: Walk): u32 {
   for (let i: u32 = 0; i < p.nLayerKinds; i++) {
     if (end + offsetof<LayerKind>() > limit) return PLAN_BAD_LENGTH
     const kind = kindAt(p, end as usize)
-    if (!isCount(kind.maps, MAX_WIDTH)) return PLAN_BAD_SIZE
+    if (!isCount(kind.mixer, MIXER_DELTA)) return PLAN_BAD_KIND
+    if (kind.mixer == MIXER_ATTENTION && !isCount(kind.maps, MAX_WIDTH)) return PLAN_BAD_SIZE
     end += kindBytes(kind)
     if (end > limit) return PLAN_BAD_LENGTH
     const bad = checkKind(p, kind)
@@ -122,13 +131,44 @@ function checkRotations(p: Plan): u32 {
 }
 
 function checkKind(p: Plan, k: LayerKind): u32 {
-  if (k.mixer != MIXER_ATTENTION) return PLAN_BAD_KIND
+  const around = checkAround(k)
+  if (around) return around
+  return k.mixer == MIXER_ATTENTION ? checkAttention(p, k) : checkState(k)
+}
+
+/** Norms and the feed-forward block. */
+function checkAround(k: LayerKind): u32 {
+  if (!isCount(k.ffnDim, MAX_WIDTH)) return PLAN_BAD_SIZE
+  if ((k.isGated | k.isParallel) > 1) return PLAN_BAD_FLAG
+  if (max(max(k.mixerInKind, k.mixerOutKind), max(k.ffnInKind, k.ffnOutKind)) > NORM_LAYER) return PLAN_BAD_FLAG
+  return isCount(k.activation, RELU2) ? 0 : PLAN_BAD_FLAG
+}
+
+/** Widths that fit each other, a window of two, and nothing of attention. */
+function checkState(k: LayerKind): u32 {
+  const r = recurrenceOf(k)
+  const from = changetype<usize>(k) + offsetof<LayerKind>('maps')
+  const end = changetype<usize>(k) + offsetof<LayerKind>('ffnDim')
+  for (let at = from; at < end; at += 4)
+    if (load<u32>(at) != (at == changetype<usize>(k) + offsetof<LayerKind>('window') ? STATE_WINDOW : 0))
+      return PLAN_BAD_KIND
+  if (r.taps < 2 || r.taps > MAX_TAPS || !isCount(r.channels, MAX_WIDTH)) return PLAN_BAD_SIZE
+  if (!areNumbersFinite(k) || !isFinite32(r.eps)) return PLAN_BAD_NUMBER
+  if (k.mixer == MIXER_CONV) return r.keyHeads | r.keyDim | r.valueHeads | r.valueDim | r.isTiled ? PLAN_BAD_SIZE : 0
+  if (!isCount(r.keyHeads, MAX_WIDTH) || !isCount(r.keyDim, MAX_WIDTH)) return PLAN_BAD_SIZE
+  if (!isCount(r.valueHeads, MAX_WIDTH) || !isCount(r.valueDim, MAX_WIDTH)) return PLAN_BAD_SIZE
+  const outWidth = (r.valueHeads as u64) * r.valueDim
+  const channels = 2 * (r.keyHeads as u64) * r.keyDim + outWidth
+  if (channels != r.channels || r.valueHeads % r.keyHeads || outWidth * r.keyDim > MAX_COUNT) return PLAN_BAD_SIZE
+  return r.isTiled > 1 ? PLAN_BAD_FLAG : 0
+}
+
+function checkAttention(p: Plan, k: LayerKind): u32 {
   if (!isCount(k.outDim, MAX_WIDTH) || (k.maps as u64) * k.outDim > MAX_WIDTH) return PLAN_BAD_SIZE
   if (!isCount(k.slot0Heads, MAX_WIDTH) || !isCount(k.slot1Heads, MAX_WIDTH)) return PLAN_BAD_SIZE
   if (!isCount(k.slot0Dim, MAX_WIDTH) || !isCount(k.slot1Dim, MAX_WIDTH)) return PLAN_BAD_SIZE
   if ((k.slot0Heads as u64) * k.slot0Dim > MAX_COUNT || (k.slot1Heads as u64) * k.slot1Dim > MAX_COUNT)
     return PLAN_BAD_SIZE
-  if (!isCount(k.ffnDim, MAX_WIDTH)) return PLAN_BAD_SIZE
   if (k.queryRank > MAX_WIDTH || k.encoderDim > MAX_WIDTH || k.repeat > MAX_WIDTH) return PLAN_BAD_SIZE
   const views = checkViews(k)
   if (views) return views
@@ -136,10 +176,8 @@ function checkKind(p: Plan, k: LayerKind): u32 {
   if (rotation) return rotation
   if ((k.repeat as u64) * k.valueDim > k.outDim) return PLAN_BAD_SIZE
   if (!k.hasDecoder && (k.repeat || k.outDim != k.valueDim)) return PLAN_BAD_SIZE
-  if ((k.hasDecoder | k.hasGate | k.isGated | k.isParallel) > 1) return PLAN_BAD_FLAG
+  if ((k.hasDecoder | k.hasGate) > 1) return PLAN_BAD_FLAG
   if (max(k.slot0Norm, k.slot1Norm) > SPAN_ALL || k.queryNorm > SPAN_TURNED) return PLAN_BAD_FLAG
-  if (max(max(k.mixerInKind, k.mixerOutKind), max(k.ffnInKind, k.ffnOutKind)) > NORM_LAYER) return PLAN_BAD_FLAG
-  if (!isCount(k.activation, RELU2)) return PLAN_BAD_FLAG
   if (!areNumbersFinite(k)) return PLAN_BAD_NUMBER
   return areHeadsThere(k) ? 0 : PLAN_BAD_HEAD
 }
@@ -226,8 +264,14 @@ function checkLayers(p: Plan): u32 {
 }
 
 function isSamePage(a: LayerKind, b: LayerKind): bool {
+  if (a.mixer != b.mixer) return false
+  if (a.mixer != MIXER_ATTENTION) return isSameState(recurrenceOf(a), recurrenceOf(b))
   if (a.slot0Heads != b.slot0Heads || a.slot0Dim != b.slot0Dim) return false
   return a.slot1Heads == b.slot1Heads && a.slot1Dim == b.slot1Dim && a.window == b.window
+}
+
+function isSameState(a: Recurrence, b: Recurrence): bool {
+  return memory.compare(changetype<usize>(a), changetype<usize>(b), offsetof<Recurrence>()) == 0
 }
 
 /** Each buffer is as large as the layer that needs most of it asks for. */

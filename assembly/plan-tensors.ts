@@ -7,9 +7,12 @@ import {
   LayerKind,
   LayerMatrices,
   Matrix,
+  MIXER_ATTENTION,
+  MIXER_CONV,
   NORM_LAYER,
   Plan,
   Q4_ROWS,
+  StateLayer,
   TYPE_F32,
   TYPE_Q4,
   TYPE_Q4K,
@@ -19,8 +22,8 @@ import {
   TYPE_Q8M,
 } from './abi'
 import { isInBlocks, stripeBytes } from './kernels/blocks'
-import { embedding, head, kindOf, layerAt, matrixOf, positions, rotationAt, rotationOffset } from './plan'
-import { queryDim, queryWidth, rowWidth } from './sizes'
+import { embedding, head, kindOf, layerAt, matrixOf, positions, recurrenceOf, rotationAt, rotationOffset } from './plan'
+import { queryDim, queryWidth, rowWidth, stateInWidth, stateOutWidth } from './sizes'
 
 /** Bytes of the numbers of vectors, and of RoPE's frequencies. */
 const F32: u64 = 4
@@ -69,7 +72,8 @@ function walkLayer(w: Walk, p: Plan, layer: Layer, isF32: bool): void {
   const inner = isF32 ? ONLY_F32 : INNER
   const k = kindOf(p, layer)
   norm(w, p, layer, offsetof<Layer>('mixerInNorm'), k.mixerInKind)
-  walkAttention(w, p, layer, k, isF32)
+  if (k.mixer == MIXER_ATTENTION) walkAttention(w, p, layer, k, isF32)
+  else walkState(w, p, layer, k, isF32)
   norm(w, p, layer, offsetof<Layer>('mixerOutNorm'), k.mixerOutKind)
   norm(w, p, layer, offsetof<Layer>('ffnInNorm'), k.ffnInKind)
   const gateUp = (k.isGated ? 2 : 1) * (k.ffnDim as u64)
@@ -109,6 +113,27 @@ function walkAttention(w: Walk, p: Plan, layer: Layer, k: LayerKind, isF32: bool
   ownVector(w, layer, offsetof<Layer>('decoderBias'), outWidth, k.hasDecoder != 0 && layer.decoderBias != 0)
   own(w, layer, offsetof<LayerMatrices>('out'), inner, p.hiddenDim, outWidth, true)
   ownVector(w, layer, offsetof<Layer>('outBias'), p.hiddenDim, layer.outBias != 0)
+}
+
+/** Matrices that only attention has are not there, and the vector that has no meaning is not either. */
+function walkState(w: Walk, p: Plan, layer: Layer, k: LayerKind, isF32: bool): void {
+  const inner = isF32 ? ONLY_F32 : INNER
+  const r = recurrenceOf(k)
+  const isConv = k.mixer == MIXER_CONV
+  const hasBias = isConv && changetype<StateLayer>(layer).convBias != 0
+  const inWidth = stateInWidth(k)
+  own(w, layer, offsetof<LayerMatrices>('in'), inner, inWidth, p.hiddenDim, true)
+  ownVector(w, layer, offsetof<StateLayer>('inBias'), inWidth, hasBias || !isConv)
+  ownVector(w, layer, offsetof<StateLayer>('conv'), (r.taps as u64) * r.channels, true)
+  ownVector(w, layer, offsetof<StateLayer>('convBias'), r.channels, hasBias)
+  ownVector(w, layer, offsetof<StateLayer>('decay'), r.valueHeads, !isConv)
+  ownVector(w, layer, offsetof<StateLayer>('stateNorm'), r.valueDim, !isConv)
+  ownVector(w, layer, offsetof<StateLayer>('unused'), 0, false)
+  own(w, layer, offsetof<LayerMatrices>('query'), 0, 0, 0, false)
+  own(w, layer, offsetof<LayerMatrices>('encoder'), 0, 0, 0, false)
+  own(w, layer, offsetof<LayerMatrices>('decoder'), 0, 0, 0, false)
+  own(w, layer, offsetof<LayerMatrices>('out'), inner, p.hiddenDim, stateOutWidth(k), true)
+  ownVector(w, layer, offsetof<StateLayer>('outBias'), p.hiddenDim, hasBias)
 }
 
 /** A norm's weight, and its bias, which is the field behind it. */

@@ -1,5 +1,16 @@
 /** The plan as the engine sees it: views straight over the words that models/plan-words.ts lays out. The records are in abi.ts. */
-import { Buffers, Layer, LayerKind, LayerMatrices, Matrix, PageKind, Plan, Rotation } from './abi'
+import {
+  Buffers,
+  Layer,
+  LayerKind,
+  LayerMatrices,
+  Matrix,
+  MIXER_ATTENTION,
+  PageKind,
+  Plan,
+  Recurrence,
+  Rotation,
+} from './abi'
 
 const MATRIX: usize = offsetof<Matrix>()
 /** Matrices of a layer. */
@@ -45,8 +56,14 @@ export function rotationAt(plan: Plan, offset: usize): Rotation {
 export function kindAt(plan: Plan, offset: usize): LayerKind {
   return changetype<LayerKind>(at(plan, offset))
 }
-/** Bytes of a layer kind with its tables. */
+/** How wide the state is that a layer keeps: of one without attention only. */
+export function recurrenceOf(kind: LayerKind): Recurrence {
+  return changetype<Recurrence>(changetype<usize>(kind) + offsetof<LayerKind>())
+}
+
+/** Bytes of a layer kind with its tables, or with its state's widths. */
 export function kindBytes(kind: LayerKind): usize {
+  if (kind.mixer != MIXER_ATTENTION) return offsetof<LayerKind>() + offsetof<Recurrence>()
   return offsetof<LayerKind>() + ((3 * (kind.maps as usize)) << 2)
 }
 

@@ -3,8 +3,21 @@
  * bytes, the padding stays zero. Layouts of the cache are drawn in cache.ts. From row to row of the buffers of a step there
  * are as many bytes as the plan says (Buffers in abi.ts), whatever a layer needs; plan-check.ts sees that it is enough.
  */
-import { Buffers, Counts, LayerKind, PAGE_TOKENS, PARTIAL_SUMS, Plan, STREAM_ALIGNMENT, Times, TYPE_F32 } from './abi'
-import { embedding, kindAt, pageKindAt, rotationAt } from './plan'
+import {
+  Buffers,
+  Counts,
+  LayerKind,
+  MIXER_ATTENTION,
+  MIXER_CONV,
+  PAGE_TOKENS,
+  PARTIAL_SUMS,
+  Plan,
+  Recurrence,
+  STREAM_ALIGNMENT,
+  Times,
+  TYPE_F32,
+} from './abi'
+import { embedding, kindAt, pageKindAt, recurrenceOf, rotationAt } from './plan'
 
 export function floatStride(n: u32): usize {
   return ((n + 15) & ~15) << 2
@@ -38,6 +51,26 @@ export function averageStride(kind: LayerKind): usize {
   return kind.hasDecoder ? floatStride(kind.valueDim) : kind.valueDim << 2
 }
 
+// A state.
+
+/** Width of what W_in makes. */
+export function stateInWidth(kind: LayerKind): u32 {
+  const r = recurrenceOf(kind)
+  return kind.mixer == MIXER_CONV ? 3 * r.channels : r.channels + r.valueHeads * (r.valueDim + 2)
+}
+/** Width of what enters W_out. */
+export function stateOutWidth(kind: LayerKind): u32 {
+  const r = recurrenceOf(kind)
+  return kind.mixer == MIXER_CONV ? r.channels : r.valueHeads * r.valueDim
+}
+/** Bytes of the columns of the convolution, padded: the matrices follow. */
+export function columnBytes(r: Recurrence): usize {
+  return floatStride((r.taps - 1) * r.channels)
+}
+function stateBytes(r: Recurrence): usize {
+  return columnBytes(r) + floatStride(r.valueHeads * r.keyDim * r.valueDim)
+}
+
 // The sweep.
 
 /** Bytes of one query in `sweepQueries`: 4 dims take 16 bytes in either cache type, the second view follows the first. */
@@ -56,10 +89,10 @@ export function partialStride(kind: LayerKind): usize {
 
 /** Bytes that a layer needs of the field of Buffers at `field`; numbers of the quantised ones. */
 export function bufferBytes(plan: Plan, k: LayerKind, field: usize): u64 {
+  if (k.mixer != MIXER_ATTENTION) return stateBufferBytes(plan, k, field)
   const maps = k.maps as u64
   const queries = (maps * queryDim(k)) as u32
   const outWidth = k.maps * k.outDim
-  const hasOutNorm = k.mixerOutKind | k.ffnOutKind
   if (field == offsetof<Buffers>('projection'))
     return floatStride(queryWidth(k) + rowWidth(k) + (k.hasGate ? outWidth : 0))
   if (field == offsetof<Buffers>('low')) return floatStride(k.queryRank)
@@ -69,10 +102,6 @@ export function bufferBytes(plan: Plan, k: LayerKind, field: usize): u64 {
   if (field == offsetof<Buffers>('averages'))
     return k.hasDecoder ? maps * averageStride(k) : floatStride(k.maps * k.valueDim)
   if (field == offsetof<Buffers>('decoded')) return k.hasDecoder ? floatStride(outWidth) : 0
-  if (field == offsetof<Buffers>('gateUp')) return floatStride(k.isGated ? 2 * k.ffnDim : k.ffnDim)
-  if (field == offsetof<Buffers>('activation')) return floatStride(k.ffnDim)
-  if (field == offsetof<Buffers>('branch')) return hasOutNorm ? hiddenStride(plan) : 0
-  if (field == offsetof<Buffers>('ffnInput')) return k.isParallel ? hiddenStride(plan) : 0
   if (field == offsetof<Buffers>('pagePartials')) return maps * partialStride(k)
   if (field == offsetof<Buffers>('sweepQueries')) return maps * sweepQueryStride(k)
   if (field == offsetof<Buffers>('queryScales') || field == offsetof<Buffers>('softmax')) return maps << 3
@@ -81,13 +110,35 @@ export function bufferBytes(plan: Plan, k: LayerKind, field: usize): u64 {
     const rotated = k.rotation ? rotationAt(plan, k.rotation).dim : 0
     return (rotated + max(k.slot0Dim, k.slot1Dim)) << 2
   }
-  return embedding(plan).type == TYPE_F32 ? 0 : quantisedBytes(plan, k, field)
+  return commonBytes(plan, k, field, max(k.maps * k.outDim, k.queryRank))
+}
+
+/** The same where the mixer keeps a state. */
+function stateBufferBytes(plan: Plan, k: LayerKind, field: usize): u64 {
+  if (field == offsetof<Buffers>('projection')) return floatStride(stateInWidth(k))
+  if (field == offsetof<Buffers>('query')) return k.mixer == MIXER_CONV ? 0 : floatStride(recurrenceOf(k).channels)
+  if (field == offsetof<Buffers>('averages')) return floatStride(stateOutWidth(k))
+  return commonBytes(plan, k, field, stateOutWidth(k))
+}
+
+/** Buffers around the mixer; `widest`: what its matrices take, but for the hidden width. 0 for those of attention alone. */
+function commonBytes(plan: Plan, k: LayerKind, field: usize, widest: u32): u64 {
+  if (field == offsetof<Buffers>('gateUp')) return floatStride(k.isGated ? 2 * k.ffnDim : k.ffnDim)
+  if (field == offsetof<Buffers>('activation')) return floatStride(k.ffnDim)
+  if (field == offsetof<Buffers>('branch')) return k.mixerOutKind | k.ffnOutKind ? hiddenStride(plan) : 0
+  if (field == offsetof<Buffers>('ffnInput')) return k.isParallel ? hiddenStride(plan) : 0
+  const isQuantised =
+    field == offsetof<Buffers>('quantised') ||
+    field == offsetof<Buffers>('quantPairs') ||
+    field == offsetof<Buffers>('groupOffsets')
+  if (!isQuantised || embedding(plan).type == TYPE_F32) return 0
+  return quantisedBytes(plan, k, field, widest)
 }
 
 /** Inputs of products, where weights are not f32: as many vectors as there are matrices one below the other. */
-function quantisedBytes(plan: Plan, k: LayerKind, field: usize): u64 {
+function quantisedBytes(plan: Plan, k: LayerKind, field: usize, mixerWidth: u32): u64 {
   const perMap = max(k.hasDecoder ? k.valueDim : 0, k.encoderDim)
-  const widest = max(max(plan.hiddenDim, k.ffnDim), max(k.maps * k.outDim, k.queryRank))
+  const widest = max(max(plan.hiddenDim, k.ffnDim), mixerWidth)
   if (field == offsetof<Buffers>('quantised'))
     return max(((widest + 63) & ~63) as u64, (k.maps as u64) * ((perMap + 63) & ~63))
   if (field == offsetof<Buffers>('quantPairs')) return (perMap ? (k.maps as u64) : 1) << 3
@@ -106,6 +157,7 @@ export function slotBytes(kind: LayerKind, slot: u32, isInt8: u32): usize {
 }
 /** Bytes of one layer of a page. */
 export function layerStride(kind: LayerKind, isInt8: u32): usize {
+  if (kind.mixer != MIXER_ATTENTION) return stateBytes(recurrenceOf(kind))
   return (slotBytes(kind, 0, isInt8) + slotBytes(kind, 1, isInt8) + 63) & ~63
 }
 /** Bytes of a page: the layers of its kind. */

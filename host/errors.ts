@@ -33,7 +33,7 @@ export const errors = {
   notAModel: (path: string, expected: string, found: string) =>
     new GtaError(
       'NOT_A_MODEL',
-      `"${path}" must be ${expected}, found ${found}: give a .gta file, or a Hugging Face directory with config.json and model.safetensors`,
+      `"${path}" must be ${expected}, found ${found}: give a .gta or .gguf file, or a Hugging Face directory with config.json and model.safetensors`,
     ),
   otherKind: (path: string, expected: string, found: string, advice: string) =>
     new GtaError('NOT_A_MODEL', `"${path}" must be ${expected}, found ${found}: ${advice}`),

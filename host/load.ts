@@ -8,6 +8,7 @@ import type { EngineOptions, Weights } from './engine/engine.ts'
 import { checkNames, checkSetting, errors } from './errors.ts'
 import type { Conversion, ConvertOptions } from './files/convert.ts'
 import { isGguf, openPacked, statModel } from './files/files.ts'
+import { locateModel } from './files/locate.ts'
 import { distUrl } from './platform/dist.ts'
 import { cacheDirectory } from './platform/remember.ts'
 import type { OpenOptions } from './runtime/api.ts'
@@ -43,12 +44,12 @@ export function paperConfig(name: string): string {
   return fileURLToPath(new URL(`../models/configs/${name}.json`, distUrl))
 }
 
-/** Loads a model; throws GtaError before anything large is read if it cannot run. */
+/** Loads a model, by its path or by the name under which it was pulled; throws GtaError before anything large is read if it cannot run. */
 export async function load(path: string | URL, options: LoadOptions = {}): Promise<Model> {
   checkNames('load()', options, loadOptions)
   checkSetting('type', options.type)
   checkSetting('cache', options.cache)
-  const name = path instanceof URL ? fileURLToPath(path) : path
+  const name = path instanceof URL ? fileURLToPath(path) : await locateModel(path)
   const source = await openSource(name, options)
   try {
     return await openModel(name, source, options, checkOffload(options), extensions)
@@ -63,14 +64,15 @@ export async function convert(directory: string, path: string, options: ConvertO
   return await rooms.convert(directory, path, options)
 }
 
-/** Refuses a path with nothing behind it; undefined stands for the embedded model. */
-export async function checkModelPath(path: string | undefined): Promise<void> {
-  if (path !== undefined) await statModel(path)
+/** Refuses a path with nothing behind it, and returns where its model lies; undefined stands for the embedded model. */
+export async function checkModelPath(path: string | undefined): Promise<string | undefined> {
+  return path === undefined ? undefined : locateModel(path)
 }
 
 /** Opens a model without reading its weights. The caller closes it. @internal */
-export async function openSource(path: string, options: LoadOptions): Promise<ModelSource> {
+export async function openSource(name: string, options: LoadOptions): Promise<ModelSource> {
   const { type, signal, onProgress, verify } = options
+  const path = await locateModel(name)
   if ((await statModel(path)).isDirectory() || (await isGguf(path))) {
     if (verify) throw errors.notVerifiable(path)
     const [{ openCheckpoint }, { packTensors }] = await Promise.all([

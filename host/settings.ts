@@ -267,7 +267,13 @@ export const generateSettings = {
 
 /** What only commands have: the model and the prompt, which the library is given directly, and how a text ends. */
 export const commandSettings = {
-  model: { flag: 'model', short: 'm', kind: 'text', value: 'MODEL', help: 'a .gta file or a Hugging Face directory' },
+  model: {
+    flag: 'model',
+    short: 'm',
+    kind: 'text',
+    value: 'MODEL',
+    help: 'a .gta or .gguf file, a Hugging Face directory, or the name of a pulled model',
+  },
   prompt: { flag: 'prompt', short: 'p', kind: 'text', value: 'TEXT', help: 'the prompt' },
   file: { flag: 'file', short: 'f', kind: 'text', value: 'FILE', help: 'read the prompt from a file; -: from stdin' },
   tokens: { flag: 'tokens', kind: 'text', value: '1,5,9', help: 'token ids, taken as they are: nothing is added' },

@@ -67,8 +67,8 @@ export interface Rope {
   theta: number
   scaling?:
     | { type: 'linear'; factor: number }
-    /** A factor for each pair; they hold for texts up to the original context. */
-    | { type: 'longrope'; factors: number[]; originalContext: number }
+    /** A factor for each pair; `longFactors` where a context may be longer than the original one (long-context.ts). */
+    | { type: 'longrope'; factors: number[]; longFactors: number[]; originalContext: number }
     | { type: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
     | {
         type: 'yarn'

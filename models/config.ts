@@ -10,6 +10,9 @@ import { ModelError, mismatch, show } from './spec.ts'
 const MAX_COUNT = 2 ** 24
 const CHECK_CONFIG = 'check config.json'
 
+/** Fields that say how weights were quantised; MLX has the first, with or without the second. */
+export const quantisations = ['quantization', 'quantization_config']
+
 export class Config {
   readonly fields: Readonly<Record<string, unknown>>
   private readonly names: Readonly<Record<string, string>>
@@ -27,12 +30,13 @@ export class Config {
   }
 
   /**
-   * The config of a part, such as the text of a model that also sees: what it leaves out is what this one says of tokens, or
-   * what the part's class has by default.
+   * The config of a part, such as the text of a model that also sees: what it leaves out is what this one says of tokens and
+   * weights, or what the part's class has by default.
    */
   nested(name: string, defaults: Record<string, unknown>): Config {
-    const tokens = ['bos_token_id', 'eos_token_id'].filter((field) => this.has(field))
-    const own = Object.fromEntries(tokens.map((field) => [field, this.value(field)]))
+    const inherited = ['bos_token_id', 'eos_token_id', 'tie_word_embeddings', ...quantisations]
+    const fields = inherited.filter((field) => this.has(field))
+    const own = Object.fromEntries(fields.map((field) => [field, this.value(field)]))
     return new Config({ ...defaults, ...own, ...this.child(name).fields })
   }
 
@@ -243,7 +247,8 @@ export class Config {
 
   /**
    * LongRoPE (arXiv 2402.13753) as transformers computes it, up to the context that the model was first trained for: a factor
-   * for each pair. Beyond it other factors hold, for the tokens before it too, so the model's context ends there (decoder.ts).
+   * for each pair. Beyond it other factors hold, for the tokens before it too: who wants more chooses them from the first token on
+   * (long-context.ts).
    */
   private longRope(scaling: Config, dim: number): Pick<Rope, 'scaling' | 'magnitude'> {
     const maxContext = this.integer('max_position_embeddings')
@@ -255,11 +260,9 @@ export class Config {
       : ratio <= 1
         ? 1
         : Math.sqrt(1 + ln(ratio) / ln(originalContext))
-    scaling.factors('long_factor', dim / 2)
-    return {
-      scaling: { type: 'longrope', factors: scaling.factors('short_factor', dim / 2), originalContext },
-      magnitude,
-    }
+    const longFactors = scaling.factors('long_factor', dim / 2)
+    const factors = scaling.factors('short_factor', dim / 2)
+    return { scaling: { type: 'longrope', factors, longFactors, originalContext }, magnitude }
   }
 
   /** So many numbers above 0. */

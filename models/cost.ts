@@ -15,12 +15,15 @@ import {
   type ModelSpec,
   tensorsOf,
 } from './spec.ts'
+import { stateBytes, stateMacs } from './state.ts'
 
 /** What one layer costs. */
 export interface LayerCost {
-  /** Numbers in the KV cache per token. */
+  /** Numbers in the KV cache per token; 0 where a state is kept instead. */
   cacheElements: number
-  /** Multiply-adds per token in linear maps of the attention (SPEC §4.4, §3.4). */
+  /** Bytes of that state, for a conversation of any length. */
+  stateBytes: number
+  /** Multiply-adds per token in linear maps of the attention (SPEC §4.4, §3.4), or of a mixer with a state, which has no other. */
   attentionLinearMacs: number
   /** Multiply-adds per (query, key) pair. */
   attentionPairMacs: number
@@ -54,6 +57,7 @@ export function cost(model: ModelDescription): Cost {
   return {
     parameters: numbersIn(checkpointTensors(model)),
     cacheElements: mean((layer) => layer.cacheElements),
+    stateBytes: mean((layer) => layer.stateBytes),
     weightBytes: Object.fromEntries(bytes) as Cost['weightBytes'],
     attentionLinearMacs: mean((layer) => layer.attentionLinearMacs),
     attentionPairMacs: mean((layer) => layer.attentionPairMacs),
@@ -73,14 +77,27 @@ function layerCost(layer: LayerSpec, hiddenDim: number, sources: LayerSources): 
   const ofMixer = packed.filter(({ of }) => of === 'mixer')
   const macs = (tensors: typeof packed) => tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0)
   const stored = tensorsOf(ofMixer.map(({ name }) => sources[name])).filter(({ shape }) => shape.length === 2)
+  const ffnMacs = macs(packed.filter(({ of }) => of === 'ffn'))
+  if (mixer.is !== 'attention') {
+    const linearMacs = macs(ofMixer) + stateMacs(mixer)
+    return {
+      cacheElements: 0,
+      stateBytes: stateBytes(mixer),
+      attentionLinearMacs: linearMacs,
+      attentionPairMacs: 0,
+      ffnMacs,
+      executed: { linearMacs, pairMacs: 0 },
+    }
+  }
   const scores = mixer.maps * keyDim(mixer)
   // Columns of W_o that read the same average are added up at conversion; as the papers count, each has its own.
   const foldedFrom = sources.out?.find(({ fold }) => fold)?.shape[1]
   return {
     cacheElements: cacheElements(mixer),
+    stateBytes: 0,
     attentionLinearMacs: numbersIn(stored),
     attentionPairMacs: scores + (foldedFrom ?? mixer.maps * mixer.value.dim),
-    ffnMacs: macs(packed.filter(({ of }) => of === 'ffn')),
+    ffnMacs,
     executed: { linearMacs: macs(ofMixer), pairMacs: scores + mixer.maps * mixer.value.dim },
   }
 }
@@ -92,16 +109,23 @@ function numbersIn(tensors: { shape: number[] }[]): number {
 
 /**
  * Bytes of the KV cache for `context` tokens of one conversation: the elements, and the scales that int8 adds (one f32 per
- * slot head). A layer with a window keeps what it sees, and little more.
+ * slot head). A layer with a window keeps what it sees, and little more. `states`: of the layers that keep one instead.
  */
-export function cacheBytes(spec: ModelSpec, type: CacheType, context: number): { elements: number; scales: number } {
-  let [elements, heads] = [0, 0]
+export function cacheBytes(
+  spec: ModelSpec,
+  type: CacheType,
+  context: number,
+): { elements: number; scales: number; states: number } {
+  let [elements, heads, states] = [0, 0, 0]
   for (const { layer, count } of countedLayers(spec)) {
     const tokens = count * keptTokens(layer, context)
-    elements += tokens * cacheElements(layer.mixer)
-    heads += tokens * cacheHeads(layer.mixer)
+    if (layer.mixer.is !== 'attention') states += tokens * stateBytes(layer.mixer)
+    else {
+      elements += tokens * cacheElements(layer.mixer)
+      heads += tokens * cacheHeads(layer.mixer)
+    }
   }
-  return { elements: elements * (type === 'f32' ? 4 : 1), scales: type === 'int8' ? heads * 4 : 0 }
+  return { elements: elements * (type === 'f32' ? 4 : 1), scales: type === 'int8' ? heads * 4 : 0, states }
 }
 
 /** Weight bytes that decoding one token reads: all but the embedding, of which one row is gathered. */

@@ -4,8 +4,9 @@
  */
 import { MAX_WIDTH } from '../assembly/abi.ts'
 import type { AttentionSpec, HeadNorm } from './attention.ts'
-import type { Config } from './config.ts'
-import { type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
+import { type Config, quantisations } from './config.ts'
+import { attentionOf, type FeedForward, type LayerSpec, type Norm, type NormPlace, normPlaces } from './layer.ts'
+import { longestContext } from './long-context.ts'
 import {
   arrange,
   type LayerSources,
@@ -32,13 +33,15 @@ export interface Decoder {
   softcap?: number
   /** Where max_position_embeddings may be absent. */
   maxContext?: number
+  /** Where the context ends sooner: what comes behind is not computed here. */
+  contextEnd?: number
 }
 
 export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
   const { kind, layers, embeddingScale = 1, positions, isTied, headNorm, softcap } = decoder
   refuseQuantised(config)
   for (const { mixer } of layers)
-    if (mixer.maps * mixer.outDim > MAX_WIDTH)
+    if (mixer.is === 'attention' && mixer.maps * mixer.outDim > MAX_WIDTH)
       throw mismatch(
         '"num_attention_heads" × head_dim in config.json',
         `at most ${MAX_WIDTH}`,
@@ -46,23 +49,39 @@ export function decoderSpec(config: Config, decoder: Decoder): ModelSpec {
         'check config.json',
       )
   const vocabSize = config.integer('vocab_size')
-  const context = config.integer('max_position_embeddings', { fallback: decoder.maxContext ?? 2048 })
+  const contexts = contextOf(config, decoder)
   return {
     kind,
     vocabSize,
     hiddenDim: hiddenDim(config),
-    maxContext: Math.min(context, ...layers.map(({ mixer }) => contextOf(mixer))),
+    ...contexts,
     embedding: { scale: embeddingScale, ...(positions === undefined ? {} : { positions }) },
-    ...arrange(layers),
+    ...arrange(layers.map((layer) => withoutIdleWindow(layer, longestContext(contexts)))),
     head: { norm: headNorm, isTied, bias: false, ...(softcap === undefined ? {} : { softcap }) },
     bos: config.tokenIds('bos_token_id', vocabSize)[0],
     eos: config.tokenIds('eos_token_id', vocabSize),
   }
 }
 
-/** How long a text may be for one set of frequencies to hold: with longrope, others hold for a longer one, from its first token on. */
-function contextOf({ rope }: AttentionSpec): number {
-  return rope?.scaling?.type === 'longrope' ? rope.scaling.originalContext : Number.POSITIVE_INFINITY
+/** How long a text may be; with longrope one set of frequencies holds up to the original context, another for longer ones. */
+function contextOf(
+  config: Config,
+  { layers, maxContext, contextEnd }: Decoder,
+): Pick<ModelSpec, 'maxContext' | 'longContext'> {
+  const whole = config.integer('max_position_embeddings', { fallback: maxContext ?? 2048 })
+  const originals = layers.flatMap((layer) => {
+    const scaling = attentionOf(layer)?.rope?.scaling
+    return scaling?.type === 'longrope' ? [scaling.originalContext] : []
+  })
+  const context = Math.min(whole, contextEnd ?? whole, ...originals)
+  return { maxContext: context, ...(originals.some((original) => original < whole) ? { longContext: whole } : {}) }
+}
+
+/** No text is so long that a window of the context would hide something of it. */
+function withoutIdleWindow(layer: LayerSpec, context: number): LayerSpec {
+  if (layer.mixer.is !== 'attention') return layer
+  const { window, ...mixer } = layer.mixer
+  return window === undefined || window < context ? layer : { ...layer, mixer }
 }
 
 /** A Llama model but for its attention, the same in every layer. */
@@ -99,12 +118,16 @@ export function ffnWidth(config: Config): number {
   return config.integer('intermediate_size', { max: MAX_WIDTH })
 }
 
-/** fp8 and packed int4 checkpoints: their numbers mean nothing without their own scales. */
+/** fp8, packed int4 and the like: their numbers mean nothing without their own scales. */
 function refuseQuantised(config: Config): void {
-  if (!config.has('quantization_config')) return
-  const method = config.child('quantization_config').value('quant_method')
+  const field = quantisations.find((name) => config.has(name))
+  if (field === undefined) return
+  const value = config.value(field)
+  const { quant_method: method, bits } = (typeof value === 'object' ? value : {}) as Record<string, unknown>
+  // MLX names no method.
+  const found = method ?? (bits === undefined ? value : { bits })
   throw new ModelError(
-    `"quantization_config" in config.json must be absent, found ${show(method ?? config.value('quantization_config'))}: quantised checkpoints (fp8, packed int4, …) are not supported, use the original weights`,
+    `"${field}" in config.json must be absent, found ${show(found)}: quantised checkpoints (AWQ, GPTQ, fp8, bitsandbytes, MLX, …) are not supported, use the original weights, or a GGUF file of the model`,
   )
 }
 
@@ -196,6 +219,15 @@ export interface Folding {
   branch?: number
   /** Factor of the logits. It goes into the last norm, because a tied head shares its matrix with the embedding. */
   logits?: number
+  /** So often each layer of the checkpoint comes, one time right behind the other; default 1. */
+  repeats?: number
+}
+
+/** Names of the text part of a checkpoint that also sees: transformers before 4.52 saved the first, later ones the second. */
+export function textPartNames(tensors: readonly string[]): Folding {
+  return tensors.some((name) => name.startsWith('language_model.model.'))
+    ? { model: 'language_model.model', head: 'language_model.lm_head' }
+    : { model: 'model.language_model', head: 'lm_head' }
 }
 
 /** Tensor names of a decoder around its attention, of which the family gives the sources, layer by layer. */
@@ -205,6 +237,7 @@ export function decoderSources(
   folding: Folding = {},
 ): ModelSources {
   const { model = 'model', head = 'lm_head', norms = llamaNorms, normPlus, feedForward = mlp, branch, logits } = folding
+  const { repeats = 1 } = folding
   const { hiddenDim: width, vocabSize } = spec
   const norm = (name: string): Source => ({ tensor: `${name}.weight`, shape: [width], ...plus(normPlus) })
   const { isTied } = spec.head
@@ -213,7 +246,7 @@ export function decoderSources(
     norm: [{ ...norm(`${model}.norm`), ...times(logits) }],
     head: isTied ? [] : [{ tensor: `${head}.weight`, shape: [vocabSize, width] }],
     layer: (index) => {
-      const prefix = `${model}.layers.${index}`
+      const prefix = `${model}.layers.${Math.floor(index / repeats)}`
       const named = normPlaces.flatMap((place) => {
         const name = norms[place]
         return name === undefined ? [] : [[`${place}Norm`, [norm(`${prefix}.${name}`)]]]

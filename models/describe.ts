@@ -38,14 +38,26 @@ function familyOf(config: Config, tensors: string[]): Family {
   throw unsupported('architectures', architectures, (family) => family.architectures)
 }
 
-/** Of many names an error shows so many. */
-const SHOWN = 12
+const ENDING = /ForCausalLM$/
+
+/** What kinds of models are not supported, by what their class names have in common. */
+const notSupported: [RegExp, string][] = [
+  [/moe|mixtral/i, 'mixtures of experts are not supported'],
+  [/mamba|falconh1|jamba|zamba|nemotronh|rwkv/i, 'state space layers are not supported'],
+  [/gemma3n|gemma4/i, 'embeddings per layer are not supported'],
+  [/ForConditionalGeneration"/, 'this model is not supported, nor is the part of it that writes text'],
+  [/(?<!LMHead)Model"|ForMaskedLM|Classification/, 'this is no model that writes text'],
+]
 
 function unsupported(field: string, found: unknown, namesOf: (family: Family) => string[]): ModelError {
+  const text = JSON.stringify(found)
+  const advice = notSupported.find(([pattern]) => pattern.test(text))?.[1] ?? 'this model is not supported'
+  // Most class names end alike; written once, the list of all of them can be read.
   const names = families.flatMap(namesOf)
-  const more = names.length - SHOWN
-  const known = more > 0 ? `${names.slice(0, SHOWN).join(', ')} or ${more} more (docs/kinds.md)` : names.join(', ')
-  const isExperts = /moe|mixtral/i.test(JSON.stringify(found))
-  const advice = isExperts ? 'mixtures of experts are not supported' : 'this model is not supported'
-  return new ModelError(`"${field}" in config.json must be one of ${known}, found ${show(found)}: ${advice}`)
+  const [ending, others] = [names.filter((name) => ENDING.test(name)), names.filter((name) => !ENDING.test(name))]
+  const alike = ending.length > 0 ? [`{${ending.map((name) => name.replace(ENDING, '')).join(', ')}}ForCausalLM`] : []
+  const known = [...alike, ...others].join(', ')
+  return new ModelError(
+    `"${field}" in config.json must be one of ${known}, found ${show(found)}: ${advice}; docs/kinds.md says what is`,
+  )
 }

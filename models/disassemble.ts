@@ -26,22 +26,31 @@ export function disassemble({ words, bytes }: Plan): string[] {
   const many = (field: keyof abi.Plan, each: (index: number) => void) => {
     for (let index = 0; index < (words[head[field]] ?? 0); index++) each(index)
   }
+  /** Offsets of the layer kinds whose mixer keeps a state. */
+  const withState = new Set<number>()
   record('', new abi.Plan())
   record('buffer ', new abi.Buffers())
   for (const name of ['embed', 'positions', 'head']) matrix(name)
   many('nPageKinds', (index) => record(`page kind ${index} `, new abi.PageKind()))
   many('nRotations', (index) => record(`rotation ${index} `, new abi.Rotation()))
   many('nLayerKinds', () => {
-    const maps = words[at + placesOf(new abi.LayerKind()).maps] ?? 0
+    const { maps: mapsAt, mixer } = placesOf(new abi.LayerKind())
+    const maps = words[at + mapsAt] ?? 0
+    const hasState = words[at + mixer] !== abi.MIXER_ATTENTION
+    if (hasState) withState.add(4 * at)
     const owner = `layer kind at ${4 * at} `
     record(owner, new abi.LayerKind())
+    if (hasState) {
+      record(owner, new abi.Recurrence())
+      return
+    }
     for (const view of ['key 0', 'key 1', 'value']) {
       lines.push(`${owner}${view} heads ${words.subarray(at, at + maps).join(' ')}`)
       at += maps
     }
   })
   many('nLayers', (index) => {
-    record(`layer ${index} `, new abi.Layer())
+    record(`layer ${index} `, withState.has(words[at] ?? 0) ? new abi.StateLayer() : new abi.Layer())
     for (const name of fieldsOf(new abi.LayerMatrices())) matrix(`layer ${index} ${name}`)
   })
   // An offset is a word.

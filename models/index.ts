@@ -8,6 +8,7 @@ export { disassemble } from './disassemble.ts'
 export { type ErrorCode, GtaError } from './errors.ts'
 export type { Family } from './family.ts'
 export * from './layer.ts'
+export { forContext, longestContext } from './long-context.ts'
 export {
   isInBlocks,
   isKeptType,
@@ -31,3 +32,4 @@ export {
 export { derivedBytes, type KeptTypes, PLAN_VERSION, type Plan, planModel } from './plan.ts'
 export { families } from './registry.ts'
 export * from './spec.ts'
+export * from './state.ts'

@@ -22,6 +22,8 @@
  *     OLMo 2           q, k normed as one     mixerOut, ffnOut   silu, gated
  *     GPT-2            no rotation            both In, layer     gelu-tanh, biases
  *     Pythia           a part is rotated      both In, layer     gelu, biases, parallel
+ *     LFM2             5 of 8 convolve        mixerIn, ffnIn     silu, gated
+ *     Qwen 3.5         3 of 4 a delta net     mixerIn, ffnIn     silu, gated
  *
  * What can be folded exactly into weights is not here: the 1 + w of Gemma's norms, factors of a residual branch or of the
  * logits, fused or transposed tensors, the order of rotated pairs. Those are fields of `Source` (spec.ts).
@@ -30,6 +32,7 @@
  * it takes. Plan, packed file, costs and the engine's memory all come from them.
  */
 import { type AttentionSpec, projectionWidths, queryDim } from './attention.ts'
+import { convChannels, type StateSpec, type StateTensor, stateInWidth, stateOutWidth } from './state.ts'
 
 export interface LayerSpec {
   mixer: Mixer
@@ -39,7 +42,12 @@ export interface LayerSpec {
 }
 
 /** What looks at other tokens. A new kind of mixer is a new member, told apart by `is`. */
-export type Mixer = AttentionSpec
+export type Mixer = AttentionSpec | StateSpec
+
+/** The attention of a layer; undefined where its mixer keeps a state. */
+export function attentionOf({ mixer }: Pick<LayerSpec, 'mixer'>): AttentionSpec | undefined {
+  return mixer.is === 'attention' ? mixer : undefined
+}
 
 export interface FeedForward {
   width: number
@@ -63,7 +71,7 @@ export const normPlaces = ['mixerIn', 'mixerOut', 'ffnIn', 'ffnOut'] as const
 export type NormPlace = (typeof normPlaces)[number]
 
 /** Names of the tensors of a layer: in the plan, among the sources of a checkpoint, and in snake case in a packed file. */
-export type TensorName = NormTensor | AttentionTensor | 'gateUp' | 'gateUpBias' | 'down' | 'downBias'
+export type TensorName = NormTensor | AttentionTensor | StateTensor | 'gateUp' | 'gateUpBias' | 'down' | 'downBias'
 export type NormTensor = `${NormPlace}Norm` | `${NormPlace}NormBias`
 export type AttentionTensor =
   | ('in' | 'inBias' | 'lowNorm' | 'query' | 'queryBias' | 'queryNorm' | 'slotNorm')
@@ -90,7 +98,9 @@ export function layerTensors(layer: LayerSpec, hiddenDim: number): LayerTensor[]
   const gateUp = ffn.isGated ? 2 * ffn.width : ffn.width
   return [
     ...norm('mixerIn'),
-    ...attentionTensors(layer.mixer, hiddenDim),
+    ...(layer.mixer.is === 'attention'
+      ? attentionTensors(layer.mixer, hiddenDim)
+      : stateTensors(layer.mixer, hiddenDim)),
     ...norm('mixerOut'),
     ...norm('ffnIn'),
     { name: 'gateUp', is: 'matrix', rows: gateUp, cols: hiddenDim, blocks: 1, of: 'ffn' },
@@ -109,37 +119,51 @@ function vector(name: TensorName, rows: number, isPresent: boolean): LayerTensor
   return isPresent ? [{ name, is: 'vector', rows }] : []
 }
 
+function mixerMatrix(name: AttentionTensor, rows: number, cols: number, blocks = 1): LayerTensor {
+  return { name, is: 'matrix', rows, cols, blocks, of: 'mixer' }
+}
+
+function stateTensors(mixer: StateSpec, hiddenDim: number): LayerTensor[] {
+  const isConv = mixer.is === 'conv'
+  const channels = convChannels(mixer)
+  const inWidth = stateInWidth(mixer)
+  const hasBias = isConv && mixer.bias
+  return [
+    mixerMatrix('in', inWidth, hiddenDim),
+    // A delta net's is that of a, and zeros.
+    ...vector('inBias', inWidth, hasBias || !isConv),
+    // (taps, channels), the current token last.
+    ...vector('conv', mixer.taps * channels, true),
+    ...vector('convBias', channels, hasBias),
+    ...(isConv ? [] : [...vector('decay', mixer.valueHeads, true), ...vector('stateNorm', mixer.valueDim, true)]),
+    mixerMatrix('out', hiddenDim, stateOutWidth(mixer)),
+    ...vector('outBias', hiddenDim, hasBias),
+  ]
+}
+
 function attentionTensors(attention: AttentionSpec, hiddenDim: number): LayerTensor[] {
   const { maps, query, encoder, decoder, value, key, bias, outDim } = attention
   const { q, row, gate } = projectionWidths(attention)
   const queryWidth = maps * queryDim(attention)
   const outWidth = maps * outDim
   const normed = Object.values(attention.slots).reduce((sum, { heads, dim, norm }) => sum + (norm ? heads * dim : 0), 0)
-  const matrix = (name: AttentionTensor, rows: number, cols: number, blocks = 1): LayerTensor => ({
-    name,
-    is: 'matrix',
-    rows,
-    cols,
-    blocks,
-    of: 'mixer',
-  })
   return [
-    matrix('in', q + row + gate, hiddenDim),
+    mixerMatrix('in', q + row + gate, hiddenDim),
     ...vector('inBias', q + row + gate, bias.in),
     ...(query
       ? [
           ...vector('lowNorm', query.rank, true),
-          matrix('query', queryWidth, query.rank),
+          mixerMatrix('query', queryWidth, query.rank),
           ...vector('queryBias', queryWidth, query.bias),
         ]
       : []),
     ...vector('queryNorm', queryWidth, attention.queryNorm !== undefined),
     ...vector('slotNorm', normed, normed > 0),
-    ...(encoder ? [matrix('encoder', maps * (key[0]?.dim ?? 0), encoder.inDim, maps)] : []),
+    ...(encoder ? [mixerMatrix('encoder', maps * (key[0]?.dim ?? 0), encoder.inDim, maps)] : []),
     ...(decoder
-      ? [matrix('decoder', outWidth, value.dim, maps), ...vector('decoderBias', outWidth, decoder.bias)]
+      ? [mixerMatrix('decoder', outWidth, value.dim, maps), ...vector('decoderBias', outWidth, decoder.bias)]
       : []),
-    matrix('out', hiddenDim, outWidth),
+    mixerMatrix('out', hiddenDim, outWidth),
     ...vector('outBias', hiddenDim, bias.out),
   ]
 }
@@ -172,12 +196,22 @@ export function layerBuffers(layer: LayerSpec, hiddenDim: number, isF32: boolean
   const row = (name: BufferName, bytes: number): LayerBuffer[] => (bytes > 0 ? [{ name, per: 'row', bytes }] : [])
   const hasOutNorm = norms.mixerOut !== undefined || norms.ffnOut !== undefined
   return [
-    ...attentionBuffers(mixer),
+    ...(mixer.is === 'attention' ? attentionBuffers(mixer) : stateBuffers(mixer)),
     ...row('gateUp', floats(ffn.isGated ? 2 * ffn.width : ffn.width)),
     ...row('activation', floats(ffn.width)),
     ...row('branch', hasOutNorm ? floats(hiddenDim) : 0),
     ...row('ffnInput', layer.isParallel ? floats(hiddenDim) : 0),
     ...(isF32 ? [] : quantisedBuffers(layer, hiddenDim)),
+  ]
+}
+
+function stateBuffers(mixer: StateSpec): LayerBuffer[] {
+  return [
+    { name: 'projection', per: 'row', bytes: floats(stateInWidth(mixer)) },
+    // q, k and v behind the convolution.
+    ...(mixer.is === 'conv' ? [] : [{ name: 'query', per: 'row', bytes: floats(convChannels(mixer)) } as const]),
+    // What enters W_out.
+    { name: 'averages', per: 'row', bytes: floats(stateOutWidth(mixer)) },
   ]
 }
 

@@ -2,10 +2,20 @@
 import * as abi from '../assembly/abi.ts'
 import { type AttentionSpec, type QueryNorm, type Rope, ropeDim, type View, viewHeads } from './attention.ts'
 import { pageKinds } from './cache.ts'
-import { type Activation, type LayerBuffer, type LayerSpec, layerBuffers, type Norm, type TensorName } from './layer.ts'
+import {
+  type Activation,
+  attentionOf,
+  type LayerBuffer,
+  type LayerSpec,
+  layerBuffers,
+  type Mixer,
+  type Norm,
+  type TensorName,
+} from './layer.ts'
 import { absentMatrix, type MatrixWords } from './packed.ts'
 import { fieldsOf, wordsOf } from './records.ts'
 import type { ModelSpec } from './spec.ts'
+import { convChannels, STATE_WINDOW, type StateSpec } from './state.ts'
 
 /** Offsets of a layer's vectors, and its matrices. */
 export interface PlacedLayer {
@@ -35,7 +45,10 @@ const HEAD = sizeOf(new abi.Plan()) + sizeOf(new abi.Buffers()) + 3 * MATRIX
 /** The distinct ways in which the layers of a model rotate. */
 export function rotationsOf({ layers }: ModelSpec): Rope[] {
   const found = new Map<string, Rope>()
-  for (const { mixer } of layers) if (mixer.rope) found.set(JSON.stringify(mixer.rope), mixer.rope)
+  for (const layer of layers) {
+    const rope = attentionOf(layer)?.rope
+    if (rope) found.set(JSON.stringify(rope), rope)
+  }
   return [...found.values()]
 }
 
@@ -46,10 +59,15 @@ function partsOf(spec: ModelSpec) {
   let end = rotations + rotationsOf(spec).length * sizeOf(new abi.Rotation())
   const kinds = spec.layers.map(({ mixer }) => {
     const start = end
-    end += sizeOf(new abi.LayerKind()) + 3 * mixer.maps
+    end += sizeOf(new abi.LayerKind()) + tailOf(mixer).length
     return start
   })
   return { rotations, kinds, layers: end, end: end + spec.order.length * LAYER }
+}
+
+/** What follows a layer kind: the slot heads of its maps, or how wide the state of its mixer is. */
+function tailOf(mixer: Mixer): ArrayLike<number> & Iterable<number> {
+  return mixer.is === 'attention' ? headTables(mixer) : recurrenceWords(mixer)
 }
 
 /** Words of a plan without padding. */
@@ -77,7 +95,7 @@ export function buildWords(spec: ModelSpec, placed: PlacedModel, isF32: boolean)
       const fields = { dim, magnitude, invFreq: placed.rotations[i] as number, angles: angles - 4 * dim }
       return wordsOf(new abi.Rotation(), fields)
     }),
-    ...spec.layers.flatMap((layer) => [kindWords(layer, spec, parts.rotations), headTables(layer.mixer)]),
+    ...spec.layers.flatMap((layer) => [kindWords(layer, spec, parts.rotations), tailOf(layer.mixer)]),
     ...layerWords(spec, placed, parts.kinds),
   ]
   return Uint32Array.from(words.flatMap((part) => [...part]))
@@ -135,11 +153,11 @@ const span = (norm?: QueryNorm) => (norm ? spans[norm.spans] : 0)
 
 function kindWords(layer: LayerSpec, spec: ModelSpec, rotations: number): Uint32Array {
   const { mixer, ffn, norms, isParallel } = layer
-  const rotation = rotationsOf(spec).findIndex((rope) => JSON.stringify(rope) === JSON.stringify(mixer.rope))
+  const own = JSON.stringify(attentionOf(layer)?.rope)
+  const rotation = rotationsOf(spec).findIndex((rope) => JSON.stringify(rope) === own)
   const { mixerIn, mixerOut, ffnIn, ffnOut } = norms
   return wordsOf(new abi.LayerKind(), {
-    mixer: abi.MIXER_ATTENTION,
-    ...attentionFields(mixer),
+    ...(mixer.is === 'attention' ? attentionFields(mixer) : stateFields(mixer)),
     rotation: rotation < 0 ? 0 : 4 * (rotations + rotation * sizeOf(new abi.Rotation())),
     ffnDim: ffn.width,
     activation: activationCodes[ffn.activation],
@@ -156,6 +174,30 @@ function kindWords(layer: LayerSpec, spec: ModelSpec, rotations: number): Uint32
   })
 }
 
+const noAttention = Object.fromEntries(fieldsOf(new abi.LayerKind()).map((name) => [name, 0])) as Record<
+  keyof abi.LayerKind,
+  number
+>
+
+/** A state is as if a row looked back to the one before it; nothing else of attention is there. */
+function stateFields({ is }: StateSpec) {
+  return { ...noAttention, mixer: is === 'conv' ? abi.MIXER_CONV : abi.MIXER_DELTA, window: STATE_WINDOW }
+}
+
+function recurrenceWords(mixer: StateSpec): Uint32Array {
+  const heads = mixer.is === 'conv' ? { keyHeads: 0, keyDim: 0, valueHeads: 0, valueDim: 0, eps: 0 } : mixer
+  return wordsOf(new abi.Recurrence(), {
+    taps: mixer.taps,
+    channels: convChannels(mixer),
+    keyHeads: heads.keyHeads,
+    keyDim: heads.keyDim,
+    valueHeads: heads.valueHeads,
+    valueDim: heads.valueDim,
+    isTiled: Number(mixer.is === 'delta' && mixer.isTiled === true),
+    eps: heads.eps,
+  })
+}
+
 function attentionFields(attention: AttentionSpec) {
   const { query, queryNorm, encoder, decoder, gate } = attention
   const names = Object.keys(attention.slots)
@@ -165,6 +207,7 @@ function attentionFields(attention: AttentionSpec) {
     throw new RangeError('a row has two slots and a key of one or two views')
   const indexOf = (view: View | undefined) => (view ? names.indexOf(view.slot) : 0)
   return {
+    mixer: abi.MIXER_ATTENTION,
     maps: attention.maps,
     slot0Heads: slot0.heads,
     slot0Dim: slot0.dim,
@@ -216,12 +259,12 @@ function* layerWords(spec: ModelSpec, placed: PlacedModel, kinds: number[]): Gen
     const pageKind = kindOf[kind] as number
     const pageLayer = used.get(pageKind) ?? 0
     used.set(pageKind, pageLayer + 1)
-    const record = new abi.Layer()
-    const names = fieldsOf(record)
+    const record = spec.layers[kind]?.mixer.is === 'attention' ? new abi.Layer() : new abi.StateLayer()
+    const names: string[] = fieldsOf<object>(record)
     const own = { kind: 4 * (kinds[kind] as number), pageKind, pageLayer }
     const offsets = Object.fromEntries(names.map((name) => [name, vectors[name as TensorName] ?? 0]))
     refuseUnknown(vectors, names)
-    yield wordsOf(record, { ...(offsets as Record<keyof abi.Layer, number>), ...own })
+    yield wordsOf<object>(record, { ...offsets, ...own })
     const order = fieldsOf(new abi.LayerMatrices())
     refuseUnknown(matrices, order)
     for (const name of order) yield matrices[name] ?? absentMatrix

@@ -7,13 +7,17 @@ import { family as gpt_neox } from './families/gpt-neox.ts'
 import { family as gpt2 } from './families/gpt2.ts'
 import { family as granite } from './families/granite.ts'
 import { family as hunyuan } from './families/hunyuan.ts'
+import { family as lfm2 } from './families/lfm2.ts'
 import { family as minicpm } from './families/minicpm.ts'
 import { family as minicpm3 } from './families/minicpm3.ts'
+import { family as ministral3 } from './families/ministral3.ts'
 import { family as mistral } from './families/mistral.ts'
+import { family as mobilellm } from './families/mobilellm.ts'
 import { family as olmo2 } from './families/olmo2.ts'
 import { family as phi3 } from './families/phi3.ts'
 import { family as plm } from './families/plm.ts'
 import { family as qwen3 } from './families/qwen3.ts'
+import { family as qwen35 } from './families/qwen35.ts'
 import { family as smollm3 } from './families/smollm3.ts'
 import { family as youtu } from './families/youtu.ts'
 import type { Family } from './family.ts'
@@ -42,13 +46,17 @@ export const families: readonly Family[] = [
   gpt2,
   granite,
   hunyuan,
+  lfm2,
   minicpm,
   minicpm3,
+  ministral3,
   mistral,
+  mobilellm,
   olmo2,
   phi3,
   plm,
   qwen3,
+  qwen35,
   smollm3,
   youtu,
 ]

@@ -13,6 +13,8 @@ export interface ModelSpec {
   vocabSize: number
   hiddenDim: number
   maxContext: number
+  /** A longer context that may be asked for, with other frequencies from the first token on (long-context.ts). */
+  longContext?: number
   embedding: {
     /** Factor of what is looked up. A tied head uses the matrix as it is, so this cannot be folded into it. */
     scale: number

@@ -14,6 +14,7 @@ import { stages } from '../host/tools/analyze/walk.ts'
 import { describe } from '../models/index.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
+import { type Ended, runHere } from './harness/command.ts'
 import { limit, limitNote } from './harness/limits.ts'
 
 // What the user's own machine was measured to do is neither seen nor changed.
@@ -22,23 +23,20 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 const config = (name: string) => join(root, 'models', 'configs', `${name}.json`)
 const [gta, gqa] = [config('gta-1b'), config('gqa-1b')]
 
-interface Result {
-  code: number
-  stdout: string
-  stderr: string
-}
-
-function run(...args: string[]): Promise<Result> {
+function run(...args: string[]): Promise<Ended> {
   return new Promise((resolve) => {
     const command = [join(root, 'dist', 'gta.mjs'), ...args]
     execFile(process.execPath, command, { timeout: limit(300), maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
+      resolve({ args, code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
     )
   })
 }
 
-async function fails(args: string[], ...words: string[]): Promise<void> {
-  const { code, stdout, stderr } = await run(...args)
+/** Fails from the sources, in this process. */
+const fails = async (args: string[], ...words: string[]) =>
+  checkFailure(args, await runHere(process.cwd(), ...args), words)
+
+function checkFailure(args: string[], { code, stdout, stderr }: Ended, words: string[]): void {
   assert.is(code, 2, `${args.join(' ')}: ${stderr}`)
   assert.is(stdout, '')
   if (args.includes('--json')) assert.is(JSON.parse(stderr).schema, 'gta-error/1')
@@ -185,7 +183,8 @@ test('this machine is measured once and remembered', async () => {
   const again = await run('analyze', gta, '--hardware', 'this', '--seqlen', '64', '--json')
   assert.is(again.stdout, first.stdout, 'the same figures: nothing was measured')
   const threads = entry.value.map((rates) => rates.threads).join()
-  await fails(['analyze', gta, '--hardware', 'this', '-t', '63'], '63', threads.split(',')[0] as string)
+  const wrong = ['analyze', gta, '--hardware', 'this', '-t', '63']
+  checkFailure(wrong, await run(...wrong), ['63', threads.split(',')[0] as string])
 })
 
 test('a roofline of a busy machine: told, or taken again where it is quiet now; doctor tells and renews it', async () => {

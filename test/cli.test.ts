@@ -1,4 +1,4 @@
-/** The built command in processes of its own: exit codes, messages, and what comes out as JSON. */
+/** The built command in processes of its own, and from the sources where it fails: exit codes, messages, and what comes out as JSON. */
 import { execFile, spawn, spawnSync } from 'node:child_process'
 import {
   closeSync,
@@ -17,6 +17,7 @@ import * as assert from 'uvu/assert'
 import { type Conversion, convert } from '../host/files/convert.ts'
 import { encodeHeader } from '../host/files/safetensors.ts'
 import { type Config, gqaConfig, randomTensors, sourcesOf, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
+import { type Ended, runHere } from './harness/command.ts'
 import { limit, limitNote } from './harness/limits.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
@@ -31,14 +32,7 @@ const folder = temporary()
 const stories = join(folder, 'stories.gta')
 await convert(storiesDirectory, stories)
 
-interface Result {
-  args: string[]
-  code: number
-  stdout: string
-  stderr: string
-}
-
-function run(...args: string[]): Promise<Result> {
+function run(...args: string[]): Promise<Ended> {
   return new Promise((resolve) => {
     execFile(process.execPath, [command, ...args], { cwd: folder, timeout: limit(300) }, (error, stdout, stderr) =>
       resolve({ args, code: error ? Number(error.code ?? -1) : 0, stdout, stderr: stderr + limitNote(error, 300) }),
@@ -46,7 +40,7 @@ function run(...args: string[]): Promise<Result> {
   })
 }
 
-const show = ({ args, code, stdout, stderr }: Result) =>
+const show = ({ args, code, stdout, stderr }: Ended) =>
   `gta ${args.join(' ').slice(0, 200)}: exit ${code}\n${stdout.slice(0, 500)}\n${stderr.slice(0, 1000)}`
 
 /** The command must succeed with one JSON document, which says what it is, and nothing else; the rest of it. */
@@ -65,7 +59,7 @@ async function json<T = Record<string, unknown>>(...args: string[]): Promise<T> 
 
 /** The command must fail with this code, one line that holds `words`, and nothing on stdout. */
 async function fails(code: number, args: string[], ...words: string[]): Promise<void> {
-  const result = await run(...args)
+  const result = await runHere(folder, ...args)
   assert.is(result.code, code, show(result))
   assert.is(result.stdout, '', show(result))
   assert.match(result.stderr, /^gta: [^\n]+\n$/, show(result))
@@ -100,7 +94,7 @@ test('help and version', async () => {
     ...names.map((name) => run(name, '--help')),
   ])
   for (const result of [overview, short, none, version, ...commands]) {
-    assert.is(result?.code, 0, show(result as Result))
+    assert.is(result?.code, 0, show(result as Ended))
     assert.is(result?.stderr, '')
   }
   for (const name of names) assert.match(overview?.stdout ?? '', new RegExp(`^  ${name} `, 'm'))
@@ -230,7 +224,7 @@ test('files that are missing or damaged: exit code 1', async () => {
     fails(1, ['run', empty, '--tokens', '1'], empty, 'config.json'),
     // The name of a repository is no path, but what somebody has who has no model yet.
     ...['run', 'inspect', 'convert'].map((name) =>
-      fails(1, [name, 'Qwen/Qwen3-0.6B'], 'hf download Qwen/Qwen3-0.6B --local-dir Qwen3-0.6B', 'git-lfs'),
+      fails(1, [name, 'Qwen/Qwen3-0.6B'], 'gta pull Qwen/Qwen3-0.6B', 'downloads it once'),
     ),
     fails(1, ['run', 'models/my.gta'], 'check the path; README.md'),
     fails(1, ['run', cut, '--tokens', '1'], cut, 'damaged'),
@@ -405,10 +399,10 @@ test('the memory is measured only with --perf', async () => {
 })
 
 /** Writes without end until Ctrl-C, which comes once `isTime`. */
-async function interrupted(args: string[], isTime: (text: string) => boolean): Promise<Result> {
+async function interrupted(args: string[], isTime: (text: string) => boolean): Promise<Ended> {
   const endless = ['run', stories, '-p', 'Once', '--ignore-eos', '-s', '1', '-c', '512', '--context-policy', 'window']
   const child = spawn(process.execPath, [command, ...endless, ...args], { cwd: folder, timeout: 300_000 })
-  const result: Result = { args, code: -1, stdout: '', stderr: '' }
+  const result: Ended = { args, code: -1, stdout: '', stderr: '' }
   child.stderr.on('data', (bytes) => {
     result.stderr += bytes
   })

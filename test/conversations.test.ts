@@ -415,7 +415,7 @@ test('guessed tokens change nothing but the number of steps', async () => {
       const options = { ...sampling, stopAtEos: false }
       const plain = await finish(model.generate(prompt, options))
       assert.is(plain.finish, 'context')
-      for (const speculate of [1, 8, 31]) {
+      for (const speculate of model === small ? [1, 8, 31] : [8]) {
         const found = await finish(model.generate(prompt, { ...options, speculate }))
         assert.equal(trace(found), trace(plain), `${speculate} ${JSON.stringify(sampling)}`)
         assert.not.ok(plain.speculation)

@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { cacheBytes, cost, describe, PAGE_TOKENS, pageBytes } from '../models/index.ts'
-import { readJson } from './fixtures/goldens.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
 
 const config = (name: string) => describe(readJson(new URL(`../models/configs/${name}.json`, import.meta.url).pathname))
 
@@ -42,14 +42,30 @@ test('GTA-1B against GQA-1B: 62.5 % less attention, 70 % less cache, the same li
 
 test('cache bytes: elements, and scales apart', () => {
   const { spec } = config('gta-1b')
-  assert.equal(cacheBytes(spec, 'int8', 2048), { elements: 21_233_664, scales: 2048 * 54 * 2 * 4 })
-  assert.equal(cacheBytes(spec, 'f32', 1), { elements: 192 * 54 * 4, scales: 0 })
+  assert.equal(cacheBytes(spec, 'int8', 2048), { elements: 21_233_664, scales: 2048 * 54 * 2 * 4, states: 0 })
+  assert.equal(cacheBytes(spec, 'f32', 1), { elements: 192 * 54 * 4, scales: 0, states: 0 })
 })
 
 test('a page takes what its rows need', () => {
   const { spec } = config('gta-1b')
   const { elements, scales } = cacheBytes(spec, 'int8', PAGE_TOKENS)
   assert.is(pageBytes(spec, 'int8'), elements + scales)
+})
+
+test('a state is as large after a thousand tokens as after one, and counts its own multiply-adds', () => {
+  for (const [name, numbers, macs] of [
+    // (taps − 1) columns of all channels; S of each value head, and three products with it.
+    ['lfm2', 2 * 64, 4 * 64 * 64 + 3 * 64],
+    ['qwen3_5_text', 3 * 64 + 4 * 8 * 8, 64 * (64 + 32 + 8) + 32 * 64 + 4 * 64 + 3 * 4 * 8 * 8],
+  ] as const) {
+    const model = describe(readJson(golden(`families/${name}/config.json`)))
+    const { layers, stateBytes } = cost(model)
+    const [state] = layers
+    assert.equal([state?.stateBytes, state?.cacheElements, state?.attentionPairMacs], [4 * numbers, 0, 0])
+    assert.equal([state?.attentionLinearMacs, state?.executed.linearMacs], [macs, macs])
+    assert.is(stateBytes, (3 / 4) * 4 * numbers)
+    for (const context of [1, 1000]) assert.is(cacheBytes(model.spec, 'int8', context).states, 3 * 4 * numbers)
+  }
 })
 
 test.run()

@@ -96,7 +96,7 @@ const formats: [WeightType, CacheType][] = [
   ['f32', 'f32'],
 ]
 
-const families = ['families/qwen3', 'families/gemma3_text']
+const families = ['families/qwen3', 'families/gemma3_text', 'families/lfm2', 'families/qwen3_5_text']
 
 for (const kind of [...kinds, ...families])
   test(`${kind}: multiply-adds, weights and cache bytes are those that the engine counts`, async () => {

@@ -5,7 +5,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { openGguf } from '../host/files/gguf/model.ts'
 import { families } from '../models/index.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const read = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -114,6 +116,41 @@ test('kinds.md names every kind and architecture that is recognised', () => {
   for (const { architectures, kinds } of families)
     for (const name of [...architectures.map((architecture) => `\`${architecture}\``), ...kinds])
       assert.ok(table.includes(name), name)
+})
+
+/** Names of the families that these configs are of. */
+function familiesOf(configs: { architectures?: string[]; attention_kind?: string }[]): Set<string> {
+  const found = configs.map((config) =>
+    families.find(({ architectures, kinds }) =>
+      config.attention_kind === undefined
+        ? architectures.includes(config.architectures?.[0] ?? '')
+        : kinds.includes(config.attention_kind),
+    ),
+  )
+  return new Set(found.flatMap((family) => family?.name ?? []))
+}
+
+test('the table of what was verified is what there is in test/golden', async () => {
+  const configsIn = (folder: string) =>
+    readdirSync(golden(folder))
+      .map((name) => golden(`${folder}/${name}/config.json`))
+      .filter(existsSync)
+      .map(readJson)
+  const { tiny } = readJson(golden('gguf/expected.json'))
+  const files = ['stories260K-f32', ...Object.keys(tiny).map((name) => `tiny-${name}`)]
+  const opened = await Promise.all(files.map((name) => openGguf(golden(`gguf/${name}.gguf`))))
+  await Promise.all(opened.map(({ store }) => store.close()))
+  const columns = [
+    familiesOf([...configsIn('.'), ...configsIn('families')]),
+    familiesOf(opened.map(({ files: { config } }) => config as object)),
+    familiesOf(['stories', 'stories260K'].map((name) => readJson(golden(`${name}/config.json`)))),
+  ]
+  const rows = families.map(
+    ({ name }) => `| ${name} | ${columns.map((own) => (own.has(name) ? 'yes' : '–')).join(' | ')} |`,
+  )
+  const [, section = ''] = read('docs/kinds.md').split('| family | float64 evaluation')
+  const found = section.split('\n').slice(2)
+  assert.equal(found.slice(0, found.indexOf('')), rows)
 })
 
 test('every command is shown', () => {

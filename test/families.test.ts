@@ -224,9 +224,9 @@ test('architectures that are not known', () => {
     '',
   ]
   for (const name of names)
-    refused({ ...gqaConfig, architectures: [name] }, '"architectures"', `"${name}"`, 'LlamaForCausalLM')
+    refused({ ...gqaConfig, architectures: [name] }, '"architectures"', `"${name}"`, ' Llama,', 'GPT2LMHeadModel')
   for (const value of [undefined, null, []])
-    refused(edit(gqaConfig, { architectures: value }), '"architectures"', 'LlamaForCausalLM')
+    refused(edit(gqaConfig, { architectures: value }), '"architectures"', ' Llama,')
   for (const value of ['LlamaForCausalLM', 7, {}, [7], [null], [['LlamaForCausalLM']]])
     refused({ ...gqaConfig, architectures: value }, '"architectures"', 'a list of names')
 })
@@ -336,9 +336,10 @@ test('what this runtime does not compute is refused, never ignored', () => {
     { hidden_act: 'silu', mlp_bias: false, partial_rotary_factor: 1 },
     { hidden_act: null, mlp_bias: null, quantization_config: null, sliding_window: null },
     { use_sliding_window: false, sliding_window: 4096 },
-    { torch_dtype: 'bfloat16', pretraining_tp: 7, unheard_of: { x: 1 } },
+    { torch_dtype: 'bfloat16', pretraining_tp: 7, unheard_of: { x: 1 }, rope_interleaved: false },
   ]
   for (const change of harmless) describe({ ...gqaConfig, ...change })
+  refused({ ...gqaConfig, rope_interleaved: true }, '"rope_interleaved"')
   refused({ ...gqaConfig, use_sliding_window: true, sliding_window: 4096 }, '"sliding_window"')
 })
 
@@ -390,6 +391,9 @@ test('the text part of Gemma 3 within a model that sees', () => {
   const old = named(['vision_tower.x', 'language_model.model.norm.weight'])
   assert.is(old.embed[0]?.tensor, 'language_model.model.embed_tokens.weight')
   assert.is(old.head[0]?.tensor, 'language_model.lm_head.weight')
+  // Said of the whole model.
+  const untied = { ...seeing, tie_word_embeddings: false, text_config: edit(text, { tie_word_embeddings: undefined }) }
+  assert.is(specOf(untied).head.isTied, false)
   // What the class has by default: gemma-3-4b says no more than this.
   const { spec } = describe({
     ...seeing,

@@ -2,11 +2,12 @@
  * The npm package as a user gets it: how large it is, what is in it, and programs compiled against it.
  * package-nodes.test.ts installs and runs it.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type BuildOptions, build } from 'esbuild'
+import { build } from 'esbuild'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { limits, type Package, packPackage, sizeTable } from '../bench/package.ts'
@@ -160,37 +161,52 @@ test('the package is the library and the tools of the sources', async () => {
   assert.is(typeof load, 'function')
 })
 
-/** A program that only loads a model, bundled: bytes of all of it, and of what it reads before it loads one. */
-async function bundleSizes(
-  options: Pick<BuildOptions, 'minify' | 'splitting'>,
-): Promise<{ all: number; atStart: number }> {
+/** A program that loads the embedded model and tells a story, bundled and minified by esbuild. */
+const story = `import { load } from 'gta-edge'
+const model = await load(process.argv[2])
+for await (const text of model.generate('Once', { maxTokens: 3, temperature: 0 })) process.stdout.write(text)
+await model.close()`
+
+/** Bundles `story` into a folder; the sizes of what was written. */
+async function bundle(name: string, splitting: boolean): Promise<{ path: string; sizes: Map<string, number> }> {
+  const outdir = join(folder, name)
   const { metafile } = await build({
     absWorkingDir: consumer,
-    stdin: { contents: "export { load } from 'gta-edge'", resolveDir: consumer, sourcefile: 'program.js' },
+    stdin: { contents: story, resolveDir: consumer, sourcefile: 'program.js' },
     bundle: true,
-    write: false,
+    minify: true,
     metafile: true,
-    outdir: 'bundle',
+    outdir,
+    outExtension: { '.js': '.mjs' },
     platform: 'node',
     format: 'esm',
-    ...options,
+    splitting,
   })
-  const outputs = new Map(Object.entries(metafile.outputs))
-  const sizeOf = (paths: Iterable<string>) => [...paths].reduce((sum, path) => sum + (outputs.get(path)?.bytes ?? 0), 0)
-  const started = new Set([...outputs.keys()].filter((path) => outputs.get(path)?.entryPoint === 'program.js'))
-  assert.is(started.size, 1)
-  for (const path of started)
-    for (const { path: target, kind } of outputs.get(path)?.imports ?? [])
-      if (kind === 'import-statement' && outputs.has(target)) started.add(target)
-  return { all: sizeOf(outputs.keys()), atStart: sizeOf(started) }
+  const sizes = new Map(Object.entries(metafile.outputs).map(([path, { bytes }]) => [basename(path), bytes]))
+  const program = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === 'program.js')
+  return { path: join(outdir, basename(program?.[0] as string)), sizes }
 }
 
-test('a program that loads a model: 380 kB in one file, minified, that runs alone; as it is, 330 kB before it loads one', async () => {
-  const { all } = await bundleSizes({ minify: true })
-  // The threads, the process of a chat template, GGUF and all families are inside.
-  assert.ok(all > 150e3 && all <= 380e3, `${all} bytes minified, kernels and all`)
-  const { atStart } = await bundleSizes({ splitting: true })
-  assert.ok(atStart > 50e3 && atStart <= 330e3, `${atStart} bytes at the start`)
+test('a program that loads a packed model and generates reads 250 kB, kernels and all; in one file it has 450 kB', async () => {
+  const { path, sizes } = await bundle('split', true)
+  const coverage = join(folder, 'coverage')
+  const env = { ...process.env, NODE_V8_COVERAGE: coverage }
+  const { status, stdout, stderr } = spawnSync(process.execPath, [path, fileURLToPath(defaultModel)], {
+    env,
+    encoding: 'utf8',
+  })
+  assert.is(status, 0, stderr)
+  assert.ok(stdout.length > 3, stdout)
+  // V8 lists every script that was loaded, in threads too.
+  const read = new Set<string>()
+  for (const file of readdirSync(coverage))
+    for (const { url } of JSON.parse(readFileSync(join(coverage, file), 'utf8')).result as { url: string }[])
+      if (sizes.has(basename(url))) read.add(basename(url))
+  const bytes = [...read].reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0)
+  assert.ok(read.size > 5 && bytes > 150e3 && bytes <= 250e3, `${bytes} bytes in ${[...read].join(' ')}`)
+  // The process of a chat template, GGUF, SentencePiece and conversion are inside too.
+  const whole = [...(await bundle('whole', false)).sizes.values()].reduce((sum, size) => sum + size, 0)
+  assert.ok(whole > 250e3 && whole <= 450e3, `${whole} bytes in one file`)
 })
 
 test.run()

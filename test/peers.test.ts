@@ -3,11 +3,10 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type GgufWeights, tensorsOf, writeGguf } from '../bench/peers/gguf.ts'
+import { type GgufWeights, writeGguf } from '../bench/peers/gguf.ts'
 import { countQuiet, foreignShare, parseTicks, quietest } from '../bench/peers/processes.ts'
 import { markdown, rowsOf, type Series } from '../bench/peers/table.ts'
-import { describe } from '../models/index.ts'
-import { gtaConfig, temporary } from './fixtures/checkpoints.ts'
+import { failure, gtaConfig, temporary } from './fixtures/checkpoints.ts'
 
 const config = {
   architectures: ['LlamaForCausalLM'],
@@ -95,8 +94,8 @@ function dequantise({ data }: GgufFile, { type, shape, offset }: GgufFile['tenso
 }
 
 const path = join(temporary(), 'model.gguf')
-function write(change: object, weights: GgufWeights): { file: GgufFile; bytes: Uint8Array } {
-  const size = writeGguf(path, describe({ ...config, ...change }), weights)
+async function write(change: object, weights: GgufWeights): Promise<{ file: GgufFile; bytes: Uint8Array }> {
+  const size = await writeGguf(path, { ...config, ...change }, weights)
   const bytes = Uint8Array.from(readFileSync(path))
   assert.is(bytes.length, size)
   return { file: readGguf(bytes), bytes }
@@ -106,8 +105,8 @@ for (const [weights, id, blockBytes, fileType] of [
   ['Q8_0', 8, 34, 7],
   ['Q4_0', 2, 18, 2],
 ] as const) {
-  test(`a ${weights} file says what the config says`, () => {
-    const { file } = write({}, weights)
+  test(`a ${weights} file says what the config says`, async () => {
+    const { file } = await write({}, weights)
     assert.is(file.version, 3)
     const expected = {
       'general.architecture': 'llama',
@@ -135,8 +134,8 @@ for (const [weights, id, blockBytes, fileType] of [
     assert.equal((file.metadata.get('tokenizer.ggml.token_type') as number[]).slice(0, 4), [2, 3, 3, 6])
   })
 
-  test(`the tensors of a ${weights} file lie one behind the other to its end`, () => {
-    const { file } = write({}, weights)
+  test(`the tensors of a ${weights} file lie one behind the other to its end`, async () => {
+    const { file } = await write({}, weights)
     assert.equal(file.tensors.find(({ name }) => name === 'blk.1.attn_k.weight')?.shape, [64, 64])
     assert.equal(file.tensors.find(({ name }) => name === 'blk.1.ffn_down.weight')?.shape, [96, 64])
     assert.equal(file.tensors.find(({ name }) => name === 'blk.0.attn_q.bias')?.shape, [128])
@@ -151,8 +150,8 @@ for (const [weights, id, blockBytes, fileType] of [
     assert.is(file.data.byteLength, Math.ceil(end / 32) * 32)
   })
 
-  test(`${weights} weights are random, of variance 1 / cols, in blocks of one scale`, () => {
-    const { file } = write({}, weights)
+  test(`${weights} weights are random, of variance 1 / cols, in blocks of one scale`, async () => {
+    const { file } = await write({}, weights)
     for (const tensor of file.tensors) {
       const values = dequantise(file, tensor)
       if (tensor.shape.length === 1) {
@@ -172,26 +171,24 @@ for (const [weights, id, blockBytes, fileType] of [
   })
 }
 
-test('the same config gives the same bytes, and no two tensors are alike', () => {
-  const { file, bytes } = write({}, 'Q8_0')
-  assert.equal(write({}, 'Q8_0').bytes, bytes)
+test('the same config gives the same bytes, and no two tensors are alike', async () => {
+  const { file, bytes } = await write({}, 'Q8_0')
+  assert.equal((await write({}, 'Q8_0')).bytes, bytes)
   const matrices = file.tensors.filter(({ shape }) => shape.length === 2)
   const beginnings = matrices.map((tensor) => dequantise(file, { ...tensor, shape: [32] }).join())
   assert.is(new Set(beginnings).size, matrices.length)
 })
 
-test('an output matrix is written only where the embedding does not serve as one', () => {
-  const names = (change: object) => write(change, 'Q4_0').file.tensors.map(({ name }) => name)
-  assert.not.ok(names({}).includes('output.weight'))
-  assert.ok(names({ tie_word_embeddings: false }).includes('output.weight'))
-  assert.not.ok(names({ qkv_bias: false }).some((name) => name.endsWith('.bias')))
+test('an output matrix is written only where the embedding does not serve as one', async () => {
+  const names = async (change: object) => (await write(change, 'Q4_0')).file.tensors.map(({ name }) => name)
+  assert.not.ok((await names({})).includes('output.weight'))
+  assert.ok((await names({ tie_word_embeddings: false })).includes('output.weight'))
+  assert.not.ok((await names({ qkv_bias: false })).some((name) => name.endsWith('.bias')))
 })
 
-test('what llama.cpp cannot run, or cannot run as it is meant, is refused', () => {
-  assert.throws(() => tensorsOf(describe(gtaConfig), 'Q8_0'), /MHA, MQA or GQA/)
-  assert.throws(() => tensorsOf(describe({ ...config, hidden_size: 48 }), 'Q8_0'), /multiple of 32/)
-  const rope_scaling = { rope_type: 'linear', factor: 2 }
-  assert.throws(() => tensorsOf(describe({ ...config, rope_scaling }), 'Q8_0'), /rope_scaling/)
+test('what llama.cpp cannot run is refused', async () => {
+  assert.match((await failure(write(gtaConfig, 'Q8_0'))).message, /a class that llama\.cpp has, found GTAForCausalLM/)
+  assert.match((await failure(write({ hidden_size: 48 }, 'Q8_0'))).message, /multiple of 32/)
 })
 
 /** Runs of one engine with these speeds of one test. */

@@ -170,6 +170,7 @@ test('users see of models, conversations and chats what is theirs', () => {
   assert.equal(membersOf('Model'), [
     ...['#private', 'path', 'spec', 'weightType', 'cacheType', 'context', 'recommended', 'tokenizer', 'unusedTensors'],
     ...[
+      'unusedSettings',
       'weightBytes',
       'bytesPerToken',
       'private constructor',

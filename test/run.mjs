@@ -4,7 +4,8 @@
  * a test nor says why it skips them all is a failure.
  *
  * Arguments: names of files, or parts of names, to run only those; `--on RUNTIME` of runtimes.ts, with flags of V8 behind
- * `--`, to run them there; `--quick` for those that answer within half a minute; `--folder DIR` for files that are elsewhere.
+ * `--`, to run them there; `--quick` for those that answer within half a minute; `--long` for those that are left out
+ * otherwise, because they take as long as all others; `--folder DIR` for files that are elsewhere.
  *
  * A test that did not run says SKIPPED, why, and in parentheses at the end what to install. These lines are shown, and
  * counted in the lines of lanes, which .ci/run repeats at its end; the lines before the last one say what would bring the
@@ -27,6 +28,7 @@ const { values, positionals: wanted } = parseArgs({
   options: {
     on: { type: 'string' },
     quick: { type: 'boolean', default: false },
+    long: { type: 'boolean', default: false },
     folder: { type: 'string', default: `${root}test` },
   },
   allowPositionals: true,
@@ -64,7 +66,7 @@ const slow = [
   'examples.test.ts',
   'cli.test.ts',
   'session.test.ts',
-  'stories.test.ts',
+  'stories-quality.test.ts',
   'package-nodes.test.ts',
   'session-kill.test.ts',
   'conversations.test.ts',
@@ -90,10 +92,23 @@ const quick = `
   .trim()
   .split(/\s+/)
   .map((name) => `${name}.test.ts`)
+/**
+ * npm run test:long: what is shown once more and at length, although its parts have tests: a whole held-out text, the
+ * documents' commands, other people's bundlers and package managers, hundreds of kills.
+ */
+const long = `
+  conformance/stories-quality document-programs bundlers package-nodes identity session-kill
+`
+  .trim()
+  .split(/\s+/)
+  .map((name) => `${name}.test.ts`)
 if (values.quick) wanted.push(...quick)
+if (values.long) wanted.push(...long)
 /** A whole name means that file and no other whose name ends with it. */
 const isWanted = (name) =>
-  wanted.length === 0 || wanted.some((part) => (part.endsWith('.test.ts') ? part === name : name.includes(part)))
+  wanted.length === 0
+    ? !long.includes(name)
+    : wanted.some((part) => (part.endsWith('.test.ts') ? part === name : name.includes(part)))
 const files = readdirSync(values.folder, { recursive: true })
   .filter((name) => name.endsWith('.test.ts') && isWanted(name))
   .sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))

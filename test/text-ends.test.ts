@@ -98,12 +98,14 @@ test('the ids of config.json decide nothing', async () => {
   assert.equal(await promptIds({ bos_token_id: 259, eos_token_id: 259 }, off), fox, 'Qwen 2.5')
 })
 
-test('a token that tokenizer_config.json does not name is that of special_tokens_map.json', async () => {
+test('special_tokens_map.json counts more than tokenizer_config.json, unless that has all added tokens', async () => {
   const map = { 'special_tokens_map.json': { bos_token: { content: '<s>' }, eos_token: '</s>' } }
   for (const config of [{ add_bos_token: true }, { add_bos_token: true, bos_token: null }])
     assert.equal(await promptIds({}, { ...map, 'tokenizer_config.json': config }), [258, ...fox])
   const other = { add_bos_token: true, bos_token: '<|user|>' }
-  assert.equal(await promptIds({}, { ...map, 'tokenizer_config.json': other }), [260, ...fox])
+  assert.equal(await promptIds({}, { ...map, 'tokenizer_config.json': other }), [258, ...fox])
+  const whole = { ...other, added_tokens_decoder: {} }
+  assert.equal(await promptIds({}, { ...map, 'tokenizer_config.json': whole }), [260, ...fox])
   assert.equal(await promptIds({}, map), fox, 'a name alone puts nothing there')
 })
 

@@ -4,6 +4,7 @@ import { Tokenizer as Library } from '@huggingface/tokenizers'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { GtaError } from '../host/index.ts'
+import { withAllDigits } from '../host/text/digits.ts'
 import { longestToken } from '../host/text/longest-token.ts'
 import { TextStream } from '../host/text/text-stream.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
@@ -444,6 +445,20 @@ test('no text has fewer tokens than its length says, and where that is not known
     )
   assert.ok(longestToken(storiesJson) < 100)
   assert.is(longestToken({ ...storiesJson, normalizer: { type: 'NFC' } }), 4 * longestToken(storiesJson))
+})
+
+test('to Digits any number is a digit, alone or in a run', () => {
+  for (const [individual_digits, expected] of [
+    [true, ['a', '½', '٣', '1', '2', 'b']],
+    [false, ['a', '½٣12', 'b']],
+  ] as const) {
+    const cut = withAllDigits({ type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits }] })
+    const [{ pattern }] = (cut as { pretokenizers: [{ pattern: { Regex: string } }] }).pretokenizers
+    assert.equal('a½٣12b'.split(new RegExp(`(${pattern.Regex})`, 'u')).filter(Boolean), expected)
+  }
+  const other = { type: 'ByteLevel', add_prefix_space: false }
+  assert.is(withAllDigits(other), other)
+  assert.is(withAllDigits(null), null)
 })
 
 test.run()

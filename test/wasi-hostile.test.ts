@@ -14,7 +14,7 @@ import { describe } from '../models/index.ts'
 import { PLAN_VERSION } from '../models/plan.ts'
 import { fieldsOf, placesOf } from '../models/records.ts'
 import { type Config, gqaConfig, gtaConfig, randomTensors, writeCheckpoint } from './fixtures/checkpoints.ts'
-import { golden } from './fixtures/goldens.ts'
+import { golden, readJson } from './fixtures/goldens.ts'
 import { openDebug, Random } from './harness/debug-engine.ts'
 import { type Outcome, runOnShim } from './harness/wasi-engines.ts'
 
@@ -163,8 +163,11 @@ function fieldsOfPlan(file: Buffer, start: number): string[] {
   for (let i = 0; i < count('nPageKinds'); i++) push('pageKind', new abi.PageKind())
   for (let i = 0; i < count('nRotations'); i++) push('rotation', new abi.Rotation())
   for (let i = 0; i < count('nLayerKinds'); i++) {
-    const maps = word(names.length + placesOf(new abi.LayerKind()).maps)
+    const { maps: mapsAt, mixer } = placesOf(new abi.LayerKind())
+    const maps = word(names.length + mapsAt)
+    const hasState = word(names.length + mixer) !== abi.MIXER_ATTENTION
     push('kind', new abi.LayerKind())
+    if (hasState) push('state', new abi.Recurrence())
     names.push(...Array.from({ length: 3 * maps }, () => 'table'))
   }
   for (let i = 0; i < count('nLayers'); i++) {
@@ -189,6 +192,7 @@ const free = new Set([
     'slot1Norm',
     'queryNorm',
   ].map((name) => `kind.${name}`),
+  ...['state.eps', 'state.isTiled'],
   ...['key0Slot', 'key1Slot', 'valueSlot', 'window', 'activation'].map((name) => `kind.${name}`),
   ...['mixerInEps', 'mixerOutEps', 'ffnInEps', 'ffnOutEps'].map((name) => `kind.${name}`),
 ])
@@ -215,8 +219,10 @@ test('each word of the plan changed: refused, but for a number that may be any',
   }
 })
 
+const hybrids = ['lfm2', 'qwen3_5_text'].map((name) => readJson(golden(`families/${name}/config.json`)))
+
 test('the engine itself refuses such a plan, whoever its host is', () => {
-  for (const config of [gtaConfig, gemmaConfig]) {
+  for (const config of [gtaConfig, gemmaConfig, ...hybrids]) {
     const engine = openDebug(describe(config), 'q8')
     const words = engine.words(abi.WEIGHTS, engine.plan.words.length)
     const fields = fieldsOfPlan(Buffer.from(words.buffer as ArrayBuffer, words.byteOffset, words.byteLength), 0)

@@ -8,7 +8,7 @@ import { PREFIX_ALWAYS, PREFIX_FIRST, PREFIX_MISSING, SENTENCE_PIECE, SPLIT_NONE
 import { encodePiece } from './bpe'
 import { reserve } from './memory'
 import { normalise, Text } from './nfc'
-import { pieceEnd } from './split'
+import { isNumber, next, pieceEnd } from './split'
 import { addId, NONE, tables, tokenizer, tokenLength, tokenText } from './tables'
 
 /** Room for the ids of so many bytes of text: for each byte and for a blank before it three, and for what is added. */
@@ -83,16 +83,13 @@ function putBlank(text: Text): void {
 /** Each digit is a text of its own. */
 function encodeAroundDigits(at: usize, end: usize): void {
   while (at < end) {
-    let next = at
-    while (next < end && !isDigit(next)) next++
-    encodePieces(at, next)
-    if (next < end) encodePieces(next, next + 1)
-    at = next + 1
+    let digit = at
+    while (digit < end && !isNumber(digit)) digit = next(digit)
+    encodePieces(at, digit)
+    if (digit == end) return
+    at = next(digit)
+    encodePieces(digit, at)
   }
-}
-
-function isDigit(at: usize): bool {
-  return (load<u8>(at) as u32) - 48 < 10
 }
 
 /** Cuts text, and encodes the pieces. */
@@ -100,9 +97,9 @@ function encodePieces(at: usize, end: usize): void {
   if (tables().split == SPLIT_NONE) encodePiece(at, end)
   else
     while (at < end) {
-      const next = pieceEnd(at, end, tables().split)
-      encodePiece(at, next)
-      at = next
+      const behind = pieceEnd(at, end, tables().split)
+      encodePiece(at, behind)
+      at = behind
     }
 }
 

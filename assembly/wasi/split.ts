@@ -41,7 +41,12 @@ function classAt(at: usize): u32 {
   return (found == CLASS_SPACE_OF_JS) == (tables().split == SPLIT_GPT2) ? CLASS_SPACE : CLASS_OTHER
 }
 
-function next(at: usize): usize {
+/** What Digits takes for a digit: any number, of which some are several bytes. */
+export function isNumber(at: usize): bool {
+  return classAt(at) == CLASS_NUMBER
+}
+
+export function next(at: usize): usize {
   return at + charBytes(load<u8>(at))
 }
 

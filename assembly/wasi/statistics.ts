@@ -1,8 +1,8 @@
 /** The line of statistics, in the form of the host's command (host/cli/run-output.ts); what it does not know is left out. */
-import { Plan } from '../abi'
+import { MIXER_ATTENTION, Plan } from '../abi'
 import { logitsHash } from '../index'
 import { embedding, head, kindOf, layerAt } from '../plan'
-import { rowWidth } from '../sizes'
+import { layerStride, rowWidth } from '../sizes'
 import { FINISH_CONTEXT, FINISH_EOS } from './generate'
 import { options } from './options'
 import { byte, count, fixed, flush, megabytes, STDERR, text, writeTo } from './output'
@@ -58,6 +58,8 @@ function bytesPerToken(plan: Plan, run: Run): f64 {
   let cached: f64 = 0
   for (let i: u32 = 0; i < plan.nLayers; i++) {
     const kind = kindOf(plan, layerAt(plan, i))
+    // A state is read whole.
+    if (kind.mixer != MIXER_ATTENTION) cached += layerStride(kind, 0) as f64
     const heads = (kind.slot0Heads + kind.slot1Heads) as f64
     const elements = rowWidth(kind) as f64
     const seen = kind.window ? min(tokens, kind.window as f64) : tokens

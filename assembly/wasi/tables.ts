@@ -77,7 +77,7 @@ export function openTables(at: usize, bytes: u64): void {
   if ((h.ignoresMerges | h.isolatesDigits) > 1 || h.tokens == 0 || h.tokens > MAX_TOKENS || h.added > h.tokens)
     refuseTables()
   if (h.kind == SENTENCE_PIECE && (h.split != SPLIT_NONE || h.nfcEntries)) refuseTables()
-  if (h.split != SPLIT_NONE && h.classes == 0) refuseTables()
+  if ((h.split != SPLIT_NONE || h.isolatesDigits) && h.classes == 0) refuseTables()
   const words = 3 * (h.nfcEntries as u64) + h.nfcCharacters + h.classes + 2 * (h.merges as u64) + h.added
   const end = offsetof<TokenizerTables>() + 4 * words + 2 * (h.tokens as u64) + h.textBytes
   if (((end + UNIT - 1) & ~(UNIT - 1)) != bytes) refuseTables()

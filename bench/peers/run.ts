@@ -14,7 +14,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { describe, weightTypes } from '../../models/index.ts'
+import { weightTypes } from '../../models/index.ts'
 import { choiceOf, readArguments, refuse, wholeOf } from '../arguments.ts'
 import { type GgufWeights, writeGguf } from './gguf.ts'
 import { installPeers } from './install.ts'
@@ -67,7 +67,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => pr
 const rows: Row[] = []
 for (const pair of (values.models ?? (values.quick ? '160m-gta1:160m-gqa' : 'gta-1b:gqa-1b')).split(',')) {
   const [ourModel = '', peerModel = ourModel] = pair.split(':')
-  const gguf = peers.length > 0 ? createGguf(peerModel) : ''
+  const gguf = peers.length > 0 ? await createGguf(peerModel) : ''
   for (const threads of values.threads.split(',')) {
     const all = subjectsOf(ourModel, peerModel, gguf, threads)
     await alternate(all)
@@ -142,10 +142,10 @@ function summary({ report, foreignCpu }: Run, { model, weights }: Series): strin
   return `${model} ${weights}, ${report.engine}, t=${report.results[0]?.threads}: ${speeds.join(', ')} tok/s${foreign}`
 }
 
-function createGguf(model: string): string {
+async function createGguf(model: string): Promise<string> {
   const path = join(folder, `${basename(model, '.json')}-${weights}.gguf`)
   try {
-    const bytes = writeGguf(path, describe(JSON.parse(readFileSync(configPath(model), 'utf8'))), weights)
+    const bytes = await writeGguf(path, JSON.parse(readFileSync(configPath(model), 'utf8')), weights)
     console.error(`wrote ${path}, ${(bytes / 1e6).toFixed(0)} MB`)
     return path
   } catch (error) {

@@ -185,6 +185,11 @@ export class KvCache {
     return this.store.residentPages
   }
 
+  /** Are there layers that keep a state, of which nothing can be forgotten, and to which a conversation goes back by pages? */
+  get hasStates(): boolean {
+    return this.kinds.some(({ isState }) => isState)
+  }
+
   /** Can a conversation go back to any length? */
   get keepsAll(): boolean {
     return this.windows.length === 0
@@ -305,10 +310,10 @@ export class KvCache {
 
   private windowMemory(kind: number): WindowMemory {
     const { store } = this
-    const { pages, pageBytes, window } = this.kinds[kind] as StoredKind
+    const { pages, pageBytes, window, isState } = this.kinds[kind] as StoredKind
     return {
       window: window as number,
-      ...{ pages, pageBytes },
+      ...{ pages, pageBytes, isState },
       places: store.places.subarray(kind * store.pages, (kind + 1) * store.pages),
       copy: (from, to) => store.copy(from, to, kind),
       clear: (place) => store.clear(place, kind),

@@ -1,7 +1,8 @@
 /**
  * Pages of a kind with a window, of which there are fewer than blocks: a conversation needs those of its last blocks. What
  * nobody needs any more stays where it is until its place is wanted, the longest unneeded first, so that a conversation
- * can often go back to it, or another one begin like it.
+ * can often go back to it, or another one begin like it. Some are worth more than others: what they are worth counts from what was
+ * given up last (N. Young's GreedyDual), so that none stays for ever.
  */
 import { NO_PAGE as ENGINE_NO_PAGE } from '../../assembly/abi.ts'
 import { PAGE_TOKENS } from '../../models/index.ts'
@@ -17,6 +18,8 @@ const SLACK = PAGE_TOKENS
 export interface WindowMemory {
   /** Tokens that a token sees, itself among them. */
   window: number
+  /** A page is a state: what was before its last token is not there any more. */
+  isState?: boolean | undefined
   /** Places for pages, and bytes of each. */
   pages: number
   pageBytes: number
@@ -30,19 +33,26 @@ export interface WindowMemory {
 
 export class WindowPages {
   readonly pageBytes: number
+  readonly isState: boolean
   private readonly window: number
   private readonly memory: WindowMemory
   /** How many conversations need the page of each block. */
   private readonly needs: Uint32Array
   private readonly free: number[]
-  /** Blocks whose pages are there and needed by nobody, the longest so first. */
-  private readonly unneeded = new Set<number>()
+  /** Blocks whose pages are there and needed by nobody, the longest so first, and what they are worth to be kept. */
+  private readonly unneeded = new Map<number, number>()
+  /** What the last of them was worth that was given up. */
+  private worthless = 0
+  private readonly slack: number
 
   constructor(memory: WindowMemory) {
     this.memory = memory
     this.window = memory.window
     this.pageBytes = memory.pageBytes
+    this.isState = memory.isState === true
     this.needs = new Uint32Array(memory.places.length)
+    // Where there is a place for each block, nothing is saved by giving it back early. Else each state counts: they are large.
+    this.slack = this.isState && memory.pages < memory.places.length ? 0 : SLACK
     this.free = Array.from({ length: memory.pages }, (_, place) => place).reverse()
     memory.places.fill(NO_PAGE)
   }
@@ -64,7 +74,7 @@ export class WindowPages {
 
   /** The first block that a conversation keeps while it goes on at `position`. */
   firstKept(position: number): number {
-    return this.firstSeen(Math.max(0, position - SLACK))
+    return this.firstSeen(Math.max(0, position - this.slack))
   }
 
   has(block: number): boolean {
@@ -92,11 +102,11 @@ export class WindowPages {
     this.needs[block] = this.needsOf(block) + 1
   }
 
-  /** One less needs it. */
-  drop(block: number): void {
+  /** One less needs it; `worth`: how much more it is worth to be kept than another. */
+  drop(block: number, worth = 0): void {
     const left = this.needsOf(block) - 1
     this.needs[block] = left
-    if (left === 0) this.unneeded.add(block)
+    if (left === 0) this.unneeded.set(block, this.worthless + worth)
   }
 
   /** The block is free: what its page held is forgotten. */
@@ -117,7 +127,10 @@ export class WindowPages {
   }
 
   private evict(): void {
-    const [oldest] = this.unneeded
-    if (oldest !== undefined) this.release(oldest)
+    let least: [block: number, worth: number] | undefined
+    for (const one of this.unneeded) if (!least || one[1] < least[1]) least = one
+    if (!least) return
+    this.worthless = least[1]
+    this.release(least[0])
   }
 }

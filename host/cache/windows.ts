@@ -2,6 +2,11 @@
  * What conversations need of layers with a window, one WindowPages for each kind of them. A conversation needs its pages from
  * `from` on: those that its next rows see, and a page more, so that it can go back a little. Going back further, it needs
  * earlier ones again, if they are still there.
+ *
+ * A layer that keeps a state instead of rows has a window of two tokens: a row goes on from the state in the page of the one
+ * before it. Such a page holds the state behind its last token and no earlier one, so a conversation can go back to the end of
+ * a page only. Of the pages that it left behind some stay: the nearest, and farther ones at distances that double, so that
+ * it never has to go back much farther than it wants to.
  */
 import { PAGE_TOKENS } from '../../models/index.ts'
 import { errors } from '../errors.ts'
@@ -110,6 +115,7 @@ export class Windows {
 
   private isWhole(it: Seen, length: number): boolean {
     return this.all.every((window, k) => {
+      if (window.isState && length !== it.length && length % PAGE_TOKENS !== 0) return false
       const first = window.firstSeen(length)
       if (first >= (it.from[k] as number)) return true
       const originals = first === 0 ? it.originals.slice(0, Math.floor(length / PAGE_TOKENS)) : []
@@ -123,7 +129,7 @@ export class Windows {
     const pages = pagesFor(length)
     for (const [k, window] of this.all.entries()) {
       const from = it.from[k] as number
-      for (const page of it.pages.slice(Math.max(pages, from))) window.drop(page)
+      dropFrom(window, it.pages, Math.max(pages, from), it.pages.length)
       const first = Math.min(from, pages, window.firstSeen(length))
       for (const page of it.pages.slice(first, Math.min(from, pages))) window.hold(page)
       if (first === 0 && from > 0) for (const { page } of it.originals) window.hold(page)
@@ -212,10 +218,18 @@ export class Windows {
   private moveFrom(it: Seen, k: number, to: number): void {
     const window = this.all[k] as WindowPages
     const from = it.from[k] as number
-    for (const page of it.pages.slice(from, to)) window.drop(page)
+    dropFrom(window, it.pages, from, to)
     if (from === 0) for (const { page } of it.originals) window.drop(page)
     it.from[k] = to
   }
+}
+
+/**
+ * Lets go pages from … to. Of states one at an even place stands for two pages, at every fourth for four, and so on: it is worth as
+ * many.
+ */
+function dropFrom(window: WindowPages, pages: readonly number[], from: number, to: number): void {
+  for (let i = from; i < to; i++) window.drop(pages[i] as number, window.isState ? (i + 1) & -(i + 1) : 0)
 }
 
 /** Pages of which a conversation needs what window `k` sees. */

@@ -19,6 +19,18 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'pack a Hugging Face directory into one .gta file',
     read: async () => (await import('./convert.ts')).convert,
   },
+  pull: {
+    summary: 'download a model by its name, such as Qwen/Qwen3-0.6B, if it fits',
+    read: async () => (await import('./pull.ts')).pull,
+  },
+  models: {
+    summary: 'what was downloaded: name, size, type, date, place',
+    read: async () => (await import('./models.ts')).models,
+  },
+  rm: {
+    summary: 'remove what was downloaded',
+    read: async () => (await import('./models.ts')).remove,
+  },
   inspect: {
     summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
     read: async () => (await import('./inspect.ts')).inspect,

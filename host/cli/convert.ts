@@ -1,8 +1,9 @@
-/** gta convert: a Hugging Face directory or a GGUF file to one packed .gta file. */
+/** gta convert: a Hugging Face directory or a GGUF file to one packed .gta file, or to a GGUF file for llama.cpp. */
 import { basename, resolve } from 'node:path'
 import type { Fit } from '../engine/fit.ts'
 import { megabytes } from '../errors.ts'
-import { type Conversion, convert as convertModel } from '../files/convert.ts'
+import { type Conversion, type ConvertOptions, convert as convertModel, isGgufPath } from '../files/convert.ts'
+import { ggufTypes } from '../files/gguf/write/blocks.ts'
 import { settings } from '../settings.ts'
 import { interruptSignal } from './interrupt.ts'
 import { warnUnused } from './open.ts'
@@ -11,12 +12,16 @@ import { ProgressLine } from './progress.ts'
 import { printJson, say } from './terminal.ts'
 
 export const convert: Command = {
-  usage: 'convert DIR|FILE.gguf [FILE.gta] [--type q8|q4|f32|keep] [--verbose] [--force]',
+  usage: 'convert DIR|FILE.gguf [FILE.gta|FILE.gguf] [--type q8|q4|f32|keep] [--verbose] [--force]',
   options: {
     ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory, or a GGUF file' }),
-    out: { type: 'string', value: 'FILE', help: 'the file to write (default: NAME-TYPE.gta here)' },
+    out: {
+      type: 'string',
+      value: 'FILE',
+      help: 'the file to write (default: NAME-TYPE.gta here); .gguf for llama.cpp',
+    },
     ...flagAs('type', {
-      help: `weight type (default ${settings.type.default}); keep: what a GGUF file has, not rounded again`,
+      help: `weight type (default ${settings.type.default}; keep: what a GGUF file has, not rounded again); of a .gguf file ${ggufTypes.join(', ')} (default q8_0)`,
     }),
     verbose: { type: 'boolean', help: 'print what every matrix lost, not only the worst of each kind' },
     force: { type: 'boolean', help: 'replace the file if it is there already' },
@@ -33,23 +38,33 @@ async function execute(args: Arguments): Promise<void> {
   const out = args.text('out')
   if (out !== undefined && second !== undefined)
     throw new UsageError(`one output must be given, found "${second}" and --out "${out}"`)
-  const type = args.value('type') ?? settings.type.default
-  const path = out ?? second ?? `${basename(resolve(directory))}-${type}.gta`
+  const given = out ?? second
+  const type = typeFor(args, given)
+  // Of a pulled model OWNER/NAME:Q8_0.
+  const name = basename(resolve(directory))
+    .replace(/\.gguf$/i, '')
+    .replaceAll(':', '-')
+  const path = given ?? `${name}-${type ?? settings.type.default}.gta`
   const progress = new ProgressLine('converting', megabytes)
   const result = await convertModel(directory, path, {
-    type,
+    ...(type === undefined ? {} : { type }),
     force: args.flag('force'),
     signal: interruptSignal(Number.POSITIVE_INFINITY),
     onProgress: progress.update,
     onFit: warnUnlessFit,
   }).finally(() => progress.end())
   warnUnused(result.unused)
+  for (const what of result.left) say(`warning: ${what}`)
   if (args.flag('json')) return printJson('convert', result)
   if (!result.hasTokenizer)
     say(`warning: there is no tokenizer.json in "${directory}": the packed model takes only --tokens`)
   process.stdout.write(
-    `${path}: ${type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${errorLines(args.flag('verbose') ? result.errors : worstOf(result.errors))}`,
+    `${path}: ${result.type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${errorLines(args.flag('verbose') ? result.errors : worstOf(result.errors))}`,
   )
+}
+
+function typeFor(args: Arguments, path: string | undefined): ConvertOptions['type'] {
+  return path !== undefined && isGgufPath(path) ? args.oneOf('type', ggufTypes) : args.value('type')
 }
 
 /** A warning, not an error: the file may be meant for another machine. */

@@ -4,6 +4,7 @@ import { basename } from 'node:path'
 import { cacheBytes, cacheTypes, type PackingType, packingTypes } from '../../models/index.ts'
 import { errors, megabytes } from '../errors.ts'
 import { isCheckpoint } from '../files/checkpoint.ts'
+import { locateModel } from '../files/locate.ts'
 import { checkModelPath } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
 import { type Comparison, compare, type Difference } from '../tools/evaluate/compare.ts'
@@ -41,7 +42,7 @@ export async function evaluateText(args: Arguments, output: TableFormat): Promis
 
 /** What others are compared with is taken as exactly as it comes. */
 async function openReference(args: Arguments, signal: AbortSignal, path: string): Promise<Model> {
-  const type = (await isCheckpoint(path)) ? 'f32' : undefined
+  const type = (await isCheckpoint(await locateModel(path))) ? 'f32' : undefined
   return loadModel(args, signal, { maxLogits: MAX_LOGITS, type, cache: 'f32' }, path)
 }
 

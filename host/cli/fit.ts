@@ -1,7 +1,8 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
-import { planModel } from '../../models/index.ts'
-import { type Fit, fit as fitModel } from '../engine/fit.ts'
+import { longestContext, planModel } from '../../models/index.ts'
+import { describeFit } from '../engine/describe-fit.ts'
+import { fit as fitModel } from '../engine/fit.ts'
 import { errors, megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultCache } from '../settings.ts'
@@ -40,6 +41,7 @@ async function execute(args: Arguments): Promise<void> {
   if (plan && wanted && wanted !== plan.type)
     throw new UsageError(`--type must be ${plan.type}, the type of the file, found "${wanted}"`)
   const { maxContext } = model.spec
+  const longest = longestContext(model.spec)
   const context = asked ?? maxContext
   if (!plan && wanted === 'keep') throw errors.nothingToKeep(path)
   const types = wanted ? [wanted] : (['q8', 'q4'] as const)
@@ -51,26 +53,23 @@ async function execute(args: Arguments): Promise<void> {
   )
   const fits = found.some((one) => one.fits)
   if (args.flag('json'))
-    printJson('fit', { model: path, memoryBytes, context, conversations, maxContext, fits, types: found })
+    printJson('fit', {
+      model: path,
+      memoryBytes,
+      context,
+      conversations,
+      maxContext,
+      longestContext: longest,
+      fits,
+      types: found,
+    })
   else {
     const what = `${path} with ${conversations} × ${context} tokens in ${megabytes(memoryBytes)}`
+    const number = longest.toLocaleString('en')
+    const note = context > longest ? `note: the memory alone; a text of this model has ${number} tokens at most\n` : ''
     process.stdout.write(
-      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describe(one, context, maxContext)).join('')}`,
+      `${fits ? 'yes' : 'no'}: ${what}\n${found.map((one) => describeFit(one, context, longest)).join('')}${note}`,
     )
   }
   if (!fits) process.exitCode = 1
-}
-
-function describe(found: Fit, context: number, maxContext: number): string {
-  const { type, cache, weightBytes, neededBytes, availableBytes, limit, fits, largestContext, mostConversations } =
-    found
-  const number = (n: number) => n.toLocaleString('en')
-  const of = limit === 'memory' ? 'are left beside the system' : 'is what one engine can address'
-  const needs = `${type} weights ${megabytes(weightBytes)}, ${cache} cache: needs ${megabytes(neededBytes)}, ${megabytes(availableBytes)} ${of}`
-  const beyond = largestContext > maxContext ? ` (the model is made for ${number(maxContext)})` : ''
-  const room =
-    largestContext === 0
-      ? 'not even the weights fit'
-      : `room for ${number(largestContext)} tokens of context${beyond}, or ${number(mostConversations)} conversation${mostConversations === 1 ? '' : 's'} of ${number(context)}`
-  return `${fits ? 'yes' : 'no '}  ${needs}; ${room}\n`
 }

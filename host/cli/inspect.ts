@@ -2,32 +2,40 @@
 import { fileURLToPath } from 'node:url'
 import {
   type AttentionSpec,
+  attentionOf,
   type CacheType,
   type Cost,
   cacheBytes,
   cacheElements,
+  convChannels,
   cost,
   countedLayers,
   disassemble,
   type LayerCost,
   type LayerSpec,
+  longestContext,
   type ModelSpec,
   nLayers,
   type PackingType,
   planModel,
   projectionWidths,
   ropeDim,
+  type StateSpec,
+  stateBytes,
+  stateInWidth,
   type View,
 } from '../../models/index.ts'
 import { largestContext } from '../engine/fit.ts'
 import { errors, megabytes } from '../errors.ts'
+import { type About, aboutNames } from '../files/about.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultModel } from '../load.ts'
 import { defaultCache, settings } from '../settings.ts'
 import { interruptSignal } from './interrupt.ts'
+import { namesOf } from './open.ts'
 import { type Arguments, type Command, common, flagAs, flagsOf } from './options.ts'
 import { ProgressLine } from './progress.ts'
-import { printJson } from './terminal.ts'
+import { printable, printJson } from './terminal.ts'
 
 export const inspect: Command = {
   usage: 'inspect [MODEL|config.json] [-c N] [--cache f32|int8] [--plan] [--json]',
@@ -70,14 +78,16 @@ async function execute(args: Arguments): Promise<void> {
   const counted = cost(facts.model)
   const kv = cacheBytes(spec, cache, context)
   const document = {
+    about: facts.about ?? null,
     kind: spec.kind,
-    maps: spec.layers[0]?.mixer.maps,
+    maps: spec.layers.map(attentionOf).find((attention) => attention)?.maps,
     ...counted,
     parametersMi: counted.parameters / 2 ** 20,
     cacheType: cache,
     context,
     cacheBytes: kv.elements,
     cacheScaleBytes: kv.scales,
+    cacheStateBytes: kv.states,
     cacheAt: CONTEXTS.map((tokens) => ({ context: tokens, ...cacheBytes(spec, cache, tokens) })),
     fits: await Promise.all(
       MEMORIES.map(async (memoryBytes) => ({
@@ -87,6 +97,7 @@ async function execute(args: Arguments): Promise<void> {
       })),
     ),
     packedType: facts.plan?.type ?? null,
+    leftOut: facts.leftOut,
     hashes: facts.hashes === undefined ? null : { tensors: facts.hashes, verified: verify === true },
     spec,
   }
@@ -99,13 +110,16 @@ const CONTEXTS = [512, 2048, 8192, 32768]
 const MEMORIES = [2, 4, 8, 16].map((gibibytes) => gibibytes * 2 ** 30)
 
 interface Counted extends Cost {
+  about: About | null
   cacheType: CacheType
   context: number
   cacheBytes: number
   cacheScaleBytes: number
-  cacheAt: { context: number; elements: number; scales: number }[]
+  cacheStateBytes: number
+  cacheAt: { context: number; elements: number; scales: number; states: number }[]
   fits: { memoryBytes: number; type: PackingType; context: number }[]
   hashes: { tensors: number; verified: boolean } | null
+  leftOut: string[]
 }
 
 function describeForPeople(path: string, spec: ModelSpec, counted: Counted): string[] {
@@ -116,11 +130,16 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
   const widths = [...new Set(spec.layers.map(({ ffn }) => ffn.width))].join(' or ')
   const rows: [string, string][] = [
     ['model', path],
+    ...aboutNames.flatMap((name): [string, string][] => {
+      const text = counted.about?.[name]
+      return text === undefined ? [] : [[name, printable(text)]]
+    }),
     ...countedLayers(spec).flatMap(({ layer, count }) => describeLayer(spec, layer, count)),
     [
       'shape',
       `${nLayers(spec)} layers, hidden ${spec.hiddenDim}, feed-forward ${widths}, vocabulary ${spec.vocabSize}, context ${spec.maxContext}`,
     ],
+    ...describeContext(spec),
     [
       'parameters',
       `${number(counted.parameters)} (${(counted.parameters / 2 ** 20).toFixed(2)} Mi, as the paper prints them)`,
@@ -141,24 +160,60 @@ function describeForPeople(path: string, spec: ModelSpec, counted: Counted): str
     ]),
     [
       'cache',
-      `${counted.cacheType}, ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales at ${number(counted.context)} tokens`,
+      `${counted.cacheType}, ${megabytes(counted.cacheBytes)} and ${megabytes(counted.cacheScaleBytes)} of scales${counted.cacheStateBytes > 0 ? `, ${megabytes(counted.cacheStateBytes)} of states,` : ''} at ${number(counted.context)} tokens`,
     ],
-    ['', counted.cacheAt.map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales)}`).join('   ')],
-    ['room for', `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(spec.maxContext)})`],
+    [
+      '',
+      counted.cacheAt
+        .map((at) => `${number(at.context)}: ${megabytes(at.elements + at.scales + at.states)}`)
+        .join('   '),
+    ],
+    [
+      'room for',
+      `${counted.fits.map(describeFit).join('   ')}   (the model is made for ${number(longestContext(spec))})`,
+    ],
+    ...(counted.leftOut.length > 0 ? [['left out', namesOf(counted.leftOut)] as [string, string]] : []),
     ...(counted.hashes ? [['hashes', describeHashes(counted.hashes)] as [string, string]] : []),
   ]
   return rows.map(([name, value]) => `${name.padEnd(12)}${value}`)
 }
 
-/** Its attention and what that keeps; which layers are meant where they differ. */
+/** Where a longer context changes the numbers. */
+function describeContext({ maxContext, longContext }: ModelSpec): [string, string][] {
+  if (longContext === undefined) return []
+  const [first, most] = [maxContext, longContext].map((tokens) => tokens.toLocaleString('en'))
+  return [
+    ['', `${first} is what it was first trained for; -c up to ${most} chooses other frequencies, for the whole text`],
+  ]
+}
+
+/** Its attention and what that keeps, or its state; which layers are meant where they differ. */
 function describeLayer(spec: ModelSpec, { mixer }: LayerSpec, count: number): [string, string][] {
-  const { q, row, gate } = projectionWidths(mixer)
   const which = spec.layers.length > 1 ? `${count} layers: ` : ''
+  if (mixer.is !== 'attention') return describeState(mixer, which)
+  const { q, row, gate } = projectionWidths(mixer)
   return [
     ['attention', `${which}${spec.kind}: ${mixer.maps} maps ${describeViews(mixer)}`],
     ['cache row', drawRow(mixer)],
     ['', `${cacheElements(mixer)} numbers per token and layer`],
     ['projection', `${mixer.query ? 'low-rank ' : ''}q ${q} | row ${row}${gate ? ` | gate ${gate}` : ''}`],
+  ]
+}
+
+function describeState(mixer: StateSpec, which: string): [string, string][] {
+  const { taps } = mixer
+  const convolution = `convolution of ${taps} tokens, ${convChannels(mixer)} channels`
+  const heads = mixer.is === 'conv' ? 0 : mixer.valueHeads
+  return [
+    ['mixer', `${which}${mixer.is === 'conv' ? 'short ' : 'gated delta net behind a '}${convolution}`],
+    [
+      'state',
+      mixer.is === 'conv'
+        ? `${taps - 1} × ${convChannels(mixer)}`
+        : `${taps - 1} × ${convChannels(mixer)} and ${heads} × ${mixer.keyDim} × ${mixer.valueDim}, ${mixer.keyHeads} key heads`,
+    ],
+    ['', `${stateBytes(mixer).toLocaleString('en')} bytes per conversation and layer, and for each snapshot`],
+    ['projection', `${stateInWidth(mixer)}`],
   ]
 }
 

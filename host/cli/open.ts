@@ -30,6 +30,7 @@ export async function loadModel(
       ...options,
     })
     warnUnused(model.unusedTensors)
+    warnSettings(model.unusedSettings)
     return model
   } finally {
     progress.end()
@@ -48,10 +49,20 @@ function warnThreads(args: Arguments): void {
   }
 }
 
-/** Tensors that a model leaves out: some by their names, many by what their names begin with. */
+/** What a model asks for in vain. */
+function warnSettings(settings: string[]): void {
+  for (const setting of settings) say(`warning: generation_config.json says ${setting}, which is not applied`)
+}
+
+/** Tensors that a model leaves out. */
 export function warnUnused(names: string[]): void {
   if (names.length <= 3) for (const name of names) say(`warning: tensor "${name}" is not used by this model`)
-  else say(`warning: ${names.length} tensors are not used by this model: ${beginnings(names).join(', ')}`)
+  else say(`warning: ${names.length} tensors are not used by this model: ${namesOf(names)}`)
+}
+
+/** Some names as they are, many by what they begin with. */
+export function namesOf(names: string[]): string {
+  return names.length <= 3 ? names.map((name) => `"${name}"`).join(', ') : beginnings(names).join(', ')
 }
 
 /** "vision_tower.…" for hundreds of them; of "model.…", which says nothing, one word more. */

@@ -43,7 +43,7 @@ function speedsOf(model: Model, { tokens, promptTokens, prefillSeconds, decodeSe
   return {
     prefillTokensPerSecond: prefillSeconds === undefined ? 0 : promptTokens / prefillSeconds,
     decodeTokensPerSecond: decode,
-    bytesReadPerSecond: decode * (model.bytesPerToken + kv.elements + kv.scales),
+    bytesReadPerSecond: decode * (model.bytesPerToken + kv.elements + kv.scales + kv.states),
   }
 }
 

@@ -4,8 +4,8 @@ import { version } from '../platform/version.ts'
 let isJson = false
 
 /** With --json every line of stderr is a JSON document too: programs that read it need no other parser. */
-export function sayAsJson(): void {
-  isJson = true
+export function sayAsJson(isAsked: boolean): void {
+  isJson = isAsked
 }
 
 /** A line on stderr; what a file brought into it is shown, not obeyed. */

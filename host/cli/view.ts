@@ -1,4 +1,5 @@
 /** gta view: the analyzer as a page in a browser on this machine. */
+import { checkHost } from '../server/local-server.ts'
 import { hardwareTable } from '../tools/analyze/hardware.ts'
 import { readConfigs, viewerModels } from '../tools/analyze/viewer/models.ts'
 import { openViewer } from '../tools/analyze/viewer/server.ts'
@@ -22,6 +23,9 @@ export const view: Command = {
 
 async function execute(args: Arguments): Promise<void> {
   const port = args.whole('port', 0, 65535)
+  const [host = '127.0.0.1', isPublic] = [args.text('host'), args.flag('public')]
+  // Before this machine is measured, which takes seconds.
+  checkHost(host, isPublic)
   const names = args.positionals.map(modelName)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
   if (twice !== undefined) throw new UsageError(`models must have different names, found "${twice}" twice`)
@@ -29,7 +33,7 @@ async function execute(args: Arguments): Promise<void> {
   const models = { ...Object.fromEntries(own.map((config, i) => [names[i] as string, config])), ...viewerModels(names) }
   const signal = interruptSignal()
   const hardware = [await readThis(args.flag('measure')), ...hardwareTable]
-  const viewer = await openViewer({ models, hardware, host: args.text('host'), port, isPublic: args.flag('public') })
+  const viewer = await openViewer({ models, hardware, host, port, isPublic })
   process.stdout.write(`${viewer.url}\nCtrl-C ends it\n`)
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
   await viewer.close()

@@ -33,7 +33,12 @@ async function execute(args: Arguments): Promise<void> {
     model = fileURLToPath(defaultModel)
     rest.unshift('--model', model)
   }
-  if (!isAbout) await checkModelPath(model)
+  if (!isAbout) {
+    const path = await checkModelPath(model)
+    // A pulled model lies elsewhere than its name says.
+    if (path !== undefined && path !== model) rest.splice(rest.indexOf(model as string), 1, path)
+    model = path
+  }
   const files = [model, values.file].filter((file) => typeof file === 'string' && file !== '-') as string[]
   const directories: Record<string, string> = {}
   for (const name of [...args.texts('dir'), ...files.map((file) => dirname(file))])

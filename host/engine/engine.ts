@@ -101,6 +101,8 @@ export interface StoredKind {
   pageBytes: number
   /** Tokens that a token sees; absent: all. With a window a block's page may be missing, and there may be fewer places. */
   window?: number | undefined
+  /** A page is the state behind the last token of its block, not a row for each: there is none within a block. */
+  isState?: boolean
 }
 
 /**

@@ -3,6 +3,7 @@ import { platform } from '#platform'
 import {
   type CacheType,
   cacheBytes,
+  cost,
   type ModelDescription,
   type ModelSpec,
   PAGE_TOKENS,
@@ -37,7 +38,7 @@ export async function checkFit(
   const needed = (await counter(spec, plan))(options)
   const kv = cacheBytes(spec, cache, context)
   const tokens = conversations > 1 ? `${conversations} × ${context} tokens` : `${context} tokens`
-  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(conversations * (kv.elements + kv.scales))})`
+  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(conversations * (kv.elements + kv.scales + kv.states))})`
   const advice = plan.type === 'f32' ? 'use --type q8' : cache === 'f32' ? 'use --cache int8' : shorter
   if (needed > MAX_MEMORY)
     throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)
@@ -52,8 +53,24 @@ export async function checkFit(
 
 /** Refuses weights that no engine can hold, whatever the context: not worth the time to read, nor the disk to write. */
 export async function refuseUnusable(model: ModelDescription, plan: Plan): Promise<void> {
-  const options = { context: 1, cache: 'int8' as const, maxRows: 1, maxLogits: 1, conversations: 1 }
-  await checkFit(model.spec, plan, options, Number.POSITIVE_INFINITY)
+  const least = { context: 1, cache: 'int8' as const, maxRows: 1, maxLogits: 1, conversations: 1 }
+  const neededFor = async (one: Plan) => (await counter(model.spec, one))(least)
+  const needed = await neededFor(plan)
+  if (needed <= MAX_MEMORY) return
+  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)})`
+  const advice = await whatFits(model, plan, neededFor)
+  throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)
+}
+
+/** Another weight type, or, where none would do, how large a model may be. */
+async function whatFits(model: ModelDescription, { type }: Plan, neededFor: (plan: Plan) => Promise<number>) {
+  let smallest = Number.POSITIVE_INFINITY
+  for (const other of ['q8', 'q4'] as const) {
+    smallest = Math.min(smallest, await neededFor(planModel(model, other)))
+    if (other !== type && smallest <= MAX_MEMORY) return `use --type ${other}`
+  }
+  const billions = (cost(model).parameters * MAX_MEMORY) / smallest / 1e9
+  return `no --type makes it fit, with q4 a model of ${billions.toFixed(1)} billion parameters would: use a smaller one`
 }
 
 /** The longest context that a machine with so much memory can hold, whatever the model was made for; 0: not even the weights. */

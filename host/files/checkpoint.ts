@@ -6,43 +6,34 @@ import { join } from 'node:path'
 import { checkpointTensors, describe, type ModelDescription, type PackingType, planModel } from '../../models/index.ts'
 import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
+import type { About } from './about.ts'
+import { readChatTemplate } from './chat-template-files.ts'
 import { isGguf, statModel } from './files.ts'
-import { readJson, readOptional, readText } from './json.ts'
+import { readJson } from './json.ts'
 import { keptTypesOf } from './kept-types.ts'
-import { refuseOtherKind } from './other-kinds.ts'
+import { aboutDirectory } from './readme.ts'
 import { openWeights } from './shards.ts'
 import type { ModelFiles } from './source.ts'
 import type { KeptRows, StoredTensor, TensorStore } from './store.ts'
+import { readTokenizer } from './tokenizer-files.ts'
 
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
   const config = await readJson(join(directory, 'config.json'))
   if (config === undefined) throw errors.notAModel(directory, 'a directory with a config.json', 'none in it')
-  const [generation, named, specialTokens, template, tokenizer] = await Promise.all([
+  const [generation, { tokenizer, tokenizerConfig }, about] = await Promise.all([
     readJson(join(directory, 'generation_config.json')),
-    readJson(join(directory, 'tokenizer_config.json')),
-    readJson(join(directory, 'special_tokens_map.json')),
-    readText(join(directory, 'chat_template.jinja')),
-    readOptional(join(directory, 'tokenizer.json')),
+    readTokenizer(directory, config),
+    aboutDirectory(directory, config),
   ])
-  if (tokenizer) refuseOtherKind(join(directory, 'tokenizer.json'), tokenizer, 'a JSON file')
-  const tokenizerConfig = withTokens(named, specialTokens)
-  // Newer checkpoints have the template in a file of its own, which counts more.
+  const template = await readChatTemplate(directory, tokenizerConfig)
   const more = template === undefined ? undefined : { chat_template: template }
   return {
     config,
     generation,
     tokenizerConfig: more ? { ...(tokenizerConfig as object), ...more } : tokenizerConfig,
     tokenizer,
+    about,
   }
-}
-
-/** tokenizer_config.json, with the special tokens that only special_tokens_map.json names. */
-function withTokens(config: unknown, specialTokens: unknown): unknown {
-  const isObject = (value: unknown): value is Record<string, unknown> =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-  if (!isObject(specialTokens) || (config !== undefined && !isObject(config))) return config
-  const missing = Object.entries(specialTokens).filter(([name]) => /^\w+_token$/.test(name) && !config?.[name])
-  return { ...config, ...Object.fromEntries(missing) }
 }
 
 /**
@@ -67,11 +58,19 @@ export async function openCheckpoint(path: string, type: PackingType) {
 }
 
 /** What stands beside the weights of a checkpoint, and how to open these. */
-async function openFiles(path: string): Promise<{ files: ModelFiles; openStore: () => Promise<TensorStore> }> {
-  if (!(await isGguf(path))) return { files: await readModelFiles(path), openStore: () => openWeights(path) }
+async function openFiles(path: string): Promise<OpenedFiles> {
+  if (!(await isGguf(path)))
+    return { files: await readModelFiles(path), openStore: () => openWeights(path), close: async () => {} }
   const { openGguf } = await import('./gguf/model.ts')
   const { files, store } = await openGguf(path)
-  return { files, openStore: async () => store }
+  return { files, openStore: async () => store, close: () => store.close() }
+}
+
+interface OpenedFiles {
+  files: ModelFiles
+  openStore: () => Promise<TensorStore>
+  /** In place of `openStore`. */
+  close: () => Promise<void>
 }
 
 /** The weights of a checkpoint: checked against the model before a byte of them is read. */
@@ -89,15 +88,20 @@ export class Checkpoint {
     this.files = files
     this.model = model
     this.store = store
-    const used = this.check()
-    this.unused = [...store.tensors.keys()].filter((name) => !used.has(name) && !model.sources.isRedundant(name))
+    this.check()
+    this.unused = unusedTensors(model, [...store.tensors.keys()])
   }
 
   /** `onModel` is told the model before the weights are looked at, if the config alone says what it is. */
   static async open(path: string, onModel?: (model: ModelDescription) => Promise<void>): Promise<Checkpoint> {
-    const { files, openStore } = await openFiles(path)
+    const { files, openStore, close } = await openFiles(path)
     const early = describeOrNot(files.config)
-    if (early) await onModel?.(early)
+    try {
+      if (early) await onModel?.(early)
+    } catch (error) {
+      await close()
+      throw error
+    }
     const store = await openStore().catch((error) => {
       // Where config and weights are both wrong, the config's error says more.
       describe(files.config)
@@ -119,8 +123,8 @@ export class Checkpoint {
     return this.store.close()
   }
 
-  /** All tensors that the model needs, there and of the right shape and type; returns their names. */
-  private check(): Set<string> {
+  /** All tensors that the model needs, there and of the right shape and type. */
+  private check(): void {
     const needed = checkpointTensors(this.model)
     const { tensors } = this.store
     const missing = needed.filter(({ tensor }) => !tensors.has(tensor)).map(({ tensor }) => tensor)
@@ -132,7 +136,6 @@ export class Checkpoint {
       if (found.shape.length !== shape.length || found.shape.some((n, i) => n !== shape[i]))
         throw errors.wrongTensor(tensor, `(${shape.join(', ')})`, `(${found.shape.join(', ')})`)
     }
-    return new Set(needed.map(({ tensor }) => tensor))
   }
 
   get tensors(): ReadonlyMap<string, StoredTensor> {
@@ -166,12 +169,20 @@ export function describeOrNot(config: unknown): ModelDescription | undefined {
   }
 }
 
-/** The config of a checkpoint and the names of its tensors; none if it has no weights, or none that can be read. */
-export async function readConfig(path: string): Promise<{ config: unknown; tensors: string[] }> {
+/** What a checkpoint is, and the names of its tensors; none if it has no weights, or none that can be read. */
+export async function readConfig(
+  path: string,
+): Promise<{ config: unknown; about?: About | undefined; tensors: string[] }> {
   const { files, openStore } = await openFiles(path)
   const store = await openStore().catch(() => undefined)
   await store?.close()
-  return { config: files.config, tensors: [...(store?.tensors.keys() ?? [])] }
+  return { config: files.config, about: files.about, tensors: [...(store?.tensors.keys() ?? [])] }
+}
+
+/** Those of a checkpoint's tensors that the model does not use. */
+export function unusedTensors(model: ModelDescription, names: string[]): string[] {
+  const used = new Set(checkpointTensors(model).map(({ tensor }) => tensor))
+  return names.filter((name) => !used.has(name) && !model.sources.isRedundant(name))
 }
 
 /** Is there something to convert: a directory, or a GGUF file? */

@@ -1,4 +1,4 @@
-/** Converting a Hugging Face directory to a packed file. */
+/** Converting a Hugging Face directory, or a GGUF file, to a packed file or a GGUF file. */
 import { readdir, stat } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -8,11 +8,13 @@ import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
 import { isCheckpoint, openCheckpoint } from './checkpoint.ts'
+import { type GgufType, ggufTypes } from './gguf/write/blocks.ts'
+import { locateModel } from './locate.ts'
 import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {
-  /** Default q8. */
-  type?: PackingType
+  /** Default q8, or q8_0 for a path that ends in .gguf. */
+  type?: PackingType | GgufType
   /** Replaces a file that is there already; without it, it is refused. */
   force?: boolean
   signal?: AbortSignal
@@ -23,7 +25,7 @@ export interface ConvertOptions {
 
 export interface Conversion {
   path: string
-  type: PackingType
+  type: PackingType | GgufType
   bytes: number
   parameters: number
   /** Without one, the packed model takes token ids only. */
@@ -32,23 +34,50 @@ export interface Conversion {
   unused: string[]
   /** What quantisation did to each matrix: root mean square of its error over that of its weights. */
   errors: { tensor: string; type: MatrixType; relative: number }[]
+  /** What a GGUF file has no word for, and what llama.cpp does otherwise with this model. */
+  left: string[]
 }
 
+/** Is it a GGUF file that is to be written? */
+export const isGgufPath = (path: string) => path.toLowerCase().endsWith('.gguf')
+
 /**
- * Converts `directory` to the packed file `path`, complete or not at all. Throws BAD_OPTION if there is a file of that name,
- * unless `force`.
+ * Converts the model at the path `name`, or the one that was pulled under it, to the packed file `path`, or to a GGUF file if its
+ * name ends in .gguf, complete or not at all. Throws BAD_OPTION if there is a file of that name, unless `force`.
  */
-export async function convert(directory: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+export async function convert(name: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
+  const directory = await locateModel(name)
   if (!(await isCheckpoint(directory)))
     throw errors.notAModel(directory, 'a Hugging Face directory or a GGUF file to convert', 'another file')
-  checkSetting('type', options.type)
-  const type = options.type ?? settings.type.default
   await checkTarget(directory, path)
   const expectFree = async () => {
     if (!options.force && (await stat(path).catch(() => undefined)))
       throw errors.exists(path, 'give another name, or replace it with --force (force)')
   }
   await expectFree()
+  return isGgufPath(path) ? exportTo(directory, path, options, expectFree) : pack(directory, path, options, expectFree)
+}
+
+async function exportTo(
+  source: string,
+  path: string,
+  { type = 'q8_0', signal, onProgress }: ConvertOptions,
+  check: () => Promise<void>,
+): Promise<Conversion> {
+  const found = ggufTypes.find((one) => one === type)
+  if (!found) throw errors.badOption('--type (type) for a .gguf file', `one of ${ggufTypes.join(', ')}`, type)
+  const { exportGguf } = await import('./gguf/write/export.ts')
+  return { ...(await exportGguf(source, path, { type: found, signal, onProgress }, check)), errors: [] }
+}
+
+async function pack(
+  directory: string,
+  path: string,
+  options: ConvertOptions,
+  check: () => Promise<void>,
+): Promise<Conversion> {
+  checkSetting('type', options.type)
+  const type = (options.type as PackingType | undefined) ?? settings.type.default
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
     const { tokenizer, tokenizerConfig } = checkpoint.files
@@ -57,10 +86,10 @@ export async function convert(directory: string, path: string, options: ConvertO
     options.onFit?.(await fitHere(checkpoint.model, plan))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
-    const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, expectFree)
+    const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, check)
     const { parameters } = cost(checkpoint.model)
     const hasTokenizer = tokenizer !== undefined
-    return { path, type, bytes, parameters, hasTokenizer, unused: checkpoint.unused, errors: found }
+    return { path, type, bytes, parameters, hasTokenizer, unused: checkpoint.unused, errors: found, left: [] }
   } finally {
     await checkpoint.close()
   }

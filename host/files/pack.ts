@@ -2,7 +2,7 @@
  * Writes the packed `.gta` file:
  *
  *     ┌ safetensors header, padded so that data starts at a multiple of 64
- *     │   __metadata__: format "gta-edge", version, type q8|q4|f32|keep, [types,] config, generation, tokenizer_config (JSON texts)
+ *     │   __metadata__: format "gta-edge", version, type q8|q4|f32|keep, [types,] config, …, about (JSON texts)
  *     ├ command                    U8, where everything is for gta.wasm: tables.ts; not loaded into the engine
  *     ├ plan                       u32 words, models/plan.ts
  *     ├ rotations.0.inv_freq, …    f64
@@ -13,11 +13,10 @@
  *
  * From the plan to the tokenizer it is one range of bytes that is read straight into the engine's memory.
  */
-import { randomUUID } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { open } from 'node:fs/promises'
 import { isKeptType, type KeptType, type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
-import { errors, GtaError } from '../errors.ts'
+import { errors } from '../errors.ts'
+import { writeWhole } from './atomic.ts'
 import type { Checkpoint } from './checkpoint.ts'
 import { HASH_TENSOR, hashTableBytes, TensorHashes } from './hashes.ts'
 import { FORMAT, TABLES_TENSOR, TOKENIZER_TENSOR } from './packed.ts'
@@ -27,10 +26,7 @@ import { commandHeader, type Part } from './tables.ts'
 import { type PackOptions, packTensors } from './tensors.ts'
 import { tokenizerTables } from './tokenizer-tables.ts'
 
-/**
- * Writes the packed file: under a temporary name, synced, then renamed. On any failure nothing is left behind. `check`
- * has the last word before a file of that name would be replaced.
- */
+/** Writes the packed file, complete or not at all. `check` has the last word before a file of that name would be replaced. */
 export async function writePacked(
   path: string,
   checkpoint: Checkpoint,
@@ -38,20 +34,8 @@ export async function writePacked(
   options: PackOptions = {},
   check = async () => {},
 ): Promise<{ bytes: number }> {
-  const temporary = `${path}.tmp-${randomUUID().slice(0, 8)}`
-  try {
-    const bytes = await writeTo(temporary, checkpoint, plan, options)
-    options.signal?.throwIfAborted()
-    await check()
-    await rename(temporary, path)
-    await syncDirectory(dirname(path))
-    return { bytes }
-  } catch (error) {
-    // An error of removing must not hide why the work failed.
-    await rm(temporary, { force: true }).catch(() => undefined)
-    if (error instanceof GtaError || options.signal?.aborted) throw error
-    throw (error as NodeJS.ErrnoException)?.code ? errors.writeFailed(path, error) : error
-  }
+  const write = (temporary: string) => writeTo(temporary, checkpoint, plan, options)
+  return { bytes: await writeWhole(path, write, options.signal, check) }
 }
 
 async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options: PackOptions): Promise<number> {
@@ -132,6 +116,7 @@ function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {
   if (files.generation !== undefined) metadata.generation = asText(files.generation, 'generation_config.json')
   if (files.tokenizerConfig !== undefined)
     metadata.tokenizer_config = asText(files.tokenizerConfig, 'tokenizer_config.json')
+  if (files.about !== undefined) metadata.about = asText(files.about, 'README.md')
   return metadata
 }
 
@@ -156,12 +141,4 @@ function padTokenizer(json: Uint8Array): Uint8Array {
   const padded = new Uint8Array(roundUp(json.length, 64)).fill(0x20)
   padded.set(json)
   return padded
-}
-
-/** Makes a rename durable. Not every file system can sync a directory; then the rename is as safe as it gets. */
-async function syncDirectory(path: string): Promise<void> {
-  try {
-    const directory = await open(path, 'r')
-    await directory.sync().finally(() => directory.close())
-  } catch {}
 }

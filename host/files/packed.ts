@@ -18,6 +18,7 @@ import {
 } from '../../models/index.ts'
 import type { Weights } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
+import { type About, aboutOf } from './about.ts'
 import { countHashes, verifyHashes } from './hashes.ts'
 import type { SafetensorsFile } from './safetensors.ts'
 import type { ModelFiles, ReadOptions } from './source.ts'
@@ -91,6 +92,7 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
       config,
       generation: parseMetadata(path, metadata, 'generation'),
       tokenizerConfig: parseMetadata(path, metadata, 'tokenizer_config'),
+      about: aboutOf((parseMetadata(path, metadata, 'about') ?? {}) as About),
     },
     model,
     plan,

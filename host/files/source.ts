@@ -1,4 +1,5 @@
 /** What a model is read from. */
+import type { About } from './about.ts'
 
 /** What a model brings besides weights, as it was found; all of it goes into the packed file. */
 export interface ModelFiles {
@@ -7,6 +8,7 @@ export interface ModelFiles {
   tokenizerConfig?: unknown
   /** tokenizer.json, byte for byte. */
   tokenizer?: Uint8Array
+  about?: About | undefined
 }
 
 export interface ReadOptions {

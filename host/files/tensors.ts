@@ -52,12 +52,13 @@ async function packVector(checkpoint: Checkpoint, target: PackedTensor, sources:
   const padded = new Float32Array(target.bytes / 4)
   let at = 0
   for (const source of sources) {
-    const { tensor, timesTensor, shape, rows } = source
-    const [length = 0] = shape
+    const { tensor, timesTensor, shape, rows, transposedBlocks } = source
+    const length = shape.reduce((product, n) => product * n, 1)
     const values = tensor === undefined ? new Float32Array(length) : await checkpoint.read(tensor, 0, length)
     const factors = timesTensor === undefined ? undefined : await checkpoint.read(timesTensor, 0, length)
     if (factors) for (let i = 0; i < length; i++) values[i] = (values[i] as number) * (factors[i] as number)
-    const taken = rows ? Float32Array.from(rows, (row) => values[row] as number) : values
+    const turned = transposedBlocks ? transpose(values, shape[0] ?? 1) : values
+    const taken = rows ? Float32Array.from(rows, (row) => turned[row] as number) : turned
     padded.set(adjusted(taken, source), at)
     at += taken.length
   }
@@ -154,7 +155,7 @@ function adjusted(values: Float32Array, { plus = 0, times = 1 }: Source): Float3
 }
 
 /** A source as rows of `cols` packed numbers, some at a time. */
-async function* slices(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
+export async function* slices(checkpoint: Checkpoint, source: Source, cols: number): AsyncGenerator<Float32Array> {
   for await (const values of takenRows(checkpoint, source, cols)) yield adjusted(values, source)
 }
 

@@ -43,7 +43,7 @@ function writeTables(json: TokenizerJson, way: Way, tokenizer: Tokenizer): Uint8
     if (!isEqual(shownBytes(way, text.bytes, isControl.get(id)), tokenizer.bytesOf(id)))
       throw new UnknownWay(`a decoder that shows token ${id} otherwise`)
   const merges = mergePairs(json, ids)
-  const classes = way.split === SPLIT_NONE ? [] : characterClasses(way.areMarksLetters)
+  const classes = way.split === SPLIT_NONE && !way.isolatesDigits ? [] : characterClasses(way.areMarksLetters)
   const nfc = way.isNfc ? nfcTable() : { entries: [], characters: [] }
   const lengths = new DataView(new ArrayBuffer(2 * texts.length))
   for (const [id, { bytes, isInVocabulary }] of texts.entries())

@@ -16,6 +16,7 @@ import {
   SPLIT_NONE,
   SPLIT_QWEN2,
 } from '../../assembly/wasi/abi.ts'
+import { gpt4Pattern } from './patterns.ts'
 
 export interface Step {
   type?: string
@@ -54,14 +55,11 @@ export class UnknownWay extends Error {
 
 /** Expressions of Split pre-tokenizers that the command knows, word for word. */
 const knownPatterns = [
-  { split: SPLIT_LLAMA3, areMarksLetters: false, letter: '\\p{L}', marks: '', digits: '{1,3}' },
-  { split: SPLIT_QWEN2, areMarksLetters: false, letter: '\\p{L}', marks: '', digits: '' },
+  { split: SPLIT_LLAMA3, areMarksLetters: false, pattern: gpt4Pattern('{1,3}') },
+  { split: SPLIT_QWEN2, areMarksLetters: false, pattern: gpt4Pattern('') },
   // Qwen 3.5
-  { split: SPLIT_QWEN2, areMarksLetters: true, letter: '[\\p{L}\\p{M}]', marks: '\\p{M}', digits: '' },
-].map(({ letter, marks, digits, ...cut }) => ({
-  ...cut,
-  pattern: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?${letter}+|\\p{N}${digits}| ?[^\\s\\p{L}${marks}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
-}))
+  { split: SPLIT_QWEN2, areMarksLetters: true, pattern: gpt4Pattern('', '\\p{M}') },
+]
 
 /** Throws UnknownWay. */
 export function wayOf(json: TokenizerJson, config: Record<string, unknown>): Way {

@@ -1,9 +1,9 @@
 /** Node: worker_threads, files, and the machine as the system describes it. */
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
 import { availableParallelism, cpus, totalmem } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { type Transferable, Worker } from 'node:worker_threads'
+import { makeDirectory } from './directory.ts'
 import { readKernel } from './kernels.ts'
 import { watchLoad } from './load.ts'
 import type { Platform, ThreadStart } from './platform.ts'
@@ -35,17 +35,4 @@ export const platform: Platform = {
   writeEntry,
   removeEntries,
   watchLoad,
-}
-
-/** Node's own recursion never ends where the system says ENOENT for a folder that can never be: in /proc (Node 24). */
-function makeDirectory(path: string): void {
-  try {
-    mkdirSync(path)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'EEXIST') return
-    if (code !== 'ENOENT' || dirname(path) === path) throw error
-    makeDirectory(dirname(path))
-    mkdirSync(path)
-  }
 }

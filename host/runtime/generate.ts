@@ -210,7 +210,8 @@ class Sampler {
 
   private draft(): number[] {
     const { sequence, speculate, history } = this
-    if (speculate === 0) return []
+    // A state cannot go back by a few tokens: a wrong guess would cost up to a page of them.
+    if (speculate === 0 || sequence.runtime.cache.hasStates) return []
     const draft = promptLookup(history, Math.min(speculate, sequence.share - 1))
     return sequence.hasMemory(1 + draft.length) ? draft : []
   }

@@ -40,6 +40,8 @@ export class Model {
   readonly tokenizer: Tokenizer | undefined
   /** Tensors of the checkpoint that the model does not use: harmless, or a sign of the wrong config.json. */
   readonly unusedTensors: string[]
+  /** Settings of generation_config.json that ask for what is not done here, such as `num_beams: 4`. */
+  readonly unusedSettings: string[]
   /** Bytes of all weights, in a packed file as in memory. */
   readonly weightBytes: number
   /** Weight bytes that one decoded token reads. */
@@ -48,7 +50,7 @@ export class Model {
 
   /** Use `load()`. */
   private constructor(runtime: Runtime) {
-    const { path, spec, plan, cacheType, context, recommended, tokenizer, unused } = runtime
+    const { path, spec, plan, cacheType, context, recommended, tokenizer, unused, unusedSettings } = runtime
     this.#runtime = runtime
     this.path = path
     this.spec = spec
@@ -58,6 +60,7 @@ export class Model {
     this.recommended = recommended
     this.tokenizer = tokenizer
     this.unusedTensors = unused
+    this.unusedSettings = unusedSettings
     this.weightBytes = plan.bytes
     this.bytesPerToken = weightBytesPerToken(plan, spec)
   }

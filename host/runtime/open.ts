@@ -1,5 +1,13 @@
 /** From a source of weights to a model: options are checked, memory counted, the engine opened, threads chosen. */
-import { type CacheType, type ModelSpec, PAGE_TOKENS, type Plan, pageBytes, poolBytes } from '../../models/index.ts'
+import {
+  type CacheType,
+  longestContext,
+  type ModelSpec,
+  PAGE_TOKENS,
+  type Plan,
+  pageBytes,
+  poolBytes,
+} from '../../models/index.ts'
 import { KvCache } from '../cache/cache.ts'
 import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
 import { checkFit, largest } from '../engine/fit.ts'
@@ -11,6 +19,7 @@ import { checkSetting, errors, GtaError } from '../errors.ts'
 import { defaultCache, defaultContext, settings, titleOf } from '../settings.ts'
 import type { OpenOptions } from './api.ts'
 import type { Extensions } from './extensions.ts'
+import { sourceFor } from './long-context.ts'
 import { type Model, modelOf } from './model.ts'
 import { Runtime } from './runtime.ts'
 import type { ModelSource } from './source.ts'
@@ -22,13 +31,14 @@ const CONVERSATIONS = 32
 /** Throws GtaError before the weights are read if the model cannot run. */
 export async function openModel(
   name: string,
-  source: ModelSource,
+  given: ModelSource,
   options: OpenOptions,
   offload?: EngineOptions['offload'],
   extensions: Extensions = {},
 ): Promise<Model> {
+  const engineOptions = { ...checkOptions(given.model.spec, given.plan, options), offload }
+  const source = sourceFor(given, engineOptions.context)
   const { model, plan } = source
-  const engineOptions = { ...checkOptions(model.spec, plan, options), offload }
   await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
   // The tokenizer first, where it is there: it fails faster than the weights load.
   const { tokenizer, tokenizerConfig } = source.files
@@ -98,7 +108,7 @@ async function attachCache(engine: Engine, directory: string | undefined): Promi
 }
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
-  checkSetting('context', options.context, spec.maxContext)
+  checkSetting('context', options.context, longestContext(spec))
   for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads'] as const) checkSetting(name, options[name])
   const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
   const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options

@@ -4,6 +4,7 @@ import type { KvCache } from '../cache/cache.ts'
 import type { Engine, EngineOptions, Sampling } from '../engine/engine.ts'
 import { recommendedSampling } from '../engine/sampling.ts'
 import { errors } from '../errors.ts'
+import { unusedSettings } from '../files/unused-settings.ts'
 import { eosOf } from '../text/special-tokens.ts'
 import type { ChatTemplate } from '../text/template/template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
@@ -30,6 +31,8 @@ export class Runtime {
   readonly context: number
   /** Tensors of the checkpoint that the model does not use. */
   readonly unused: string[]
+  /** Settings of generation_config.json that are not applied. */
+  readonly unusedSettings: string[]
   readonly tokenizer: Tokenizer | undefined
   /** What generation_config.json recommends. */
   readonly recommended: Partial<Sampling>
@@ -60,6 +63,7 @@ export class Runtime {
     this.cacheType = cacheType
     this.context = context
     this.unused = unused
+    this.unusedSettings = unusedSettings(model.spec, files.generation)
     this.tokenizer = tokenizer
     this.recommended = recommendedSampling(files.generation)
     this.eos = eosOf(model.spec, files.generation)

@@ -2,7 +2,7 @@
  * A sequence: tokens of one conversation in the cache of a model, and what is to follow them. `Conversation` shows users a
  * part of it; generation, evaluation and tools use all.
  */
-import { PAGE_TOKENS } from '../../models/index.ts'
+import { longestContext, PAGE_TOKENS } from '../../models/index.ts'
 import type { Reuse } from '../cache/pages.ts'
 import { greedy, type Sampling } from '../engine/engine.ts'
 import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
@@ -78,7 +78,7 @@ export class Sequence {
     const { cache, spec } = runtime
     checkContext(options, runtime)
     const { findSession } = await runtime.sessions('restore()')
-    const found = await findSession(cache, path, spec.vocabSize, spec.maxContext, signal)
+    const found = await findSession(cache, path, spec.vocabSize, longestContext(spec), signal)
     try {
       const sequence = new Sequence(runtime, options)
       try {
@@ -252,7 +252,7 @@ export class Sequence {
     const { runtime, context } = this
     if (context.policy !== 'error' || typeof text !== 'string') return
     const least = this.length + (runtime.tokenizer?.leastTokens(text.length) ?? 0)
-    if (least > runtime.context) throw errors.contextFull(least, runtime.context, runtime.spec.maxContext, true)
+    if (least > runtime.context) throw errors.contextFull(least, runtime.context, longestContext(runtime.spec), true)
   }
 
   /** Throws unless ids can follow; under a policy that forgets, any number can. */
@@ -261,7 +261,7 @@ export class Sequence {
     checkTokens(ids, runtime.spec.vocabSize)
     const total = this.length + ids.length
     if (context.policy === 'error' && total > runtime.context)
-      throw errors.contextFull(total, runtime.context, runtime.spec.maxContext)
+      throw errors.contextFull(total, runtime.context, longestContext(runtime.spec))
   }
 
   /** Tokens that the next step can compute and sample behind: its share of a step, as long as nothing is to be forgotten. */
@@ -378,6 +378,12 @@ export function checkContext(options: ConversationOptions, { context, cache, spe
   // What is cached knows its position, and no rotation can change it.
   if (policy !== 'error' && spec.embedding.positions !== undefined)
     throw errors.badOption('contextPolicy (--context-policy)', 'error for a model that learned its positions', policy)
+  if (policy !== 'error' && cache.hasStates)
+    throw errors.badOption(
+      'contextPolicy (--context-policy)',
+      'error for a model with layers that keep a state: no token can be taken out of it',
+      policy,
+    )
   const settings = { policy, keep }
   const plan = planDrop(settings, context)
   if (policy !== 'error' && (plan.keep + plan.drop) * PAGE_TOKENS >= context)

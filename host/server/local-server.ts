@@ -39,10 +39,15 @@ interface Served {
   etag: string
 }
 
+/** Throws BAD_OPTION for a host that is not loopback, unless `isPublic`. */
+export function checkHost(host: string, isPublic: boolean): void {
+  if (!isPublic && !isLoopback(host)) throw serverErrors.notLoopback(host)
+}
+
 /** Throws BAD_OPTION for a host that is not loopback, unless `isPublic`; rejects if the port is taken. */
 export async function openLocalServer(options: LocalServerOptions): Promise<LocalServer> {
   const { documents, headers = {}, scripts = "'self'", host = '127.0.0.1', port = 0, isPublic = false } = options
-  if (!isPublic && !isLoopback(host)) throw serverErrors.notLoopback(host)
+  checkHost(host, isPublic)
   const served = new Map(Object.entries(documents).map(([path, document]) => [path, prepare(document)]))
   const all = {
     'content-security-policy': `default-src 'none'; script-src ${scripts}; style-src 'unsafe-inline'; connect-src 'self'; worker-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,

@@ -178,6 +178,7 @@ async function checkState(
     throw errors.contextFull(length as number, cache.facts.context, maxContext)
   const isPages = (value: unknown, most: number) => isWhole(value, most) && value % PAGE_TOKENS === 0
   expect(isPages(dropped, 2 ** 31), 'the number of forgotten tokens', 'that of whole pages', dropped)
+  expect(dropped === 0 || !cache.hasStates, 'the number of forgotten tokens', '0 where layers keep a state', dropped)
   const pages = Math.ceil((length as number) / PAGE_TOKENS)
   // A page is kept as it was computed once something was forgotten behind it, and only a full one.
   const isOriginals =

@@ -1,40 +1,39 @@
 /**
- * Text to token ids and back, over @huggingface/tokenizers. User text never becomes a control token: the library is
- * given a tokenizer without its special tokens, so a typed "<|endoftext|>" is nine characters like any others. A corpus,
- * whose documents are separated by such tokens, is encoded with `encodeCorpus`, the prompt of a chat with `encodeChat`.
+ * Text to token ids and back, over @huggingface/tokenizers or, of a tokenizer.model, as SentencePiece does it. User text
+ * never becomes a control token: special tokens are not looked for in it, so a typed "<|endoftext|>" is nine characters like
+ * any others. A corpus, whose documents are separated by such tokens, is encoded with `encodeCorpus`, the prompt of a chat
+ * with `encodeChat`.
  */
-import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
+import type { Encoder } from './encoder.ts'
+import { LibraryEncoder } from './library.ts'
 import { longestToken } from './longest-token.ts'
+import { SentencePieceEncoder } from './sentencepiece/encoder.ts'
+import { USER_DEFINED } from './sentencepiece/settings.ts'
 import { type TextEnds, textEndsOf } from './special-tokens.ts'
 import { TextStream } from './text-stream.ts'
-
-interface AddedToken {
-  id: number
-  content: string
-  special?: boolean
-  /** White space before it, or behind it, belongs to it. */
-  lstrip?: boolean
-  rstrip?: boolean
-}
 
 export class Tokenizer {
   /** What a prompt has around its text. @internal */
   readonly ends: TextEnds
-  private readonly inner: HuggingFaceTokenizer
+  private readonly plain: Encoder
+  /** Of a chat's text, if it is another one; made when it is needed. */
+  private chat: Encoder | undefined
+  private readonly makeEncoder: (controls: ReadonlyMap<string, AddedToken>) => Encoder
   private readonly bytes: TokenBytes
   private readonly special: Map<string, AddedToken>
   /** Special tokens, and others such as DeepSeek's <｜User｜>: all that are no white space. */
   private readonly controls: Map<string, AddedToken>
+  /** Tokens that are no special ones, and that the encoder does not find itself. */
+  private readonly ordinary: AddedToken[]
+  private readonly ordinaryTokens: AddedTokens
   private readonly added: Map<number, string>
   private readonly specialIds: Set<number>
   private readonly path: string
   private readonly longest: number
-  /** Tokenizers of a chat's text: where it begins, and behind a control token. Made when they are needed. */
-  private readonly chat: { first?: HuggingFaceTokenizer; later?: HuggingFaceTokenizer } = {}
-  private readonly makeChat: (isFirst: boolean) => HuggingFaceTokenizer
 
   /** Throws GtaError BAD_TOKENIZER; `path` is for its message. @internal */
   constructor(path: string, json: Uint8Array, config: unknown) {
@@ -53,9 +52,14 @@ export class Tokenizer {
       this.bytes = bytes
       this.longest = longestToken(parsed)
       this.ends = textEndsOf(parsed, config)
-      const plain = { ...parsed, added_tokens: added.filter(({ special }) => !special) }
-      this.inner = new HuggingFaceTokenizer(plain, (config as object) ?? {})
-      this.makeChat = (isFirst) => makeChat(plain, (config as object) ?? {}, this.controls, this.inner, isFirst)
+      const isLeft = leftToEncoder(parsed)
+      this.ordinary = added.filter((token) => !token.special && !isLeft(token))
+      this.ordinaryTokens = new AddedTokens(this.ordinary)
+      this.makeEncoder = (controls) => {
+        const left = added.filter((token) => !controls.has(token.content) && isLeft(token))
+        return makeEncoder({ ...parsed, added_tokens: left }, config, controls, added)
+      }
+      this.plain = this.makeEncoder(this.special)
     } catch (cause) {
       throw errors.badTokenizer(path, `cannot be used (${cause instanceof Error ? cause.message : cause})`)
     }
@@ -63,7 +67,7 @@ export class Tokenizer {
 
   /** Ids of text; nothing in it is a control token, and none is added. */
   encode(text: string): number[] {
-    return this.encodeWith(this.inner, text)
+    return this.encodeAround(text, this.ordinaryTokens, '', this.plain)
   }
 
   /** Tokens that a text of so many UTF-16 units has at least: found without reading it. 0 where nothing is known. @internal */
@@ -73,7 +77,7 @@ export class Tokenizer {
 
   /** Ids of a corpus: special tokens written out in it are themselves. */
   encodeCorpus(text: string): number[] {
-    return this.encodeAround(text, this.special, '', () => this.inner)
+    return this.encodeAround(text, new AddedTokens([...this.ordinary, ...this.special.values()]), '', this.plain)
   }
 
   /**
@@ -81,11 +85,9 @@ export class Tokenizer {
    * are no part of the text. @internal
    */
   encodeChat(text: string, mark: string): number[] {
-    return this.encodeAround(text, this.controls, mark, (isFirst) => {
-      const place = isFirst ? 'first' : 'later'
-      this.chat[place] ??= this.makeChat(isFirst)
-      return this.chat[place]
-    })
+    this.chat ??= this.controls.size === this.special.size ? this.plain : this.makeEncoder(this.controls)
+    const tokens = new AddedTokens([...this.ordinary, ...this.controls.values()], mark)
+    return this.encodeAround(text, tokens, mark, this.chat)
   }
 
   /** What control tokens are called: those that users must not write, or those that a model does not write as text. @internal */
@@ -100,35 +102,21 @@ export class Tokenizer {
     return name === undefined ? undefined : this.controls.get(name)?.id
   }
 
-  private encodeWith(inner: HuggingFaceTokenizer, text: string): number[] {
-    if (text === '') return []
+  /** Ids of a text in which some tokens are written out. */
+  private encodeAround(text: string, tokens: AddedTokens, mark: string, encoder: Encoder): number[] {
+    const ids: number[] = []
     try {
-      return inner.encode(text, { add_special_tokens: false }).ids
+      for (const [i, section] of tokens.split(text).entries()) {
+        if (typeof section !== 'string') {
+          ids.push(section.id)
+          continue
+        }
+        const part = mark ? section.replaceAll(mark, '') : section
+        // Not push(...ids): a long document has more ids than a call may have arguments.
+        if (part !== '') for (const id of encoder.encode(part, i === 0)) ids.push(id)
+      }
     } catch (cause) {
       throw errors.badTokenizer(this.path, `failed on this text (${cause instanceof Error ? cause.message : cause})`)
-    }
-  }
-
-  /** Ids of a text in which some tokens are written out. */
-  private encodeAround(
-    text: string,
-    tokens: ReadonlyMap<string, AddedToken>,
-    mark: string,
-    innerFor: (isFirst: boolean) => HuggingFaceTokenizer,
-  ): number[] {
-    const names = [...tokens.keys()].sort((a, b) => b.length - a.length)
-    const pattern = names.map((name) => name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|')
-    const parts = names.length === 0 ? [text] : text.split(new RegExp(`${mark && `(?<!${mark})`}(${pattern})`))
-    const ids: number[] = []
-    // Between two texts there is a token.
-    for (let i = 0; i < parts.length; i += 2) {
-      const [before, after] = [tokens.get(parts[i - 1] ?? ''), tokens.get(parts[i + 1] ?? '')]
-      let part = mark ? (parts[i] as string).replaceAll(mark, '') : (parts[i] as string)
-      if (before?.rstrip) part = part.trimStart()
-      if (after?.lstrip) part = part.trimEnd()
-      // Not push(...ids): a long document has more ids than a call may have arguments.
-      for (const id of this.encodeWith(innerFor(i === 0), part)) ids.push(id)
-      if (after) ids.push(after.id)
     }
     return ids
   }
@@ -138,7 +126,7 @@ export class Tokenizer {
     if (this.specialIds.has(id)) return new Uint8Array()
     const added = this.added.get(id)
     if (added !== undefined) return new TextEncoder().encode(added)
-    const token = this.inner.id_to_token(id)
+    const token = this.plain.token(id)
     return token === undefined ? new Uint8Array() : this.bytes(token)
   }
 
@@ -151,22 +139,26 @@ export class Tokenizer {
   }
 }
 
-/**
- * The tokenizer of the text of a chat: nothing in it is a control token. SentencePiece's space before the first word is
- * left out behind a control token, if it is only for the first word of all (`prepend_scheme` first).
- */
-function makeChat(
-  plain: { added_tokens: AddedToken[]; pre_tokenizer?: unknown },
-  config: object,
+/** Added tokens that the encoder finds itself: SentencePiece's user-defined pieces, or those that are normalized first. */
+function leftToEncoder({ model, normalizer }: { model: { type?: unknown; types?: string }; normalizer?: unknown }) {
+  return ({ id, content, special, normalized, single_word }: AddedToken): boolean => {
+    if (model.type === 'SentencePiece') return model.types?.[id] === String(USER_DEFINED)
+    if (special || !(normalized ?? true) || !normalizer) return false
+    if (single_word) throw new Error(`the token ${show(content)} is a single word of a normalized text`)
+    return true
+  }
+}
+
+/** An encoder to which no text becomes one of `controls`. */
+function makeEncoder(
+  json: { added_tokens: AddedToken[]; model: { type?: unknown } },
+  config: unknown,
   controls: ReadonlyMap<string, AddedToken>,
-  inner: HuggingFaceTokenizer,
-  isFirst: boolean,
-): HuggingFaceTokenizer {
-  const added = plain.added_tokens.filter(({ content }) => !controls.has(content))
-  const before = JSON.stringify(plain.pre_tokenizer ?? null)
-  const after = isFirst ? before : before.replaceAll('"prepend_scheme":"first"', '"prepend_scheme":"never"')
-  if (added.length === plain.added_tokens.length && after === before) return inner
-  return new HuggingFaceTokenizer({ ...plain, added_tokens: added, pre_tokenizer: JSON.parse(after) }, config)
+  added: readonly AddedToken[],
+): Encoder {
+  if (json.model.type === 'SentencePiece')
+    return new SentencePieceEncoder(json.model as never, new Set(controls.keys()))
+  return new LibraryEncoder(json, (config as object) ?? {}, new Set(added.map(({ content }) => content)))
 }
 
 /** The library trusts its input; a broken file must not end as wrong text. */

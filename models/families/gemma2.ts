@@ -5,7 +5,7 @@
  *     scores: c · tanh(s / c)     logits: c · tanh(l / c)
  */
 import type { Config } from '../config.ts'
-import { ffnWidth, hiddenDim, layerCount, rmsNorm, sandwichNorms, smallDecoder } from '../decoder.ts'
+import { type Folding, ffnWidth, hiddenDim, layerCount, rmsNorm, sandwichNorms, smallDecoder } from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
 import { grouped, groupedDecoder, groupedHeads } from '../kinds/gqa.ts'
 import type { LayerSpec } from '../layer.ts'
@@ -47,21 +47,30 @@ export const shapes: Shapes = () => ({
   },
 })
 
-function describe(config: Config): ModelDescription {
+/** In what Gemma's generations differ. */
+export interface GemmaWay {
+  attention(isSliding: boolean, dim: number): Pick<Parameters<typeof grouped>[0], 'rope' | 'norm' | 'softcap'>
+  /** Has layer `index` a window, where config.json has no list of layers? */
+  slides(index: number): boolean
+  /** Of the logits. */
+  softcap: number | undefined
+  maxContext: number
+}
+
+/** What they share: four norms, each w + 1, gated GELU, a scale of the scores and of the embedding, windows in some layers. */
+export function gemmaDecoder(config: Config, way: GemmaWay, names: Folding = {}): ModelDescription {
   config.require('hidden_activation', 'gelu_pytorch_tanh')
   config.require('use_bidirectional_attention', false)
   const heads = groupedHeads(config, 256)
   const hasBias = config.boolean('attention_bias', false)
   const norm = rmsNorm(config)
   const window = config.integer('sliding_window', { fallback: 4096 })
-  const softcap = cap(config, 'attn_logit_softcapping', 50)
   const layer = (isSliding: boolean): LayerSpec => ({
     mixer: grouped({
       ...heads,
       bias: { in: hasBias, out: hasBias },
-      rope: config.rope(heads.keyDim),
+      ...way.attention(isSliding, heads.keyDim),
       window: isSliding ? window : undefined,
-      softcap,
       scale: config.positive('query_pre_attn_scalar', { fallback: 256 }) ** -0.5,
     }),
     ffn: { width: ffnWidth(config), activation: 'gelu-tanh', isGated: true, bias: false },
@@ -69,14 +78,24 @@ function describe(config: Config): ModelDescription {
     isParallel: false,
   })
   const decoder = {
-    layers: config.slidingLayers(layerCount(config), (index) => index % 2 === 0).map(layer),
+    layers: config.slidingLayers(layerCount(config), way.slides).map(layer),
     embeddingScale: Math.sqrt(hiddenDim(config)),
     isTied: config.boolean('tie_word_embeddings', true),
     headNorm: norm,
+    softcap: way.softcap,
+    maxContext: way.maxContext,
+  }
+  return groupedDecoder(config, decoder, { ...names, norms: sandwichNorms, normPlus: 1 })
+}
+
+function describe(config: Config): ModelDescription {
+  const softcap = cap(config, 'attn_logit_softcapping', 50)
+  return gemmaDecoder(config, {
+    attention: (_, dim) => ({ rope: config.rope(dim), softcap }),
+    slides: (index) => index % 2 === 0,
     softcap: cap(config, 'final_logit_softcapping', 30),
     maxContext: 8192,
-  }
-  return groupedDecoder(config, decoder, { norms: sandwichNorms, normPlus: 1 })
+  })
 }
 
 function cap(config: Config, name: string, fallback: number): number | undefined {

@@ -12,11 +12,10 @@
  */
 import type { Rope } from '../attention.ts'
 import type { Config } from '../config.ts'
-import { type Folding, ffnWidth, hiddenDim, layerCount, rmsNorm, sandwichNorms, smallDecoder } from '../decoder.ts'
+import { type Folding, rmsNorm, smallDecoder, textPartNames } from '../decoder.ts'
 import type { Family, Shapes } from '../family.ts'
-import { grouped, groupedDecoder, groupedHeads } from '../kinds/gqa.ts'
-import type { LayerSpec } from '../layer.ts'
 import type { ModelDescription } from '../spec.ts'
+import { type GemmaWay, gemmaDecoder } from './gemma2.ts'
 
 const small = { architectures: ['Gemma3ForCausalLM'] }
 const SEEING = 'Gemma3ForConditionalGeneration'
@@ -39,12 +38,7 @@ export const family: Family = {
   architectures: ['Gemma3ForCausalLM', SEEING],
   describe: (config, tensors) => {
     if (!config.architectures().includes(SEEING)) return describe(config)
-    // transformers before 4.52 saved the first, later ones save the second.
-    const isOld = tensors.some((name) => name.startsWith('language_model.model.'))
-    const names = isOld
-      ? { model: 'language_model.model', head: 'language_model.lm_head' }
-      : { model: 'model.language_model', head: 'lm_head' }
-    return describe(config.nested('text_config', classDefaults), names)
+    return describe(config.nested('text_config', classDefaults), textPartNames(tensors))
   },
 }
 
@@ -93,36 +87,19 @@ export const shapes: Shapes = () => ({
 })
 
 function describe(config: Config, names: Folding = {}): ModelDescription {
-  config.require('hidden_activation', 'gelu_pytorch_tanh')
-  config.require('use_bidirectional_attention', false)
-  const heads = groupedHeads(config, 256)
-  const hasBias = config.boolean('attention_bias', false)
-  const norm = rmsNorm(config)
-  const window = config.integer('sliding_window', { fallback: 4096 })
-  const layer = (isSliding: boolean): LayerSpec => ({
-    mixer: grouped({
-      ...heads,
-      bias: { in: hasBias, out: hasBias },
-      rope: isSliding ? slidingRope(config, heads.keyDim) : fullRope(config, heads.keyDim),
-      norm: { eps: norm.eps, spans: 'head' },
-      window: isSliding ? window : undefined,
-      scale: config.positive('query_pre_attn_scalar', { fallback: 256 }) ** -0.5,
-    }),
-    ffn: { width: ffnWidth(config), activation: 'gelu-tanh', isGated: true, bias: false },
-    norms: { mixerIn: norm, mixerOut: norm, ffnIn: norm, ffnOut: norm },
-    isParallel: false,
-  })
   const pattern = config.has('sliding_window_pattern') ? 'sliding_window_pattern' : '_sliding_window_pattern'
   const group = config.integer(pattern, { fallback: 6 })
-  const decoder = {
-    layers: config.slidingLayers(layerCount(config), (index) => (index + 1) % group !== 0).map(layer),
-    embeddingScale: Math.sqrt(hiddenDim(config)),
-    isTied: config.boolean('tie_word_embeddings', true),
-    headNorm: norm,
+  const { eps } = rmsNorm(config)
+  const way: GemmaWay = {
+    attention: (isSliding, dim) => ({
+      rope: isSliding ? slidingRope(config, dim) : fullRope(config, dim),
+      norm: { eps, spans: 'head' },
+    }),
+    slides: (index) => (index + 1) % group !== 0,
     softcap: config.has('final_logit_softcapping') ? config.positive('final_logit_softcapping') : undefined,
     maxContext: 131072,
   }
-  return groupedDecoder(config, decoder, { ...names, norms: sandwichNorms, normPlus: 1 })
+  return gemmaDecoder(config, way, names)
 }
 
 /** transformers 4: rope_theta and rope_scaling; 5: rope_parameters by layer type. */

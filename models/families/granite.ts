@@ -83,7 +83,7 @@ function describe(config: Config): ModelDescription {
     mixer: grouped({
       ...heads,
       bias: { in: hasBias, out: hasBias },
-      rope: isHybrid && !rotates(config) ? undefined : config.rope(heads.keyDim),
+      rope: rotates(config, isHybrid ? 'nope' : 'rope') ? config.rope(heads.keyDim) : undefined,
       scale: factor('attention_multiplier'),
     }),
     ffn: isHybrid ? sharedBlock(config) : swiGlu(config, config.boolean('mlp_bias', false)),
@@ -117,8 +117,9 @@ function requireDense(config: Config): void {
     )
 }
 
-function rotates(config: Config): boolean {
-  const type = config.text('position_embedding_type') ?? 'nope'
+/** `fallback` is what the class does where config.json says nothing; only GGUF says it of the first class. */
+function rotates(config: Config, fallback: string): boolean {
+  const type = config.text('position_embedding_type') ?? fallback
   if (type !== 'rope' && type !== 'nope')
     throw mismatch(
       '"position_embedding_type" in config.json',

@@ -126,6 +126,7 @@ function describe(config: Config): ModelDescription {
   const outBias = config.boolean('attention_bias', false)
   const inBias = outBias || config.boolean('qkv_bias', isQwen2)
   config.require('partial_rotary_factor', 1)
+  config.require('rope_interleaved', false)
   if (!isQwen2 && config.value('use_sliding_window') !== false) config.require('sliding_window', undefined)
   const norm = rmsNorm(config)
   const rope = config.rope(heads.keyDim)
@@ -160,10 +161,10 @@ export function groupedDecoder(
   decoder: Omit<Decoder, 'kind'> & { kind?: string },
   folding: Folding = {},
 ): ModelDescription {
-  const [{ mixer }] = decoder.layers as [LayerSpec]
+  const [{ mixer }] = decoder.layers as [LayerSpec & { mixer: AttentionSpec }]
   const spec = decoderSpec(config, { kind: groupedKind(mixer.maps, mixer.slots.k?.heads ?? 0), ...decoder })
   const attention = (prefix: string, index: number) =>
-    groupedSources(prefix, layerOf(spec, index).mixer, spec.hiddenDim, folding.normPlus)
+    groupedSources(prefix, layerOf(spec, index).mixer as AttentionSpec, spec.hiddenDim, folding.normPlus)
   return { spec, sources: decoderSources(spec, attention, folding) }
 }
 

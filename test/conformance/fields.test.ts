@@ -87,6 +87,16 @@ const narrow = { ...base, ffn: { ...ffn, width: 3 } }
 const few = (change: Partial<Parameters<typeof grouped>[0]>) =>
   mixer({ maps: 2, keyHeads: 1, valueHeads: 1, valueDim: 3, ...change })
 const { ffnIn: _, ...mixerInOnly } = base.norms
+const conv = (bias: boolean): LayerSpec => ({
+  ...base,
+  mixer: { is: 'conv', taps: 4, channels: 22, bias },
+  norms: allNorms,
+})
+/** Three value heads for each of two key heads; sixteen columns of a state and two more. */
+const delta = (isTiled: boolean): LayerSpec => ({
+  ...base,
+  mixer: { is: 'delta', taps: 3, keyHeads: 2, keyDim: 5, valueHeads: 6, valueDim: 18, isTiled, eps: 1e-2 },
+})
 
 const cases: Record<string, Case> = {
   'a window of 5': withLayer(mixer({ window: 5 })),
@@ -129,6 +139,14 @@ const cases: Record<string, Case> = {
     modelOf([1, 2].map(() => ({ ...base, norms: mixerInOnly }))),
   ),
   'a parallel layer with norms behind': withLayer({ ...base, norms: allNorms, isParallel: true }, modelOf([1, 2].map(() => ({ ...base, norms: allNorms })))),
+  'a short convolution with biases before attention': {
+    spec: modelOf([conv(true), base]),
+    without: modelOf([conv(false), base]),
+  },
+  'a delta net whose value heads go through the key heads over and over': {
+    spec: modelOf([base, delta(true)]),
+    without: modelOf([base, delta(false)]),
+  },
   'layers of other widths': {
     spec: modelOf([narrow, base, { ...few({ window: 9 }), ffn: { ...ffn, width: 40 } }, base]),
     without: modelOf([narrow, base, { ...few({}), ffn: { ...ffn, width: 40 } }, base]),

@@ -31,6 +31,7 @@ test('every kind and family has shapes of its own', () => {
 const biases: Record<string, string[]> = {
   attention_bias: ['self_attn.o_proj.bias'],
   mlp_bias: ['mlp.gate_proj.bias', 'mlp.up_proj.bias', 'mlp.down_proj.bias'],
+  conv_bias: ['conv.in_proj.bias', 'conv.conv.bias', 'conv.out_proj.bias'],
   use_bias: ['self_attn.q_proj.bias', 'self_attn.o_proj.bias', 'mlp.up_proj.bias', 'mlp.down_proj.bias'],
 }
 
@@ -65,10 +66,11 @@ function randomWeights(config: Config, seed: number): Weights {
   const next = random(seed)
   const weights: Weights = new Map()
   for (const { tensor, shape } of sourcesOf(config)) {
-    const [length = 0, cols = 0] = shape
+    const length = shape.reduce((product, n) => product * n, 1)
+    const cols = shape.length > 1 ? (shape.at(-1) as number) : 0
     const isNorm = tensor.endsWith('norm.weight') || /norm_\d\.weight$/.test(tensor)
     const spread = cols ? 1.7 / Math.sqrt(cols) : 0.3
-    const data = Float32Array.from({ length: length * (cols || 1) }, () => (next() * 2 - 1) * spread + (isNorm ? 1 : 0))
+    const data = Float32Array.from({ length }, () => (next() * 2 - 1) * spread + (isNorm ? 1 : 0))
     weights.set(tensor, { shape, data })
   }
   return weights

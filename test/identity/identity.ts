@@ -5,6 +5,7 @@
  *     npm run identity                       everything: 20 prompts of 64 tokens, at temperature 0 and with seeds
  *     npm run identity -- --quick            … 5 prompts of 8 tokens, where a row is slow: rows.ts
  *     npm run identity -- --only a76,browser rows whose lane has one of these words, and the first one
+ *     npm run identity -- --first            one row of each lane: the first
  *     npm run identity -- -o json            for programs
  *
  * The exit code is 1 if anything differs or fails, 2 for wrong usage. What cannot be run here is skipped, and says why.
@@ -42,6 +43,7 @@ const { values } = readArguments({
       default: '',
       help: 'rows whose lane has one of these words, and the first',
     },
+    first: { type: 'boolean', default: false, help: 'of each lane the first row only' },
     output: { type: 'string', short: 'o', value: 'md|json', default: 'md', help: 'what to print' },
   },
 })
@@ -172,7 +174,11 @@ function record({ row, size, seconds, greedy, seeded, verdict, isGood }: Verdict
 }
 
 const [first, ...others] = rows as [Row, ...Row[]]
-const chosen = [first, ...others.filter(({ lane }) => words.some((word) => lane.includes(word)))]
+const isFirst = ({ lane }: Row, i: number) => others.findIndex((row) => row.lane === lane) === i && lane !== first.lane
+const chosen = [
+  first,
+  ...others.filter((row, i) => words.some((word) => row.lane.includes(word)) && (!values.first || isFirst(row, i))),
+]
 const sizeOf = (row: Row) => (values.quick && row.isSlow ? QUICK : FULL)
 const tasks = chosen.map((row) => ({ row, size: sizeOf(row) }))
 // What the short ones are compared with.

@@ -2,6 +2,7 @@
  * What each class of transformers does otherwise than Llama, from its config.json, for the literal evaluation in
  * reference.ts. Nothing of models/: what a field means is said twice. Llama itself is the default of every field.
  */
+import { gpt2Names, lfm2Names, neoxNames, renamed } from './names.ts'
 import type { Weights } from './reference.ts'
 
 type Config = Record<string, unknown>
@@ -24,6 +25,8 @@ export interface Literal {
   logitFactor: number
   logitCap: number
   attention(layer: number): LiteralAttention
+  /** What looks at other tokens. */
+  mixer(layer: number): 'attention' | 'conv' | 'delta'
 }
 
 export interface LiteralAttention {
@@ -42,6 +45,8 @@ export interface LiteralAttention {
   softcap: number
   /** RMSNorm of queries and keys: of each head, or of the whole projection; before they are rotated, or behind. */
   norm: 'none' | 'head' | 'all' | 'behind'
+  /** Behind the query of a head q_proj has a gate of its average. */
+  hasGate?: boolean
 }
 
 const llama = (config: Config): Literal => ({
@@ -57,6 +62,7 @@ const llama = (config: Config): Literal => ({
   logitFactor: 1,
   logitCap: 0,
   attention: () => plain(config),
+  mixer: () => 'attention',
 })
 
 const plain = (config: Config): LiteralAttention => ({
@@ -103,6 +109,19 @@ function longRope(config: Config, original: number) {
   if (!factors) return {}
   const ratio = Number(config.max_position_embeddings) / original
   return { factors, magnitude: Math.sqrt(1 + Math.log(ratio) / Math.log(original)) }
+}
+
+/** YaRN: pairs that turn seldom within the original context are slowed down by `factor`, those that turn often stay. */
+function yarn(dim: number, { rope_theta, factor, original_max_position_embeddings: original }: Record<string, number>) {
+  const theta = Number(rope_theta)
+  const pairThatTurns = (times: number) =>
+    (dim * Math.log(Number(original) / (times * 2 * Math.PI))) / (2 * Math.log(theta))
+  const [low, high] = [Math.max(0, Math.floor(pairThatTurns(32))), Math.min(dim - 1, Math.ceil(pairThatTurns(1)))]
+  const factors = Array.from({ length: dim / 2 }, (_, pair) => {
+    const slowed = Math.min(1, Math.max(0, (pair - low) / (high - low)))
+    return 1 / (slowed / Number(factor) + 1 - slowed)
+  })
+  return { theta, factors }
 }
 
 /** By class name: what differs. */
@@ -208,6 +227,12 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
       ...longRope(config, Number((config.rope_scaling as Config | undefined)?.original_max_position_embeddings)),
     }),
   }),
+  Ministral3ForCausalLM: (config) => ({
+    attention: () => ({
+      ...plain(config),
+      ...yarn(Number(config.head_dim), config.rope_parameters as Record<string, number>),
+    }),
+  }),
   YoutuForCausalLM: (config) => ({ attention: () => ({ ...plain(config), isPaired: true }) }),
   PLMForCausalLM: (config) => ({
     activation: 'relu2',
@@ -234,6 +259,31 @@ const classes: Record<string, (config: Config) => Partial<Literal>> = {
     hasPositions: true,
     attention: () => ({ ...plain(config), rotated: 0 }),
   }),
+  Lfm2ForCausalLM: (config) => ({
+    eps: Number(config.norm_eps),
+    attention: () => ({ ...plain(config), norm: 'head' }),
+    mixer: (layer) => {
+      const types = config.layer_types as string[] | undefined
+      const attends = types ? types[layer] === 'full_attention' : (config.full_attn_idxs as number[]).includes(layer)
+      return attends ? 'attention' : 'conv'
+    },
+  }),
+  Qwen3_5ForCausalLM: (config) => ({
+    normPlus: 1,
+    attention: () => ({
+      ...plain(config),
+      norm: 'head',
+      rotated: Math.floor(Number(config.head_dim) * Number(config.partial_rotary_factor ?? 0.25)),
+      hasGate: true,
+    }),
+    mixer: (layer) => {
+      const types = config.layer_types as string[] | undefined
+      const attends = types
+        ? types[layer] === 'full_attention'
+        : (layer + 1) % Number(config.full_attention_interval) === 0
+      return attends ? 'attention' : 'delta'
+    },
+  }),
   Olmo2ForCausalLM: (config) => ({
     norms: { mixerOut: 'post_attention_layernorm', ffnOut: 'post_feedforward_layernorm' },
     attention: () => ({ ...plain(config), norm: 'all' }),
@@ -248,8 +298,9 @@ export function literalOf(config: Config): Literal {
 /** A config and weights under the names that Llama's have: fused matrices taken apart, transposed ones turned. */
 export function underLlamasNames(config: Config, weights: Weights): { config: Config; weights: Weights } {
   const [name] = (config.architectures as string[] | undefined) ?? []
-  if (name === 'Gemma3ForConditionalGeneration')
+  if (config.text_config)
     return { config: config.text_config as Config, weights: renamed(weights, [['model.language_model.', 'model.']]) }
+  if (name === 'MobileLLMForCausalLM' && config.layer_sharing) return layersTwice(config, weights)
   if (name === 'Phi3ForCausalLM') return { config, weights: apart(config, weights) }
   if (name === 'GraniteMoeHybridForCausalLM')
     return {
@@ -262,11 +313,23 @@ export function underLlamasNames(config: Config, weights: Weights): { config: Co
         ]),
       ),
     }
+  if (name === 'Lfm2ForCausalLM') return { config, weights: renamed(weights, lfm2Names) }
   if (name === 'GPTNeoXForCausalLM') return { config, weights: neox(config, weights) }
   if (name !== 'GPT2LMHeadModel') return { config, weights }
   const { n_embd, n_layer, n_head } = config
   const llamas = { ...config, hidden_size: n_embd, num_hidden_layers: n_layer, num_attention_heads: n_head }
   return { config: llamas, weights: gpt2(weights) }
+}
+
+/** Layer i runs again as the one behind it. */
+function layersTwice(config: Config, weights: Weights): { config: Config; weights: Weights } {
+  const twice: Weights = new Map()
+  for (const [name, weight] of weights) {
+    const [, own, rest] = /^model\.layers\.(\d+)\.(.*)$/.exec(name) ?? []
+    if (own === undefined) twice.set(name, weight)
+    else for (const time of [0, 1]) twice.set(`model.layers.${2 * Number(own) + time}.${rest}`, weight)
+  }
+  return { config: { ...config, num_hidden_layers: 2 * Number(config.num_hidden_layers) }, weights: twice }
 }
 
 type Weight = { shape: number[]; data: Float32Array }
@@ -309,17 +372,6 @@ function split(weights: Weights, partsOf: (name: string, weight: Weight) => Part
   )
 }
 
-const neoxNames: [string, string][] = [
-  ['gpt_neox.embed_in', 'model.embed_tokens'],
-  ['gpt_neox.final_layer_norm', 'model.norm'],
-  ['gpt_neox.layers', 'model.layers'],
-  ['embed_out', 'lm_head'],
-  ['attention.dense', 'self_attn.o_proj'],
-  ['attention.', 'self_attn.'],
-  ['mlp.dense_h_to_4h', 'mlp.up_proj'],
-  ['mlp.dense_4h_to_h', 'mlp.down_proj'],
-]
-
 /** Rows of the fused matrix are [q | k | v] head by head. */
 function neox(config: Config, weights: Weights): Weights {
   const dim = Number(config.hidden_size) / Number(config.num_attention_heads)
@@ -330,19 +382,6 @@ function neox(config: Config, weights: Weights): Weights {
       : undefined,
   )
 }
-
-const gpt2Names: [string, string][] = [
-  ['transformer.wte', 'model.embed_tokens'],
-  ['transformer.wpe', 'model.positions'],
-  ['transformer.ln_f', 'model.norm'],
-  ['transformer.h', 'model.layers'],
-  ['ln_1', 'input_layernorm'],
-  ['ln_2', 'post_attention_layernorm'],
-  ['attn.c_proj', 'self_attn.o_proj'],
-  ['attn.c_attn', 'self_attn.c_attn'],
-  ['mlp.c_fc', 'mlp.up_proj'],
-  ['mlp.c_proj', 'mlp.down_proj'],
-]
 
 /** Matrices of a layer are (in × out); c_attn has q, k and v in thirds. */
 function gpt2(weights: Weights): Weights {
@@ -366,9 +405,4 @@ function gpt2(weights: Weights): Weights {
         }
       : undefined
   })
-}
-
-function renamed(weights: Weights, names: [string, string][]): Weights {
-  const llamas = (name: string) => names.reduce((text, [from, to]) => text.replace(from, to), name)
-  return new Map(Array.from(weights, ([name, weight]) => [llamas(name), weight]))
 }

@@ -4,8 +4,14 @@
  */
 
 import { literalOf, underLlamasNames } from './families.ts'
+import { causalConvolution, deltaNet, shortConvolution } from './state.ts'
 
-export type Weights = Map<string, { shape: number[]; data: Float32Array }>
+/** One tensor, one row behind the other. */
+export interface Weight {
+  shape: number[]
+  data: Float32Array
+}
+export type Weights = Map<string, Weight>
 type Config = Record<string, unknown>
 export type Rows = Float64Array[]
 
@@ -32,7 +38,13 @@ export function referenceLogits(own: Config, ownWeights: Weights, ids: number[])
     const mlp = (part: string, rows: Rows) => linear(weights, `${name}.mlp.${part}_proj`, rows)
     const branch = (rows: Rows) => rows.map((row) => row.map((value) => value * is.branchFactor))
     const before = x.map((row) => row.slice())
-    addRows(x, branch(normed('mixerOut', attention(config, weights, `${name}.self_attn`, normed('mixerIn', x)))))
+    const input = normed('mixerIn', x)
+    const mixed = {
+      attention: () => attention(config, weights, `${name}.self_attn`, input),
+      conv: () => convolution(config, weights, `${name}.conv`, input),
+      delta: () => gatedDelta(config, weights, `${name}.linear_attn`, input, eps),
+    }[is.mixer(layer)]()
+    addRows(x, branch(normed('mixerOut', mixed)))
     const z = normed('ffnIn', is.isParallel ? before : x)
     const up = mlp('up', z)
     const entering = is.isGated
@@ -191,11 +203,53 @@ export function attention(config: Config, weights: Weights, name: string, x: Row
   const heads = Array.from({ length: nHeads }, (_, h) => {
     const map = Math.floor(h / (nHeads / maps))
     const value = config.value_head_map === 'stride' ? h % valueHeads : Math.floor(h / (nHeads / valueHeads))
-    const queries = turned('q', part(q, map * d, d))
+    const stride = is.hasGate ? 2 * d : d
+    const queries = turned('q', part(q, map * stride, d))
     const keys = turned('k', part(k, Math.floor(map / (maps / keyHeads)) * d, d))
-    return attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
+    const averages = attend(queries, keys, part(v, value * d, d), is.scale ?? d ** -0.5, is)
+    if (!is.hasGate) return averages
+    const gate = part(q, map * stride + d, d)
+    return averages.map((row, t) => row.map((value, i) => value / (1 + Math.exp(-at(gate[t], i)))))
   })
   return project('o_proj', join(heads))
+}
+
+/** A depthwise convolution by its weight (channels, 1, taps). */
+function depthwise(weights: Weights, name: string, x: Rows): Rows {
+  const { shape, data } = tensor(weights, `${name}.weight`)
+  const [, , taps = 0] = shape
+  const bias = weights.get(`${name}.bias`)?.data
+  return causalConvolution(
+    x,
+    taps,
+    (tap, channel) => at(data, channel * taps + tap),
+    (channel) => (bias ? at(bias, channel) : 0),
+  )
+}
+
+/** LFM 2's. */
+function convolution(_: Config, weights: Weights, name: string, x: Rows): Rows {
+  const y = shortConvolution(linear(weights, `${name}.in_proj`, x), (rows) => depthwise(weights, `${name}.conv`, rows))
+  return linear(weights, `${name}.out_proj`, y)
+}
+
+/** Qwen 3.5's. */
+function gatedDelta(config: Config, weights: Weights, name: string, x: Rows, eps: number): Rows {
+  const number = (field: string) => Number(config[`linear_${field}`])
+  const [keyHeads, valueHeads] = [number('num_key_heads'), number('num_value_heads')]
+  const project = (part: string) => linear(weights, `${name}.in_proj_${part}`, x)
+  const qkv = depthwise(weights, `${name}.conv1d`, project('qkv')).map((row) => row.map(silu))
+  const heads = {
+    ...{ keyHeads, valueHeads, eps },
+    keyDim: number('key_head_dim'),
+    valueDim: number('value_head_dim'),
+    keyHeadOf: (head: number) => Math.floor(head / (valueHeads / keyHeads)),
+    decay: tensor(weights, `${name}.A_log`).data,
+    norm: tensor(weights, `${name}.norm.weight`).data,
+  }
+  const { data: dt } = tensor(weights, `${name}.dt_bias`)
+  const a = project('a').map((row) => row.map((value, i) => value + at(dt, i)))
+  return linear(weights, `${name}.out_proj`, deltaNet(heads, qkv, project('z'), project('b'), a))
 }
 
 function tensor(weights: Weights, name: string) {
@@ -208,16 +262,24 @@ export const at = (list: ArrayLike<number> | undefined, i: number) => list?.[i] 
 
 /** y = W x + b, b where there is one. */
 function linear(weights: Weights, name: string, rows: Rows): Rows {
-  const { shape, data } = tensor(weights, `${name}.weight`)
+  return rowsTimes(tensor(weights, `${name}.weight`), rows, weights.get(`${name}.bias`)?.data)
+}
+
+/** y = W x + b, b where there is one; W is (outs, ins), one row behind the other. */
+export function rowsTimes({ shape, data }: Weight, rows: Rows, bias?: ArrayLike<number>): Rows {
   const [outs = 0, ins = 0] = shape
-  const bias = weights.get(`${name}.bias`)?.data
-  return rows.map((x) =>
-    Float64Array.from({ length: outs }, (_, o) => {
-      let sum = bias ? at(bias, o) : 0
-      for (let i = 0; i < ins; i++) sum += at(data, o * ins + i) * at(x, i)
-      return sum
-    }),
-  )
+  return rows.map((x) => {
+    const y = new Float64Array(outs)
+    for (let o = 0; o < outs; o++) y[o] = (bias ? at(bias, o) : 0) + dot(x, data, o * ins)
+    return y
+  })
+}
+
+/** Σ x[i] · y[from + i]. A loop as plain as this one, because most of the time of the tests that use it is spent here. */
+function dot(x: Float64Array, y: ArrayLike<number>, from = 0): number {
+  let sum = 0
+  for (let i = 0; i < x.length; i++) sum += (x[i] as number) * (y[from + i] as number)
+  return sum
 }
 
 /** RMSNorm; LayerNorm where there is a bias. */
@@ -234,7 +296,7 @@ export function layerNorm(x: Float64Array, weights: ArrayLike<number>, bias: Arr
 }
 
 export function rmsNorm(x: Float64Array, weights: ArrayLike<number>, eps: number, plus = 0): Float64Array {
-  const factor = 1 / Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length + eps)
+  const factor = 1 / Math.sqrt(dot(x, x) / x.length + eps)
   return x.map((value, i) => value * factor * (at(weights, i) + plus))
 }
 
@@ -276,14 +338,13 @@ export function attend(
   return queries.map((q, t) => {
     const first = Math.max(0, t + 1 - window)
     const seen = keys.slice(first, t + 1)
-    const plain = seen.map((key) => scale * key.reduce((sum, value, i) => sum + value * at(q, i), 0))
+    const plain = seen.map((key) => scale * dot(key, q))
     const scores = softcap ? plain.map((score) => softcap * Math.tanh(score / softcap)) : plain
     const peak = Math.max(...scores)
     const weights = scores.map((score) => Math.exp(score - peak))
     const total = weights.reduce((sum, weight) => sum + weight, 0)
     const result = new Float64Array(values[0]?.length ?? 0)
-    for (const [s, weight] of weights.entries())
-      for (let i = 0; i < result.length; i++) result[i] = at(result, i) + (weight / total) * at(values[first + s], i)
+    for (const [s, weight] of weights.entries()) addScaled(result, weight / total, values[first + s] as Float64Array)
     return result
   })
 }
@@ -299,5 +360,9 @@ export function join(lists: Rows[]): Rows {
 }
 
 export function addRows(x: Rows, y: Rows): void {
-  for (const [t, row] of x.entries()) for (let i = 0; i < row.length; i++) row[i] = at(row, i) + at(y[t], i)
+  for (const [t, row] of x.entries()) addScaled(row, 1, y[t] as Float64Array)
+}
+
+function addScaled(x: Float64Array, factor: number, y: Float64Array): void {
+  for (let i = 0; i < x.length; i++) x[i] = (x[i] as number) + factor * (y[i] as number)
 }

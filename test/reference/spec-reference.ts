@@ -2,7 +2,16 @@
  * A ModelSpec evaluated as it reads, in f64: every layer from its fields, whole texts at once, no cache, no folding. Its
  * weights go by the plan's names ('layers.0.in'). Nothing of models/ but the types, so that what a field means is said twice.
  */
-import type { AttentionSpec, FeedForward, LayerSpec, ModelSpec, Norm, QueryNorm, Rope } from '../../models/index.ts'
+import type {
+  AttentionSpec,
+  FeedForward,
+  LayerSpec,
+  ModelSpec,
+  Norm,
+  QueryNorm,
+  Rope,
+  StateSpec,
+} from '../../models/index.ts'
 import {
   activations,
   addRows,
@@ -14,8 +23,10 @@ import {
   type Rows,
   rmsNorm,
   rope,
+  rowsTimes,
   type Weights,
 } from './reference.ts'
+import { causalConvolution, deltaNet, shortConvolution } from './state.ts'
 
 /** Logits (tokens, vocabSize) of a whole text. */
 export function specLogits(spec: ModelSpec, weights: Weights, ids: number[]): Rows {
@@ -40,7 +51,9 @@ const capped = (cap: number) => (value: number) => cap * Math.tanh(value / cap)
 
 function addLayer({ mixer, ffn, norms, isParallel }: LayerSpec, weights: Weights, name: string, x: Rows): void {
   const before = x.map((row) => row.slice())
-  const mixed = attention(mixer, weights, name, normed(norms.mixerIn, weights, `${name}.mixer_in_norm`, before))
+  const entering = normed(norms.mixerIn, weights, `${name}.mixer_in_norm`, before)
+  const mixed =
+    mixer.is === 'attention' ? attention(mixer, weights, name, entering) : stateMixer(mixer, weights, name, entering)
   addRows(x, normed(norms.mixerOut, weights, `${name}.mixer_out_norm`, mixed))
   const input = isParallel ? before : x.map((row) => row.slice())
   const fed = feedForward(ffn, weights, name, normed(norms.ffnIn, weights, `${name}.ffn_in_norm`, input))
@@ -63,6 +76,35 @@ function feedForward(ffn: FeedForward, weights: Weights, name: string, z: Rows):
     Float64Array.from({ length: width }, (_, i) => f(at(row, i)) * (isGated ? at(row, width + i) : 1)),
   )
   return matrix(weights, `${name}.down`, entering)
+}
+
+function stateMixer(mixer: StateSpec, weights: Weights, name: string, x: Rows): Rows {
+  const projected = matrix(weights, `${name}.in`, x)
+  const w = tensor(weights, `${name}.conv`).data
+  const convolve = (rows: Rows) => {
+    const channels = rows[0]?.length ?? 0
+    const bias = weights.get(`${name}.conv_bias`)?.data
+    return causalConvolution(
+      rows,
+      mixer.taps,
+      (tap, channel) => at(w, tap * channels + channel),
+      (channel) => (bias ? at(bias, channel) : 0),
+    )
+  }
+  if (mixer.is === 'conv') return matrix(weights, `${name}.out`, shortConvolution(projected, convolve))
+  const { keyHeads, keyDim, valueHeads, valueDim, isTiled, eps } = mixer
+  const width = valueHeads * valueDim
+  const channels = 2 * keyHeads * keyDim + width
+  const heads = {
+    ...{ keyHeads, keyDim, valueHeads, valueDim, eps },
+    keyHeadOf: (head: number) => (isTiled ? head % keyHeads : Math.floor((head * keyHeads) / valueHeads)),
+    decay: tensor(weights, `${name}.decay`).data,
+    norm: tensor(weights, `${name}.state_norm`).data,
+  }
+  const qkv = convolve(part(projected, 0, channels)).map((row) => row.map(activations.silu))
+  const after = (from: number, length: number) => part(projected, channels + from, length)
+  const y = deltaNet(heads, qkv, after(0, width), after(width, valueHeads), after(width + valueHeads, valueHeads))
+  return matrix(weights, `${name}.out`, y)
 }
 
 /** Keys and values in two slots, and what may be around them; no encoder, decoder or gate, which reference.ts has. */
@@ -122,14 +164,5 @@ function tensor(weights: Weights, name: string) {
 
 /** y = W x, and a bias where there is one. */
 function matrix(weights: Weights, name: string, rows: Rows, bias = `${name}_bias`): Rows {
-  const { shape, data } = tensor(weights, name)
-  const [outs = 0, ins = 0] = shape
-  const added = weights.get(bias)?.data
-  return rows.map((x) =>
-    Float64Array.from({ length: outs }, (_, o) => {
-      let sum = added ? at(added, o) : 0
-      for (let i = 0; i < ins; i++) sum += at(data, o * ins + i) * at(x, i)
-      return sum
-    }),
-  )
+  return rowsTimes(tensor(weights, name), rows, weights.get(bias)?.data)
 }

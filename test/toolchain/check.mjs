@@ -1,5 +1,5 @@
-/** Format, lint and types: biome for all sources, tsc for host, models and tests, tsc for the engine. */
-import { spawnSync } from 'node:child_process'
+/** Format, lint and types: biome for all sources, tsc for host, models and tests, tsc for the engine; all at once. */
+import { spawn } from 'node:child_process'
 import { root } from './install.mjs'
 
 const checks = [
@@ -8,9 +8,10 @@ const checks = [
   ['tsc', ['-p', 'assembly']],
 ]
 for (const [name, args] of checks) {
-  const { status } = spawnSync(`${root}node_modules/.bin/${name}`, args, { cwd: root, stdio: ['ignore', 2, 2] })
-  if (status !== 0) {
+  const child = spawn(`${root}node_modules/.bin/${name}`, args, { cwd: root, stdio: ['ignore', 2, 2] })
+  child.on('close', (status) => {
+    if (status === 0) return
     console.error(`${name} ${args.join(' ')} failed`)
-    process.exit(1)
-  }
+    process.exitCode = 1
+  })
 }

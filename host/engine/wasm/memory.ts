@@ -15,6 +15,7 @@ import {
   pagesOfKind,
   poolBytes,
   roundUp,
+  windowOf,
 } from '../../../models/index.ts'
 import { wordsOf } from '../../../models/records.ts'
 import { errors } from '../../errors.ts'
@@ -33,8 +34,8 @@ const MOST_PAGES = 2 ** 24
 export interface PageCounts {
   /** Blocks of PAGE_TOKENS tokens that there can be. */
   blocks: number
-  /** Pages in memory, of each page kind, and its window: then there may be fewer of them than blocks. */
-  kinds: { pages: number; window: number | undefined }[]
+  /** Pages in memory, of each page kind, and its window: then there may be fewer of them than blocks. Is each a state? */
+  kinds: { pages: number; window: number | undefined; isState: boolean }[]
   /** Pages of a buffer for those that are not in memory. */
   streamPages: number
 }
@@ -50,12 +51,13 @@ export function countPages(spec: ModelSpec, options: EngineOptions): PageCounts 
   const pages = options.pages ?? Math.ceil(context / PAGE_TOKENS) * conversations
   const sizes = { rows: maxRows, tableBlocks: tablePages(options), conversations }
   const kinds = pageKinds(spec).kinds.map((kind) => {
-    return { pages: pagesOfKind(kind, pages, sizes), window: kind.layer.mixer.window }
+    const isState = kind.layer.mixer.is !== 'attention'
+    return { pages: pagesOfKind(kind, pages, sizes), window: windowOf(kind.layer), isState }
   })
   const bytes = pageBytes(spec, cache)
   if (!offload || poolBytes(spec, cache, pages, sizes) <= offload.bytes) return { blocks: pages, kinds, streamPages: 0 }
   // Layers are streamed one after the other, each as long as the others.
-  if (pageKinds(spec).kinds.length > 1)
+  if (kinds.length > 1 || kinds[0]?.isState)
     throw errors.badOption(
       'offload (--offload)',
       'left out for a model whose layers keep different things',
@@ -72,7 +74,8 @@ export function countPages(spec: ModelSpec, options: EngineOptions): PageCounts 
       offload.bytes,
     )
   }
-  return { blocks: pages, kinds: [{ pages: residentPages, window: undefined }], streamPages: pages - residentPages }
+  const resident = { pages: residentPages, window: undefined, isState: false }
+  return { blocks: pages, kinds: [resident], streamPages: pages - residentPages }
 }
 
 /**

@@ -87,7 +87,7 @@ class HeaderReader {
   private readonly view: DataView
   /** Of the whole file. */
   private readonly size: number
-  private readonly decoder = new TextDecoder('utf-8', { fatal: true })
+  private readonly decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   private at = 0
   private version = 0
 

@@ -1,7 +1,8 @@
 /** A GGUF file as a checkpoint: config, tokenizer and weights under the names and in the order that Hugging Face has them. */
 import { errors } from '../../errors.ts'
+import { type About, aboutOf } from '../about.ts'
 import { openFile } from '../files.ts'
-import type { ModelFiles } from '../source.ts'
+import type { ByteSource, ModelFiles } from '../source.ts'
 import type { TensorStore } from '../store.ts'
 import { decodeBlocks } from './blocks.ts'
 import { configOf, type RopeFactors } from './config.ts'
@@ -12,9 +13,12 @@ import { storeOf } from './weights.ts'
 /** Bytes of a table of rope factors at most. */
 const MAX_VECTOR = 2 ** 16
 
-/** Throws BAD_FILE, BAD_TENSOR, or NOT_A_MODEL for what is not read. The caller closes the store. */
-export async function openGguf(path: string): Promise<{ files: ModelFiles; store: TensorStore }> {
-  const file = await openFile(path)
+/**
+ * Throws BAD_FILE, BAD_TENSOR, or NOT_A_MODEL for what is not read. The caller closes the store. `source`: where its bytes
+ * come from, if not from the file at `path`.
+ */
+export async function openGguf(path: string, source?: ByteSource): Promise<{ files: ModelFiles; store: TensorStore }> {
+  const file = source ?? (await openFile(path))
   try {
     const gguf = await readGguf(path, file)
     if (gguf.tensors.size === 0)
@@ -25,11 +29,28 @@ export async function openGguf(path: string): Promise<{ files: ModelFiles; store
         'it may be a vocabulary alone, get the whole model',
       )
     const { config, layout } = configOf(gguf, await readFactors(gguf))
-    return { files: { config, ...tokenizerOf(gguf) }, store: storeOf(gguf, layout) }
+    return { files: { config, ...tokenizerOf(gguf), about: aboutFile(gguf) }, store: storeOf(gguf, layout) }
   } catch (error) {
     await file.close()
     throw error
   }
+}
+
+/** Where a model comes from has been called by several names. */
+function aboutFile({ values }: GgufFile): About | undefined {
+  const first = (...names: string[]) => names.map((name) => values.get(`general.${name}`)).find((value) => value)
+  return aboutOf({
+    name: first('name', 'basename'),
+    license: first('license', 'license.name', 'license.link'),
+    source: first(
+      'source.url',
+      'source.repo_url',
+      'url',
+      'repo_url',
+      'source.huggingface.repository',
+      'base_model.0.repo_url',
+    ),
+  })
 }
 
 async function readFactors(gguf: GgufFile): Promise<RopeFactors> {

@@ -3,6 +3,7 @@ import { show } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import type { ModelFiles } from '../source.ts'
 import type { GgufFile } from './file.ts'
+import { DEFAULT_PRE, type Pre, pres, preTokenizerOf } from './pre.ts'
 
 /** llama_token_type of llama.cpp. */
 const [NORMAL, UNKNOWN, CONTROL, USER_DEFINED] = [1, 2, 3, 4]
@@ -11,20 +12,6 @@ interface Vocabulary {
   tokens: string[]
   types: ArrayLike<number>
   gguf: GgufFile
-}
-
-/** Text to pieces before BPE, by llama.cpp's names of them; regular expressions as their tokenizer.json has them. */
-const splits: Record<string, string> = {
-  'llama-bpe':
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-  qwen2:
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-}
-const aliases: Record<string, string> = {
-  llama3: 'llama-bpe',
-  'llama-v3': 'llama-bpe',
-  lfm2: 'llama-bpe',
-  dbrx: 'llama-bpe',
 }
 
 /** Nothing where the file has no vocabulary. Throws BAD_FILE for one that is not understood. */
@@ -122,36 +109,25 @@ function byteLevel(vocabulary: Vocabulary): object {
   const { gguf } = vocabulary
   const merges = gguf.values.get('tokenizer.ggml.merges')
   if (!Array.isArray(merges)) throw errors.badFile(gguf.path, '"tokenizer.ggml.merges"', 'a list of texts', 'none')
-  const pre = gguf.values.get('tokenizer.ggml.pre') ?? 'gpt-2'
-  const plain = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true }
-  // A name is the file's: only what is in the tables counts, not what every object has.
-  const own = typeof pre === 'string' && Object.hasOwn(aliases, pre) ? aliases[pre] : pre
-  const split = typeof own === 'string' && Object.hasOwn(splits, own) ? splits[own] : undefined
-  const digits = pre === 'smollm'
-  if (pre !== 'gpt-2' && !digits && split === undefined)
-    throw errors.badFile(
-      gguf.path,
-      '"tokenizer.ggml.pre"',
-      `one of gpt-2, smollm, ${[...Object.keys(splits), ...Object.keys(aliases)].join(', ')}`,
-      show(String(pre)),
-    )
-  const steps = split
-    ? [
-        { type: 'Split', pattern: { Regex: split }, behavior: 'Isolated', invert: false },
-        { ...plain, use_regex: false },
-      ]
-    : [...(digits ? [{ type: 'Digits', individual_digits: true }] : []), { ...plain, use_regex: true }]
+  const pre = preOf(gguf)
   return {
-    normalizer: pre === 'qwen2' ? { type: 'NFC' } : null,
-    pre_tokenizer: steps.length === 1 ? steps[0] : { type: 'Sequence', pretokenizers: steps },
+    normalizer: pre.isNfc ? { type: 'NFC' } : null,
+    pre_tokenizer: preTokenizerOf(pre),
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
       type: 'BPE',
-      ignore_merges: split === splits['llama-bpe'],
+      ignore_merges: pre.ignoresMerges === true,
       vocab: vocabOf(vocabulary),
       merges: merges.map((merge) => merge.split(' ', 2)),
     },
   }
+}
+
+function preOf({ values, path }: GgufFile): Pre {
+  const name = values.get('tokenizer.ggml.pre') ?? DEFAULT_PRE
+  const pre = typeof name === 'string' ? pres.get(name) : undefined
+  if (!pre) throw errors.badFile(path, '"tokenizer.ggml.pre"', `one of ${[...pres.keys()].join(', ')}`, show(name))
+  return pre
 }
 
 /** Begin and end tokens, and the chat template. */
@@ -172,8 +148,8 @@ function tokenizerConfigOf({ gguf, tokens }: Vocabulary): Record<string, unknown
     eos_token: token('eos'),
     unk_token: token('unknown'),
     pad_token: token('padding'),
-    // llama.cpp begins the texts of SentencePiece where the file says nothing.
-    add_bos_token: flag('add_bos_token', kind === 'llama') && token('bos') !== undefined,
+    // llama.cpp begins the texts of SentencePiece, and of some others, where the file says nothing.
+    add_bos_token: flag('add_bos_token', kind === 'llama' || preOf(gguf).begins === true) && token('bos') !== undefined,
     add_eos_token: flag('add_eos_token', false) && token('eos') !== undefined,
     chat_template: typeof template === 'string' ? template : undefined,
   }

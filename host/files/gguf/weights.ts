@@ -1,64 +1,48 @@
 /** The tensors of a GGUF file under the names, and in the order, of the checkpoint that it was made from. */
+import { ln } from '../../../models/arithmetic.ts'
 import { errors } from '../../errors.ts'
 import type { StoredTensor, TensorStore } from '../store.ts'
 import { decodeBlocks } from './blocks.ts'
-import type { Layout } from './config.ts'
 import type { GgufFile, GgufTensor } from './file.ts'
 import { keptAs, splitBlocks } from './integers.ts'
-
-const outer: Record<string, string> = {
-  token_embd: 'model.embed_tokens',
-  output_norm: 'model.norm',
-  output: 'lm_head',
-}
-
-const inner: Record<string, string> = {
-  attn_norm: 'input_layernorm',
-  attn_q: 'self_attn.q_proj',
-  attn_k: 'self_attn.k_proj',
-  attn_v: 'self_attn.v_proj',
-  attn_output: 'self_attn.o_proj',
-  attn_q_norm: 'self_attn.q_norm',
-  attn_k_norm: 'self_attn.k_norm',
-  ffn_norm: 'post_attention_layernorm',
-  ffn_gate: 'mlp.gate_proj',
-  ffn_up: 'mlp.up_proj',
-  ffn_down: 'mlp.down_proj',
-  post_attention_norm: 'post_attention_layernorm',
-  post_ffw_norm: 'post_feedforward_layernorm',
-  attn_q_a: 'self_attn.q_a_proj',
-  attn_q_a_norm: 'self_attn.q_a_layernorm',
-  attn_q_b: 'self_attn.q_b_proj',
-  attn_kv_a_mqa: 'self_attn.kv_a_proj_with_mqa',
-  attn_kv_a_norm: 'self_attn.kv_a_layernorm',
-  attn_kv_b: 'self_attn.kv_b_proj',
-}
+import { checkpointName, checkpointShape, fileRows, isExponent, isTurned, type Layout, plusOf } from './layout.ts'
 
 interface Place {
   tensor: GgufTensor
-  /** Rows of a head, where they lie in pairs. */
-  pairs: number | undefined
+  /** Row of the file for one of the checkpoint, where they are not the same. */
+  rowOf?: ((row: number) => number) | undefined
+  /** Turned round. */
+  isTurned?: boolean
   /** Added to each number. */
-  plus: number
+  plus?: number
+  /** The numbers are −e^x of those of the checkpoint. */
+  isExponent?: boolean
 }
 
 export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): TensorStore {
   const places = new Map<string, Place>()
   for (const tensor of tensors.values()) {
+    const { name, shape } = tensor
     // It is in the config.
-    if (/^rope_(?:freqs|factors_short|factors_long)\.weight$/.test(tensor.name)) continue
-    const name = nameOf(tensor.name, layout)
-    if (places.has(name)) throw errors.badFile(path, `tensor "${tensor.name}"`, 'the only one for its place', 'two')
-    places.set(name, { tensor, pairs: headRows(tensor, layout), plus: isNorm(tensor) ? -(layout.normPlus ?? 0) : 0 })
+    if (/^rope_(?:freqs|factors_short|factors_long)\.weight$/.test(name)) continue
+    const own = checkpointName(name, layout.names)
+    if (places.has(own)) throw errors.badFile(path, `tensor "${name}"`, 'the only one for its place', 'two')
+    places.set(own, {
+      tensor,
+      rowOf: fileRows(name, shape[0] as number, layout),
+      isTurned: isTurned(name, layout),
+      plus: plusOf(name, layout),
+      isExponent: isExponent(name, layout),
+    })
   }
   const stored = new Map<string, StoredTensor>(
-    Array.from(places, ([name, { tensor }]) => [
+    Array.from(places, ([name, { tensor, isTurned, isExponent }]) => [
       name,
       {
-        shape: tensor.shape,
+        shape: isTurned ? tensor.shape.toReversed() : checkpointShape(tensor, layout),
         type: tensor.type.name,
         isReadable: tensor.type.decode !== undefined,
-        keptAs: keptAs(tensor.type),
+        keptAs: isTurned || isExponent || tensor.shape.length !== 2 ? undefined : keptAs(tensor.type),
       },
     ]),
   )
@@ -75,22 +59,22 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
     async readKept(name, rows) {
       const place = places.get(name)
       if (!place) throw errors.missingTensors(path, [name])
-      return splitBlocks(place.tensor.type, await readRows(file, place, rows), place.tensor.shape.at(-1) as number)
+      return splitBlocks(place.tensor.type, await readRowBytes(file, place, rows), place.tensor.shape.at(-1) as number)
     },
     close: () => file.close(),
   }
 }
 
 /** The bytes of some rows of a matrix, in this order. */
-async function readRows(
+async function readRowBytes(
   file: GgufFile['file'],
-  { tensor: { shape, type, begin }, pairs }: Place,
+  { tensor: { shape, type, begin }, rowOf }: Place,
   wanted: readonly number[],
 ): Promise<Uint8Array> {
-  const rows = pairs === undefined ? wanted : wanted.map((row) => pairedRow(row, pairs))
+  const rows = rowOf ? wanted.map(rowOf) : wanted
   const rowBytes = ((shape.at(-1) as number) / type.values) * type.bytes
-  const [low, behind] = spanOf(rows)
-  const bytes = new Uint8Array((behind - low) * rowBytes)
+  const low = Math.min(...rows)
+  const bytes = new Uint8Array((Math.max(...rows) + 1 - low) * rowBytes)
   await file.read(bytes, begin + low * rowBytes)
   if (rows.every((row, i) => row === low + i)) return bytes
   const result = new Uint8Array(rows.length * rowBytes)
@@ -99,59 +83,59 @@ async function readRows(
   return result
 }
 
-/** blk.3.attn_q.weight: model.layers.3.self_attn.q_proj.weight. What is not known keeps its name, and is found to be unused. */
-function nameOf(name: string, { names }: Layout): string {
-  const [, layer, stem = '', end = ''] = /^(?:blk\.(\d+)\.)?([\w.]+)\.(weight|bias)$/.exec(name) ?? []
-  const table = layer === undefined ? outer : { ...inner, ...names }
-  // The stem is the file's: only what is in the table counts, not what every object has.
-  if (!Object.hasOwn(table, stem)) return name
-  return `${layer === undefined ? '' : `model.layers.${layer}.`}${table[stem]}.${end}`
-}
-
-const isNorm = ({ name }: GgufTensor) => /norm\.weight$/.test(name)
-
-/** Rows of a head of q or k; undefined where they lie as in the checkpoint. */
-function headRows({ name, shape }: GgufTensor, { pairs }: Layout): number | undefined {
-  const which = /\.attn_([qk])\.(?:weight|bias)$/.exec(name)?.[1]
-  if (!pairs || !which) return undefined
-  return (shape[0] as number) / (which === 'q' ? pairs.heads : pairs.kvHeads)
-}
-
 /** Numbers of whole rows are read, those that are asked for are given. */
-async function readNumbers(
-  file: GgufFile['file'],
-  { tensor, pairs, plus }: Place,
-  from: number,
-  count: number,
-): Promise<Float32Array> {
-  const { shape, type, begin } = tensor
-  // Of a vector that is permuted, each number is a row.
-  const cols = shape.length === 1 && pairs !== undefined ? 1 : (shape.at(-1) as number)
+async function readNumbers(file: GgufFile['file'], place: Place, from: number, count: number): Promise<Float32Array> {
+  const { tensor, rowOf, isTurned, isExponent, plus = 0 } = place
+  if (isTurned) return (await readTurned(file, tensor)).slice(from, from + count)
+  // Of a vector whose order is another, each number is a row.
+  const cols = tensor.shape.length === 1 && rowOf ? 1 : (tensor.shape.at(-1) as number)
   const [first, end] = [Math.floor(from / cols), Math.ceil((from + count) / cols)]
-  const rows =
-    pairs === undefined ? undefined : Array.from({ length: end - first }, (_, i) => pairedRow(first + i, pairs))
-  const [low, behind] = rows ? spanOf(rows) : [first, end]
-  const rowBytes = (cols / type.values) * type.bytes
-  const bytes = new Uint8Array((behind - low) * rowBytes)
-  await file.read(bytes, begin + low * rowBytes)
-  const read = decodeBlocks(type, bytes)
-  const values = rows ? new Float32Array(rows.length * cols) : read
-  for (const [i, row] of rows?.entries() ?? [])
-    values.set(read.subarray((row - low) * cols, (row - low + 1) * cols), i * cols)
+  const values = rowOf
+    ? await readScattered(
+        file,
+        tensor,
+        Array.from({ length: end - first }, (_, i) => rowOf(first + i)),
+        cols,
+      )
+    : await readRows(file, tensor, first, end, cols)
   if (plus !== 0) for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) + plus
+  if (isExponent) for (let i = 0; i < values.length; i++) values[i] = ln(-(values[i] as number))
   return values.slice(from - first * cols, from - first * cols + count)
 }
 
-/** The first row, and the one behind the last. */
-function spanOf(rows: readonly number[]): [low: number, behind: number] {
-  const [low, high] = rows.reduce(([a, b], row) => [Math.min(a, row), Math.max(b, row)], [Number.POSITIVE_INFINITY, 0])
-  return [low, high + 1]
+async function readRows(file: GgufFile['file'], { type, begin }: GgufTensor, from: number, end: number, cols: number) {
+  const rowBytes = (cols / type.values) * type.bytes
+  const bytes = new Uint8Array((end - from) * rowBytes)
+  await file.read(bytes, begin + from * rowBytes)
+  return decodeBlocks(type, bytes)
 }
 
-/** Row of the file for a row of the checkpoint: of d rows of a head, j lies at 2 j, and j + d/2 at 2 j + 1. */
-function pairedRow(row: number, dim: number): number {
-  const [head, at] = [Math.floor(row / dim), row % dim]
-  return head * dim + 2 * (at % (dim / 2)) + Math.floor(at / (dim / 2))
+/** Rows that nothing is wanted of are read along rather than skipped, if they are so few. */
+const MAX_GAP = 64
+
+/** Rows of the file in the order that is asked for, each run of neighbours in one read. */
+async function readScattered(file: GgufFile['file'], tensor: GgufTensor, rows: number[], cols: number) {
+  const values = new Float32Array(rows.length * cols)
+  const sorted = rows.map((row, at) => ({ row, at })).sort((a, b) => a.row - b.row)
+  for (let i = 0; i < sorted.length; ) {
+    let end = i + 1
+    while (end < sorted.length && (sorted[end]?.row ?? 0) - (sorted[end - 1]?.row ?? 0) <= MAX_GAP) end++
+    const run = sorted.slice(i, end)
+    const low = run[0]?.row ?? 0
+    const read = await readRows(file, tensor, low, (run.at(-1)?.row ?? 0) + 1, cols)
+    for (const { row, at } of run) values.set(read.subarray((row - low) * cols, (row - low + 1) * cols), at * cols)
+    i = end
+  }
+  return values
+}
+
+/** (rows, cols) of the file as (cols, rows): all of it, for that is how it is asked for. */
+async function readTurned(file: GgufFile['file'], tensor: GgufTensor): Promise<Float32Array> {
+  const [rows = 0, cols = 0] = tensor.shape
+  const values = await readRows(file, tensor, 0, rows, cols)
+  const turned = new Float32Array(values.length)
+  for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) turned[c * rows + r] = values[r * cols + c] as number
+  return turned
 }
 
 /** Two tensors of the file that are one of the checkpoint: (heads, rank, plain) of keys, (heads, value, rank) of values. */
@@ -186,8 +170,7 @@ async function readJoined(file: GgufFile['file'], { keys, values }: Joined, from
   const headNumbers = (plain + width) * rank
   const [first, end] = [Math.floor(from / headNumbers), Math.ceil((from + count) / headNumbers)]
   const whole = new Float32Array((end - first) * headNumbers)
-  const ofHead = (tensor: GgufTensor, head: number, size: number) =>
-    readNumbers(file, { tensor, pairs: undefined, plus: 0 }, head * size, size)
+  const ofHead = (tensor: GgufTensor, head: number, size: number) => readNumbers(file, { tensor }, head * size, size)
   for (let head = first; head < end; head++) {
     const at = (head - first) * headNumbers
     const turned = await ofHead(keys, head, plain * rank)

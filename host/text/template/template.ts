@@ -116,7 +116,7 @@ function checkGiven(given: unknown): string {
 /** bos_token and the like: a text, or an object with one. */
 function tokenNames(config: Record<string, unknown>): Record<string, string> {
   const names: Record<string, string> = {}
-  for (const key of ['bos_token', 'eos_token', 'unk_token', 'pad_token']) {
+  for (const key of ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'].map((name) => `${name}_token`)) {
     const value = config[key]
     const name = typeof value === 'string' ? value : (value as { content?: unknown } | null | undefined)?.content
     if (typeof name === 'string') names[key] = name

@@ -7,6 +7,7 @@ import {
   cacheBytes,
   cost,
   type ModelDescription,
+  type ModelSpec,
   PAGE_TOKENS,
   type PackingType,
   type Plan,
@@ -149,10 +150,16 @@ export class Analysis {
         ? [this.plan.bytes, this.pagesBytes(batch, positions, formats)]
         : [
             (cost(this.model).parameters * formats.widths.weights) / 8,
-            (batch * cacheBytes(spec, 'int8', positions).elements * formats.widths.cache) / 8,
+            batch * plainCacheBytes(spec, positions, formats.widths.cache),
           ]
     return { total: weights + cache + activations, weights, cache, activations }
   }
+}
+
+/** Rows of so many bits a number; states are f32. */
+function plainCacheBytes(spec: ModelSpec, positions: number, bits: number): number {
+  const { elements, states } = cacheBytes(spec, 'int8', positions)
+  return (elements * bits) / 8 + states
 }
 
 /** Bytes that one more token of a conversation takes. */

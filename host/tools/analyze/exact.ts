@@ -9,7 +9,7 @@
  *
  * Decode sees `seqlen` tokens in the cache and itself.
  */
-import { type CacheType, PAGE_TOKENS, pairsSeen, type WeightType } from '../../../models/index.ts'
+import { type CacheType, PAGE_TOKENS, pairsSeen, type WeightType, windowOf } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
 import type { Hardware, MeasuredRates, NumberFormat } from './hardware.ts'
@@ -61,7 +61,7 @@ export function exactConvention(
 }
 
 function peakOf({ work }: Operation): 'matrix' | 'sweep' | 'rest' {
-  return work.is === 'matrix' ? 'matrix' : work.is === 'elementwise' ? 'rest' : 'sweep'
+  return work.is === 'matrix' ? 'matrix' : work.is === 'elementwise' || work.is === 'state' ? 'rest' : 'sweep'
 }
 
 /**
@@ -109,10 +109,13 @@ function cacheReuse(
   { cache, rowsPerStep }: Extract<Formats, { is: 'engine' }>,
   hardware: Hardware,
 ): number {
+  // A state that fits stays on the chip while the rows of a slice take it on.
+  if (work.is === 'state' && stage === 'prefill')
+    return 4 * work.numbers <= hardware.onchipBuffer.value ? Math.min(rowsPerStep, seqlen) : 1
   if (work.is !== 'fused' || stage === 'decode') return 1
   const rowBytes = cache === 'int8' ? work.rowElements + 4 * work.rowHeads : 4 * work.rowElements
   const kept = PAGE_TOKENS * Math.floor(hardware.onchipBuffer.value / (PAGE_TOKENS * rowBytes))
-  const window = work.layer.mixer.window ?? Number.POSITIVE_INFINITY
+  const window = windowOf(work.layer) ?? Number.POSITIVE_INFINITY
   return pairsSeen(work.layer, 0, seqlen) / rowsFromMemory(seqlen, { rowsPerStep, window, kept })
 }
 
@@ -207,6 +210,19 @@ function count(formats: Formats, hardware: Hardware, { work, rows }: Operation, 
       stores: work.writes * n * activation,
     }
   }
+  if (work.is === 'state') {
+    const weights = isEngine ? work.bytes : (work.weights * widths.weights) / 8
+    return {
+      operations: (2 * work.macs + work.operations) * n,
+      macs: work.macs * n,
+      weights: weights * reads,
+      loads: work.reads * n * activation,
+      stores: work.writes * n * activation,
+      // f32 in any case.
+      cacheReads: 4 * work.numbers * n,
+      cacheWrites: 4 * work.numbers * n,
+    }
+  }
   return sweep(work, pass, counts, { activation, cached, block: isEngine ? 1 : blockOf(work, hardware, activation) })
 }
 
@@ -289,7 +305,7 @@ function rowsRead({ layer }: SweepWork, { stage, batch, seqlen }: Pass, block: n
   if (block === 1) return batch * pairsSeen(layer, 0, seqlen)
   const whole = Math.floor(seqlen / block)
   const rest = seqlen % block
-  const window = layer.mixer.window ?? Number.POSITIVE_INFINITY
+  const window = windowOf(layer) ?? Number.POSITIVE_INFINITY
   const most = window + block - 1
   const growing = Math.min(whole, Math.floor(most / block))
   const level = growing < whole ? (whole - growing) * most : 0

@@ -2,8 +2,10 @@
 import {
   type Activation,
   type AttentionSpec,
+  attentionOf,
   cacheElements,
   cacheHeads,
+  convChannels,
   keyDim,
   type LayerSpec,
   type ModelSpec,
@@ -11,7 +13,11 @@ import {
   projectionWidths,
   queryDim,
   ropeDim,
+  type StateSpec,
   slotOf,
+  stateMacs,
+  stateNumbers,
+  stateOutWidth,
 } from '../../../models/index.ts'
 import {
   type ElementwiseWork,
@@ -56,14 +62,12 @@ export class LayerOperations {
   /** Behind what is called `input`. */
   after(input: string): Operation[] {
     const { hiddenDim } = this
-    const { isParallel } = this.layer
+    const { isParallel, mixer } = this.layer
     const add = (name: string, inputs: string[]) =>
       this.rest(name, inputs, elementwise(2 * hiddenDim, hiddenDim, hiddenDim))
-    const attended = this.normed(
-      'mixerOut',
-      'attn_out_norm',
-      this.attention(this.normed('mixerIn', 'attn_norm', input)),
-    )
+    const entering = this.normed('mixerIn', 'attn_norm', input)
+    const mixed = mixer.is === 'attention' ? this.attention(entering) : this.state(mixer, entering)
+    const attended = this.normed('mixerOut', 'attn_out_norm', mixed)
     const added = add('attn_add', [input, attended])
     const fed = this.feedForward(this.normed('ffnIn', 'mlp_norm', isParallel ? input : added))
     add('mlp_add', [added, this.normed('ffnOut', 'mlp_out_norm', fed)])
@@ -120,8 +124,47 @@ export class LayerOperations {
     return this.linear('down_proj', 'down', activated, { inDim: width, from: 0, outDim: hiddenDim })
   }
 
+  /** The attention, where the layer has one. */
+  private get attends(): AttentionSpec {
+    const attention = attentionOf(this.layer)
+    if (!attention) throw new RangeError('the layer has no attention')
+    return attention
+  }
+
+  /** [ B | C | x ], or all that a delta net reads; the state one token on; back to the hidden width. */
+  private state(mixer: StateSpec, input: string): string {
+    const { hiddenDim } = this
+    const channels = convChannels(mixer)
+    const width = stateOutWidth(mixer)
+    const isConv = mixer.is === 'conv'
+    const fromIn = (name: string, from: number, outDim: number) =>
+      this.linear(name, 'in', input, { inDim: hiddenDim, from, outDim })
+    const inputs = isConv
+      ? ['b_proj', 'c_proj', 'x_proj'].map((name, i) => fromIn(name, i * channels, channels))
+      : [
+          fromIn('qkv_proj', 0, channels),
+          fromIn('z_proj', channels, width),
+          fromIn('gates_proj', channels + width, 2 * mixer.valueHeads),
+        ]
+    const { columns, matrices } = stateNumbers(mixer)
+    const weights =
+      (mixer.taps + (isConv && mixer.bias ? 1 : 0)) * channels + (isConv ? 0 : mixer.valueHeads + mixer.valueDim)
+    const work = {
+      is: 'state' as const,
+      macs: stateMacs(mixer),
+      // Two gates; or silu of all, lengths of q and k, a norm and a gate of what comes out, and S that fades.
+      operations: isConv ? 2 * channels : 4 * channels + 3 * (channels - width) + 12 * width + matrices,
+      numbers: columns + matrices,
+      reads: isConv ? 3 * channels : channels + width + 2 * mixer.valueHeads,
+      writes: width,
+      ...{ weights, bytes: 4 * weights },
+    }
+    const mixed = this.push({ name: isConv ? 'short_conv' : 'delta_net', part: 'attention', inputs, work })
+    return this.linear('out_proj', 'out', mixed, { inDim: width, from: 0, outDim: hiddenDim })
+  }
+
   private attention(input: string): string {
-    const { mixer } = this.layer
+    const mixer = this.attends
     const { maps, query, gate, outDim } = mixer
     const { q, row, gate: gateWidth } = projectionWidths(mixer)
     const fromIn = (name: string, from: number, outDim: number, result?: MatrixWork['result']) =>
@@ -147,7 +190,7 @@ export class LayerOperations {
     first: number,
     fromIn: (name: string, from: number, outDim: number, result: MatrixWork['result']) => string,
   ) {
-    const { mixer } = this.layer
+    const mixer = this.attends
     const rotating: string[] = []
     const cached: string[] = []
     let at = first
@@ -168,7 +211,7 @@ export class LayerOperations {
 
   /** From the low side up, where there is one, and normed. */
   private raisedQueries(input: string): string {
-    const { mixer } = this.layer
+    const mixer = this.attends
     const { query, queryNorm, maps } = mixer
     const width = maps * queryDim(mixer)
     let queries = input
@@ -180,7 +223,7 @@ export class LayerOperations {
   }
 
   private encodedQueries(queries: string): string {
-    const { maps, encoder, key } = this.layer.mixer
+    const { maps, encoder, key } = this.attends
     if (!encoder) return queries
     const shape = { inDim: encoder.inDim, from: 0, outDim: maps * (key[0]?.dim ?? 0), blocks: maps }
     return this.linear('q_encode', 'encoder', queries, shape, 'rest')
@@ -188,7 +231,7 @@ export class LayerOperations {
 
   /** Scores, softmax and average, or all of it at once. */
   private sweep(queries: string, cached: string[]): string {
-    const { mixer } = this.layer
+    const mixer = this.attends
     const { maps, key, value, softcap } = mixer
     const work = {
       maps,
@@ -209,7 +252,7 @@ export class LayerOperations {
   }
 
   private decodedValues(averages: string): string {
-    const { maps, value, decoder, outDim } = this.layer.mixer
+    const { maps, value, decoder, outDim } = this.attends
     if (!decoder) return averages
     const width = maps * outDim
     const shape = { inDim: value.dim, from: 0, outDim: width, blocks: maps }

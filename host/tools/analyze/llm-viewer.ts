@@ -3,7 +3,7 @@
  * formula by formula with its defects, so that published figures can be compared: SPEC §8 lists them as (a) to (m), and the
  * letters below are those. `exact.ts` is what is right. test/golden/llm-viewer has the tool's own numbers.
  */
-import { keyDim, type LayerSpec, type ModelSpec, slotOf } from '../../../models/index.ts'
+import { attentionOf, keyDim, type LayerSpec, type ModelSpec, slotOf } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
 import type { Hardware } from './hardware.ts'
@@ -61,7 +61,8 @@ export function llmViewerConvention(spec: ModelSpec, hardware: Hardware, widths:
 function shapeOf(spec: ModelSpec): Shape {
   const { hiddenDim: hidden } = spec
   const layer = spec.layers[0] as LayerSpec
-  const { mixer: attention } = layer
+  const attention = attentionOf(layer)
+  if (!attention) throw noFormulas(spec)
   const ffn = layer.ffn.width
   const { maps, key, value, decoder, encoder, query, gate } = attention
   const [keySlot, valueSlot] = [slotOf(attention, key[0] as (typeof key)[number]), slotOf(attention, value)]
@@ -89,12 +90,7 @@ function shapeOf(spec: ModelSpec): Shape {
     }
   }
   const isLlama = isPlain && !decoder && keySlot.heads === valueSlot.heads && keySlot.dim === valueSlot.dim
-  if (!isLlama)
-    throw errors.badOption(
-      '--mode llm-viewer',
-      'left out for this model: the tool has formulas for Llama (MHA, GQA) and GTA only',
-      spec.kind,
-    )
+  if (!isLlama) throw noFormulas(spec)
   // (i) head_dim of the config is not looked at.
   const dim = Math.floor(hidden / maps)
   const cached = Math.floor((hidden * keySlot.heads) / maps)
@@ -115,11 +111,21 @@ function shapeOf(spec: ModelSpec): Shape {
   }
 }
 
+function noFormulas(spec: ModelSpec): Error {
+  return errors.badOption(
+    '--mode llm-viewer',
+    'left out for this model: the tool has formulas for Llama (MHA, GQA) and GTA only',
+    spec.kind,
+  )
+}
+
 /** The tool knows one layer: two RMSNorms, attention to all tokens, a gated feed-forward block. */
 function isLlamaLike({ layers, embedding, head }: ModelSpec): boolean {
   const [layer, ...others] = layers
   if (!layer || others.length > 0 || embedding.positions !== undefined || head.softcap !== undefined) return false
-  const { mixer, ffn, norms, isParallel } = layer
+  const { ffn, norms, isParallel } = layer
+  const mixer = attentionOf(layer)
+  if (!mixer) return false
   const hasMore = norms.mixerOut || norms.ffnOut || mixer.queryNorm || isParallel || !ffn.isGated || ffn.bias
   return !hasMore && mixer.window === undefined && mixer.softcap === undefined
 }

@@ -21,7 +21,7 @@ export interface Operation {
   rows: 'tokens' | 'logits'
   /** Operations whose results it takes; 'input' is what the layer before left. */
   inputs: string[]
-  work: MatrixWork | SweepWork | ElementwiseWork
+  work: MatrixWork | SweepWork | StateWork | ElementwiseWork
 }
 
 /** y = W x: `blocks` matrices one below the other, each (outDim / blocks × inDim) and applied to a vector of its own. */
@@ -56,6 +56,21 @@ export interface SweepWork {
   layer: LayerSpec
   /** Operations per score beside the products: the softmax, and a cap. */
   operationsPerScore: number
+}
+
+/** What takes the state of a layer one token on: it is read and written whole, and nothing else is looked back to. */
+export interface StateWork {
+  is: 'state'
+  /** Multiply-adds per token, and operations besides. */
+  macs: number
+  operations: number
+  /** Numbers of the state. */
+  numbers: number
+  /** Numbers read and written per token, not counting weights and the state. */
+  reads: number
+  writes: number
+  weights: number
+  bytes: number
 }
 
 /** Numbers in, numbers out. */

@@ -1,10 +1,11 @@
 /** What is measured: a model with its own weights, or any config with synthetic ones. */
 import { fileURLToPath } from 'node:url'
-import { type ModelDescription, type Plan, planModel } from '../../../models/index.ts'
+import { longestContext, type ModelDescription, type Plan, planModel } from '../../../models/index.ts'
 import type { Weights } from '../../engine/engine.ts'
 import { errors } from '../../errors.ts'
 import { describeModel } from '../../files/describe.ts'
 import { defaultModel, openSource } from '../../load.ts'
+import { sourceFor } from '../../runtime/long-context.ts'
 import type { BenchSettings } from './settings.ts'
 import { fillSynthetic } from './synthetic.ts'
 
@@ -31,16 +32,16 @@ async function openReal({ model, type, signal, onProgress }: BenchSettings, cont
     signal,
     onProgress: (progress) => onProgress?.({ label: 'loading', ...progress }),
   })
-  const { maxContext } = source.model.spec
-  if (context > maxContext) {
+  const most = longestContext(source.model.spec)
+  if (context > most) {
     await source.close()
     throw errors.badOption(
       'depth and tokens of a test (-d with -p or -n)',
-      `at most ${maxContext} together, the context of "${path}" (synthetic weights, --config, have no such limit)`,
+      `at most ${most} together, the context of "${path}" (synthetic weights, --config, have no such limit)`,
       context,
     )
   }
-  return { path, isSynthetic: false, ...source }
+  return { path, isSynthetic: false, ...sourceFor(source, context) }
 }
 
 /** The spec's context is the plan's: what the model was made for does not limit what can be timed. */

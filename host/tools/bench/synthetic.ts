@@ -73,7 +73,10 @@ class Filler {
   /** Norms are ones, biases small; padding is zeros. */
   vector({ name, content }: PackedTensor, floats: Float32Array): void {
     const sources = content.is === 'vector' ? content.sources : []
-    const length = sources.reduce((sum, { rows, shape }) => sum + (rows?.length ?? shape[0] ?? 0), 0)
+    const length = sources.reduce(
+      (sum, { rows, shape }) => sum + (rows?.length ?? shape.reduce((product, n) => product * n, 1)),
+      0,
+    )
     const isNorm = name.endsWith('norm')
     floats.fill(0)
     for (let i = 0; i < length; i++) floats[i] = isNorm ? 1 : (this.random() - 0.5) / 5

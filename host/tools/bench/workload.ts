@@ -77,7 +77,10 @@ export function workCounter(model: ModelDescription, plan: Plan, cache: CacheTyp
     sum((_, layer) => rowBytes(layer, cache) * pairsSeen(layer, depth, count))
   /** Of the cache, by one step of `count` tokens up to `end`. */
   const cacheRead = (end: number, count: number) =>
-    sum((_, layer) => rowBytes(layer, cache) * Math.min(end, (layer.mixer.window ?? end) + count - 1))
+    sum((_, layer) => rowBytes(layer, cache) * rowsOf(layer, end, count))
+  /** A state stays where it is from one token of a step to the next. */
+  const rowsOf = (layer: LayerSpec, end: number, count: number) =>
+    layer.mixer.is === 'attention' ? Math.min(end, (layer.mixer.window ?? end) + count - 1) : 1
   return function workOf({ phase, tokens, prompt = 0, depth, conversations }: Workload): Work {
     if (phase === 'pg') {
       const read = workOf({ phase: 'pp', tokens: prompt, depth, conversations: 1 })

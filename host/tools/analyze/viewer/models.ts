@@ -3,11 +3,13 @@ import { configs, describe } from '../../../../models/index.ts'
 import { isCheckpoint, readConfig } from '../../../files/checkpoint.ts'
 import { openPacked } from '../../../files/files.ts'
 import { readJson } from '../../../files/json.ts'
+import { locateModel } from '../../../files/locate.ts'
 
-/** The config.json of each path: a file, a directory, or a packed model. Throws what keeps one from being a model. */
+/** The config.json of each path: a file, a directory, a packed model, or the name of a pulled one. Throws what keeps one from being a model. */
 export async function readConfigs(paths: readonly string[]): Promise<unknown[]> {
   const found = await Promise.all(
-    paths.map(async (path) => {
+    paths.map(async (name) => {
+      const path = await locateModel(name)
       if (await isCheckpoint(path)) return (await readConfig(path)).config
       if (path.endsWith('.json')) return readJson(path)
       const { files, close } = await openPacked(path)
