@@ -54,10 +54,23 @@ export const MAX_PAGE_KINDS: u32 = 16
 export const TYPE_F32: u32 = 1
 export const TYPE_Q8: u32 = 2
 export const TYPE_Q4: u32 = 3
-/** A block of q4 weights: rows × columns, and its bytes with the bf16 scales of its rows. */
+/** With a scale and a minimum for 32 columns of a row, or 16 of q8k: kernels/blocks.ts has the picture. */
+export const TYPE_Q4M: u32 = 4
+export const TYPE_Q4K: u32 = 5
+export const TYPE_Q8M: u32 = 6
+export const TYPE_Q8K: u32 = 7
+/** A block of weights: rows × columns; bytes of one of q4 with the bf16 scales of its rows. */
 export const Q4_ROWS: u32 = 8
 export const Q4_COLS: u32 = 32
 export const Q4_BYTES: u32 = 144
+/** Blocks of the types from q4m on that share factors at most, and the bytes of these. */
+export const SPAN_BLOCKS: u32 = 8
+export const SPAN_BYTES: u32 = 64
+/** Bytes of their blocks, with the scales and minima of their rows. */
+export const Q4M_BYTES: u32 = 160
+export const Q4K_BYTES: u32 = 144
+export const Q8M_BYTES: u32 = 288
+export const Q8K_BYTES: u32 = 288
 /** Widest input of a matrix: keeps int32 sums of 7 bit × 8 bit products exact. */
 export const MAX_WIDTH: u32 = 131072
 
@@ -250,7 +263,7 @@ export class Recurrence {
   eps: f32 = NaN
 }
 
-/** Weights (rows × cols); a row, or a block of eight rows of q4, takes `stride` bytes, padded. */
+/** Weights (rows × cols); a row, or eight rows where they lie in blocks, takes `stride` bytes, padded. */
 export class Matrix {
   type: u32 = 0
   rows: u32 = 0

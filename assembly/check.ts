@@ -1,12 +1,13 @@
 /** Weights come from a file that may be anybody's: what the kernels take for granted is looked at once. */
-import { Matrix, Plan, TYPE_Q8 } from './abi'
+import { Matrix, Plan, Q4_ROWS, TYPE_Q8, TYPE_Q8K, TYPE_Q8M } from './abi'
 import { arena, mine } from './arena'
 import { rank } from './host'
+import { bitsOfStripes } from './kernels/blocks'
 import { embedding, head, layerAt, MATRICES, matrixOf, positions } from './plan'
 import { barrier, ranks, spanStart } from './team'
 
 /**
- * Are all bytes of q8 weights below 128? Another byte would mean one thing to the relaxed build on x64, another on ARM,
+ * Are all bytes of weights of seven bits below 128? Another byte would mean one thing to the relaxed build on x64, another on ARM,
  * and a third to the strict one. Every rank looks at a span of each matrix; rank 0 has the answer.
  */
 export function areWeightsNarrow(): bool {
@@ -25,6 +26,12 @@ export function areWeightsNarrow(): bool {
 /** All bytes of this rank's span, or-ed together. */
 function bitsOf(m: Matrix): v128 {
   let a = i32x4.splat(0)
+  if (m.type == TYPE_Q8M || m.type == TYPE_Q8K) {
+    const stripes = (m.rows + Q4_ROWS - 1) / Q4_ROWS
+    const first = spanStart(stripes, 1, rank)
+    const count = spanStart(stripes, 1, rank + 1) - first
+    return bitsOfStripes(m.type, arena().plan + m.data + (first as usize) * m.stride, count, m.stride)
+  }
   if (m.type != TYPE_Q8) return a
   let b = a
   let c = a

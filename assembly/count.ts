@@ -5,9 +5,10 @@
  *
  * Counters lie behind a rank's account (profile.ts), and begin at zero with it.
  */
-import { Counts, Layer, LayerKind, Matrix, NORM_LAYER, Plan, Recurrence, StateLayer, TYPE_Q4, TYPE_Q8 } from './abi'
+import { Counts, Layer, LayerKind, Matrix, NORM_LAYER, Plan, Recurrence, StateLayer, TYPE_Q8 } from './abi'
 import { arena } from './arena'
 import { rank } from './host'
+import { isInBlocks } from './kernels/blocks'
 import { Product } from './kernels/product'
 import { ACCOUNT_BYTES, ACCOUNT_COUNTS } from './sizes'
 
@@ -37,7 +38,7 @@ export function countProduct(p: Product, rows: u32): void {
   if (!IS_COUNTING) return
   const w = p.matrix
   count(PRODUCTS, (rows as u64) * w.cols * p.count)
-  if (w.type == TYPE_Q4) count(WEIGHTS, (((rows + 7) >> 3) as u64) * w.stride)
+  if (isInBlocks(w.type)) count(WEIGHTS, (((rows + 7) >> 3) as u64) * w.stride)
   else count(WEIGHTS, (rows as u64) * (w.stride + (w.type == TYPE_Q8 ? 4 : 0)))
 }
 
@@ -50,7 +51,8 @@ export function countBias(p: Product): void {
 /** One row of the embedding, or of the learned positions. */
 export function countGathered(m: Matrix): void {
   if (!IS_COUNTING) return
-  count(WEIGHTS, m.stride + (m.type == TYPE_Q8 ? 4 : 0))
+  if (isInBlocks(m.type)) count(WEIGHTS, m.stride >> 3)
+  else count(WEIGHTS, m.stride + (m.type == TYPE_Q8 ? 4 : 0))
 }
 
 /** The weight of a norm of the hidden width, and its bias, once for all rows. */

@@ -4,6 +4,7 @@ import { arena, rowAt } from './arena'
 import { counters } from './count'
 import { begin } from './forward'
 import { gelu, geluTanh, relu2, sigmoidGate, silu, softcap, swiglu } from './kernels/activation'
+import { decodeRow } from './kernels/blocks'
 import { cos1, exp1, sin1 } from './kernels/exp'
 import { hadamard } from './kernels/hadamard'
 import { layerNorm, rmsNorm } from './kernels/norm'
@@ -84,6 +85,12 @@ export function matmulBlocks(
   p.from(x, xStride)
   p.into(y, yStride)
   linearBlocks(p, blocks, blockStride)
+}
+
+/** One row of a matrix in blocks as f32. */
+export function rowOfBlocks(matrix: usize, row: u32, factor: f32, target: usize): void {
+  const m = changetype<Matrix>(matrix)
+  decodeRow(m, arena().plan + m.data, row, factor, target)
 }
 
 export function norm(x: usize, w: usize, n: u32, eps: f32, y: usize): void {

@@ -8,6 +8,7 @@ import { tokenAt } from './cache'
 import { countGathered, countNorm } from './count'
 import { feedForward } from './ffn'
 import { softcap } from './kernels/activation'
+import { decodeRow, isInBlocks } from './kernels/blocks'
 import { addTo } from './kernels/elementwise'
 import { layerNorm, rmsNorm } from './kernels/norm'
 import { writeAngles } from './kernels/rope'
@@ -118,8 +119,12 @@ export function begin(plan: Plan, count: u32): void {
 /** One row of a matrix as f32, times `factor`. */
 function gather(m: Matrix, row: u32, factor: f32, target: usize): void {
   const base = arena().plan
-  const source = base + m.data + (row as usize) * m.stride
   countGathered(m)
+  if (isInBlocks(m.type)) {
+    decodeRow(m, base + m.data, row, factor, target)
+    return
+  }
+  const source = base + m.data + (row as usize) * m.stride
   if (m.type != TYPE_Q8) {
     for (let i: usize = 0; i < m.stride; i += 16)
       v128.store(target + i, f32x4.mul(v128.load(source + i), f32x4.splat(factor)))

@@ -13,12 +13,13 @@
 import { Matrix, TYPE_F32, TYPE_Q4, TYPE_Q8 } from './abi'
 import { arena, mine } from './arena'
 import { countBias, countProduct } from './count'
+import { hasMinima, isInBlocks } from './kernels/blocks'
 import { ACTIVATION_SHIFT } from './kernels/lanes'
 import { Product } from './kernels/product'
+import { product_blocks } from './kernels/products-blocks'
 import { product_f32 } from './kernels/products-f32'
-import { product_q4 } from './kernels/products-q4'
 import { product_q8 } from './kernels/products-q8'
-import { groupOffsets, quantizeActivation } from './kernels/quantize'
+import { groupOffsets, groupSums, quantizeActivation } from './kernels/quantize'
 import { enter, LINEAR } from './profile'
 import { barrier, isMine, next, pieceOf } from './team'
 
@@ -48,7 +49,7 @@ export function linear(p: Product): void {
   countBias(p)
   barrier()
   const rows = p.rows
-  const piece = pieceOf(rows, type == TYPE_Q8 ? 4 : type == TYPE_Q4 ? 8 : 1)
+  const piece = pieceOf(rows, type == TYPE_Q8 ? 4 : isInBlocks(type) ? 8 : 1)
   for (let from = next() * piece; from < rows; from = next() * piece) multiply(p, from, min(from + piece, rows))
   barrier()
   enter(part)
@@ -56,7 +57,7 @@ export function linear(p: Product): void {
 
 /**
  * The same for `blocks` matrices stored one below the other, each applied to a vector of its own: block j to x[i][j],
- * `blockStride` bytes from one to the next, giving y[i][j·rows/blocks …]. Never q4, no bias.
+ * `blockStride` bytes from one to the next, giving y[i][j·rows/blocks …]. Never in blocks of rows, no bias.
  */
 export function linearBlocks(p: Product, blocks: u32, blockStride: usize): void {
   const rows = p.rows / blocks
@@ -90,7 +91,7 @@ function multiply(p: Product, from: u32, to: u32): void {
   countProduct(p, to - from)
   const type = p.matrix.type
   if (type == TYPE_Q8) product_q8(p, from, to)
-  else if (type == TYPE_Q4) product_q4(p, from, to)
+  else if (isInBlocks(type)) product_blocks(p, from, to)
   else product_f32(p, from, to)
 }
 
@@ -99,9 +100,9 @@ function quantise(p: Product, blocks: u32, blockStride: usize): void {
   const a = arena()
   const w = p.matrix
   if (w.type == TYPE_F32) return
-  const isQ4 = w.type == TYPE_Q4
+  const isGrouped = isInBlocks(w.type)
   // As the rows of W are.
-  const padded = isQ4 ? (w.cols + 31) & ~31 : w.stride
+  const padded = isGrouped ? (w.cols + 31) & ~31 : w.stride
   const vector = (padded as usize) << ACTIVATION_SHIFT
   const groups = (padded >> 5) << 2
   for (let at: u32 = 0; at < p.count * blocks; at++) {
@@ -109,7 +110,8 @@ function quantise(p: Product, blocks: u32, blockStride: usize): void {
     const source = p.x + (at / blocks) * p.xStride + (at % blocks) * blockStride
     const target = a.quantised + at * vector
     quantizeActivation(source, w.cols, padded, target, a.quantPairs + (at << 3))
-    if (isQ4) groupOffsets(target, padded, a.groupOffsets + at * groups)
+    if (w.type == TYPE_Q4) groupOffsets(target, padded, a.groupOffsets + at * groups)
+    else if (hasMinima(w.type)) groupSums(target, padded, a.groupOffsets + at * groups)
   }
   p.x = a.quantised
   p.xStride = vector

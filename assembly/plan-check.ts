@@ -34,6 +34,7 @@ import {
   TYPE_F32,
   TYPE_Q8,
 } from './abi'
+import { hasMinima } from './kernels/blocks'
 import {
   buffersOf,
   embedding,
@@ -114,7 +115,7 @@ function checkHead(p: Plan): u32 {
   if (!isCount(p.headNormKind, NORM_LAYER)) return PLAN_BAD_FLAG
   if (!isFinite32(p.embeddingScale) || !isFinite32(p.headNormEps) || !isFinite32(p.headSoftcap)) return PLAN_BAD_NUMBER
   const type = embedding(p).type
-  return type == TYPE_F32 || type == TYPE_Q8 ? 0 : PLAN_BAD_TENSOR
+  return type == TYPE_F32 || type == TYPE_Q8 || hasMinima(type) ? 0 : PLAN_BAD_TENSOR
 }
 
 /** The angles of one lie behind those of the one before. */

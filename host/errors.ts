@@ -107,6 +107,11 @@ export const errors = {
       'BAD_OPTION',
       `${name} must be ${expected}, found ${typeof found === 'string' ? `"${found}"` : found}`,
     ),
+  nothingToKeep: (path: string) =>
+    new GtaError(
+      'BAD_OPTION',
+      `--type keep takes a GGUF file with matrices of type Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K or Q8_0, found none in "${path}": use --type q8`,
+    ),
   emptyPrompt: () =>
     new GtaError('BAD_PROMPT', 'the prompt must hold at least one token, found none: give some text or --tokens'),
   shortText: (tokens: number) =>

@@ -2,7 +2,7 @@
  * `gta-edge`: what a program needs that writes, chats and keeps conversations. Tools have entries of their own:
  * `gta-edge/analyze`, `/bench`, `/evaluate`; browsers `gta-edge/browser`; what a model is, as data, `gta-edge/models`.
  */
-export type { CacheType, WeightType } from '../models/index.ts'
+export type { CacheType, PackingType, WeightType } from '../models/index.ts'
 export type { Sampling } from './engine/engine.ts'
 export { optimizeFromTheStart } from './engine/wasm/optimize.ts'
 export { type ErrorCode, GtaError, OutOfMemoryError } from './errors.ts'

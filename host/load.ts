@@ -3,7 +3,7 @@
  * come together that a model in Node has; those that not every model needs are read when one does.
  */
 import { fileURLToPath } from 'node:url'
-import type { WeightType } from '../models/index.ts'
+import type { PackingType } from '../models/index.ts'
 import type { EngineOptions, Weights } from './engine/engine.ts'
 import { checkNames, checkSetting, errors } from './errors.ts'
 import type { Conversion, ConvertOptions } from './files/convert.ts'
@@ -19,8 +19,8 @@ import type { ModelSource } from './runtime/source.ts'
 import { modelSettings, settings, titleOf } from './settings.ts'
 
 export interface LoadOptions extends OpenOptions {
-  /** Weight type for a model that is converted while it is loaded; default q8. A packed file has its own. */
-  type?: WeightType
+  /** Weight type for a model that is converted while it is loaded; default q8; keep: what a GGUF file has. A packed file has its own. */
+  type?: PackingType
   /** Keeps no more of the cache in memory than so many bytes; the rest lies in a file. */
   offload?: number
   /** Where that file is, which has no name and leaves nothing behind; default: $XDG_CACHE_HOME/gta-edge. */

@@ -3,7 +3,7 @@
  * says, and its line of help. Library, commands, gta.wasm and all their help texts read this table; what they check, they
  * check against it. Only data: nothing of Node is imported, so that builds and browsers can read it too.
  */
-import { type CacheType, cacheTypes, type WeightType, weightTypes } from '../models/index.ts'
+import { type CacheType, cacheTypes, type PackingType, packingTypes } from '../models/index.ts'
 import { sizeForms } from './sizes.ts'
 
 export interface Setting {
@@ -46,7 +46,7 @@ const MAX_POSITIONS = 2 ** 28
 const DEFAULT_CONTEXT = 4096
 
 /** The element type of the cache, where nobody says one. */
-export function defaultCache(weights: WeightType): CacheType {
+export function defaultCache(weights: PackingType): CacheType {
   return weights === 'f32' ? 'f32' : 'int8'
 }
 
@@ -60,10 +60,10 @@ export const modelSettings = {
   type: {
     flag: 'type',
     kind: 'choice',
-    choices: weightTypes,
+    choices: packingTypes,
     default: 'q8',
     needsFiles: true,
-    help: 'weight type when a directory is converted in memory',
+    help: 'weight type when a directory or a GGUF file is converted in memory; keep: what a GGUF file has',
   },
   cache: {
     flag: 'cache',

@@ -1,12 +1,10 @@
 /** A plan in words that a person can read: one line per field. For `gta inspect --plan`. */
 import * as abi from '../assembly/abi.ts'
-import { weightTypes } from './packed.ts'
+import { matrixCodes } from './packed.ts'
 import type { Plan } from './plan.ts'
 import { fieldsOf, isFloat, placesOf } from './records.ts'
 
-const typeNames = new Map<number, string>(
-  weightTypes.map((name) => [{ f32: abi.TYPE_F32, q8: abi.TYPE_Q8, q4: abi.TYPE_Q4 }[name], name]),
-)
+const typeNames = new Map(Object.entries(matrixCodes).map(([name, code]) => [code, name]))
 
 export function disassemble({ words, bytes }: Plan): string[] {
   const floats = new Float32Array(words.buffer)

@@ -10,16 +10,26 @@ export type { Family } from './family.ts'
 export * from './layer.ts'
 export { forContext, longestContext } from './long-context.ts'
 export {
+  isInBlocks,
+  isKeptType,
+  type KeptType,
+  keptTypes,
+  type MatrixType,
   matrixBytes,
   type PackedTensor,
+  type PackingType,
+  packingTypes,
   Q4_BYTES,
   Q4_COLS,
   Q4_ROWS,
   roundUp,
+  SPAN_BLOCKS,
+  SPAN_BYTES,
+  stripeBytes,
   type WeightType,
   weightTypes,
 } from './packed.ts'
-export { derivedBytes, PLAN_VERSION, type Plan, planModel } from './plan.ts'
+export { derivedBytes, type KeptTypes, PLAN_VERSION, type Plan, planModel } from './plan.ts'
 export { families } from './registry.ts'
 export * from './spec.ts'
 export * from './state.ts'

@@ -7,6 +7,9 @@
  *
  *     q4 block   ┃ columns 0..3 of 8 rows ┃ columns 4..7 ┃ … ┃ columns 28..31 ┃ scales of rows 0..7 ┃     144 bytes
  *     16 bytes     byte 4·r + c: row r in the low nibble, row r + 4 in the high one; r, c in 0..3
+ *
+ * q4k, q4m, q8k, q8m take over the blocks of a GGUF file as they are, with a scale and a minimum: assembly/kernels/blocks.ts
+ * has the picture.
  */
 import * as abi from '../assembly/abi.ts'
 import type { Rope } from './attention.ts'
@@ -14,6 +17,30 @@ import type { Source } from './spec.ts'
 
 export const weightTypes = ['f32', 'q8', 'q4'] as const
 export type WeightType = (typeof weightTypes)[number]
+
+/** Types of matrices that keep what a GGUF file has, the smallest first. */
+export const keptTypes = ['q4k', 'q4m', 'q8k', 'q8m'] as const
+export type KeptType = (typeof keptTypes)[number]
+export type MatrixType = WeightType | KeptType
+
+export function isKeptType(type: string): type is KeptType {
+  return (keptTypes as readonly string[]).includes(type)
+}
+
+/** What a model can be packed as; keep: each matrix as its file has it, if a type can hold that, else q8. */
+export const packingTypes = [...weightTypes, 'keep'] as const
+export type PackingType = (typeof packingTypes)[number]
+
+/** The code of each type in a plan. */
+export const matrixCodes: Record<MatrixType, number> = {
+  f32: abi.TYPE_F32,
+  q8: abi.TYPE_Q8,
+  q4: abi.TYPE_Q4,
+  q4k: abi.TYPE_Q4K,
+  q4m: abi.TYPE_Q4M,
+  q8k: abi.TYPE_Q8K,
+  q8m: abi.TYPE_Q8M,
+}
 
 /** One tensor of the packed file. Its bytes are a multiple of 64, padding being part of the shape. */
 export interface PackedTensor {
@@ -27,7 +54,7 @@ export interface PackedTensor {
     | { is: 'plan' }
     | { is: 'invFreq'; rope: Rope }
     | { is: 'vector'; sources: Source[] }
-    | { is: 'matrix'; type: WeightType; rows: number; cols: number; sources: Source[]; scales?: PackedTensor }
+    | { is: 'matrix'; type: MatrixType; rows: number; cols: number; sources: Source[]; scales?: PackedTensor }
     | { is: 'scales' }
 }
 
@@ -49,6 +76,30 @@ export const absentMatrix: MatrixWords = [0, 0, 0, 0, 0, 0]
 export const Q4_ROWS: number = abi.Q4_ROWS
 export const Q4_COLS: number = abi.Q4_COLS
 export const Q4_BYTES: number = abi.Q4_BYTES
+/** Blocks of the kept types that share factors, at most, and the bytes of these. */
+export const SPAN_BLOCKS: number = abi.SPAN_BLOCKS
+export const SPAN_BYTES: number = abi.SPAN_BYTES
+
+type BlockType = Exclude<MatrixType, 'f32' | 'q8'>
+const blockBytes: Record<BlockType, number> = {
+  q4: Q4_BYTES,
+  q4k: abi.Q4K_BYTES,
+  q4m: abi.Q4M_BYTES,
+  q8k: abi.Q8K_BYTES,
+  q8m: abi.Q8M_BYTES,
+}
+
+/** Do weights of this type lie in blocks of eight rows? */
+export function isInBlocks(type: MatrixType): type is BlockType {
+  return type in blockBytes
+}
+
+/** Bytes of eight rows of `cols` numbers. */
+export function stripeBytes(type: BlockType, cols: number): number {
+  const blocks = Math.ceil(cols / Q4_COLS)
+  const spans = type === 'q4' ? 0 : Math.ceil(blocks / SPAN_BLOCKS)
+  return spans * SPAN_BYTES + blocks * blockBytes[type]
+}
 
 /** Collects packed tensors one after the other. */
 export class Layout {
@@ -71,18 +122,18 @@ export class Layout {
   }
 
   /** Words of a matrix. */
-  matrix(name: string, type: WeightType, rows: number, cols: number, sources: Source[]): MatrixWords {
+  matrix(name: string, type: MatrixType, rows: number, cols: number, sources: Source[]): MatrixWords {
     if (type === 'f32') {
       const padded = roundUp(cols, ALIGN / 4)
       const data = this.add(name, 'F32', [rows, padded], { is: 'matrix', type, rows, cols, sources })
       return [abi.TYPE_F32, rows, cols, padded * 4, data.offset, 0]
     }
-    if (type === 'q4') {
-      const stride = Math.ceil(cols / Q4_COLS) * Q4_BYTES
-      // Four rows of blocks are a multiple of 64 bytes.
+    if (isInBlocks(type)) {
+      const stride = stripeBytes(type, cols)
+      // Four times eight rows are a multiple of 64 bytes.
       const blocks = roundUp(Math.ceil(rows / Q4_ROWS), 4)
       const data = this.add(name, 'U8', [blocks, stride], { is: 'matrix', type, rows, cols, sources })
-      return [abi.TYPE_Q4, rows, cols, stride, data.offset, 0]
+      return [matrixCodes[type], rows, cols, stride, data.offset, 0]
     }
     const stride = roundUp(cols, ALIGN)
     const content: PackedTensor['content'] = { is: 'matrix', type, rows, cols, sources }
@@ -96,7 +147,7 @@ export class Layout {
 export function matrixBytes({ shape, content }: PackedTensor, rows: number): number {
   if (content.is !== 'matrix') throw new RangeError('only a matrix has rows')
   const width = shape[1] as number
-  if (content.type === 'q4') return Math.ceil(rows / Q4_ROWS) * width
+  if (isInBlocks(content.type)) return Math.ceil(rows / Q4_ROWS) * width
   return content.type === 'f32' ? rows * width * 4 : rows * (width + 4)
 }
 

@@ -4,12 +4,20 @@
  * of assembly/abi.ts, which has the picture; a change of one is a new PLAN_VERSION.
  *
  * In a q4 file some matrices stay q8: embedding, output head and the matrices per map, and all of the mixer in a model as
- * small as SMALL_HIDDEN.
+ * small as SMALL_HIDDEN. Where types are kept, the caller says which matrix has which; no config does.
  */
 import * as abi from '../assembly/abi.ts'
 import type { Rope } from './attention.ts'
 import { type LayerTensor, layerTensors, type TensorName } from './layer.ts'
-import { ALIGN, Layout, type PackedTensor, roundUp, type WeightType } from './packed.ts'
+import {
+  ALIGN,
+  type KeptType,
+  Layout,
+  type MatrixType,
+  type PackedTensor,
+  type PackingType,
+  roundUp,
+} from './packed.ts'
 import { buildWords, countWords, type PlacedLayer, rotationsOf } from './plan-words.ts'
 import { invFreq } from './rope.ts'
 import { layerOf, type ModelDescription, type ModelSpec, type Source } from './spec.ts'
@@ -17,8 +25,13 @@ import { layerOf, type ModelDescription, type ModelSpec, type Source } from './s
 /** Version of plan words, number formats and packed file together. A file of another version is refused. */
 export const PLAN_VERSION: number = abi.PLAN_VERSION
 
+/** Types of matrices by their names in the packed file, where a model is packed as `keep`. */
+export type KeptTypes = ReadonlyMap<string, KeptType>
+
 export interface Plan {
-  type: WeightType
+  type: PackingType
+  /** Of `keep`; a matrix that is not there is q8. */
+  kept: KeptTypes
   words: Uint32Array
   tensors: PackedTensor[]
   /** Size of all packed tensors. */
@@ -32,21 +45,21 @@ export interface Plan {
 const SMALL_HIDDEN = 512
 
 /** Lays out a model's weights in the order in which one step reads them. */
-export function planModel(model: ModelDescription, type: WeightType): Plan {
+export function planModel(model: ModelDescription, type: PackingType, kept: KeptTypes = new Map()): Plan {
   const { spec, sources } = model
   const { vocabSize, hiddenDim, embedding, head } = spec
   const file = new Layout()
   const wordCount = roundUp(countWords(spec), ALIGN / 4)
   file.add('plan', 'U32', [wordCount], { is: 'plan' })
   const rotations = rotationsOf(spec).map((rope, index) => placeRotation(file, rope, index))
-  // What every token passes and what its row is gathered from keeps its eight bits.
-  const outer = type === 'q4' ? 'q8' : type
-  const embed = file.matrix('embed', outer, vocabSize, hiddenDim, sources.embed)
+  const typeOf = typesOf(spec, type, kept)
+  const outer = (name: string, rows: number, list: Source[]) => file.matrix(name, typeOf(name), rows, hiddenDim, list)
+  const embed = outer('embed', vocabSize, sources.embed)
   const positions =
     embedding.positions === undefined
       ? undefined
-      : file.matrix('positions', outer, embedding.positions, hiddenDim, needed(sources.positions, 'positions'))
-  const layers = spec.order.map((_, index) => placeLayer(file, model, type, index))
+      : outer('positions', embedding.positions, needed(sources.positions, 'positions'))
+  const layers = spec.order.map((_, index) => placeLayer(file, model, typeOf, index))
   const isLayerNorm = head.norm.kind === 'layer'
   const placed = {
     rotations,
@@ -55,12 +68,12 @@ export function planModel(model: ModelDescription, type: WeightType): Plan {
     layers,
     norm: file.vector('norm', hiddenDim, sources.norm),
     normBias: isLayerNorm ? file.vector('norm_bias', hiddenDim, needed(sources.normBias, 'normBias')) : 0,
-    head: head.isTied ? embed : file.matrix('head', outer, vocabSize, hiddenDim, sources.head),
+    head: head.isTied ? embed : outer('head', vocabSize, sources.head),
     headBias: head.bias ? file.vector('head_bias', vocabSize, needed(sources.headBias, 'headBias')) : 0,
   }
   const words = new Uint32Array(wordCount)
   words.set(buildWords(spec, placed, type === 'f32'))
-  return { type, words, tensors: file.tensors, bytes: file.bytes }
+  return { type, kept, words, tensors: file.tensors, bytes: file.bytes }
 }
 
 function placeRotation(file: Layout, rope: Rope, index: number): number {
@@ -69,7 +82,7 @@ function placeRotation(file: Layout, rope: Rope, index: number): number {
 }
 
 /** Adds the tensors of one layer, in the order of use. The table says which there are; a family must give just those. */
-function placeLayer(file: Layout, { spec, sources }: ModelDescription, type: WeightType, index: number): PlacedLayer {
+function placeLayer(file: Layout, { spec, sources }: ModelDescription, typeOf: TypeOf, index: number): PlacedLayer {
   const given = new Map(Object.entries(sources.layer(index)).filter(([, list]) => list.length > 0))
   const vectors: PlacedLayer['vectors'] = {}
   const matrices: PlacedLayer['matrices'] = {}
@@ -78,16 +91,23 @@ function placeLayer(file: Layout, { spec, sources }: ModelDescription, type: Wei
     const list = needed(given.get(tensor.name), name)
     given.delete(tensor.name)
     if (tensor.is === 'vector') vectors[tensor.name] = file.vector(name, tensor.rows, list)
-    else matrices[tensor.name] = file.matrix(name, typeOf(tensor, type, spec), tensor.rows, tensor.cols, list)
+    else matrices[tensor.name] = file.matrix(name, typeOf(name, tensor), tensor.rows, tensor.cols, list)
   }
   for (const name of given.keys()) throw new RangeError(`layer ${index} has no tensor "${name}", but a source of it`)
   return { vectors, matrices }
 }
 
-/** A matrix per map is small, and its error goes into every head. */
-function typeOf({ blocks, of }: Extract<LayerTensor, { is: 'matrix' }>, type: WeightType, spec: ModelSpec): WeightType {
-  const isKept = blocks > 1 || (of === 'mixer' && spec.hiddenDim <= SMALL_HIDDEN)
-  return type === 'q4' && isKept ? 'q8' : type
+/** The type of a matrix of a layer, or of one that every token passes or has its row from. */
+type TypeOf = (name: string, tensor?: Extract<LayerTensor, { is: 'matrix' }>) => MatrixType
+
+function typesOf({ hiddenDim }: ModelSpec, type: PackingType, kept: KeptTypes): TypeOf {
+  return (name, tensor) => {
+    if (type === 'f32' || type === 'q8') return type
+    // A matrix per map is small, and its error goes into every head.
+    if (tensor && tensor.blocks > 1) return 'q8'
+    if (type === 'keep') return kept.get(name) ?? 'q8'
+    return !tensor || (tensor.of === 'mixer' && hiddenDim <= SMALL_HIDDEN) ? 'q8' : 'q4'
+  }
 }
 
 function needed(sources: Source[] | undefined, name: string): Source[] {

@@ -16,7 +16,7 @@ import { publicKernel } from '../host/tools/bench/board/facts.ts'
 import { readBoardReport } from '../host/tools/bench/board/file.ts'
 import { publicName, standardSet } from '../host/tools/bench/board/measure.ts'
 import type { BoardReport, BoardResult, BoardRun } from '../host/tools/bench/board/report.ts'
-import { describe } from '../models/index.ts'
+import { describe, planModel } from '../models/index.ts'
 import { temporary } from './fixtures/checkpoints.ts'
 import { limit, limitNote } from './harness/limits.ts'
 
@@ -148,7 +148,8 @@ test('the standard set fits a board of 4 GB, and leaves out what memory has no r
   for (const { config, type, conversations = [1], depth = [0], predict = [0] } of standardSet()) {
     if (!config) continue
     const question = { memoryBytes: 4e9, context: Math.max(...depth) + Math.max(...predict), cache: 'int8' as const }
-    const found = await fit(describe(read(config)), type ?? 'q8', {
+    const model = describe(read(config))
+    const found = await fit(model, planModel(model, type ?? 'q8'), {
       ...question,
       conversations: Math.max(...conversations),
     })

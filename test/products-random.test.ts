@@ -1,5 +1,5 @@
 /**
- * 1,000 random products in both debug builds against twins that add in the engine's order: integers and their epilogue
+ * Random products in both debug builds against twins that add in the engine's order: integers and their epilogue
  * to the last bit, f32 within its rounding of f64. Tails of every kind, edges of every number format, and scales,
  * activations and whole vectors that are zero, tiny or huge.
  */
@@ -16,7 +16,8 @@ const shape = { num_attention_heads: 1, hidden_size: 16, vocab_size: 16, num_hid
 const model = describe({ architectures: ['LlamaForCausalLM'], ...shape, intermediate_size: MOST_COLS })
 const engines = debugNames.map((name) => openDebug(model, 'q8', { maxRows: MOST_COUNT }, 2 ** 21, name))
 
-type Type = 'f32' | 'q8' | 'q4'
+type Kept = 'q4k' | 'q4m' | 'q8k' | 'q8m'
+type Type = 'f32' | 'q8' | 'q4' | Kept
 
 /** A matrix apart from any memory: what it means, and the bytes that say so. */
 interface Matrix {
@@ -29,8 +30,10 @@ interface Matrix {
   scales: Float32Array
   /** Weight of a row and column, an integer but for f32. */
   weight(row: number, col: number): number
-  /** q4: scale of a row's group of 32 columns. */
+  /** In blocks: scale of a row's group of columns; with minima: those, and how many columns a group has. */
   groupScale(row: number, group: number): number
+  minimum?: (row: number, group: number) => number
+  groupCols?: number
 }
 
 /** Mostly of one size, now and then an outlier. */
@@ -103,6 +106,82 @@ function q4Matrix(random: Random, rows: number, cols: number): Matrix {
   return { type: 'q4', rows, cols, stride, bytes, scales: new Float32Array(), weight, groupScale }
 }
 
+const keptFormats: Record<Kept, { bits: 4 | 7; isHalf: boolean; group: number }> = {
+  q4k: { bits: 4, isHalf: false, group: 32 },
+  q4m: { bits: 4, isHalf: true, group: 32 },
+  q8k: { bits: 7, isHalf: false, group: 16 },
+  q8m: { bits: 7, isHalf: true, group: 32 },
+}
+
+/** The number of an f16's bits, by arithmetic of its own. */
+function half(word: number): number {
+  const [exponent, fraction] = [(word >> 10) & 31, (word & 1023) / 1024]
+  return (word & 0x8000 ? -1 : 1) * (exponent ? (1 + fraction) * 2 ** (exponent - 15) : fraction * 2 ** -14)
+}
+
+/**
+ * Stripes of eight rows: for 256 columns 16 factors in f32, then groups: integers of 4 columns after 4 columns, eight scales,
+ * eight minima.
+ */
+function keptMatrix(type: Kept, random: Random, rows: number, cols: number): Matrix {
+  const { bits, isHalf, group } = keptFormats[type]
+  const width = isHalf ? 2 : 1
+  const integers = (bits === 4 ? 4 : 8) * group
+  const groupBytes = integers + 16 * width
+  const inSpan = 256 / group
+  const blocks = Math.ceil(cols / 32)
+  const groups = blocks * (32 / group)
+  const stride = Math.ceil(blocks / 8) * 64 + groups * groupBytes
+  // What lies behind the last row is anything but a byte of 128 where seven bits are.
+  const bytes = new Uint8Array(Math.ceil(rows / 8) * stride).fill(0x7f)
+  const view = new DataView(bytes.buffer)
+  const spanAt = (r: number, g: number) => (r >> 3) * stride + Math.floor(g / inSpan) * (64 + inSpan * groupBytes)
+  const groupAt = (r: number, g: number) => spanAt(r, g) + 64 + (g % inSpan) * groupBytes
+  const placeOf = (r: number, c: number) => {
+    const at = groupAt(r, Math.floor(c / group)) + ((c % group) >> 2) * (bits === 4 ? 16 : 32)
+    return at + (bits === 7 ? (r & 4) * 4 : 0) + (r & 3) * 4 + (c & 3)
+  }
+  const subOf = (r: number, g: number, which: number) => {
+    const at = groupAt(r, g) + integers + (8 * which + (r & 7)) * width
+    return isHalf ? half(view.getUint16(at, true)) : view.getInt8(at)
+  }
+  for (let r = 0; r < rows; r++)
+    for (let g = 0; g < groups; g++) {
+      for (const which of [0, 1]) {
+        const factor = random.pick([0, 1e-38, 1e-30, 1, 0.01, -0.01, 3, 1e18]) * random.next()
+        if (g % inSpan === 0) view.setFloat32(spanAt(r, g) + 32 * which + 4 * (r & 7), factor, true)
+        const at = groupAt(r, g) + integers + (8 * which + (r & 7)) * width
+        // Of f16 all but infinities: zeros of both signs, denormal numbers, both ends.
+        const word = random.pick([0, 0x8000, 1, 0x83ff, 0x7bff, 0xfbff, 0x3c00, random.below(0x7c00)])
+        if (isHalf) view.setUint16(at, word, true)
+        else view.setInt8(at, random.pick([0, -128, 127, 63, random.below(64), -random.below(128)]))
+      }
+      const kind = random.below(12)
+      for (let c = g * group; c < Math.min(cols, (g + 1) * group); c++) {
+        const w = integer(random, kind, 0, bits === 4 ? 15 : 127)
+        const old = bytes[placeOf(r, c)] as number
+        bytes[placeOf(r, c)] = bits === 7 ? w : r & 4 ? (old & 15) | (w << 4) : (old & 0xf0) | w
+      }
+    }
+  const factorOf = (r: number, g: number, which: number) =>
+    fround(view.getFloat32(spanAt(r, g) + 32 * which + 4 * (r & 7), true) * subOf(r, g, which))
+  return {
+    type,
+    rows,
+    cols,
+    stride,
+    bytes,
+    scales: new Float32Array(),
+    weight: (r, c) => {
+      const byte = bytes[placeOf(r, c)] as number
+      return bits === 7 ? byte : (byte >> (r & 4)) & 15
+    },
+    groupScale: (r, g) => factorOf(r, g, 0),
+    minimum: (r, g) => factorOf(r, g, 1),
+    groupCols: group,
+  }
+}
+
 /** Ties to even. */
 function nearest(x: number): number {
   const floor = Math.floor(x)
@@ -151,17 +230,22 @@ function product(m: Matrix, r: number, x: Float32Array, q: ReturnType<typeof qua
   let same = 0
   let exact = 0
   let size = 0
-  const groups = Math.ceil(cols / 32)
+  const { groupCols = 32, minimum } = m
+  const groups = Math.ceil(cols / groupCols)
   for (let g = 0; g < groups; g++) {
-    let sum = 0
-    for (let c = g * 32; c < Math.min(cols, g * 32 + 32); c++) sum += m.weight(r, c) * (q.integers[c] as number)
+    let [sum, plain] = [0, 0]
+    for (let c = g * groupCols; c < Math.min(cols, (g + 1) * groupCols); c++) {
+      sum += m.weight(r, c) * (q.integers[c] as number)
+      plain += q.integers[c] as number
+    }
     const term = sum * m.groupScale(r, g)
-    same = fround(same + fround(term))
-    exact += term
-    size += Math.abs(term)
+    const offset = minimum ? plain * minimum(r, g) : 0
+    same = fround(same + (minimum ? fround(fround(term) - fround(offset)) : fround(term)))
+    exact += term - offset
+    size += Math.abs(term) + Math.abs(offset)
   }
   // Denormal results are rounded to multiples of 2^−149.
-  const bound = (groups + 2) * (unit * size * q.scale + 2e-45 * (1 + q.scale))
+  const bound = (groups + (minimum ? 5 : 2)) * (unit * size * q.scale + 2e-45 * (1 + q.scale))
   return { same: fround(same * q.scale), exact: exact * q.scale, bound }
 }
 
@@ -193,7 +277,7 @@ function multiply(
   const scales = room.take(m.scales.byteLength)
   engine.floats(scales, m.scales.length).set(m.scales)
   const record = room.take(24)
-  const type = { f32: 1, q8: 2, q4: 3 }[m.type]
+  const type = { f32: 1, q8: 2, q4: 3, q4m: 4, q4k: 5, q8m: 6, q8k: 7 }[m.type]
   engine.words(record, 6).set([type, rows, cols, stride, data - engine.weightsAt, scales - engine.weightsAt])
   const padded = Math.ceil(cols / 16) * 16
   const x = room.take(xs.length * padded * 4)
@@ -206,6 +290,7 @@ function multiply(
   engine.words(y, (xs.length * yStride) / 4).fill(0x7fc12345)
   for (const i of xs.keys()) if (before) engine.floats(y + i * yStride, rows).set(before)
   engine.exports.matmul(record, biasAt, x, padded * 4, xs.length, y, yStride, before ? 1 : 0)
+  if (m.minimum) checkRows(engine, m, record)
   return xs.map((_, i) => {
     const behind = engine.words(y + i * yStride + rows * 4, yStride / 4 - rows)
     assert.ok(
@@ -216,10 +301,44 @@ function multiply(
   })
 }
 
-const types = { f32: f32Matrix, q8: q8Matrix, q4: q4Matrix }
-const CASES: Record<Type, number> = { f32: 200, q8: 300, q4: 500 }
+/** Rows as they are gathered: s · q − m, rounded once, times a factor. */
+function checkRows(engine: DebugEngine, m: Matrix, record: number): void {
+  const { cols, groupCols = 32, minimum } = m
+  const room = new Room(engine.end + 2 ** 20)
+  const target = room.take((cols + 1) * 4)
+  for (const [row, factor] of [
+    [0, 1],
+    [m.rows - 1, 12],
+  ] as const) {
+    engine.floats(target, cols + 1).fill(-7)
+    engine.exports.rowOfBlocks(record, row, factor, target)
+    const found = engine.floats(target, cols + 1)
+    assert.is(found[cols], -7, 'nothing is written behind the row')
+    for (let c = 0; c < cols; c++) {
+      const g = Math.floor(c / groupCols)
+      const value = fround(m.groupScale(row, g) * m.weight(row, c) - (minimum?.(row, g) ?? 0))
+      assert.is((found[c] as number) + 0, fround(value * factor) + 0, `row ${row}, column ${c}`)
+    }
+  }
+}
 
-for (const type of ['f32', 'q8', 'q4'] as const)
+type Make = (random: Random, rows: number, cols: number) => Matrix
+const kept =
+  (type: Kept): Make =>
+  (...args) =>
+    keptMatrix(type, ...args)
+const types: Record<Type, Make> = {
+  f32: f32Matrix,
+  q8: q8Matrix,
+  q4: q4Matrix,
+  q4k: kept('q4k'),
+  q4m: kept('q4m'),
+  q8k: kept('q8k'),
+  q8m: kept('q8m'),
+}
+const CASES: Record<Type, number> = { f32: 200, q8: 300, q4: 500, q4k: 100, q4m: 100, q8k: 100, q8m: 100 }
+
+for (const type of Object.keys(types) as Type[])
   test(`${type}: ${CASES[type]} random products in both builds`, () => {
     for (let seed = 0; seed < CASES[type]; seed++) {
       const random = new Random(seed + 1)

@@ -20,8 +20,11 @@ export const ONE: usize = CONSTANTS + 176
 export const MAGIC: usize = CONSTANTS + 192
 /** sweep-int8.ts: transposes a block, four tokens of a dim side by side. */
 export const BY_DIM: usize = CONSTANTS + 256
-/** products-q4.ts */
+/** products-q4.ts, products-blocks.ts */
 export const NIBBLES: usize = CONSTANTS + 272
+/** blocks.ts: bits of an f16 number that was shifted to where an f32 has them, and what its exponent lacks. */
+export const HALF_BITS: usize = CONSTANTS + 288
+export const HALF_FACTOR: usize = CONSTANTS + 304
 
 /** Writes the vector constants; once per memory. */
 export function writeConstants(): void {
@@ -40,4 +43,6 @@ export function writeConstants(): void {
   v128.store(MAGIC, f32x4.splat(12582912))
   v128.store(BY_DIM, i8x16(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15))
   v128.store(NIBBLES, i8x16.splat(15))
+  v128.store(HALF_BITS, i32x4.splat(0x8fffe000))
+  v128.store(HALF_FACTOR, i32x4.splat(0x77800000)) // 2^112
 }

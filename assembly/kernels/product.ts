@@ -7,7 +7,7 @@ import { Matrix } from '../abi'
 @unmanaged
 export class Product {
   matrix: Matrix
-  /** Address of the first row of W that takes part, and of its scale (q8); bytes from row to row, or block to block (q4). */
+  /** Address of the first row of W that takes part, and of its scale (q8); bytes from row to row, or from eight to eight. */
   weights: usize
   scales: usize
   stride: usize
@@ -20,7 +20,7 @@ export class Product {
   /** (f32 scale, i32 sum) of each quantised vector, `pairStride` bytes apart. */
   pairs: usize
   pairStride: usize
-  /** q4: −8 · Σx of each group of 32 numbers, i32, `offsetStride` bytes from vector to vector. */
+  /** q4: −8 · Σx of each group of 32 numbers, i32; with minima Σx of 16, i16; `offsetStride` bytes from vector to vector. */
   offsets: usize
   offsetStride: usize
   /** f32 (rows), or 0. */

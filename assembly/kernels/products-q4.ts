@@ -5,62 +5,13 @@
  *     block      eight rows × 32 columns: 16 bytes per 4 columns, then eight bf16 scales         Q4_BYTES
  *     16 bytes   low nibbles: rows 0..3 × 4 columns, high nibbles: rows 4..7 × the same columns
  *
- * Contract: `from` is a multiple of eight; the padding of the activations is zero. No alignment.
+ * Contract: that of products-blocks.ts, which calls what is here.
  */
 import { Q4_BYTES } from '../abi'
 import { NIBBLES } from './constants'
 import { IS_RELAXED, join, TILE } from './lanes'
-import { blockOf, finish, Product, VECTOR_BLOCK, WEIGHT_BLOCK } from './product'
-import { touch } from './touch'
 
 const BLOCK_Q4: usize = Q4_BYTES
-
-/** Rows from … to of W times all vectors. */
-export function product_q4(p: Product, from: u32, to: u32): void {
-  const data = p.weights
-  const stride = p.stride
-  const sums = p.tile
-  const count = p.count
-  const x = p.x
-  const xStride = p.xStride
-  const groups = p.offsets
-  const groupStride = p.offsetStride
-  const y = p.y
-  const yStride = p.yStride
-  const vectorBlock = blockOf(VECTOR_BLOCK, xStride, TILE, count)
-  const rowBlock = blockOf(WEIGHT_BLOCK, stride >> 3, 8, to - from)
-  for (; from < to; from += rowBlock) {
-    const end = min<u32>(to, from + rowBlock)
-    store<u32>(sums, touch(data + (from >> 3) * stride, ((end - from + 7) >> 3) * stride))
-    for (let begin: u32 = 0; begin < count; begin += vectorBlock) {
-      const stop = min<u32>(count, begin + vectorBlock)
-      for (let r = from; r < end; r += 8) {
-        const weights = data + (r >> 3) * stride
-        let i = begin
-        for (; i + TILE <= stop; i += TILE) {
-          dotTile_q4(weights, stride, x + i * xStride, xStride, groups + i * groupStride, groupStride, sums)
-          for (let j: u32 = 0; j < TILE; j++) finish8(p, sums + (j << 5), i + j, r, y + (i + j) * yStride + (r << 2))
-        }
-        for (; i < stop; i++) {
-          dot8x1_q4(weights, stride, x + i * xStride, groups + i * groupStride, sums)
-          finish8(p, sums, i, r, y + i * yStride + (r << 2))
-        }
-      }
-    }
-  }
-}
-
-/** Epilogue of up to eight rows from `r` on for vector i. */
-function finish8(p: Product, sums: usize, i: u32, r: u32, target: usize): void {
-  const scale = load<f32>(p.pairs + i * p.pairStride)
-  const n = min<u32>(8, p.rows - r)
-  const bias = p.bias
-  const adds = p.adds != 0
-  for (let k: u32 = 0; k < n; k++) {
-    const rowBias: f32 = bias ? load<f32>(bias + ((r + k) << 2)) : 0
-    finish(load<f32>(sums + (k << 2)) * scale, bias, rowBias, target + (k << 2), adds)
-  }
-}
 
 /**
  * Eight rows of int4 weights, one vector: Σ over groups of 32 columns of scale · (Σ w'·x − 8·Σx), w' = w + 8 in 0..15. A

@@ -101,6 +101,18 @@ export function groupOffsets(quantised: usize, padded: u32, target: usize): void
   }
 }
 
+/** Σx of every 16 of them, i16: what minima are multiplied with. */
+export function groupSums(quantised: usize, padded: u32, target: usize): void {
+  const ones = i16x8.splat(1)
+  for (let i: u32 = 0; i < padded; i += 16) {
+    const v = v128.load(quantised)
+    const pairs = IS_RELAXED ? i16x8.extadd_pairwise_i8x16_s(v) : i16x8.add(v, v128.load(quantised, 16))
+    store<i16>(target, sumLanes_i32(i32x4.dot_i16x8_s(pairs, ones)) as i16)
+    quantised += 16 << ACTIVATION_SHIFT
+    target += 2
+  }
+}
+
 /**
  * Largest integers that a cache row is tried with, from 127 down; a multiple of 4. More of them, or steps of a half, find
  * next to nothing more (bench/LOG.md).

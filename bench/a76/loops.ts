@@ -17,7 +17,8 @@ export interface HotLoop {
 }
 
 // Not linear(), into which V8 puts the quantisation of activations.
-const matmul = /kernels\/products-\w+\/(block|product|dot)/
+const rows = /kernels\/products-q8\/(block|product|dot)/
+const blocks = /kernels\/products-(q4|blocks)\/(product|dot)/
 const scores = /\/score/
 const values = /\/value/
 const isPlain = (c: Contents) => c.rightShifts === 0 && c.tableLookups === 0
@@ -25,25 +26,38 @@ const isPlain = (c: Contents) => c.rightShifts === 0 && c.tableLookups === 0
 export const hotLoops: readonly HotLoop[] = [
   {
     name: 'q8 tile (prefill)',
-    functions: matmul,
+    functions: rows,
     is: (c) => isPlain(c) && c.dots > c.vectorLoads,
     least: 70,
   },
   {
     name: 'q8 rows (decode)',
-    functions: matmul,
+    functions: rows,
     is: (c) => isPlain(c) && c.dots < c.vectorLoads,
     least: 20,
   },
   {
-    name: 'q4 tile (prefill)',
-    functions: matmul,
+    name: 'q8k, q8m tile (prefill)',
+    functions: blocks,
+    // Two loads of weights and four of activations, which are spread over a vector each, for eight dots.
+    is: (c) => isPlain(c) && c.sdot > 2 && c.dots > c.vectorLoads,
+    least: 40,
+  },
+  {
+    name: 'q8k, q8m rows (decode)',
+    functions: blocks,
+    is: (c) => isPlain(c) && c.dots <= c.vectorLoads,
+    least: 20,
+  },
+  {
+    name: 'q4, q4k, q4m tile (prefill)',
+    functions: blocks,
     is: (c) => c.rightShifts > 0 && c.sdot > 2 * c.rightShifts,
     least: 40,
   },
   {
-    name: 'q4 rows (decode)',
-    functions: matmul,
+    name: 'q4, q4k, q4m rows (decode)',
+    functions: blocks,
     is: (c) => c.rightShifts > 0 && c.dots > 0 && c.sdot <= 2 * c.rightShifts,
     least: 20,
   },

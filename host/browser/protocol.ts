@@ -5,7 +5,7 @@
  *     page → worker   { id, method, args }      { abort: id }
  *     worker → page   { id, result }   { id, error }   { id, progress }
  */
-import type { CacheType, ModelSpec, WeightType } from '../../models/index.ts'
+import type { CacheType, ModelSpec, PackingType } from '../../models/index.ts'
 import type { Sampling, ThreadCounts } from '../engine/engine.ts'
 import { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
 import type { ConversationOptions, GenerateOptions, Generation, OpenOptions, Progress, Prompt } from '../runtime/api.ts'
@@ -28,7 +28,7 @@ export interface EngineFacts {
 
 export interface SentModel {
   spec: ModelSpec
-  weightType: WeightType
+  weightType: PackingType
   cacheType: CacheType
   context: number
   recommended: Partial<Sampling>

@@ -1,7 +1,7 @@
 /** gta analyze: what a model will do on a device, before it runs. */
 
 import { basename, dirname, resolve } from 'node:path'
-import type { WeightType } from '../../models/index.ts'
+import type { PackingType } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
 import { isBusy } from '../runtime/measurements.ts'
@@ -110,7 +110,7 @@ async function execute(args: Arguments): Promise<void> {
 }
 
 /** A packed file has its own type; other engines and the tool do not ask for it. */
-function settingsFor(settings: AnalyzeSettings, packed: WeightType | undefined): AnalyzeSettings {
+function settingsFor(settings: AnalyzeSettings, packed: PackingType | undefined): AnalyzeSettings {
   if (packed === undefined || settings.widths || settings.mode === 'llm-viewer') return settings
   if (settings.type !== undefined && settings.type !== packed)
     throw errors.badOption('--type', `${packed}, the type of the file`, settings.type)

@@ -12,7 +12,7 @@ import { ProgressLine } from './progress.ts'
 import { printJson, say } from './terminal.ts'
 
 export const convert: Command = {
-  usage: 'convert DIR|FILE.gguf [FILE.gta|FILE.gguf] [--type q8|q4|f32] [--force]',
+  usage: 'convert DIR|FILE.gguf [FILE.gta|FILE.gguf] [--type q8|q4|f32|keep] [--verbose] [--force]',
   options: {
     ...flagAs('model', { value: 'DIR', help: 'the Hugging Face directory, or a GGUF file' }),
     out: {
@@ -21,8 +21,9 @@ export const convert: Command = {
       help: 'the file to write (default: NAME-TYPE.gta here); .gguf for llama.cpp',
     },
     ...flagAs('type', {
-      help: `weight type (default ${settings.type.default}); of a .gguf file ${ggufTypes.join(', ')} (default q8_0)`,
+      help: `weight type (default ${settings.type.default}; keep: what a GGUF file has, not rounded again); of a .gguf file ${ggufTypes.join(', ')} (default q8_0)`,
     }),
+    verbose: { type: 'boolean', help: 'print what every matrix lost, not only the worst of each kind' },
     force: { type: 'boolean', help: 'replace the file if it is there already' },
     ...common,
   },
@@ -58,7 +59,7 @@ async function execute(args: Arguments): Promise<void> {
   if (!result.hasTokenizer)
     say(`warning: there is no tokenizer.json in "${directory}": the packed model takes only --tokens`)
   process.stdout.write(
-    `${path}: ${result.type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${worstErrors(result.errors)}`,
+    `${path}: ${result.type}, ${result.parameters} parameters, ${megabytes(result.bytes)}\n${errorLines(args.flag('verbose') ? result.errors : worstOf(result.errors))}`,
   )
 }
 
@@ -75,17 +76,24 @@ function warnUnlessFit({ fits, neededBytes, availableBytes, largestContext }: Fi
   )
 }
 
-/** Per kind of tensor the one that lost most: a line each, the worst first. */
-function worstErrors(errors: Conversion['errors']): string {
+/** Of each kind of matrix the one that lost most. */
+function worstOf(errors: Conversion['errors']): Conversion['errors'] {
   const worst = new Map<string, Conversion['errors'][number]>()
   for (const error of errors) {
     const kind = error.tensor.replace(/^layers\.\d+\./, '')
-    if (error.relative >= (worst.get(kind)?.relative ?? 0)) worst.set(kind, error)
+    const found = worst.get(kind)
+    if (!found || error.relative > found.relative) worst.set(kind, error)
   }
   return [...worst.values()]
-    .sort((a, b) => b.relative - a.relative)
-    .map(
-      ({ tensor, type, relative }) => `  ${tensor}: ${type}, error ${(100 * relative).toFixed(2)} % of the weights\n`,
-    )
+}
+
+/** A line each, the worst first. */
+function errorLines(errors: Conversion['errors']): string {
+  return errors
+    .toSorted((a, b) => b.relative - a.relative)
+    .map(({ tensor, type, relative }) => {
+      const lost = relative === 0 ? 'nothing lost' : `error ${(100 * relative).toFixed(2)} % of the weights`
+      return `  ${tensor}: ${type}, ${lost}\n`
+    })
     .join('')
 }

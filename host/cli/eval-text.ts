@@ -1,7 +1,7 @@
 /** gta eval --text: perplexity, and how models, weight types and cache types differ on a text. */
 
 import { basename } from 'node:path'
-import { cacheBytes, cacheTypes, weightTypes } from '../../models/index.ts'
+import { cacheBytes, cacheTypes, type PackingType, packingTypes } from '../../models/index.ts'
 import { errors, megabytes } from '../errors.ts'
 import { isCheckpoint } from '../files/checkpoint.ts'
 import { locateModel } from '../files/locate.ts'
@@ -19,7 +19,7 @@ import { printJson } from './terminal.ts'
 const MAX_LOGITS = 64
 
 export async function evaluateText(args: Arguments, output: TableFormat): Promise<void> {
-  const types = args.someOf('type', weightTypes) ?? [undefined]
+  const types = args.someOf('type', packingTypes) ?? [undefined]
   const caches = args.someOf('cache', cacheTypes) ?? [undefined]
   const against = args.text('against')
   await checkModelPath(against)
@@ -46,10 +46,12 @@ async function openReference(args: Arguments, signal: AbortSignal, path: string)
   return loadModel(args, signal, { maxLogits: MAX_LOGITS, type, cache: 'f32' }, path)
 }
 
+const exactness: readonly PackingType[] = ['f32', 'keep', 'q8', 'q4']
+
 /** The most exact first: weights count before the cache. */
 function byExactness(a: Model, b: Model): number {
   const rank = ({ weightType, cacheType }: Model) =>
-    weightTypes.indexOf(weightType) * cacheTypes.length + cacheTypes.indexOf(cacheType)
+    exactness.indexOf(weightType) * cacheTypes.length + cacheTypes.indexOf(cacheType)
   return rank(a) - rank(b)
 }
 

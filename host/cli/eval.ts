@@ -1,5 +1,5 @@
 /** gta eval: how good a model is by texts and by questions, and what cheaper weights and caches change. */
-import { cacheTypes, weightTypes } from '../../models/index.ts'
+import { cacheTypes, packingTypes } from '../../models/index.ts'
 import { helpOf, settings } from '../settings.ts'
 import { evaluateQuestions } from './eval-tasks.ts'
 import { evaluateText } from './eval-text.ts'
@@ -15,7 +15,7 @@ export const evaluate: Command = {
   options: {
     ...modelOptions,
     ...flagAs('type', {
-      value: weightTypes.join(','),
+      value: packingTypes.join(','),
       help: `weight type of a directory (default ${settings.type.default}); several with commas: compare them with the most exact one`,
     }),
     ...flagAs('cache', {

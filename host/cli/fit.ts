@@ -1,9 +1,9 @@
 /** gta fit: does a model fit this memory, and how much context with it? Reads the config, nothing large. */
 import { totalmem } from 'node:os'
-import { longestContext } from '../../models/index.ts'
+import { longestContext, planModel } from '../../models/index.ts'
 import { describeFit } from '../engine/describe-fit.ts'
 import { fit as fitModel } from '../engine/fit.ts'
-import { megabytes } from '../errors.ts'
+import { errors, megabytes } from '../errors.ts'
 import { describeModel } from '../files/describe.ts'
 import { defaultCache } from '../settings.ts'
 import { sizeForms } from '../sizes.ts'
@@ -37,16 +37,18 @@ async function execute(args: Arguments): Promise<void> {
   const memoryBytes = args.bytes('memory', 1e6) ?? totalmem()
   const { type: wanted, cache, context: asked } = args.values('type', 'cache', 'context')
   const conversations = args.whole('parallel', 1, 65536) ?? 1
-  const { model, plan } = await describeModel(path)
+  const { model, plan } = await describeModel(path, { type: wanted })
   if (plan && wanted && wanted !== plan.type)
     throw new UsageError(`--type must be ${plan.type}, the type of the file, found "${wanted}"`)
   const { maxContext } = model.spec
   const longest = longestContext(model.spec)
   const context = asked ?? maxContext
-  const types = wanted ? [wanted] : plan ? [plan.type] : (['q8', 'q4'] as const)
+  if (!plan && wanted === 'keep') throw errors.nothingToKeep(path)
+  const types = wanted ? [wanted] : (['q8', 'q4'] as const)
+  const plans = plan ? [plan] : types.map((type) => planModel(model, type))
   const found = await Promise.all(
-    types.map((type) =>
-      fitModel(model, type, { memoryBytes, context, conversations, cache: cache ?? defaultCache(type) }),
+    plans.map((one) =>
+      fitModel(model, one, { memoryBytes, context, conversations, cache: cache ?? defaultCache(one.type) }),
     ),
   )
   const fits = found.some((one) => one.fits)

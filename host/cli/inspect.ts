@@ -16,6 +16,7 @@ import {
   longestContext,
   type ModelSpec,
   nLayers,
+  type PackingType,
   planModel,
   projectionWidths,
   ropeDim,
@@ -23,7 +24,6 @@ import {
   stateBytes,
   stateInWidth,
   type View,
-  type WeightType,
 } from '../../models/index.ts'
 import { largestContext } from '../engine/fit.ts'
 import { errors, megabytes } from '../errors.ts'
@@ -57,6 +57,7 @@ async function execute(args: Arguments): Promise<void> {
   const verify = args.value('verify')
   const facts = await describeModel(path, {
     verify,
+    type: args.value('type'),
     signal: interruptSignal(),
     onProgress: progress.update,
   }).finally(() => progress.end())
@@ -64,8 +65,10 @@ async function execute(args: Arguments): Promise<void> {
   const type = args.value('type') ?? facts.plan?.type ?? settings.type.default
   if (facts.plan && facts.plan.type !== type)
     throw errors.badOption('--type', `${facts.plan.type}, the type of the file`, type)
+  if (!facts.plan && type === 'keep') throw errors.nothingToKeep(path)
+  const plan = facts.plan ?? planModel(facts.model, type)
   if (args.flag('plan')) {
-    const lines = disassemble(facts.plan ?? planModel(facts.model, type))
+    const lines = disassemble(plan)
     if (args.flag('json')) printJson('plan', { plan: lines })
     else process.stdout.write(`${lines.join('\n')}\n`)
     return
@@ -90,7 +93,7 @@ async function execute(args: Arguments): Promise<void> {
       MEMORIES.map(async (memoryBytes) => ({
         memoryBytes,
         type,
-        context: await largestContext(facts.model, type, cache, memoryBytes),
+        context: await largestContext(facts.model, plan, cache, memoryBytes),
       })),
     ),
     packedType: facts.plan?.type ?? null,
@@ -114,7 +117,7 @@ interface Counted extends Cost {
   cacheScaleBytes: number
   cacheStateBytes: number
   cacheAt: { context: number; elements: number; scales: number; states: number }[]
-  fits: { memoryBytes: number; type: WeightType; context: number }[]
+  fits: { memoryBytes: number; type: PackingType; context: number }[]
   hashes: { tensors: number; verified: boolean } | null
   leftOut: string[]
 }

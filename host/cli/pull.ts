@@ -37,6 +37,8 @@ async function execute(args: Arguments): Promise<void> {
   if (name === undefined) throw new UsageError('a model must be named: gta pull Qwen/Qwen3-0.6B')
   const isJson = args.flag('json')
   const { type, context } = args.values('type', 'context')
+  if (type === 'keep')
+    throw new UsageError('--type must be f32, q8 or q4: what is kept of a file shows when it is here')
   const memoryBytes = args.bytes('memory', 1e6)
   const progress = new ProgressLine('downloading', megabytes)
   const found: Fit[] = []

@@ -7,6 +7,7 @@ import {
   type ModelDescription,
   type ModelSpec,
   PAGE_TOKENS,
+  type PackingType,
   type Plan,
   planModel,
   type WeightType,
@@ -75,11 +76,11 @@ async function whatFits(model: ModelDescription, { type }: Plan, neededFor: (pla
 /** The longest context that a machine with so much memory can hold, whatever the model was made for; 0: not even the weights. */
 export async function largestContext(
   model: ModelDescription,
-  type: WeightType,
+  weights: Plan | WeightType,
   cache: CacheType,
   machineBytes: number,
 ): Promise<number> {
-  const count = await counter(model.spec, planModel(model, type))
+  const count = await counter(model.spec, planOf(model, weights))
   const available = Math.min(machineBytes - SYSTEM_BYTES, MAX_MEMORY)
   const options = { cache, maxRows: 64, maxLogits: 1, conversations: 1, threads: BOARD_CORES }
   return PAGE_TOKENS * largest((pages) => count({ ...options, context: pages * PAGE_TOKENS }) <= available)
@@ -95,7 +96,7 @@ export interface FitQuestion {
 
 /** Does a model fit, and what else would. */
 export interface Fit {
-  type: WeightType
+  type: PackingType
   cache: CacheType
   weightBytes: number
   /** All that an engine reserves for the context and conversations that were asked for. */
@@ -110,9 +111,9 @@ export interface Fit {
 }
 
 /** Answers from the config alone: nothing large is read. */
-export async function fit(model: ModelDescription, type: WeightType, question: FitQuestion): Promise<Fit> {
+export async function fit(model: ModelDescription, weights: Plan | WeightType, question: FitQuestion): Promise<Fit> {
   const { memoryBytes, context, conversations, cache } = question
-  const plan = planModel(model, type)
+  const plan = planOf(model, weights)
   const bytesOf = await counter(model.spec, plan)
   const memory = Math.max(0, memoryBytes - SYSTEM_BYTES)
   const availableBytes = Math.min(memory, MAX_MEMORY)
@@ -123,7 +124,7 @@ export async function fit(model: ModelDescription, type: WeightType, question: F
   }
   const fits = (tokens: number, count: number) => needed(tokens, count) <= availableBytes
   return {
-    type,
+    type: plan.type,
     cache,
     weightBytes: plan.bytes,
     neededBytes: needed(context, conversations),
@@ -133,6 +134,10 @@ export async function fit(model: ModelDescription, type: WeightType, question: F
     largestContext: PAGE_TOKENS * largest((pages) => fits(pages * PAGE_TOKENS, 1)),
     mostConversations: largest((count) => fits(context, count)),
   }
+}
+
+function planOf(model: ModelDescription, weights: Plan | WeightType): Plan {
+  return typeof weights === 'string' ? planModel(model, weights) : weights
 }
 
 /** The largest whole number that is good, if all below it are; 0 if 1 is not. */

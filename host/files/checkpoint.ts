@@ -3,17 +3,18 @@
  * settings, or a GGUF file, which holds all of this.
  */
 import { join } from 'node:path'
-import { checkpointTensors, describe, type ModelDescription, planModel, type WeightType } from '../../models/index.ts'
+import { checkpointTensors, describe, type ModelDescription, type PackingType, planModel } from '../../models/index.ts'
 import { refuseUnusable } from '../engine/fit.ts'
 import { errors } from '../errors.ts'
 import type { About } from './about.ts'
 import { readChatTemplate } from './chat-template-files.ts'
 import { isGguf, statModel } from './files.ts'
 import { readJson } from './json.ts'
+import { keptTypesOf } from './kept-types.ts'
 import { aboutDirectory } from './readme.ts'
 import { openWeights } from './shards.ts'
 import type { ModelFiles } from './source.ts'
-import type { StoredTensor, TensorStore } from './store.ts'
+import type { KeptRows, StoredTensor, TensorStore } from './store.ts'
 import { readTokenizer } from './tokenizer-files.ts'
 
 export async function readModelFiles(directory: string): Promise<ModelFiles> {
@@ -39,10 +40,15 @@ export async function readModelFiles(directory: string): Promise<ModelFiles> {
  * A directory's weights and the plan for them. Weights that no engine can hold are refused before they are looked at, if
  * the config alone says what they are, else as soon as the tensor names have.
  */
-export async function openCheckpoint(path: string, type: WeightType) {
-  const checkpoint = await Checkpoint.open(path, (early) => refuseUnusable(early, planModel(early, type)))
+export async function openCheckpoint(path: string, type: PackingType) {
+  if (type === 'keep' && !(await isGguf(path))) throw errors.nothingToKeep(path)
+  // Which types are kept is known from the tensors; none is smaller than q4.
+  const least = type === 'keep' ? 'q4' : type
+  const checkpoint = await Checkpoint.open(path, (early) => refuseUnusable(early, planModel(early, least)))
   try {
-    const plan = planModel(checkpoint.model, type)
+    const kept = type === 'keep' ? keptTypesOf(checkpoint.model, checkpoint.tensors) : undefined
+    if (kept?.size === 0) throw errors.nothingToKeep(path)
+    const plan = planModel(checkpoint.model, type, kept)
     await refuseUnusable(checkpoint.model, plan)
     return { checkpoint, plan }
   } catch (error) {
@@ -130,6 +136,16 @@ export class Checkpoint {
       if (found.shape.length !== shape.length || found.shape.some((n, i) => n !== shape[i]))
         throw errors.wrongTensor(tensor, `(${shape.join(', ')})`, `(${found.shape.join(', ')})`)
     }
+  }
+
+  get tensors(): ReadonlyMap<string, StoredTensor> {
+    return this.store.tensors
+  }
+
+  /** Rows of a matrix that has `keptAs`, as they are kept. */
+  readKept(tensor: string, rows: readonly number[]): Promise<KeptRows> {
+    if (!this.store.readKept) throw new RangeError(`nothing is kept of ${tensor}`)
+    return this.store.readKept(tensor, rows)
   }
 
   /** Numbers `from` … `from + count` of a tensor, as f32; refuses NaN and infinity. */

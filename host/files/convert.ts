@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { totalmem } from 'node:os'
 import { dirname, join } from 'node:path'
-import { cost, type ModelDescription, type WeightType } from '../../models/index.ts'
+import { cost, type MatrixType, type ModelDescription, type PackingType, type Plan } from '../../models/index.ts'
 import { type Fit, fit } from '../engine/fit.ts'
 import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
@@ -14,7 +14,7 @@ import { writePacked } from './pack.ts'
 
 export interface ConvertOptions {
   /** Default q8, or q8_0 for a path that ends in .gguf. */
-  type?: WeightType | GgufType
+  type?: PackingType | GgufType
   /** Replaces a file that is there already; without it, it is refused. */
   force?: boolean
   signal?: AbortSignal
@@ -25,7 +25,7 @@ export interface ConvertOptions {
 
 export interface Conversion {
   path: string
-  type: WeightType | GgufType
+  type: PackingType | GgufType
   bytes: number
   parameters: number
   /** Without one, the packed model takes token ids only. */
@@ -33,7 +33,7 @@ export interface Conversion {
   /** Tensors of the checkpoint that the model does not use. */
   unused: string[]
   /** What quantisation did to each matrix: root mean square of its error over that of its weights. */
-  errors: { tensor: string; type: WeightType; relative: number }[]
+  errors: { tensor: string; type: MatrixType; relative: number }[]
   /** What a GGUF file has no word for, and what llama.cpp does otherwise with this model. */
   left: string[]
 }
@@ -77,13 +77,13 @@ async function pack(
   check: () => Promise<void>,
 ): Promise<Conversion> {
   checkSetting('type', options.type)
-  const type = (options.type as WeightType | undefined) ?? settings.type.default
+  const type = (options.type as PackingType | undefined) ?? settings.type.default
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
     const { tokenizer, tokenizerConfig } = checkpoint.files
     // A tokenizer that cannot be used is better known before the weights are converted.
     if (tokenizer) new Tokenizer(directory, tokenizer, tokenizerConfig)
-    options.onFit?.(await fitHere(checkpoint.model, type))
+    options.onFit?.(await fitHere(checkpoint.model, plan))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
     const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, check)
@@ -95,10 +95,10 @@ async function pack(
   }
 }
 
-function fitHere(model: ModelDescription, type: WeightType): Promise<Fit> {
+function fitHere(model: ModelDescription, plan: Plan): Promise<Fit> {
   const context = defaultContext(model.spec.maxContext)
-  const cache = defaultCache(type)
-  return fit(model, type, { memoryBytes: totalmem(), context, conversations: 1, cache })
+  const cache = defaultCache(plan.type)
+  return fit(model, plan, { memoryBytes: totalmem(), context, conversations: 1, cache })
 }
 
 /** What would fail at the end of a long conversion fails before it; and the source is never the target. */

@@ -1,8 +1,8 @@
 /** What a model is, without loading it. */
-import { describe, type ModelDescription, type Plan } from '../../models/index.ts'
+import { describe, type ModelDescription, type PackingType, type Plan } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import type { About } from './about.ts'
-import { isCheckpoint, readConfig, unusedTensors } from './checkpoint.ts'
+import { isCheckpoint, openCheckpoint, readConfig, unusedTensors } from './checkpoint.ts'
 import { openPacked } from './files.ts'
 import { readJson } from './json.ts'
 import { locateModel } from './locate.ts'
@@ -13,7 +13,7 @@ export interface ModelFacts {
   model: ModelDescription
   /** Its name, licence and source, as its files say them. */
   about?: About | undefined
-  /** Set for a packed file: the plan that it holds. */
+  /** Set for a packed file: the plan that it holds; and where a GGUF file is to be kept. */
   plan?: Plan
   /** Tensors of a packed file that have a hash; 0: none was written. */
   hashes?: number
@@ -24,6 +24,8 @@ export interface ModelFacts {
 export interface DescribeOptions extends ReadOptions {
   /** Reads a packed file to its end; throws BAD_FILE with the names of tensors that are not as they were written. */
   verify?: boolean
+  /** keep: the plan follows from the tensors of a GGUF file. */
+  type?: PackingType | undefined
 }
 
 /** Parts of a config beside the one that writes text: `vision_config`. */
@@ -36,6 +38,12 @@ export async function describeModel(name: string, options: DescribeOptions = {})
   const path = await locateModel(name)
   const isOriginal = await isCheckpoint(path)
   if (options.verify && (isOriginal || path.endsWith('.json'))) throw errors.notVerifiable(path)
+  if (isOriginal && options.type === 'keep') {
+    const { checkpoint, plan } = await openCheckpoint(path, 'keep')
+    await checkpoint.close()
+    const { files, model, unused } = checkpoint
+    return { path, about: files.about, model, plan, leftOut: unused }
+  }
   if (isOriginal) {
     const { config, about, tensors } = await readConfig(path)
     const model = describe(config, tensors)

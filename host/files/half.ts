@@ -31,3 +31,8 @@ function roundEven(value: number): number {
   const rest = value - low
   return rest > 0.5 || (rest === 0.5 && low % 2 === 1) ? low + 1 : low
 }
+
+/** A number as f16 has it. */
+export function toF16(value: number): number {
+  return f16(f16Bits(value))
+}

@@ -2,7 +2,7 @@
  * Writes the packed `.gta` file:
  *
  *     ┌ safetensors header, padded so that data starts at a multiple of 64
- *     │   __metadata__: format "gta-edge", version, type q8|q4|f32, config, generation, tokenizer_config, about (JSON texts)
+ *     │   __metadata__: format "gta-edge", version, type q8|q4|f32|keep, [types,] config, …, about (JSON texts)
  *     ├ command                    U8, where everything is for gta.wasm: tables.ts; not loaded into the engine
  *     ├ plan                       u32 words, models/plan.ts
  *     ├ rotations.0.inv_freq, …    f64
@@ -14,7 +14,7 @@
  * From the plan to the tokenizer it is one range of bytes that is read straight into the engine's memory.
  */
 import { open } from 'node:fs/promises'
-import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
+import { isKeptType, type KeptType, type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { writeWhole } from './atomic.ts'
 import type { Checkpoint } from './checkpoint.ts'
@@ -112,11 +112,19 @@ function packedMetadata(files: ModelFiles, plan: Plan): Record<string, string> {
     type: plan.type,
     config: asText(files.config, 'config.json'),
   }
+  if (plan.type === 'keep') metadata.types = JSON.stringify(Object.fromEntries(typesOf(plan)))
   if (files.generation !== undefined) metadata.generation = asText(files.generation, 'generation_config.json')
   if (files.tokenizerConfig !== undefined)
     metadata.tokenizer_config = asText(files.tokenizerConfig, 'tokenizer_config.json')
   if (files.about !== undefined) metadata.about = asText(files.about, 'README.md')
   return metadata
+}
+
+/** Of the matrices that are kept: no config says them. */
+function typesOf({ tensors }: Plan): [name: string, type: KeptType][] {
+  return tensors.flatMap(({ name, content }): [string, KeptType][] =>
+    content.is === 'matrix' && isKeptType(content.type) ? [[name, content.type]] : [],
+  )
 }
 
 /** JSON that was read may still be nested too deep to be written. */

@@ -5,12 +5,16 @@
 import {
   derivedBytes,
   describe,
+  isKeptType,
+  type KeptType,
+  type KeptTypes,
+  keptTypes,
   type ModelDescription,
   PLAN_VERSION,
   type Plan,
+  packingTypes,
   planModel,
-  type WeightType,
-  weightTypes,
+  show,
 } from '../../models/index.ts'
 import type { Weights } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
@@ -50,12 +54,19 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
   if (metadata.format !== FORMAT)
     throw errors.notAModel(path, 'a packed model', 'a safetensors file that "gta convert" did not write')
   if (metadata.version !== String(PLAN_VERSION)) throw errors.otherVersion(path, metadata.version, PLAN_VERSION)
-  const type = weightTypes.find((name) => name === metadata.type)
-  if (!type) throw errors.badFile(path, 'the weight type', `one of ${weightTypes.join(', ')}`, metadata.type)
+  const type = packingTypes.find((name) => name === metadata.type)
+  if (!type) throw errors.badFile(path, 'the weight type', `one of ${packingTypes.join(', ')}`, metadata.type)
 
   const config = parseMetadata(path, metadata, 'config')
   const model = describe(config)
-  const plan = planModel(model, type as WeightType)
+  const plan = planModel(model, type, type === 'keep' ? parseTypes(path, metadata) : undefined)
+  for (const name of plan.kept.keys())
+    if (
+      !plan.tensors.some(
+        (tensor) => tensor.name === name && tensor.content.is === 'matrix' && isKeptType(tensor.content.type),
+      )
+    )
+      throw errors.badFile(path, 'the types of kept matrices', 'those of matrices of the model', show(name))
   // gta.wasm's record stands before the weights.
   const command = tensors.get(COMMAND_TENSOR)
   const start = opened.dataStart + (command?.begin === opened.dataStart ? command.bytes : 0)
@@ -117,6 +128,21 @@ function parseMetadata(path: string, metadata: Record<string, string>, name: str
   } catch (cause) {
     throw errors.badJson(`${path}, ${name}`, cause)
   }
+}
+
+/** The types of the matrices that are kept, by their names. */
+function parseTypes(path: string, metadata: Record<string, string>): KeptTypes {
+  const found = parseMetadata(path, metadata, 'types')
+  const entries = typeof found === 'object' && found !== null && !Array.isArray(found) ? Object.entries(found) : []
+  const isGood = ([, type]: [string, unknown]) => typeof type === 'string' && isKeptType(type)
+  if (entries.length === 0 || !entries.every(isGood))
+    throw errors.badFile(
+      path,
+      'the types of kept matrices',
+      `names with one of ${keptTypes.join(', ')} each`,
+      show(found),
+    )
+  return new Map(entries as [string, KeptType][])
 }
 
 /** The tensors that follow from the config must be what this version computes, bit for bit. */

@@ -4,13 +4,17 @@
  */
 import {
   derivedBytes,
+  isInBlocks,
+  isKeptType,
+  type KeptType,
+  type MatrixType,
   type PackedTensor,
   type Plan,
   Q4_ROWS,
   type Source,
-  type WeightType,
 } from '../../models/index.ts'
 import type { Checkpoint } from './checkpoint.ts'
+import { packKept } from './kept.ts'
 import { QuantizationError, quantizeBlocks, quantizeRows } from './quantize.ts'
 
 /** Numbers converted at a time. */
@@ -23,7 +27,7 @@ export interface PackOptions {
   /** Told after every tensor. */
   onProgress?: (progress: { done: number; total: number }) => void
   /** Told what quantisation did to a matrix: root mean square of its error over that of its weights. */
-  onError?: (error: { tensor: string; type: WeightType; relative: number }) => void
+  onError?: (error: { tensor: string; type: MatrixType; relative: number }) => void
   signal?: AbortSignal
 }
 
@@ -66,12 +70,15 @@ type MatrixContent = Extract<PackedTensor['content'], { is: 'matrix' }>
 async function packMatrix(
   checkpoint: Checkpoint,
   target: PackedTensor,
-  { type, rows, cols, sources, scales }: MatrixContent,
+  content: MatrixContent,
   sink: Sink,
-  { signal, onError }: PackOptions,
+  options: PackOptions,
 ): Promise<void> {
-  const stride = type === 'q4' ? (target.shape[1] as number) : target.bytes / rows
-  const unit = type === 'q4' ? Q4_ROWS : 1
+  const { signal, onError } = options
+  const { type, rows, cols, sources, scales } = content
+  if (isKeptType(type)) return packKeptMatrix(checkpoint, target, content, type, sink, options)
+  const stride = isInBlocks(type) ? (target.shape[1] as number) : target.bytes / rows
+  const unit = isInBlocks(type) ? Q4_ROWS : 1
   const rowScales = new Float32Array(scales ? scales.bytes / 4 : 0)
   const error = onError && type !== 'f32' ? new QuantizationError() : undefined
   let row = 0
@@ -93,6 +100,26 @@ async function packMatrix(
   if (end < target.bytes) await sink(target.offset + end, new Uint8Array(target.bytes - end))
   if (scales) await sink(scales.offset, new Uint8Array(rowScales.buffer))
   if (error) onError?.({ tensor: target.name, type, relative: error.relative })
+}
+
+async function packKeptMatrix(
+  checkpoint: Checkpoint,
+  target: PackedTensor,
+  { rows, cols, sources }: MatrixContent,
+  type: KeptType,
+  sink: Sink,
+  { signal, onError }: PackOptions,
+): Promise<void> {
+  let end = 0
+  const write = async (bytes: Uint8Array) => {
+    signal?.throwIfAborted()
+    await sink(target.offset + end, bytes)
+    end += bytes.length
+  }
+  const packed = await packKept(checkpoint, type, cols, sources, write)
+  if (packed.rows !== rows) throw new RangeError(`${target.name} has ${rows} rows, its sources ${packed.rows}`)
+  if (end < target.bytes) await write(new Uint8Array(target.bytes - end))
+  onError?.({ tensor: target.name, type, relative: packed.error.relative })
 }
 
 /** All sources one below the other, some rows at a time: whole units, but for the last rows. */

@@ -1,7 +1,7 @@
 /**
  * A loaded model: the public face of the runtime. `generate()` streams text; `open()` gives a conversation that goes on.
  */
-import { type CacheType, type ModelSpec, type WeightType, weightBytesPerToken } from '../../models/index.ts'
+import { type CacheType, type ModelSpec, type PackingType, weightBytesPerToken } from '../../models/index.ts'
 import { nameOf, type Sampling } from '../engine/engine.ts'
 import { checkNames, errors } from '../errors.ts'
 import type { ChatMessage } from '../text/template/template.ts'
@@ -31,7 +31,7 @@ export let runtimeOf: (model: Model) => Runtime
 export class Model {
   readonly path: string
   readonly spec: ModelSpec
-  readonly weightType: WeightType
+  readonly weightType: PackingType
   readonly cacheType: CacheType
   /** Positions per conversation. */
   readonly context: number

@@ -3,7 +3,14 @@ import { readFile } from 'node:fs/promises'
 import type { EngineOptions } from '../../host/engine/engine.ts'
 import { type EngineExports, instantiate } from '../../host/engine/wasm/instance.ts'
 import { distUrl } from '../../host/platform/dist.ts'
-import { derivedBytes, type ModelDescription, type Plan, planModel, type WeightType } from '../../models/index.ts'
+import {
+  derivedBytes,
+  type KeptTypes,
+  type ModelDescription,
+  type PackingType,
+  type Plan,
+  planModel,
+} from '../../models/index.ts'
 import { layoutMemory, weightsOf } from './engine-memory.ts'
 
 /** What assembly/debug.ts adds. */
@@ -35,6 +42,7 @@ export interface DebugExports extends EngineExports {
     y: number,
     yStride: number,
   ): void
+  rowOfBlocks(matrix: number, row: number, factor: number, target: number): void
   norm(x: number, w: number, n: number, eps: number, y: number): void
   rope(head: number, position: number, invFreq: number, pairs: number, angles: number): void
   gatedProduct(gate: number, up: number, n: number, y: number): void
@@ -97,14 +105,15 @@ export interface DebugEngine {
 
 export function openDebug(
   model: ModelDescription,
-  type: WeightType,
+  type: PackingType,
   options: Partial<EngineOptions> = {},
   extraBytes = 0,
   build = debugName,
+  kept?: KeptTypes,
 ): DebugEngine {
   const module = modules.get(build)
   if (!module) throw new RangeError(`there is no debug build ${build}`)
-  const plan = planModel(model, type)
+  const plan = planModel(model, type, kept)
   const all: EngineOptions = { context: 64, cache: 'f32', maxRows: 1, maxLogits: 1, conversations: 1, ...options }
   const engine = layoutMemory(module, model.spec, plan, all)
   const weights = weightsOf(engine, plan)

@@ -90,7 +90,7 @@ function q3_K(block: Block, at: number, out: Float32Array, to: number): void {
 }
 
 /** Scale and minimum of run `j` of 32: six bits each, eight of both in 12 bytes. */
-function scaleAndMinimum(u8: Uint8Array, at: number, j: number): [scale: number, minimum: number] {
+export function scaleAndMinimum(u8: Uint8Array, at: number, j: number): [scale: number, minimum: number] {
   const byte = (i: number) => u8[at + i] as number
   if (j < 4) return [byte(j) & 63, byte(j + 4) & 63]
   return [(byte(j + 4) & 15) | ((byte(j - 4) >> 6) << 4), (byte(j + 4) >> 4) | ((byte(j) >> 6) << 4)]

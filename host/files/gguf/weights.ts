@@ -4,6 +4,7 @@ import { errors } from '../../errors.ts'
 import type { StoredTensor, TensorStore } from '../store.ts'
 import { decodeBlocks } from './blocks.ts'
 import type { GgufFile, GgufTensor } from './file.ts'
+import { keptAs, splitBlocks } from './integers.ts'
 import { checkpointName, checkpointShape, fileRows, isExponent, isTurned, type Layout, plusOf } from './layout.ts'
 
 interface Place {
@@ -35,13 +36,14 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
     })
   }
   const stored = new Map<string, StoredTensor>(
-    Array.from(places, ([name, { tensor, rowOf, isTurned }]) => [
+    Array.from(places, ([name, { tensor, rowOf, isTurned, isExponent }]) => [
       name,
       {
         shape: isTurned ? tensor.shape.toReversed() : checkpointShape(tensor, layout),
         type: tensor.type.name,
         // Numbers of a vector are not taken out of blocks one by one.
         isReadable: tensor.type.decode !== undefined && !(rowOf && tensor.shape.length === 1 && tensor.type.values > 1),
+        keptAs: isTurned || isExponent || tensor.shape.length !== 2 ? undefined : keptAs(tensor.type),
       },
     ]),
   )
@@ -54,6 +56,13 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
       const pair = joined.get(name)
       if (!pair) throw errors.missingTensors(path, [name])
       return readJoined(file, pair, from, count)
+    },
+    async readKept(name, rows) {
+      const place = places.get(name)
+      if (!place) throw errors.missingTensors(path, [name])
+      const { tensor, rowOf } = place
+      const cols = tensor.shape.at(-1) as number
+      return splitBlocks(tensor.type, await gatherBytes(file, tensor, rowOf ? rows.map(rowOf) : rows, cols), cols)
     },
     close: () => file.close(),
   }

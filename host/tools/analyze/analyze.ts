@@ -9,10 +9,10 @@ import {
   type ModelDescription,
   type ModelSpec,
   PAGE_TOKENS,
+  type PackingType,
   type Plan,
   planModel,
   poolBytes,
-  type WeightType,
 } from '../../../models/index.ts'
 import { MAX_MEMORY } from '../../engine/limits.ts'
 import { errors } from '../../errors.ts'
@@ -31,7 +31,7 @@ export interface AnalyzeSettings extends ExactOptions {
   /** Default exact. */
   mode?: AnalysisMode
   /** The engine's formats (default q8 and int8) … */
-  type?: WeightType
+  type?: PackingType
   cache?: CacheType
   /** Tokens of a prompt that the engine reads at once; default 64. */
   rowsPerStep?: number | undefined
@@ -210,6 +210,8 @@ function formatsOf({
   }
   if (flash === false)
     throw errors.badOption('flash', "left out with the engine's formats: it never keeps scores", flash)
+  if (type === 'keep')
+    throw errors.badOption('--type', 'q8, q4 or f32: what is kept of a GGUF file is not analyzed', type)
   return {
     is: 'engine',
     type: type ?? settings.type.default,

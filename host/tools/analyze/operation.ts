@@ -1,5 +1,12 @@
 /** One operation of a pass: what it reads, computes and writes. Sizes are per token, bytes are those of the plan. */
-import { type LayerSpec, matrixBytes, type PackedTensor, type Plan, type WeightType } from '../../../models/index.ts'
+import {
+  isKeptType,
+  type LayerSpec,
+  matrixBytes,
+  type PackedTensor,
+  type Plan,
+  type WeightType,
+} from '../../../models/index.ts'
 
 /** Parts of a step as the engine's account has them, but for the time at barriers. */
 export const operationParts = ['linear', 'attention', 'valueDecoder', 'rest'] as const
@@ -112,7 +119,8 @@ export class PackedSizes {
 
   matrixType(name: string): WeightType {
     const content = this.tensors.get(name)?.content
-    if (content?.is !== 'matrix') throw new RangeError(`the plan has no matrix ${name}`)
+    if (content?.is !== 'matrix' || isKeptType(content.type))
+      throw new RangeError(`the plan has no matrix ${name} of a type that is counted`)
     return content.type
   }
 }

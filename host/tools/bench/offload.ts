@@ -7,7 +7,7 @@
  * long it takes does not depend on that.
  */
 import { totalmem } from 'node:os'
-import { type CacheType, cacheBytes, PAGE_TOKENS, type WeightType } from '../../../models/index.ts'
+import { type CacheType, cacheBytes, PAGE_TOKENS, type PackingType } from '../../../models/index.ts'
 import type { KvCache } from '../../cache/cache.ts'
 import { type EngineOptions, finite, greedy, type StepProfile, secondsOf } from '../../engine/engine.ts'
 import { checkFit } from '../../engine/fit.ts'
@@ -35,7 +35,7 @@ export interface OffloadBenchOptions {
   /** Default 3. */
   repetitions?: number
   threads?: number
-  type?: WeightType
+  type?: PackingType
   signal?: AbortSignal
   onResult?: (result: OffloadResult) => void
   onProgress?: (progress: BenchProgress) => void
@@ -45,7 +45,7 @@ export interface OffloadResult {
   config: string
   /** Attention kind. */
   kind: string
-  weightType: WeightType
+  weightType: PackingType
   cacheType: CacheType
   threads: number
   /** Tokens in the cache, and their bytes. */

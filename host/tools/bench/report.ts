@@ -1,5 +1,5 @@
 /** What a benchmark tells: enough to compare it with one of another machine, or to see why it cannot be compared. */
-import type { CacheType, WeightType } from '../../../models/index.ts'
+import type { CacheType, PackingType } from '../../../models/index.ts'
 import { commit, version } from '../../platform/version.ts'
 import { type Diagnosis, diagnose } from '../diagnose.ts'
 import type { Timing } from './runner.ts'
@@ -48,7 +48,7 @@ export interface BenchInfo {
   isSynthetic: boolean
   /** Attention kind. */
   kind: string
-  weightType: WeightType
+  weightType: PackingType
   cacheType: CacheType
   /** SHA-256 of the plan, first 16 hex digits: what has it too has the same shape and weight type. */
   planHash: string

@@ -1,5 +1,5 @@
 /** What a benchmark is asked to do: options with their defaults, checked, and the tests that they name. */
-import type { CacheType, WeightType } from '../../../models/index.ts'
+import type { CacheType, PackingType } from '../../../models/index.ts'
 import type { ThreadCounts } from '../../engine/engine.ts'
 import { checkNames, checkSetting, errors } from '../../errors.ts'
 import { settings as shared } from '../../settings.ts'
@@ -12,7 +12,7 @@ export interface BenchOptions {
   /** Instead of a model: a config.json that is given synthetic weights. A model stands for its config. */
   config?: string
   /** Weight type of synthetic weights, or of a directory that is converted; default q8. */
-  type?: WeightType
+  type?: PackingType
   /** Default: as for `load()`. */
   cache?: CacheType
   /** Tokens of the prompts to read; 0: none. Default 512. */

@@ -46,6 +46,7 @@ async function openReal({ model, type, signal, onProgress }: BenchSettings, cont
 
 /** The spec's context is the plan's: what the model was made for does not limit what can be timed. */
 async function openSynthetic(path: string, { type }: BenchSettings, context: number): Promise<Subject> {
+  if (type === 'keep') throw errors.nothingToKeep(path)
   const { model } = await describeModel(path)
   const spec = { ...model.spec, maxContext: Math.max(context, model.spec.maxContext) }
   const longer = { ...model, spec }

@@ -8,6 +8,7 @@
  */
 import {
   derivedBytes,
+  isKeptType,
   type ModelDescription,
   nLayers,
   type PackedTensor,
@@ -82,8 +83,10 @@ class Filler {
   }
 
   matrix(tensor: PackedTensor, content: Matrix, bytes: Uint8Array): void {
-    const { unit, draw, pad } = formats[content.type]
-    const pool = this.pool(content.type, draw, spreadOf(tensor, content, this.layers))
+    const { type } = content
+    if (isKeptType(type)) throw new RangeError('kept types come from a file only')
+    const { unit, draw, pad } = formats[type]
+    const pool = this.pool(type, draw, spreadOf(tensor, content, this.layers))
     const most = unit * Math.floor(pool.length / unit / 2)
     for (let at = 0; at < bytes.length; at += most) {
       const length = Math.min(bytes.length - at, most)

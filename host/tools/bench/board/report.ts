@@ -12,7 +12,14 @@
  * Units are SI: bytes, seconds, Hz, °C. What could not be found out is absent. A change of meaning is another number
  * behind the name.
  */
-import { type CacheType, cacheTypes, type WeightType, weightTypes } from '../../../../models/index.ts'
+import {
+  type CacheType,
+  cacheTypes,
+  type PackingType,
+  packingTypes,
+  type WeightType,
+  weightTypes,
+} from '../../../../models/index.ts'
 import { errors } from '../../../errors.ts'
 import { toolErrors } from '../../errors.ts'
 import type { Bandwidth, BenchResult } from '../report.ts'
@@ -62,7 +69,7 @@ export interface BoardRun {
   /** SHA-256 of the plan, first 16 hex digits: shape and weight type. */
   plan: string
   kind: string
-  weightType: WeightType
+  weightType: PackingType
   cacheType: CacheType
   weightBytes: number
   context: number
@@ -179,7 +186,7 @@ const checkRun = record({
   weights: one('synthetic', 'embedded', 'own'),
   plan: hash,
   kind: name,
-  weightType: one(...weightTypes),
+  weightType: one(...packingTypes),
   cacheType: one(...cacheTypes),
   weightBytes: bytes,
   context: whole(1, 2 ** 30),
