@@ -250,7 +250,8 @@ const embedPrograms = {
 async function buildHost(commit) {
   const { build } = await import('esbuild')
   const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm']
-  const node = { ...bundled(commit, kernels, 'node'), target: 'node20', sourcemap: true }
+  // Names and lines for stack traces; the sources themselves would be a third of the package.
+  const node = { ...bundled(commit, kernels, 'node'), target: 'node20', sourcemap: true, sourcesContent: false }
   await build({
     ...node,
     entryPoints: { gta: 'host/cli/gta.ts', ...entries },
