@@ -28,7 +28,7 @@ import { ACTIVATION_SHIFT } from './kernels/lanes'
 import { Product, TILE_BYTES } from './kernels/product'
 import { PAGE_SCRATCH } from './kernels/sweep'
 import { buffersOf } from './plan'
-import { ACCOUNT_BYTES, hiddenStride, logitsStride, pageStride, streamStride } from './sizes'
+import { ACCOUNT_BYTES, hiddenStride, keyBiasBytes, logitsStride, pageStride, streamStride } from './sizes'
 
 @unmanaged
 export class Arena {
@@ -61,6 +61,12 @@ export class Arena {
   x: usize // f32 (maxRows, hiddenStride): the residual stream
   normed: usize // f32 (maxRows, hiddenStride)
 
+  // Where an int8 cache keeps biases of keys apart, else 0: mixers/key-bias.ts.
+  /** 1: turns and pageTurns are there, but not written yet. */
+  needsTurns: u32
+  turns: usize // f32, for each rotation: (pairs, 2, PAGE_TOKENS), cos and sin of each pair at the tokens of a page
+  pageTurns: usize // f32 (tableBlocks), for each rotation: cos of each pair at the first token of a page, then sin
+
   // By the plan's Buffers, so many bytes for each row.
   angles: usize // f32, for each rotation: cos of each pair, then sin
   projection: usize // f32: q, or its low-rank side, | row | gate
@@ -91,6 +97,7 @@ export class Arena {
   tile: usize // results of one tile of it
   turned: usize // f32[ropeDim] angles, then a slot head: see turnBlock
   candidates: usize // (f32 logit, u32 id)[vocabSize]
+  keyBias: usize // what biases of keys add to the scores of one row
 
   logits: usize // f32 (maxLogits, logitsStride)
   stream: usize // (2, streamPages) layers of pages that lie in a file
@@ -200,6 +207,10 @@ function takeStep(plan: Plan): void {
   a.x = take(rows * hiddenStride(plan))
   a.normed = take(rows * hiddenStride(plan))
   const b = buffersOf(plan)
+  a.needsTurns = a.isCacheInt8 && keyBiasBytes(plan) ? 1 : 0
+  const turns: u64 = a.needsTurns ? b.angles : 0
+  a.turns = take(PAGE_TOKENS * turns)
+  a.pageTurns = take(a.tableBlocks * turns)
   a.angles = take(rows * b.angles)
   a.projection = take(rows * b.projection)
   a.low = take(rows * b.low)
@@ -232,6 +243,7 @@ function takeRanks(plan: Plan): void {
   a.tile = take(TILE_BYTES)
   a.turned = take(b.turned)
   a.candidates = take((plan.vocabSize as u64) * 8)
+  a.keyBias = take(a.isCacheInt8 ? keyBiasBytes(plan) : 0)
   a.rankStride = (a.end - a.sweepQueries) as usize
   a.end += ((a.maxRanks - 1) as u64) * a.rankStride
 }

@@ -23,7 +23,7 @@ import { hadamard } from './kernels/hadamard'
 import { quantizeHead } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
 import { kindOf, layerAt, rotationAt } from './plan'
-import { headBytes, layerStride, slotBytes, streamStride } from './sizes'
+import { headBytes, isKeyOnly, layerStride, slotBytes, streamStride } from './sizes'
 import { isMine } from './team'
 
 /** The block that holds `position` of a conversation. */
@@ -75,11 +75,7 @@ export function tokenAt(conversation: u32, position: u32): usize {
  * a slot is nothing but key, and each view of it is as wide as it is: an average of values would have to be turned back.
  */
 export function isSpread(kind: LayerKind, slot: u32): bool {
-  if (!arena().isCacheInt8 || slot == kind.valueSlot) return false
-  const dim = slot ? kind.slot1Dim : kind.slot0Dim
-  // What an encoder made for the first view is not at hand where the others are spread.
-  if (kind.key0Slot == slot && (kind.encoderDim || kind.key0Dim != dim)) return false
-  return !kind.key1Dim || kind.key1Slot != slot || kind.key1Dim == dim
+  return arena().isCacheInt8 && isKeyOnly(kind, slot)
 }
 
 /** Writes a row, normed and rotated, into the cache: f32 slot heads one after the other at `source`. */

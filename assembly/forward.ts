@@ -13,6 +13,7 @@ import { layerNorm, rmsNorm } from './kernels/norm'
 import { writeAngles } from './kernels/rope'
 import { linear, productOf } from './linear'
 import { attend } from './mixers/attention'
+import { writeTurns } from './mixers/key-bias'
 import { mixStates } from './mixers/state'
 import { buffersOf, embedding, head, kindOf, layerAt, positions, rotationAt, rotationOffset, vectorAt } from './plan'
 import { begin as beginProfile, enter, REST } from './profile'
@@ -94,6 +95,7 @@ function addBranch(plan: Plan, count: u32): void {
 /** Gathers embeddings, notes each token in its conversation's history, and prepares the rotation angles. */
 export function begin(plan: Plan, count: u32): void {
   const a = arena()
+  if (isMine(0)) writeTurns(plan)
   for (let i: u32 = 0; i < count; i++) {
     if (!isMine(i)) continue
     const row = rowAt(i)

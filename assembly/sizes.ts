@@ -6,6 +6,7 @@
 import {
   Buffers,
   Counts,
+  Layer,
   LayerKind,
   MIXER_ATTENTION,
   MIXER_CONV,
@@ -17,7 +18,8 @@ import {
   Times,
   TYPE_F32,
 } from './abi'
-import { embedding, kindAt, pageKindAt, recurrenceOf, rotationAt } from './plan'
+import { Harmonic } from './kernels/harmonics'
+import { buffersOf, embedding, kindAt, kindOf, layerAt, pageKindAt, recurrenceOf, rotationAt } from './plan'
 
 export function floatStride(n: u32): usize {
   return ((n + 15) & ~15) << 2
@@ -170,6 +172,38 @@ export function streamStride(plan: Plan, isInt8: u32): usize {
   const last: u64 = STREAM_ALIGNMENT - 1
   const layer = layerStride(kindAt(plan, pageKindAt(plan, 0).kind), isInt8)
   return (((layer as u64) + last) & ~last) as usize
+}
+
+// Biases of keys that an int8 cache keeps apart from them: mixers/key-bias.ts.
+
+/** Is a slot nothing but key, and each view of it as wide as it is? What an encoder made for a view is no such thing. */
+export function isKeyOnly(kind: LayerKind, slot: u32): bool {
+  if (slot == kind.valueSlot) return false
+  const dim = slot ? kind.slot1Dim : kind.slot0Dim
+  if (kind.key0Slot == slot && (kind.encoderDim || kind.key0Dim != dim)) return false
+  return !kind.key1Dim || kind.key1Slot != slot || kind.key1Dim == dim
+}
+/** Is the bias of a slot's keys kept apart? Not if it goes through a norm, nor where scores are capped: that is not linear. */
+export function isBiasApart(layer: Layer, kind: LayerKind, slot: u32): bool {
+  if (kind.mixer != MIXER_ATTENTION || !layer.inBias) return false
+  return !kind.softcap && !(slot ? kind.slot1Norm : kind.slot0Norm) && isKeyOnly(kind, slot)
+}
+/** Bytes of what one view of one map has: a count, then a harmonic of each rotated pair at most. */
+export function harmonicBytes(plan: Plan, kind: LayerKind): usize {
+  const pairs: usize = kind.rotation ? rotationAt(plan, kind.rotation).dim >> 1 : 0
+  return 4 + pairs * offsetof<Harmonic>()
+}
+/** Bytes of a rank's scratch for them; 0 if no layer needs it. Its parts are in mixers/key-bias.ts. */
+export function keyBiasBytes(plan: Plan): u64 {
+  let most: u64 = 0
+  for (let index: u32 = 0; index < plan.nLayers; index++) {
+    const layer = layerAt(plan, index)
+    const kind = kindOf(plan, layer)
+    if (!isBiasApart(layer, kind, 0) && !isBiasApart(layer, kind, 1)) continue
+    const harmonics = ((kind.maps as u64) * 2 + 1) * harmonicBytes(plan, kind)
+    most = max(most, buffersOf(plan).angles + (max(kind.slot0Dim, kind.slot1Dim) << 2) + harmonics)
+  }
+  return most
 }
 
 // A rank's account (profile.ts), behind which a debug build counts (count.ts).

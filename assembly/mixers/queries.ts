@@ -11,6 +11,7 @@ import { linear, linearBlocks, productOf } from '../linear'
 import { buffersOf, encoderMatrix, kindOf, queryMatrix, rotationAt, vectorAt } from '../plan'
 import { plainStride, queryDim, queryWidth } from '../sizes'
 import { barrier, isMine } from '../team'
+import { keyBiasOf, removeBias } from './key-bias'
 
 /** A low-rank query: norm of its low side, then up to all maps. */
 export function raiseQueries(plan: Plan, layer: Layer, count: u32): void {
@@ -47,9 +48,9 @@ export function place(plan: Plan, layer: Layer, i: u32): void {
   const cacheRow = a.projection + i * b.projection + (queryWidth(kind) << 2)
   const second = cacheRow + ((kind.slot0Heads * kind.slot0Dim) << 2)
   let weight = vectorAt(plan, layer.slotNorm)
-  placeSlot(kind, 0, cacheRow, weight, angles, i)
+  placeSlot(plan, layer, kind, 0, cacheRow, weight, angles, i)
   if (kind.slot0Norm) weight += second - cacheRow
-  placeSlot(kind, 1, second, weight, angles, i)
+  placeSlot(plan, layer, kind, 1, second, weight, angles, i)
   const row = rowAt(i)
   writeRow(plan, layer, row.conversation, row.position, cacheRow)
 }
@@ -79,14 +80,28 @@ function placeQueries(plan: Plan, layer: Layer, kind: LayerKind, i: u32, angles:
 }
 
 /** The heads of a slot; `weight` is that of its norm. */
-function placeSlot(kind: LayerKind, slot: u32, head: usize, weight: usize, angles: usize, i: u32): void {
+function placeSlot(
+  plan: Plan,
+  layer: Layer,
+  kind: LayerKind,
+  slot: u32,
+  head: usize,
+  weight: usize,
+  angles: usize,
+  i: u32,
+): void {
   const heads = slot ? kind.slot1Heads : kind.slot0Heads
   const dim = slot ? kind.slot1Dim : kind.slot0Dim
   const span = slot ? kind.slot1Norm : kind.slot0Norm
   if (span) normHeads(head, weight, heads, dim, span, slot ? kind.slot1Eps : kind.slot0Eps, i)
   const rope = slotRope(kind, slot)
   const spread = isSpread(kind, slot)
+  let bias = keyBiasOf(plan, layer, kind, slot, 0)
   for (let h: u32 = 0; h < heads; h++) {
+    if (bias) {
+      removeBias(head, bias, rope >> 1, dim)
+      bias += dim << 2
+    }
     if (rope) rotate(head, angles, rope >> 1)
     if (spread) hadamard(head, dim)
     head += dim << 2

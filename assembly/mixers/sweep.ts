@@ -33,6 +33,7 @@ import {
   sweepQueryStride,
 } from '../sizes'
 import { barrier, isMine, next, ranks } from '../team'
+import { addKeyBias, prepareKeyBias } from './key-bias'
 
 /**
  * o_j = Σ softmax(scale · q_j · key(t)) · value(t) over the tokens that a row sees: its own and those before it, as far as a
@@ -54,12 +55,12 @@ function sweepRow(plan: Plan, layer: Layer, kind: LayerKind, i: u32): void {
   const last = rowAt(i).position / PAGE_TOKENS
   const hidden = hiddenBefore(kind, i)
   const start = hidden / PAGE_TOKENS
-  prepareQueries(plan, kind, i)
+  prepareQueries(plan, layer, kind, i)
   for (let page = start; page <= last; page++) {
     const address = beginPage(plan, layer, i, page)
     const from: u32 = page == start ? hidden % PAGE_TOKENS : 0
     for (let j: u32 = 0; j < kind.maps; j++) {
-      sweepPage(kind, address, from, tokensIn(i, page), j, partial)
+      sweepPage(plan, layer, address, page, from, tokensIn(i, page), j, partial)
       combine(averages + j * averageStride(kind), kind.valueDim, j, partial, page == start)
     }
   }
@@ -74,14 +75,23 @@ function sweepTogether(plan: Plan, layer: Layer, kind: LayerKind, i: u32): void 
   const pages = rowAt(i).position / PAGE_TOKENS + 1
   const hidden = hiddenBefore(kind, i)
   const start = hidden / PAGE_TOKENS
-  prepareQueries(plan, kind, i)
+  prepareQueries(plan, layer, kind, i)
   for (let first = start; first < pages; first += WAVE) {
     const n = min<u32>(WAVE, pages - first)
     for (let p = next(); p < n; p = next()) {
       const address = beginPage(plan, layer, i, first + p)
       const from: u32 = first + p == start ? hidden % PAGE_TOKENS : 0
       for (let j: u32 = 0; j < kind.maps; j++)
-        sweepPage(kind, address, from, tokensIn(i, first + p), j, a.pagePartials + (p * kind.maps + j) * stride)
+        sweepPage(
+          plan,
+          layer,
+          address,
+          first + p,
+          from,
+          tokensIn(i, first + p),
+          j,
+          a.pagePartials + (p * kind.maps + j) * stride,
+        )
     }
     barrier()
     for (let j: u32 = 0; j < kind.maps; j++) {
@@ -107,7 +117,7 @@ function hiddenBefore(kind: LayerKind, i: u32): u32 {
 }
 
 /** Queries of row i as the sweep reads them, a part for each key view. */
-function prepareQueries(plan: Plan, kind: LayerKind, i: u32): void {
+function prepareQueries(plan: Plan, layer: Layer, kind: LayerKind, i: u32): void {
   const a = arena()
   const plain = kind.encoderDim ? kind.encoderDim : kind.key0Dim
   const queries = queryAt(plan, kind, i)
@@ -120,6 +130,9 @@ function prepareQueries(plan: Plan, kind: LayerKind, i: u32): void {
     prepareQuery(kind, first, kind.key0Dim, target, scales)
     if (kind.key1Dim)
       prepareQuery(kind, q + (plain << 2), kind.key1Dim, target + sweepQueryBytes(kind.key0Dim), scales + 4)
+    if (!layer.inBias) continue
+    prepareKeyBias(plan, layer, 0, i, j, q)
+    if (kind.key1Dim) prepareKeyBias(plan, layer, 1, i, j, q + (plain << 2))
   }
 }
 
@@ -140,14 +153,25 @@ function beginPage(plan: Plan, layer: Layer, i: u32, page: u32): usize {
   return pageAt(plan, layer, row.conversation, page * PAGE_TOKENS)
 }
 
-/** Tokens `from` … of one page, one map: leaves (max, sum of exponentials) and the weighted sum at `partial`. */
-function sweepPage(kind: LayerKind, page: usize, from: u32, tokens: u32, j: u32, partial: usize): void {
+/** Tokens `from` … of page `index` at `page`, one map: leaves (max, sum of exponentials) and the weighted sum at `partial`. */
+function sweepPage(
+  plan: Plan,
+  layer: Layer,
+  page: usize,
+  index: u32,
+  from: u32,
+  tokens: u32,
+  j: u32,
+  partial: usize,
+): void {
   const a = arena()
+  const kind = kindOf(plan, layer)
   const q = mine(a.sweepQueries) + j * sweepQueryStride(kind)
   const scales = mine(a.queryScales) + (j << 3)
   const scores = mine(a.scores)
   scoreView(kind, page, 0, j, from, tokens, q, load<f32>(scales))
   if (kind.key1Dim) scoreView(kind, page, 1, j, from, tokens, q + sweepQueryBytes(kind.key0Dim), load<f32>(scales, 4))
+  if (layer.inBias) addKeyBias(plan, layer, index, tokens, j, scores)
   if (kind.softcap) softcap(scores, tokens, kind.softcap)
   if (from) hideScores(from, scores)
   exponentials(tokens, scores, partial)

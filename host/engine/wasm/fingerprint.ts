@@ -5,14 +5,18 @@ import { type CacheType, PAGE_TOKENS, type Plan } from '../../../models/index.ts
 import { PIECE_BYTES } from './mailbox.ts'
 import type { Transfer } from './transfer.ts'
 
-/** Changes with what the cache holds for the same tokens: then pages of another version are of no use. */
-const CACHE_VERSION = 1
+/**
+ * Changes with what the cache holds for the same tokens: then pages of another version are of no use. 2: an int8 cache keeps
+ * large biases of keys apart, which can be only where there are biases.
+ */
+const cacheVersion = (plan: Plan, cache: CacheType) =>
+  cache === 'int8' && plan.tensors.some(({ name }) => name.endsWith('.in_bias')) ? 2 : 1
 /** Bytes of each of the sixteen pieces that are sampled of a large tensor. */
 const SAMPLE_BYTES = 1024
 
 /** Of each tensor what tells it from another one; all of the small ones, among them the frequencies of RoPE. */
 export async function fingerprint(plan: Plan, cache: CacheType, transfer: Transfer): Promise<string> {
-  const hash = platform.createHash().update(`gta-edge cache ${CACHE_VERSION} ${PAGE_TOKENS} ${cache}`)
+  const hash = platform.createHash().update(`gta-edge cache ${cacheVersion(plan, cache)} ${PAGE_TOKENS} ${cache}`)
   const ranges = plan.tensors.flatMap(({ offset, bytes }) => {
     const pieces = bytes <= 16 * SAMPLE_BYTES ? 1 : 16
     const size = pieces === 1 ? bytes : SAMPLE_BYTES
