@@ -10,6 +10,8 @@ import { causalConvolution, deltaNet, shortConvolution } from './state.ts'
 export interface Weight {
   shape: number[]
   data: Float32Array
+  /** What a product with it makes of its input first: some engines round it. */
+  enter?: (x: Float64Array) => Float64Array
 }
 export type Weights = Map<string, Weight>
 type Config = Record<string, unknown>
@@ -266,9 +268,9 @@ function linear(weights: Weights, name: string, rows: Rows): Rows {
 }
 
 /** y = W x + b, b where there is one; W is (outs, ins), one row behind the other. */
-export function rowsTimes({ shape, data }: Weight, rows: Rows, bias?: ArrayLike<number>): Rows {
+export function rowsTimes({ shape, data, enter = (x) => x }: Weight, rows: Rows, bias?: ArrayLike<number>): Rows {
   const [outs = 0, ins = 0] = shape
-  return rows.map((x) => {
+  return rows.map(enter).map((x) => {
     const y = new Float64Array(outs)
     for (let o = 0; o < outs; o++) y[o] = (bias ? at(bias, o) : 0) + dot(x, data, o * ins)
     return y
