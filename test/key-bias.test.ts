@@ -4,9 +4,7 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { KvCache } from '../host/cache/cache.ts'
-import { greedy } from '../host/engine/engine.ts'
-import { klDivergence } from '../host/tools/evaluate/compare.ts'
+import { logitsOf, meanKl } from './fixtures/divergence.ts'
 import { writeRandomModel } from './fixtures/random-model.ts'
 import { openEngine, strict } from './harness/engines.ts'
 
@@ -61,20 +59,6 @@ const ids = Array.from({ length: 230 }, (_, i) => (i * 37 + (i >> 5) * 11 + 5) %
 const open = (directory: string, options: object = {}) =>
   openEngine(directory, { type: 'f32', context: 320, maxLogits: 64, ...options })
 
-/** Logits at every position from `from` on. */
-async function read(engine: KvCache, tokens: number[], slice = 64, from = 0): Promise<Float32Array[]> {
-  const logits: Float32Array[] = []
-  for (let at = 0; at < tokens.length; at += slice) {
-    const part = tokens.slice(at, at + slice)
-    await engine.step(part.map((token, i) => ({ conversation: 0, position: from + at + i, token, sampling: greedy })))
-    for (let i = 0; i < part.length; i++) logits.push(engine.logits(i).slice())
-  }
-  return logits
-}
-
-const meanKl = (expected: Float32Array[], found: Float32Array[]) =>
-  expected.reduce((sum, logits, i) => sum + klDivergence(logits, found[i] as Float32Array), 0) / expected.length
-
 const window = { use_sliding_window: true, sliding_window: 100, max_window_layers: 1 }
 const yarn = { rope_scaling: { type: 'yarn', factor: 8, original_max_position_embeddings: 128 } }
 const all = Array.from({ length: HEAD / 2 }, (_, i) => i)
@@ -95,7 +79,7 @@ for (const [what, write] of Object.entries(models))
   test(`a bias ${what}: an int8 cache is near to an f32 cache`, async () => {
     const directory = write()
     const [exact, rounded] = [await open(directory), await open(directory, { cache: 'int8' })]
-    const kl = meanKl(await read(exact, ids), await read(rounded, ids))
+    const kl = meanKl(await logitsOf(exact, ids), await logitsOf(rounded, ids))
     await Promise.all([exact.close(), rounded.close()])
     assert.ok(kl > 0 && kl <= 0.0005, `a mean divergence of ${kl}`)
   })
@@ -103,20 +87,20 @@ for (const [what, write] of Object.entries(models))
 test('slices, threads and builds do not change a bit', async () => {
   const directory = biased(100, [1, ...slow])
   const engine = await open(directory, { cache: 'int8' })
-  const expected = await read(engine, ids)
+  const expected = await logitsOf(engine, ids)
   for (const slice of [1, 5]) {
     engine.rewind(0, 0)
-    assert.equal(await read(engine, ids, slice), expected, `slices of ${slice}`)
+    assert.equal(await logitsOf(engine, ids, slice), expected, `slices of ${slice}`)
   }
   // A rewind to the middle of a page, and rows over what was there.
   engine.rewind(0, 100)
-  assert.equal(await read(engine, ids.slice(100), 64, 100), expected.slice(100))
+  assert.equal(await logitsOf(engine, ids.slice(100), 64, 100), expected.slice(100))
   await engine.close()
   for (const options of [{ threads: 3 }, { build: strict }]) {
     const other = await open(directory, { cache: 'int8', ...options })
-    assert.equal(await read(other, ids), expected, JSON.stringify(options))
+    assert.equal(await logitsOf(other, ids), expected, JSON.stringify(options))
     other.rewind(0, 200)
-    assert.equal(await read(other, ids.slice(200), 1, 200), expected.slice(200), JSON.stringify(options))
+    assert.equal(await logitsOf(other, ids.slice(200), 1, 200), expected.slice(200), JSON.stringify(options))
     await other.close()
   }
 })
@@ -128,9 +112,9 @@ test('a conversation that has forgotten tokens, kept pages turned, is near to th
     const found: Float32Array[][] = []
     for (const engine of [exact, rounded]) {
       engine.rewind(0, 0)
-      await read(engine, ids)
+      await logitsOf(engine, ids)
       for (let i = 0; i < 2; i++) await engine.drop(0, keep, 1)
-      found.push(await read(engine, ids.slice(0, 60), 60, engine.lengthOf(0)))
+      found.push(await logitsOf(engine, ids.slice(0, 60), 60, engine.lengthOf(0)))
     }
     const [expected = [], near = []] = found
     const kl = meanKl(expected, near)
