@@ -4,6 +4,7 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { checkConversations } from './fixtures/conversations-alike.ts'
 import { logitsOf, meanKl } from './fixtures/divergence.ts'
 import { writeRandomModel } from './fixtures/random-model.ts'
 import { openEngine, strict } from './harness/engines.ts'
@@ -103,6 +104,10 @@ test('slices, threads and builds do not change a bit', async () => {
     assert.equal(await logitsOf(other, ids.slice(200), 1, 200), expected.slice(200), JSON.stringify(options))
     await other.close()
   }
+})
+
+test('three conversations at once, a fork, a session, as alone', async () => {
+  await checkConversations(biased(100, [1, ...slow]), { type: 'q8', cache: 'int8' })
 })
 
 test('a conversation that has forgotten tokens, kept pages turned, is near to that of an f32 cache', async () => {
