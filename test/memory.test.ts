@@ -18,8 +18,9 @@ import {
   weightTypes,
 } from '../models/index.ts'
 import { golden, kinds, readJson } from './fixtures/goldens.ts'
+import { writeRandomModel } from './fixtures/random-model.ts'
 import { layoutMemory } from './harness/engine-memory.ts'
-import { relaxed, relaxedSingle, strict } from './harness/engines.ts'
+import { feed, openEngine, relaxed, relaxedSingle, strict } from './harness/engines.ts'
 
 const configs = new URL('../models/configs/', import.meta.url).pathname
 const papers = readdirSync(configs).map((file) => describe(readJson(`${configs}${file}`)))
@@ -113,6 +114,54 @@ test('fit and largestContext say what an engine takes', async () => {
   assert.not.ok(
     (await fit(model, 'q8', { memoryBytes: memoryBytes - 1, context: 4096, conversations: 1, cache: 'int8' })).fits,
   )
+})
+
+/** https://huggingface.co/openbmb/MiniCPM3-4B, what its cache depends on. */
+const miniCpm3 = {
+  architectures: ['MiniCPM3ForCausalLM'],
+  hidden_size: 2560,
+  intermediate_size: 6400,
+  num_hidden_layers: 62,
+  num_attention_heads: 40,
+  num_key_value_heads: 40,
+  kv_lora_rank: 256,
+  q_lora_rank: 768,
+  qk_nope_head_dim: 64,
+  qk_rope_head_dim: 32,
+  v_head_dim: 64,
+  vocab_size: 73448,
+  max_position_embeddings: 32768,
+  rms_norm_eps: 1e-5,
+  scale_emb: 12,
+  scale_depth: 1.4,
+  dim_model_base: 256,
+}
+
+test('MiniCPM3-4B: its latent cache takes 1/43 of the keys and values that llama.cpp keeps', async () => {
+  const perLayer = 256 + 32 + 2 * 4
+  // Two of its layers with their own cache rows, in narrow surroundings, filled with a text.
+  const layers = 2
+  const narrow = { hidden_size: 64, intermediate_size: 64, q_lora_rank: 24, vocab_size: 64, num_hidden_layers: layers }
+  const engine = await openEngine(writeRandomModel({ ...miniCpm3, ...narrow }), { context: 320 })
+  await feed(
+    engine,
+    Array.from({ length: 130 }, (_, i) => i % 64),
+  )
+  const { pages } = engine.cached(0)
+  const taken = engine.kinds.reduce((sum, { pageBytes: bytes }) => sum + pages.length * bytes, 0)
+  await engine.close()
+  assert.is(taken, 3 * PAGE_TOKENS * layers * perLayer)
+
+  // All 62 layers; what an engine with twice the context takes more, its tables with it.
+  const model = describe(miniCpm3)
+  assert.is(pageBytes(model.spec, 'int8'), PAGE_TOKENS * 62 * perLayer)
+  const count = memoryCounter(await chooseBuild(relaxed), model.spec, planModel(model, 'q4'))
+  const perToken = (count({ ...common, context: 8192 }) - count({ ...common, context: 4096 })) / 4096
+  // llama.cpp has keys and values of all heads for this architecture, in f16.
+  const expanded = 62 * 40 * (64 + 32 + 64) * 2
+  assert.is(Math.floor(expanded / perToken), 43)
+  // The same without scales and tables.
+  assert.is(Math.floor(expanded / (62 * (256 + 32))), 44)
 })
 
 test.run()
