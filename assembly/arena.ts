@@ -207,7 +207,7 @@ function takeStep(plan: Plan): void {
   a.x = take(rows * hiddenStride(plan))
   a.normed = take(rows * hiddenStride(plan))
   const b = buffersOf(plan)
-  a.needsTurns = a.isCacheInt8 && keyBiasBytes(plan) ? 1 : 0
+  a.needsTurns = a.isCacheInt8 && keyBiasBytes(plan) > 0 ? 1 : 0
   const turns: u64 = a.needsTurns ? b.angles : 0
   a.turns = take(PAGE_TOKENS * turns)
   a.pageTurns = take(a.tableBlocks * turns)

@@ -185,7 +185,8 @@ export function isKeyOnly(kind: LayerKind, slot: u32): bool {
 }
 /** Is the bias of a slot's keys kept apart? Not if it goes through a norm, nor where scores are capped: that is not linear. */
 export function isBiasApart(layer: Layer, kind: LayerKind, slot: u32): bool {
-  return layer.inBias != 0 && !kind.softcap && !(slot ? kind.slot1Norm : kind.slot0Norm) && isKeyOnly(kind, slot)
+  if (kind.mixer != MIXER_ATTENTION || !layer.inBias) return false
+  return !kind.softcap && !(slot ? kind.slot1Norm : kind.slot0Norm) && isKeyOnly(kind, slot)
 }
 /** Bytes of what one view of one map has: a count, then a harmonic of each rotated pair at most. */
 export function harmonicBytes(plan: Plan, kind: LayerKind): usize {

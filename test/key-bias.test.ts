@@ -56,7 +56,7 @@ const allBiased = (config: object, isKey: (tensor: string, i: number) => boolean
   )
 
 const slow = [14, 15]
-const ids = Array.from({ length: 230 }, (_, i) => (i * 37 + (i >> 5) * 11 + 5) % 160)
+const ids = Array.from({ length: 200 }, (_, i) => (i * 37 + (i >> 5) * 11 + 5) % 160)
 const open = (directory: string, options: object = {}) =>
   openEngine(directory, { type: 'f32', context: 320, maxLogits: 64, ...options })
 
@@ -89,10 +89,8 @@ test('slices, threads and builds do not change a bit', async () => {
   const directory = biased(100, [1, ...slow])
   const engine = await open(directory, { cache: 'int8' })
   const expected = await logitsOf(engine, ids)
-  for (const slice of [1, 5]) {
-    engine.rewind(0, 0)
-    assert.equal(await logitsOf(engine, ids, slice), expected, `slices of ${slice}`)
-  }
+  engine.rewind(0, 0)
+  assert.equal(await logitsOf(engine, ids, 1), expected, 'token by token')
   // A rewind to the middle of a page, and rows over what was there.
   engine.rewind(0, 100)
   assert.equal(await logitsOf(engine, ids.slice(100), 64, 100), expected.slice(100))
@@ -100,8 +98,8 @@ test('slices, threads and builds do not change a bit', async () => {
   for (const options of [{ threads: 3 }, { build: strict }]) {
     const other = await open(directory, { cache: 'int8', ...options })
     assert.equal(await logitsOf(other, ids), expected, JSON.stringify(options))
-    other.rewind(0, 200)
-    assert.equal(await logitsOf(other, ids.slice(200), 1, 200), expected.slice(200), JSON.stringify(options))
+    other.rewind(0, 150)
+    assert.equal(await logitsOf(other, ids.slice(150), 1, 150), expected.slice(150), JSON.stringify(options))
     await other.close()
   }
 })
