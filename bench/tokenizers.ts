@@ -19,8 +19,8 @@ const [directory = '', ...files] = positionals
 const json = readFileSync(join(directory, 'tokenizer.json'))
 const configPath = join(directory, 'tokenizer_config.json')
 const config = existsSync(configPath) ? JSON.parse(readFileSync(configPath, 'utf8')) : {}
-const tables = tokenizerTables(json, config)
-const host = new Tokenizer(directory, json, config)
+const tables = await tokenizerTables(json, config)
+const host = await Tokenizer.open(directory, json, config)
 const command = new CommandTokenizer(tables)
 const seconds = { host: 0, wasm: 0 }
 let ids = 0

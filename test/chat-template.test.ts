@@ -135,7 +135,7 @@ test('an abort ends it', async () => {
 
 // What somebody typed
 
-const tokenizer = new Tokenizer('t', new TextEncoder().encode(JSON.stringify(tokenizerJson)), {})
+const tokenizer = await Tokenizer.open('t', new TextEncoder().encode(JSON.stringify(tokenizerJson)), {})
 const { '<|im_start|>': start, '<|im_end|>': end, '<|user|>': user, '<think>': think } = controls
 
 test('control tokens of the template are tokens, those behind a mark are text', () => {
@@ -145,10 +145,10 @@ test('control tokens of the template are tokens, those behind a mark are text', 
   assert.equal(tokenizer.encodeChat('#<|user|><|user|>', '#'), [...bytes('<|user|>'), user])
 })
 
-test('a space before the first word is for the first word of all only, if the tokenizer says so', () => {
+test('a space before the first word is for the first word of all only, if the tokenizer says so', async () => {
   const vocab = { '▁': 0, a: 1, '▁a': 2 }
   const metaspace = (prepend_scheme: string) => ({ type: 'Metaspace', replacement: '▁', prepend_scheme, split: false })
-  const encode = (scheme: string, text: string) => {
+  const encode = async (scheme: string, text: string) => {
     const json = {
       ...tokenizerJson,
       added_tokens: [{ id: 3, content: '<s>', special: true }],
@@ -156,19 +156,21 @@ test('a space before the first word is for the first word of all only, if the to
       decoder: metaspace(scheme),
       model: { type: 'BPE', vocab, merges: ['▁ a'] },
     }
-    return new Tokenizer('t', new TextEncoder().encode(JSON.stringify(json)), {}).encodeChat(text, '#')
+    const tokenizer = await Tokenizer.open('t', new TextEncoder().encode(JSON.stringify(json)), {})
+    return tokenizer.encodeChat(text, '#')
   }
-  assert.equal(encode('always', 'a<s>a'), [2, 3, 2])
-  assert.equal(encode('first', 'a<s>a'), [2, 3, 1])
+  assert.equal(await encode('always', 'a<s>a'), [2, 3, 2])
+  assert.equal(await encode('first', 'a<s>a'), [2, 3, 1])
 })
 
-test('white space that belongs to a control token is no text', () => {
+test('white space that belongs to a control token is no text', async () => {
   const added_tokens = [
     { id: 256, content: '<a>', special: true, rstrip: true },
     { id: 257, content: '<b>', special: true, lstrip: true },
   ]
   const json = new TextEncoder().encode(JSON.stringify({ ...tokenizerJson, added_tokens }))
-  assert.equal(new Tokenizer('t', json, {}).encodeChat('<a>\n x <b> y', '#'), [256, ...bytes('x'), 257, ...bytes(' y')])
+  const tokenizer = await Tokenizer.open('t', json, {})
+  assert.equal(tokenizer.encodeChat('<a>\n x <b> y', '#'), [256, ...bytes('x'), 257, ...bytes(' y')])
 })
 
 test('a mark stands before each control token, and where a message would complete one', () => {

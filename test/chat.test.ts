@@ -90,7 +90,7 @@ test('a template that writes an answer in another way has it computed again from
 })
 
 test('an answer ends at the token that the template puts behind it', async () => {
-  const tokenizer = new Tokenizer('t', new TextEncoder().encode(JSON.stringify(tokenizerJson)), {})
+  const tokenizer = await Tokenizer.open('t', new TextEncoder().encode(JSON.stringify(tokenizerJson)), {})
   const endingOf = (template: string, config = { bos_token: '<s>', eos_token: '</s>' }) =>
     findEnding(new ChatTemplate('t', config, tokenizer, template, renderTemplate), tokenizer)
   assert.equal(await endingOf('chatml'), { stopTokens: [end], stop: [] })

@@ -109,7 +109,7 @@ for (const name of ['llama-spm', 'gpt-2'])
     const bytes = gunzipSync(readFileSync(file(`vocab-${name}.gguf.gz`)))
     const gguf = await readGguf(name, bytesInMemory(bytes))
     const { tokenizer = new Uint8Array(), tokenizerConfig } = tokenizerOf(gguf)
-    const own = new Tokenizer(name, tokenizer, tokenizerConfig)
+    const own = await Tokenizer.open(name, tokenizer, tokenizerConfig)
     const texts = readFileSync(file(`vocab-${name}.inp`), 'utf8').split('\n__ggml_vocab_test__\n')
     const ids = readFileSync(file(`vocab-${name}.out`), 'utf8').split('\n')
     assert.is(texts.length, 47)
@@ -121,7 +121,7 @@ async function cutBy(pre: string): Promise<Tokenizer> {
   const { tokenizer = new Uint8Array(), tokenizerConfig } = tokenizerOf(
     await readGguf(pre, bytesInMemory(cuttingVocabulary(pre))),
   )
-  return new Tokenizer(pre, tokenizer, tokenizerConfig)
+  return await Tokenizer.open(pre, tokenizer, tokenizerConfig)
 }
 
 test('every name of how text is cut: ids of llama.cpp', async () => {

@@ -31,7 +31,7 @@ function directoryOf(files: Record<string, unknown>): string {
 
 async function tokenizerOf(files: Record<string, unknown>, config: unknown = {}): Promise<Tokenizer> {
   const { tokenizer, tokenizerConfig } = await readTokenizer(directoryOf(files), config)
-  return new Tokenizer('model', tokenizer as Uint8Array, tokenizerConfig)
+  return await Tokenizer.open('model', tokenizer as Uint8Array, tokenizerConfig)
 }
 
 const sentencePiece = readFileSync(golden('sentencepiece/bpe-identity.model'))
@@ -60,12 +60,12 @@ test("Llama 2's tokenizer.model: ids of llama.cpp's texts, and its tables for gt
     directoryOf({ 'tokenizer.model': model }),
     { model_type: 'llama' },
   )
-  const own = new Tokenizer('llama', tokenizer, tokenizerConfig)
+  const own = await Tokenizer.open('llama', tokenizer, tokenizerConfig)
   const texts = readFileSync(golden('gguf/vocab-llama-spm.inp'), 'utf8').split('\n__ggml_vocab_test__\n')
   const ids = readFileSync(golden('gguf/vocab-llama-spm.out'), 'utf8').split('\n')
   for (const [i, text] of texts.entries()) assert.is(own.encode(text).join(' '), ids[i]?.trim(), JSON.stringify(text))
   assert.equal(own.ends, { before: [1], behind: [] })
-  assert.ok(tokenizerTables(tokenizer, tokenizerConfig).length > 500_000)
+  assert.ok((await tokenizerTables(tokenizer, tokenizerConfig)).length > 500_000)
 })
 
 test('tokenizer.model alone: the class says what stands around a text, tokenizer_config.json over it', async () => {

@@ -106,7 +106,7 @@ pythonTest('a tokenizer that is learned here encodes as the runtime does', async
   python3('prepare.py', '--tokenizer', path('data/tokenizer.json'), '--out', path('plain'), slice)
   const packed = readFileSync(path('plain/valid_slice.bin'))
   const ids = [...new Uint16Array(packed.buffer, packed.byteOffset, packed.length / 2)]
-  const tokenizer = new Tokenizer('learned', readFileSync(path('data/tokenizer.json')), {})
+  const tokenizer = await Tokenizer.open('learned', readFileSync(path('data/tokenizer.json')), {})
   // A document is its begin token and its text; what the runtime makes of the decoded text are the same ids.
   const documents = ids
     .join(' ')

@@ -152,9 +152,9 @@ const pieces = [
 const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
 
 for (const [name, json] of Object.entries(tokenizers))
-  test(`${name}: the ids of the host, for stories, line by line and whole, and for random text`, () => {
-    const host = new Tokenizer(name, bytes(json), config)
-    const tables = tokenizerTables(bytes(json), config)
+  test(`${name}: the ids of the host, for stories, line by line and whole, and for random text`, async () => {
+    const host = await Tokenizer.open(name, bytes(json), config)
+    const tables = await tokenizerTables(bytes(json), config)
     const command = new CommandTokenizer(tables)
     const expectSame = (text: string) =>
       assert.equal([...command.encode(text)], host.encode(text), JSON.stringify(text))
@@ -166,9 +166,9 @@ for (const [name, json] of Object.entries(tokenizers))
     expectSame('ab'.repeat(3000))
   })
 
-test('letters, numbers and white space are those of JavaScript', () => {
-  const host = new Tokenizer('Llama 3', bytes(tokenizers['Llama 3']), config)
-  const command = new CommandTokenizer(tokenizerTables(bytes(tokenizers['Llama 3']), config))
+test('letters, numbers and white space are those of JavaScript', async () => {
+  const host = await Tokenizer.open('Llama 3', bytes(tokenizers['Llama 3']), config)
+  const command = new CommandTokenizer(await tokenizerTables(bytes(tokenizers['Llama 3']), config))
   const kindOf = (c: number) => /^(?:(\p{L})|(\p{N})|(\s))/u.exec(String.fromCodePoint(c))?.findLastIndex(Boolean) ?? 0
   let before = 0
   let kind = kindOf(0)
@@ -185,8 +185,8 @@ test('letters, numbers and white space are those of JavaScript', () => {
   }
 })
 
-test('normal form C is that of JavaScript: every character alone and between others, random text', () => {
-  const { normalise } = normaliser()
+test('normal form C is that of JavaScript: every character alone and between others, random text', async () => {
+  const { normalise } = await normaliser()
   const expectSame = (text: string) => assert.is(normalise(text), text.normalize('NFC'), JSON.stringify(text))
   const interesting: string[] = []
   for (let c = 0; c < 0x110000; c++) {
@@ -207,20 +207,20 @@ test('normal form C is that of JavaScript: every character alone and between oth
 })
 
 /** Only the form is of interest. */
-function normaliser() {
+async function normaliser() {
   const json = { ...behindSplit('', false), normalizer: { type: 'NFC' } }
-  const command = new CommandTokenizer(tokenizerTables(bytes(json), config))
+  const command = new CommandTokenizer(await tokenizerTables(bytes(json), config))
   return { normalise: (text: string) => command.normalise(text) }
 }
 
-test('only files with the normalizer have the table for it', () => {
-  const [without, having] = [null, { type: 'NFC' }].map(
-    (normalizer) => tokenizerTables(bytes({ ...behindSplit('', false), normalizer }), config).length,
-  ) as [number, number]
+test('only files with the normalizer have the table for it', async () => {
+  const bytesWith = async (normalizer: unknown) =>
+    (await tokenizerTables(bytes({ ...behindSplit('', false), normalizer }), config)).length
+  const [without, having] = [await bytesWith(null), await bytesWith({ type: 'NFC' })]
   assert.ok(having - without > 50_000 && having - without < 100_000, `${having - without} bytes`)
 })
 
-test('tokenizers that work in other ways are named', () => {
+test('tokenizers that work in other ways are named', async () => {
   const split = (regex: string) => ({ type: 'Split', pattern: { Regex: regex }, behavior: 'Isolated', invert: false })
   const inSequence = (...pretokenizers: object[]) => ({ pre_tokenizer: { type: 'Sequence', pretokenizers } })
   const last = behindSplit('', false).pre_tokenizer.pretokenizers[1] as object
@@ -242,21 +242,21 @@ test('tokenizers that work in other ways are named', () => {
     [sentencePiece({ normalizer: toMark, pre_tokenizer: { type: 'Whitespace' } }) as object, 'the pre-tokenizer "Whitespace"'],
     [sentencePiece({ normalizer: null, pre_tokenizer: { ...metaspace('always'), split: true } }) as object, 'a Metaspace that cuts text'],
   ] // biome-ignore format: a table
-  for (const [change, reason] of changes) assert.is(reasonOf({ ...stories, ...change }), reason)
-  assert.is(reasonOf('{'), 'one that cannot be used at all')
-  assert.is(reasonOf(stories, { ...config, remove_space: true }), 'a tokenizer_config.json with remove_space')
+  for (const [change, reason] of changes) assert.is(await reasonOf({ ...stories, ...change }), reason)
+  assert.is(await reasonOf('{'), 'one that cannot be used at all')
+  assert.is(await reasonOf(stories, { ...config, remove_space: true }), 'a tokenizer_config.json with remove_space')
 })
 
 /** What the tables say instead of tokens. */
-function reasonOf(json: unknown, settings: unknown = config): string {
-  const tables = Buffer.from(tokenizerTables(bytes(json), settings))
+async function reasonOf(json: unknown, settings: unknown = config): Promise<string> {
+  const tables = Buffer.from(await tokenizerTables(bytes(json), settings))
   const names = Object.keys(new TokenizerTables())
   assert.is(tables.readUInt32LE(4 * names.indexOf('kind')), UNKNOWN_WAY)
   const length = tables.readUInt32LE(4 * names.indexOf('textBytes'))
   return tables.subarray(4 * names.length, 4 * names.length + length).toString()
 }
 
-const command = new CommandTokenizer(tokenizerTables(bytes(stories), config))
+const command = new CommandTokenizer(await tokenizerTables(bytes(stories), config))
 
 test('numbers are those of JavaScript', () => {
   const random = new Random(3)

@@ -82,7 +82,7 @@ async function pack(
   try {
     const { tokenizer, tokenizerConfig } = checkpoint.files
     // A tokenizer that cannot be used is better known before the weights are converted.
-    if (tokenizer) new Tokenizer(directory, tokenizer, tokenizerConfig)
+    if (tokenizer) await Tokenizer.open(directory, tokenizer, tokenizerConfig)
     options.onFit?.(await fitHere(checkpoint.model, plan))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)

@@ -43,7 +43,7 @@ async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options
   const behind: Part[] = files.tokenizer
     ? [
         { name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) },
-        { name: TABLES_TENSOR, bytes: tokenizerTables(files.tokenizer, files.tokenizerConfig) },
+        { name: TABLES_TENSOR, bytes: await tokenizerTables(files.tokenizer, files.tokenizerConfig) },
       ]
     : []
   // What it holds is known when all the others are written, how much that is before.

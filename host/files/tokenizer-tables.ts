@@ -11,9 +11,9 @@ const MAX_LENGTH = 0x7fff
 const MAX_REASON = 1000
 
 /** The tables of a tokenizer.json; for one that works in a way that the command does not know, what that is. */
-export function tokenizerTables(json: Uint8Array, config: unknown): Uint8Array {
+export async function tokenizerTables(json: Uint8Array, config: unknown): Promise<Uint8Array> {
   try {
-    const tokenizer = new Tokenizer('tokenizer.json', json, config)
+    const tokenizer = await Tokenizer.open('tokenizer.json', json, config)
     const { before, behind } = tokenizer.ends
     if (before.length > 1 || behind.length > 0) throw new UnknownWay('more around a text than one begin token')
     const parsed: TokenizerJson = JSON.parse(new TextDecoder().decode(json))

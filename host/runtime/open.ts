@@ -46,7 +46,7 @@ export async function openModel(
     // A model that knows only ids needs no tokenizer.
     if (!json) return undefined
     const { Tokenizer } = await import('../text/tokenizer.ts')
-    return new Tokenizer(name, json, tokenizerConfig)
+    return Tokenizer.open(name, json, tokenizerConfig)
   }
   const early = await read(tokenizer)
   const cache = await openCache(source, engineOptions)

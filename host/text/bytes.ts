@@ -7,7 +7,7 @@
  *     Metaspace                              text with ▁ for a space
  */
 
-interface DecoderConfig {
+export interface DecoderConfig {
   type?: string
   decoders?: DecoderConfig[]
   pattern?: { String?: string }

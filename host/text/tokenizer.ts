@@ -9,9 +9,8 @@ import { errors } from '../errors.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
 import type { Encoder } from './encoder.ts'
-import { LibraryEncoder } from './library.ts'
+import { LibraryEncoder, needsMending, type TokenizerJson } from './library.ts'
 import { longestToken } from './longest-token.ts'
-import { SentencePieceEncoder } from './sentencepiece/encoder.ts'
 import { USER_DEFINED } from './sentencepiece/settings.ts'
 import { type TextEnds, textEndsOf } from './special-tokens.ts'
 import { TextStream } from './text-stream.ts'
@@ -22,7 +21,7 @@ export class Tokenizer {
   private readonly plain: Encoder
   /** Of a chat's text, if it is another one; made when it is needed. */
   private chat: Encoder | undefined
-  private readonly makeEncoder: (controls: ReadonlyMap<string, AddedToken>) => Encoder
+  private readonly encoderFor: (controls: ReadonlyMap<string, AddedToken>) => Encoder
   private readonly bytes: TokenBytes
   private readonly special: Map<string, AddedToken>
   /** Special tokens, and others such as DeepSeek's <｜User｜>: all that are no white space. */
@@ -35,34 +34,42 @@ export class Tokenizer {
   private readonly path: string
   private readonly longest: number
 
-  /** Throws GtaError BAD_TOKENIZER; `path` is for its message. @internal */
-  constructor(path: string, json: Uint8Array, config: unknown) {
-    this.path = path
+  /**
+   * From the bytes of a tokenizer.json and a parsed tokenizer_config.json; `path` is for messages. Throws GtaError
+   * BAD_TOKENIZER. @internal
+   */
+  static async open(path: string, json: Uint8Array, config: unknown): Promise<Tokenizer> {
     try {
-      const parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json))
-      const added = checkAddedTokens(parsed.added_tokens)
-      checkVocab(parsed.model?.vocab)
-      const byName = (tokens: AddedToken[]) => new Map(tokens.map((token) => [token.content, token]))
-      this.special = byName(added.filter(({ special }) => special))
-      this.controls = byName(added.filter(({ special, content }) => special || content.trim() !== ''))
-      this.added = new Map(added.map(({ id, content }) => [id, content]))
-      this.specialIds = new Set([...this.special.values()].map(({ id }) => id))
-      const bytes = tokenBytes(parsed.decoder)
-      if (!bytes) throw new Error('its decoder is not supported')
-      this.bytes = bytes
-      this.longest = longestToken(parsed)
-      this.ends = textEndsOf(parsed, config)
-      const isLeft = leftToEncoder(parsed)
-      this.ordinary = added.filter((token) => !token.special && !isLeft(token))
-      this.ordinaryTokens = new AddedTokens(this.ordinary)
-      this.makeEncoder = (controls) => {
-        const left = added.filter((token) => !controls.has(token.content) && isLeft(token))
-        return makeEncoder({ ...parsed, added_tokens: left }, config, controls, added)
-      }
-      this.plain = this.makeEncoder(this.special)
+      const parsed: TokenizerJson = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json))
+      return new Tokenizer(path, parsed, config, await encodersOf(parsed))
     } catch (cause) {
       throw errors.badTokenizer(path, `cannot be used (${cause instanceof Error ? cause.message : cause})`)
     }
+  }
+
+  /** `parsed` is not checked yet. Throws Error. */
+  private constructor(path: string, parsed: TokenizerJson, config: unknown, makeEncoder: MakeEncoder) {
+    this.path = path
+    const added = checkAddedTokens(parsed.added_tokens)
+    checkVocab(parsed.model?.vocab)
+    const byName = (tokens: AddedToken[]) => new Map(tokens.map((token) => [token.content, token]))
+    this.special = byName(added.filter(({ special }) => special))
+    this.controls = byName(added.filter(({ special, content }) => special || content.trim() !== ''))
+    this.added = new Map(added.map(({ id, content }) => [id, content]))
+    this.specialIds = new Set([...this.special.values()].map(({ id }) => id))
+    const bytes = tokenBytes(parsed.decoder)
+    if (!bytes) throw new Error('its decoder is not supported')
+    this.bytes = bytes
+    this.longest = longestToken(parsed)
+    this.ends = textEndsOf(parsed, config)
+    const isLeft = leftToEncoder(parsed)
+    this.ordinary = added.filter((token) => !token.special && !isLeft(token))
+    this.ordinaryTokens = new AddedTokens(this.ordinary)
+    this.encoderFor = (controls) => {
+      const left = added.filter((token) => !controls.has(token.content) && isLeft(token))
+      return makeEncoder({ ...parsed, added_tokens: left }, config, controls, added)
+    }
+    this.plain = this.encoderFor(this.special)
   }
 
   /** Ids of text; nothing in it is a control token, and none is added. */
@@ -85,7 +92,7 @@ export class Tokenizer {
    * are no part of the text. @internal
    */
   encodeChat(text: string, mark: string): number[] {
-    this.chat ??= this.controls.size === this.special.size ? this.plain : this.makeEncoder(this.controls)
+    this.chat ??= this.controls.size === this.special.size ? this.plain : this.encoderFor(this.controls)
     const tokens = new AddedTokens([...this.ordinary, ...this.controls.values()], mark)
     return this.encodeAround(text, tokens, mark, this.chat)
   }
@@ -140,9 +147,9 @@ export class Tokenizer {
 }
 
 /** Added tokens that the encoder finds itself: SentencePiece's user-defined pieces, or those that are normalized first. */
-function leftToEncoder({ model, normalizer }: { model: { type?: unknown; types?: string }; normalizer?: unknown }) {
+function leftToEncoder({ model, normalizer }: TokenizerJson) {
   return ({ id, content, special, normalized, single_word }: AddedToken): boolean => {
-    if (model.type === 'SentencePiece') return model.types?.[id] === String(USER_DEFINED)
+    if (model?.type === 'SentencePiece') return model.types?.[id] === String(USER_DEFINED)
     if (special || !(normalized ?? true) || !normalizer) return false
     if (single_word) throw new Error(`the token ${show(content)} is a single word of a normalized text`)
     return true
@@ -150,15 +157,22 @@ function leftToEncoder({ model, normalizer }: { model: { type?: unknown; types?:
 }
 
 /** An encoder to which no text becomes one of `controls`. */
-function makeEncoder(
-  json: { added_tokens: AddedToken[]; model: { type?: unknown } },
+type MakeEncoder = (
+  json: TokenizerJson,
   config: unknown,
   controls: ReadonlyMap<string, AddedToken>,
   added: readonly AddedToken[],
-): Encoder {
-  if (json.model.type === 'SentencePiece')
-    return new SentencePieceEncoder(json.model as never, new Set(controls.keys()))
-  return new LibraryEncoder(json, (config as object) ?? {}, new Set(added.map(({ content }) => content)))
+) => Encoder
+
+/** What makes the encoders of a tokenizer.json, which is not checked yet. What few of them need is imported for those only. */
+async function encodersOf(parsed: TokenizerJson): Promise<MakeEncoder> {
+  if (parsed.model?.type === 'SentencePiece') {
+    const { SentencePieceEncoder } = await import('./sentencepiece/encoder.ts')
+    return (json, _config, controls) => new SentencePieceEncoder(json.model as never, new Set(controls.keys()))
+  }
+  const mend = needsMending(parsed) ? (await import('./sentencepiece/mend.ts')).mend : undefined
+  return (json, config, _controls, added) =>
+    new LibraryEncoder(json, (config as object) ?? {}, new Set(added.map(({ content }) => content)), mend)
 }
 
 /** The library trusts its input; a broken file must not end as wrong text. */

@@ -108,7 +108,7 @@ async function open(path: string): Promise<void> {
   const { checkpoint, plan } = await openCheckpoint(path, 'q8')
   try {
     const { tokenizer, tokenizerConfig } = checkpoint.files
-    if (tokenizer) new Tokenizer(path, tokenizer, tokenizerConfig).encode('One day, a little girl')
+    if (tokenizer) (await Tokenizer.open(path, tokenizer, tokenizerConfig)).encode('One day, a little girl')
     await packTensors(checkpoint, plan, () => {})
   } finally {
     await checkpoint.close()
