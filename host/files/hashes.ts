@@ -1,24 +1,16 @@
 /**
- * Tensor "sha256" of a packed file, its last one: hashes of all that lies before it. U8, 64 hex digits for each: first of the
- * header, then of every tensor in the order of the file. Loading does not look at them; `--verify` reads the whole file and
- * names what has changed, be it by one bit.
+ * Writes and checks the hashes of a packed file (hash-table.ts). Loading does not look at them; `--verify` reads the whole
+ * file and names what has changed, be it by one bit.
  */
 import { platform } from '#platform'
 import { errors } from '../errors.ts'
 import type { Hash } from '../platform/platform.ts'
-import type { SafetensorsFile, TensorInfo } from './safetensors.ts'
+import { DIGITS, HASH_TENSOR, hashedTensors } from './hash-table.ts'
+import type { SafetensorsFile } from './safetensors.ts'
 import type { ReadOptions } from './source.ts'
-
-export const HASH_TENSOR = 'sha256'
-
-/** Hex digits of one hash. */
-const DIGITS = 64
 
 /** Bytes read at a time. */
 const PIECE = 2 ** 24
-
-/** Bytes of the table for so many tensors. */
-export const hashTableBytes = (tensors: number) => (1 + tensors) * DIGITS
 
 /** Hashes of tensors that are written piece by piece; the pieces of each one come in their order. */
 export class TensorHashes {
@@ -50,22 +42,12 @@ export class TensorHashes {
   }
 }
 
-/** Tensors that have a hash: all but the table itself, in the order of the file. */
-function hashed({ tensors }: SafetensorsFile): TensorInfo[] {
-  return [...tensors.values()].filter(({ name }) => name !== HASH_TENSOR).sort((a, b) => a.begin - b.begin)
-}
-
-/** Tensors that have a hash; 0 for a file without hashes. */
-export function countHashes(opened: SafetensorsFile): number {
-  return opened.tensors.has(HASH_TENSOR) ? hashed(opened).length : 0
-}
-
 /** Reads a whole packed file. Throws BAD_FILE with the names of what is not as it was written. */
 export async function verifyHashes(opened: SafetensorsFile, { signal, onProgress }: ReadOptions = {}): Promise<void> {
   const { path, file, tensors, dataStart } = opened
   const table = tensors.get(HASH_TENSOR)
   if (!table) throw errors.noHashes(path)
-  const subjects = [{ name: 'the header', begin: 0, bytes: dataStart }, ...hashed(opened)]
+  const subjects = [{ name: 'the header', begin: 0, bytes: dataStart }, ...hashedTensors(opened)]
   if (table.bytes !== subjects.length * DIGITS)
     throw errors.badFile(path, `tensor "${HASH_TENSOR}"`, `${subjects.length * DIGITS} bytes`, table.bytes)
   const expected = new Uint8Array(table.bytes)

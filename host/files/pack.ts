@@ -9,7 +9,7 @@
  *     ├ embed, embed.scale, layers.0.mixer_in_norm, layers.0.in, …    in the order in which a step reads them
  *     ├ tokenizer.json             U8, padded with spaces; not loaded into the engine
  *     ├ tokenizer.tables           U8, the same for gta.wasm: tokenizer-tables.ts
- *     └ sha256                     U8, of the header and of each tensor before it: hashes.ts
+ *     └ sha256                     U8, of the header and of each tensor before it: hash-table.ts
  *
  * From the plan to the tokenizer it is one range of bytes that is read straight into the engine's memory.
  */
@@ -18,7 +18,8 @@ import { isKeptType, type KeptType, type ModelSpec, PLAN_VERSION, type Plan, rou
 import { errors } from '../errors.ts'
 import { writeWhole } from './atomic.ts'
 import type { Checkpoint } from './checkpoint.ts'
-import { HASH_TENSOR, hashTableBytes, TensorHashes } from './hashes.ts'
+import { HASH_TENSOR, hashTableBytes } from './hash-table.ts'
+import { TensorHashes } from './hashes.ts'
 import { FORMAT, TABLES_TENSOR, TOKENIZER_TENSOR } from './packed.ts'
 import { type Dtype, encodeHeader } from './safetensors.ts'
 import type { ModelFiles } from './source.ts'

@@ -19,7 +19,7 @@ import {
 import type { Weights } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
 import { type About, aboutOf } from './about.ts'
-import { countHashes, verifyHashes } from './hashes.ts'
+import { countHashes } from './hash-table.ts'
 import type { SafetensorsFile } from './safetensors.ts'
 import type { ModelFiles, ReadOptions } from './source.ts'
 
@@ -115,7 +115,7 @@ export async function checkPacked(opened: SafetensorsFile): Promise<PackedModel>
     },
     readTokenizer: () => readTokenizer(opened),
     hashes: countHashes(opened),
-    verify: (options) => verifyHashes(opened, options),
+    verify: async (options) => (await import('./hashes.ts')).verifyHashes(opened, options),
     close: () => file.close(),
   }
 }
