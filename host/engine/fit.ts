@@ -1,11 +1,8 @@
-/** Whether a model fits in memory, counted from its plan before any weights are read. */
-import { platform } from '#platform'
+/** What of a model fits in memory, counted from its plan before any weights are read: for who asks without loading it. */
 import {
   type CacheType,
-  cacheBytes,
   cost,
   type ModelDescription,
-  type ModelSpec,
   PAGE_TOKENS,
   type PackingType,
   type Plan,
@@ -13,43 +10,11 @@ import {
   type WeightType,
 } from '../../models/index.ts'
 import { errors, megabytes } from '../errors.ts'
-import type { EngineOptions } from './engine.ts'
+import { counter, largest } from './check-fit.ts'
 import { MAX_MEMORY, SYSTEM_BYTES } from './limits.ts'
-import { chooseBuild } from './wasm/builds.ts'
-import { memoryCounter } from './wasm/memory.ts'
 
 /** Threads that a board runs. */
 const BOARD_CORES = 4
-
-/** What an engine will reserve with given options, in bytes: what the engine itself says, before anything is read. */
-async function counter(spec: ModelSpec, plan: Plan): Promise<(options: EngineOptions) => number> {
-  return memoryCounter(await chooseBuild(), spec, plan)
-}
-
-/** Refuses what cannot fit the engine's address space or this machine; `shorter` tells how to ask for a smaller cache. */
-export async function checkFit(
-  spec: ModelSpec,
-  plan: Plan,
-  options: EngineOptions,
-  machineBytes = platform.machineMemory(),
-  shorter = 'use a smaller -c',
-): Promise<void> {
-  const { cache, context, conversations } = options
-  const needed = (await counter(spec, plan))(options)
-  const kv = cacheBytes(spec, cache, context)
-  const tokens = conversations > 1 ? `${conversations} × ${context} tokens` : `${context} tokens`
-  const what = `the model (${plan.type} weights ${megabytes(plan.bytes)}, ${cache} cache for ${tokens} ${megabytes(conversations * (kv.elements + kv.scales + kv.states))})`
-  const advice = plan.type === 'f32' ? 'use --type q8' : cache === 'f32' ? 'use --cache int8' : shorter
-  if (needed > MAX_MEMORY)
-    throw errors.tooLarge(what, needed, MAX_MEMORY, `that is the address space of one engine; ${advice}`)
-  if (needed > machineBytes)
-    throw errors.tooLarge(
-      what,
-      needed,
-      machineBytes,
-      `that is the memory of this machine, or of its control group; ${advice}`,
-    )
-}
 
 /** Refuses weights that no engine can hold, whatever the context: not worth the time to read, nor the disk to write. */
 export async function refuseUnusable(model: ModelDescription, plan: Plan): Promise<void> {
@@ -138,20 +103,4 @@ export async function fit(model: ModelDescription, weights: Plan | WeightType, q
 
 function planOf(model: ModelDescription, weights: Plan | WeightType): Plan {
   return typeof weights === 'string' ? planModel(model, weights) : weights
-}
-
-/** The largest whole number that is good, if all below it are; 0 if 1 is not. */
-export function largest(isGood: (n: number) => boolean): number {
-  let low = 0
-  let high = 1
-  while (isGood(high)) {
-    low = high
-    high *= 2
-  }
-  while (high - low > 1) {
-    const middle = Math.floor((low + high) / 2)
-    if (isGood(middle)) low = middle
-    else high = middle
-  }
-  return low
 }

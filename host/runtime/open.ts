@@ -9,8 +9,8 @@ import {
   poolBytes,
 } from '../../models/index.ts'
 import { KvCache } from '../cache/cache.ts'
+import { checkFit, largest } from '../engine/check-fit.ts'
 import type { Engine, EngineOptions, ThreadCounts } from '../engine/engine.ts'
-import { checkFit, largest } from '../engine/fit.ts'
 import { MAX_MEMORY } from '../engine/limits.ts'
 import { chooseBuild } from '../engine/wasm/builds.ts'
 import { openWasmEngine } from '../engine/wasm/engine.ts'
