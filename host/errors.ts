@@ -212,3 +212,8 @@ export function checkNames(what: string, options: object, names: readonly string
 export function checkTokens(ids: readonly number[], vocabSize: number): void {
   for (const id of ids) if (!Number.isInteger(id) || id < 0 || id >= vocabSize) throw errors.badToken(id, vocabSize)
 }
+
+/** Is there nothing at the path? */
+export function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException)?.code === 'ENOENT'
+}

@@ -1,9 +1,9 @@
 /** Saves into the file that holds the session before: only what is new is written, behind what is there. */
 import { dirname } from 'node:path'
-import { GtaError } from '../errors.ts'
+import { GtaError, isMissing } from '../errors.ts'
 import { type Layout, layOut, type Save, type SavedSession, writeBody } from './body.ts'
 import { besides, type Disk, type DiskFile, headersOf, readSlots, syncDirectory, writeFully } from './disk.ts'
-import { isMissing, sessionErrors } from './errors.ts'
+import { sessionErrors } from './errors.ts'
 import { BLOCK, HEADER_BYTES, MAX_GENERATION, SLOTS } from './format.ts'
 import type { SessionImage } from './read.ts'
 

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import * as nodeDisk from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { isMissing } from './errors.ts'
+import { isMissing } from '../errors.ts'
 import { DATA_START, decodeHeader, HEADER_BYTES, type Header, SLOTS } from './format.ts'
 
 export interface FileStatus {

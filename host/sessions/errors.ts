@@ -41,8 +41,3 @@ function adviceFor(cause: unknown): string {
   if (['EACCES', 'EPERM', 'EROFS'].includes(code)) return 'choose a path that may be written to'
   return 'save again, or choose another path'
 }
-
-/** Is there nothing at the path? */
-export function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException)?.code === 'ENOENT'
-}

@@ -1,8 +1,8 @@
 /** Opens a session file, hostile until checked: header and index at once, the pages when they are asked for. */
 import { createHash } from 'node:crypto'
-import { errors, GtaError } from '../errors.ts'
+import { errors, GtaError, isMissing } from '../errors.ts'
 import { type Disk, type DiskFile, headersOf, disk as nodeDisk, readSlots, readUpTo } from './disk.ts'
-import { isMissing, sessionErrors } from './errors.ts'
+import { sessionErrors } from './errors.ts'
 import {
   checkHeader,
   decodeIndex,

@@ -11,7 +11,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { dirname, join } from 'node:path'
-import { GtaError } from '../errors.ts'
+import { GtaError, isMissing } from '../errors.ts'
 import { syncName, tryAppend } from './append.ts'
 import { checkPages, encodeState, layOut, type PageToSave, type Save, type SavedSession, writeBody } from './body.ts'
 import {
@@ -24,7 +24,7 @@ import {
   resolveTarget,
   writeFully,
 } from './disk.ts'
-import { isMissing, sessionErrors } from './errors.ts'
+import { sessionErrors } from './errors.ts'
 import { DATA_START, decodeHeader, hasMagic, SLOTS } from './format.ts'
 import type { SessionImage } from './read.ts'
 

@@ -5,8 +5,7 @@
 import { lstat, readdir, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { show } from '../../models/index.ts'
-import { errors } from '../errors.ts'
-import { isMissing, sessionErrors } from './errors.ts'
+import { errors, isMissing } from '../errors.ts'
 
 const SUFFIX = '.session'
 
@@ -29,14 +28,14 @@ export class SessionStore {
 
   /** Where the session of this name is, or would be. Throws GtaError BAD_OPTION with the rule that a name breaks. */
   async pathOf(name: string): Promise<string> {
-    checkName(name)
+    await checkName(name)
     const path = join(this.directory, name + SUFFIX)
     const found = await lstat(path).catch((error) => {
       if (isMissing(error)) return undefined
       throw errors.unreadable(path, error)
     })
     if (found && !found.isFile())
-      throw sessionErrors.badSessionName('be that of a file, not of a link or a folder', show(name))
+      throw (await sessionErrors()).badSessionName('be that of a file, not of a link or a folder', show(name))
     return path
   }
 
@@ -63,14 +62,13 @@ export class SessionStore {
   /** Throws GtaError NOT_FOUND if there is none, BAD_OPTION for a bad name, WRITE_FAILED if it cannot be removed. */
   async remove(name: string): Promise<void> {
     const path = await this.pathOf(name)
-    await unlink(path).catch((error) => {
-      throw isMissing(error) ? errors.noFile(path) : sessionErrors.notRemoved(path, error)
+    await unlink(path).catch(async (error) => {
+      throw isMissing(error) ? errors.noFile(path) : (await sessionErrors()).notRemoved(path, error)
     })
   }
 }
 
 async function tokensOf(path: string): Promise<number | undefined> {
-  // A program that only loads a model does not read how sessions are read.
   const { openSession } = await import('./read.ts')
   try {
     const session = await openSession(path)
@@ -83,9 +81,12 @@ async function tokensOf(path: string): Promise<number | undefined> {
   }
 }
 
-function checkName(name: string): void {
+/** A program that only loads a model reads neither these nor how sessions are read. */
+const sessionErrors = async () => (await import('./errors.ts')).sessionErrors
+
+async function checkName(name: string): Promise<void> {
   const rule = brokenRule(name)
-  if (rule !== undefined) throw sessionErrors.badSessionName(rule, show(name))
+  if (rule !== undefined) throw (await sessionErrors()).badSessionName(rule, show(name))
 }
 
 /** What a name must and this one does not. */
