@@ -8,6 +8,7 @@
  */
 import { errors } from '../errors.ts'
 import type { AddedToken } from '../text/added-tokens.ts'
+import { isObject } from './objects.ts'
 
 type Json = Record<string, unknown>
 
@@ -130,8 +131,4 @@ function vocabularyOf({ model }: TokenizerJson): (content: string) => number | u
     const id = isObject(vocab) && Object.hasOwn(vocab, content) ? vocab[content] : undefined
     return Number.isInteger(id) ? (id as number) : undefined
   }
-}
-
-export function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -5,8 +5,8 @@
 import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { errors } from '../errors.ts'
-import { isObject } from './added-tokens.ts'
 import { readJson, readText } from './json.ts'
+import { isObject } from './objects.ts'
 
 const FOLDER = 'additional_chat_templates'
 

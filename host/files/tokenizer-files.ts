@@ -8,8 +8,9 @@
  */
 import { join } from 'node:path'
 import { errors } from '../errors.ts'
-import { addTokens, configWithTokens, isObject, type TokenFiles, type TokenizerJson } from './added-tokens.ts'
+import { addTokens, configWithTokens, type TokenFiles, type TokenizerJson } from './added-tokens.ts'
 import { readJson, readOptional, readText } from './json.ts'
+import { isObject } from './objects.ts'
 import { refuseOtherKind } from './other-kinds.ts'
 import { readSentencePiece } from './sentencepiece/model-file.ts'
 import { sentencePieceJson } from './sentencepiece/tokenizer-json.ts'

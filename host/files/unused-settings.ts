@@ -4,7 +4,7 @@
  */
 import type { ModelSpec } from '../../models/index.ts'
 import { isAllowed, samplingSettings } from '../settings.ts'
-import { isObject } from './added-tokens.ts'
+import { isObject } from './objects.ts'
 
 /** Fields, and the values with which they do nothing; null never does anything. */
 const neutral: Record<string, readonly unknown[]> = {
