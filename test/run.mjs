@@ -94,10 +94,11 @@ const quick = `
   .map((name) => `${name}.test.ts`)
 /**
  * npm run test:long: what is shown once more and at length, although its parts have tests: a whole held-out text, the
- * documents' commands, other people's bundlers and package managers, hundreds of kills.
+ * documents' commands, other people's bundlers and package managers; and faults and damaged files by the hundred.
  */
 const long = `
-  conformance/stories-quality document-programs bundlers package-nodes identity session-kill
+  conformance/stories-quality document-programs bundlers package-nodes identity
+  session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
 `
   .trim()
   .split(/\s+/)

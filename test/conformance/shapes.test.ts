@@ -88,7 +88,7 @@ for (const [name, config] of Object.entries(shapes))
     const weights = randomWeights(config, name.length)
     const ids = Array.from({ length: 70 }, () => Math.floor(next() * Number(config.vocab_size)))
     const expected = referenceLogits(config, weights, ids)
-    const model = await load(writeCheckpoint(config, asTensors(weights)), { type: 'f32', batch: 70 })
+    const model = await load(writeCheckpoint(config, asTensors(weights)), { type: 'f32', batch: 70, threads: 1 })
     try {
       for (const position of [0, 1, 7, 63, 64, 68]) {
         const difference = worst(await model.logits(ids.slice(0, position + 1)), expected[position] as Float64Array)
@@ -101,7 +101,7 @@ for (const [name, config] of Object.entries(shapes))
 
 /** Logits of the last token through the engine. */
 async function lastLogits(config: Config, weights: Weights, ids: number[]): Promise<Float32Array> {
-  const model = await load(writeCheckpoint(config, asTensors(weights)), { type: 'f32' })
+  const model = await load(writeCheckpoint(config, asTensors(weights)), { type: 'f32', threads: 1 })
   return model.logits(ids).finally(() => model.close())
 }
 
