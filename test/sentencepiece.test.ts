@@ -147,6 +147,26 @@ test('a precompiled normalizer of tokenizer.json: as the file says, in the way o
   assert.match(`${await failure(broken)}`, /charsmap/)
 })
 
+test('a precompiled normalizer before a model that is no Unigram, alone and in a sequence', async () => {
+  const precompiled = { type: 'Precompiled', precompiled_charsmap: '' }
+  for (const normalizer of [
+    precompiled,
+    { type: 'Sequence', normalizers: [{ type: 'Sequence', normalizers: [precompiled] }] },
+  ]) {
+    const json = {
+      added_tokens: [],
+      normalizer,
+      pre_tokenizer: { type: 'WhitespaceSplit' },
+      post_processor: null,
+      decoder: { type: 'Metaspace' },
+      model: { type: 'BPE', unk_token: '<unk>', vocab: { '<unk>': 0, ﬁ: 1, f: 2, i: 3 }, merges: [] },
+    }
+    const tokenizer = await Tokenizer.open('x', new TextEncoder().encode(JSON.stringify(json)), {})
+    // A charsmap without rules leaves it, which NFKC does not.
+    assert.equal(tokenizer.encode('ﬁ'), [1])
+  }
+})
+
 const piece = (text: string, score = 0, type = 1) =>
   bytesField(1, bytesField(1, text), floatField(2, score), numberField(3, type))
 const least = concat(piece('<unk>', 0, 2), piece('a', -1), piece('b', -2))

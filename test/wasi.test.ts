@@ -68,7 +68,8 @@ test('every attention kind, family and weight type, against the library', async 
       const expected = await generate(model, ids, { maxTokens: 12, temperature: 0, seed: 0 })
       await model.close()
       const given = ['model.gta', '--tokens', ids.join(), '-n', '12', '--temp', '0', '-s', '0']
-      for (const build of builds) {
+      // Both compute the same bits; q4 has products of its own in each.
+      for (const build of type === 'q4' ? builds : ([type === 'q8' ? 'relaxed' : 'strict'] as const)) {
         const { status, stdout, stderr } = runOnNode(given, { '.': folder }, { build })
         assert.is(status, 0, `${kind} ${type}: ${stderr}`)
         assert.is(stdout, `${expected.tokens.join(' ')} \n`, `${kind} ${type}`)
