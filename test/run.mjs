@@ -93,11 +93,12 @@ const quick = `
   .split(/\s+/)
   .map((name) => `${name}.test.ts`)
 /**
- * npm run test:long: what is shown once more and at length, although its parts have tests: a whole held-out text, the
- * documents' commands, other people's bundlers and package managers; and faults and damaged files by the hundred.
+ * npm run test:long: what is shown once more and at length, although its parts have tests: what rounding costs on
+ * whole texts, every character in gta.wasm's tokenizer, memory that has to settle, the documents' commands, other people's
+ * bundlers and package managers; and faults and damaged files by the hundred.
  */
 const long = `
-  conformance/stories-quality document-programs bundlers package-nodes identity
+  conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
   session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
 `
   .trim()

@@ -142,10 +142,8 @@ test('stories: several pages, forks, rewinds, nothing pending, nothing but a pen
 })
 
 for (const [contextPolicy, keep, length] of [
-  ['window', 0, 128],
   ['window', 64, 192],
   ['shift', 64, 320],
-  ['shift', 128, 320],
 ] as const)
   test(`${contextPolicy}, ${keep} tokens kept: restored between drops`, async () => {
     const options = { context: length, cacheMemory: 2 ** 24, threads: 1 }
