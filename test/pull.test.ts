@@ -1,6 +1,6 @@
 /** gta pull against a hub on this machine that breaks off, lies, asks for patience, and sends elsewhere. */
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -101,7 +101,13 @@ test('a checkpoint: what it is made of and nothing else, found by its name, list
   assert.equal([found.name, found.path, found.type], ['o/stories', folder, 'F32'])
   assert.is(found.bytes, found.downloaded)
   assert.is(progress.at(-1), 1)
-  assert.equal(readdirSync(folder).sort(), ['chat_template.jinja', 'config.json', 'gta-pull.json', 'model.safetensors'])
+  assert.equal(readdirSync(folder).sort(), [
+    'README.md',
+    'chat_template.jinja',
+    'config.json',
+    'gta-pull.json',
+    'model.safetensors',
+  ])
   assert.equal(readFileSync(join(folder, 'model.safetensors')), stories['model.safetensors'])
   const { model } = await describeModel('o/stories')
   assert.is(model.spec.vocabSize, 512)
@@ -410,7 +416,9 @@ test('no access, no repository, no revision, no file: each by its name, and the 
     /terms to be accepted: the account of HF_TOKEN.*Accept them at http.*\/o\/m/,
     answer(403, 'GatedRepo'),
   )
-  await fails('NOT_FOUND', /or a private one/, answer(401))
+  await fails('FETCH_FAILED', /check HF_TOKEN/, answer(401))
+  hub.reset(one(), (_, response) => Boolean(response.writeHead(401).end()))
+  await fails('NOT_FOUND', /or a private one/, get('o/m'))
   await fails('NOT_FOUND', /or a private one/, answer(404, 'RepoNotFound'))
   await fails('NOT_FOUND', /the revision "main"/, answer(404, 'RevisionNotFound'))
   await fails('FETCH_FAILED', /status 403: check HF_TOKEN/, answer(403))
@@ -596,6 +604,41 @@ test('one pull at a time; a program that is gone does not hold another up', asyn
   await get('o/m')
   writeFileSync(mark, JSON.stringify({ process: gone, started: null, host: 'another', id: 'x' }))
   await fails('BUSY', /the machine another/, get('o/m'))
+})
+
+test('weights that are not those of the config are refused before they are fetched', async () => {
+  const config = JSON.parse(stories['config.json'].toString())
+  const changed = (fields: object) => Buffer.from(JSON.stringify({ ...config, ...fields }))
+  for (const [fields, message] of [
+    [{ num_hidden_layers: 99 }, /must hold \d+ more tensors/],
+    [{ intermediate_size: 999 }, /tensor "model\.layers\.0\.mlp\.gate_proj\.weight" must be \(999, 64\)/],
+  ] as const) {
+    hub.reset({ 'o/stories': { ...stories, 'config.json': changed(fields) } })
+    await fails('BAD_TENSOR', message, get('o/stories'))
+    assert.not.ok(
+      left().some((path) => path.endsWith('model.safetensors')),
+      left().join(),
+    )
+  }
+  hub.reset({ 'o/stories': stories })
+  await get('o/stories')
+  assert.ok(
+    notices.some((text) => text.includes('token ids only')),
+    notices.join(),
+  )
+})
+
+test('offline: a file that is gone is missed', async () => {
+  hub.reset({ 'o/stories': stories })
+  await get('o/stories')
+  rmSync(join(models, 'o/stories/model.safetensors'))
+  await fails(
+    'NOT_FOUND',
+    /missing: model\.safetensors \(0 of \d+ bytes are there\)/,
+    get('o/stories', { offline: true }),
+  )
+  const [listed] = await listPulled(assert.unreachable)
+  assert.ok(listed && listed.done < listed.bytes)
 })
 
 test('offline: no network is touched', async () => {

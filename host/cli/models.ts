@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline/promises'
 import { megabytes } from '../errors.ts'
 import { modelsDirectory } from '../files/hub/find.ts'
 import { type CachedModel, listPulled, removePulled } from '../files/hub/models.ts'
+import { Interrupted } from './interrupt.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 import { headLine, tableLine } from './table.ts'
 import { printJson, say } from './terminal.ts'
@@ -41,7 +42,15 @@ async function isMeant(found: CachedModel[]): Promise<boolean> {
   if (!process.stdin.isTTY) throw new UsageError('--force must be given where nobody can be asked')
   const asked = createInterface({ input: process.stdin, output: process.stderr })
   const what = found.map(({ name, done }) => `${name} (${megabytes(done)})`).join(', ')
-  const answer = await asked.question(`remove ${what}? [y/N] `).finally(() => asked.close())
+  // Ctrl-C and Ctrl-D are answers too.
+  const answer = await asked
+    .question(`remove ${what}? [y/N] `)
+    .catch((error) => {
+      if (error?.name !== 'AbortError') throw error
+      process.stderr.write('\n')
+      throw new Interrupted('SIGINT')
+    })
+    .finally(() => asked.close())
   return /^y(?:es)?$/i.test(answer.trim())
 }
 

@@ -88,8 +88,10 @@ export class Checkpoint {
     this.files = files
     this.model = model
     this.store = store
-    this.check()
+    checkTensors(path, model, store.tensors)
     this.unused = unusedTensors(model, [...store.tensors.keys()])
+    const [other] = store.refusesOthers ? this.unused.filter((name) => isOfLayer(name, model)) : []
+    if (other) throw errors.wrongTensor(other, 'one that this model has', 'one that it would be computed without')
   }
 
   /** `onModel` is told the model before the weights are looked at, if the config alone says what it is. */
@@ -121,21 +123,6 @@ export class Checkpoint {
 
   close(): Promise<void> {
     return this.store.close()
-  }
-
-  /** All tensors that the model needs, there and of the right shape and type. */
-  private check(): void {
-    const needed = checkpointTensors(this.model)
-    const { tensors } = this.store
-    const missing = needed.filter(({ tensor }) => !tensors.has(tensor)).map(({ tensor }) => tensor)
-    if (missing.length > 0) throw errors.missingTensors(this.path, missing)
-    for (const { tensor, shape } of needed) {
-      const found = tensors.get(tensor) as StoredTensor
-      if (!found.isReadable)
-        throw errors.wrongTensor(tensor, 'F32, F16 or BF16', `${found.type}, a type that cannot be converted`)
-      if (found.shape.length !== shape.length || found.shape.some((n, i) => n !== shape[i]))
-        throw errors.wrongTensor(tensor, `(${shape.join(', ')})`, `(${found.shape.join(', ')})`)
-    }
   }
 
   get tensors(): ReadonlyMap<string, StoredTensor> {
@@ -177,6 +164,31 @@ export async function readConfig(
   const store = await openStore().catch(() => undefined)
   await store?.close()
   return { config: files.config, about: files.about, tensors: [...(store?.tensors.keys() ?? [])] }
+}
+
+/** Are all tensors there that the model needs, and of the right shape and type, where these are known? Throws BAD_TENSOR. */
+export function checkTensors(
+  path: string,
+  model: ModelDescription,
+  tensors: ReadonlyMap<string, StoredTensor | undefined>,
+): void {
+  const needed = checkpointTensors(model)
+  const missing = needed.filter(({ tensor }) => !tensors.has(tensor)).map(({ tensor }) => tensor)
+  if (missing.length > 0) throw errors.missingTensors(path, missing)
+  for (const { tensor, shape } of needed) {
+    const found = tensors.get(tensor)
+    if (!found) continue
+    if (!found.isReadable)
+      throw errors.wrongTensor(tensor, 'F32, F16 or BF16', `${found.type}, a type that cannot be converted`)
+    if (found.shape.length !== shape.length || found.shape.some((n, i) => n !== shape[i]))
+      throw errors.wrongTensor(tensor, `(${shape.join(', ')})`, `(${found.shape.join(', ')})`)
+  }
+}
+
+/** Is it a tensor of one of the model's layers? Layers behind them predict further tokens; frequencies follow from the config. */
+function isOfLayer(name: string, { spec }: ModelDescription): boolean {
+  const layer = /(?:^blk|\.layers|\.h)\.(\d+)\./.exec(name)?.[1]
+  return layer !== undefined && Number(layer) < spec.order.length && !name.includes('attn_rot_embd')
 }
 
 /** Those of a checkpoint's tensors that the model does not use. */

@@ -48,7 +48,12 @@ export const isGgufPath = (path: string) => path.toLowerCase().endsWith('.gguf')
 export async function convert(name: string, path: string, options: ConvertOptions = {}): Promise<Conversion> {
   const directory = await locateModel(name)
   if (!(await isCheckpoint(directory)))
-    throw errors.notAModel(directory, 'a Hugging Face directory or a GGUF file to convert', 'another file')
+    throw errors.otherKind(
+      directory,
+      'a Hugging Face directory or a GGUF file to convert',
+      'another file',
+      'a packed file is made from one of these, with another --type',
+    )
   await checkTarget(directory, path)
   const expectFree = async () => {
     if (!options.force && (await stat(path).catch(() => undefined)))

@@ -11,17 +11,19 @@ import type { StoredTensor, TensorStore } from './store.ts'
 
 const floats = ['F32', 'F16', 'BF16']
 
+/** What a header says of a tensor. */
+export const storedTensor = ({ shape, dtype }: TensorInfo): StoredTensor => ({
+  shape,
+  type: dtype,
+  isReadable: floats.includes(dtype),
+})
+
 /** Opens all shards and checks their headers. Throws NOT_A_MODEL, NOT_FOUND, BAD_FILE or BAD_TENSOR. */
 export async function openWeights(directory: string): Promise<TensorStore> {
   const shards = await openShards(directory)
   const places = new Map<string, { shard: SafetensorsFile; info: TensorInfo }>()
   for (const shard of shards) for (const info of shard.tensors.values()) places.set(info.name, { shard, info })
-  const tensors = new Map<string, StoredTensor>(
-    Array.from(places, ([name, { info }]) => [
-      name,
-      { shape: info.shape, type: info.dtype, isReadable: floats.includes(info.dtype) },
-    ]),
-  )
+  const tensors = new Map<string, StoredTensor>(Array.from(places, ([name, { info }]) => [name, storedTensor(info)]))
   return {
     tensors,
     async read(tensor, from, count) {

@@ -7,6 +7,8 @@ export interface TensorStore {
   read(tensor: string, from: number, count: number): Promise<Float32Array>
   /** Rows of a matrix that has `keptAs`, in this order, as they are kept. */
   readKept?(tensor: string, rows: readonly number[]): Promise<KeptRows>
+  /** Tensors of its layers that the model has no place for would change its words: they are refused. */
+  readonly refusesOthers?: boolean
   close(): Promise<void>
 }
 

@@ -19,8 +19,13 @@ export interface Architecture {
 
 const inPairs = (keys: Keys): Partial<Layout> => {
   const heads = keys.integer('attention.head_count')
-  return { pairs: { heads, kvHeads: keys.integer('attention.head_count_kv', heads) } }
+  // A list of the same number for every layer, or of others, which is refused.
+  const kvHeads = keys.list('attention.head_count_kv')?.[0] ?? keys.integer('attention.head_count_kv', heads)
+  return { pairs: { heads, kvHeads } }
 }
+
+const headDim = (keys: Keys) =>
+  keys.integer('attention.key_length', keys.integer('embedding_length') / keys.integer('attention.head_count'))
 
 /** Norms behind both blocks; before them too in Gemma. */
 const normsBehind = { post_attention_norm: 'post_attention_layernorm', post_ffw_norm: 'post_feedforward_layernorm' }
@@ -124,8 +129,8 @@ export const architectures: Record<string, Architecture> = {
     fields: (keys) => ({
       embedding_multiplier: keys.number('embedding_scale', 1),
       residual_multiplier: keys.number('residual_scale', 1),
-      attention_multiplier: keys.number('attention.scale', 1),
-      logits_scaling: keys.number('logit_scale', 1),
+      attention_multiplier: keys.number('attention.scale', headDim(keys) ** -0.5),
+      logits_scaling: keys.number('logit_scale'),
       position_embedding_type: keys.boolean('rope.scaling.finetuned', true) ? 'rope' : 'nope',
     }),
     layout: inPairs,

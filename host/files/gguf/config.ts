@@ -26,9 +26,21 @@ export function configOf(gguf: GgufFile, ropeFactors: RopeFactors = {}): { confi
   if (keys.integer('expert_count', 0) > 0) throw keys.refuse('expert_count', '0: mixtures of experts are not supported')
   const layout = { names: llamaNames(), ...architecture.layout?.(keys) }
   const fields = { ...commonFields(keys), ...ropeScaling(keys, ropeFactors), ...architecture.fields?.(keys) }
+  refuseUnread(keys, fields)
   if (fields.num_key_value_heads === undefined) throw keys.refuse('attention.head_count_kv', 'the same for all layers')
   const config = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
   return { config: { architectures: [architecture.classOf?.(keys) ?? architecture.name], ...config }, layout }
+}
+
+/** Keys that would change the numbers, or say that the model does not write text. */
+function refuseUnread(keys: Keys, fields: Fields): void {
+  if (!keys.boolean('attention.causal', true)) throw keys.refuse('attention.causal', 'true: this model does not write')
+  if (keys.integer('pooling_type', 0) !== 0)
+    throw keys.refuse('pooling_type', '0: models that make one vector of a text are not supported')
+  const isPartRead = ['partial_rotary_factor', 'rotary_pct', 'qk_rope_head_dim', 'n_embd'].some((name) => fields[name])
+  const rotated = keys.optional('rope.dimension_count')
+  if (!isPartRead && rotated !== undefined && rotated !== fields.head_dim)
+    throw keys.refuse('rope.dimension_count', `${fields.head_dim}, all of a head`)
 }
 
 function commonFields(keys: Keys): Fields {
@@ -46,7 +58,11 @@ function commonFields(keys: Keys): Fields {
     num_key_value_heads: keyValueHeads(keys, heads),
     head_dim: keys.integer('attention.key_length', hidden / heads),
     max_position_embeddings: keys.integer('context_length'),
-    rms_norm_eps: keys.optional('attention.layer_norm_rms_epsilon'),
+    // One of both is there.
+    rms_norm_eps:
+      keys.get('attention.layer_norm_epsilon') === undefined
+        ? keys.number('attention.layer_norm_rms_epsilon')
+        : keys.optional('attention.layer_norm_rms_epsilon'),
     rope_theta: keys.number('rope.freq_base', 10000),
     tie_word_embeddings: !tensors.has('output.weight'),
     attention_bias: keys.hasTensor('attn_output.bias'),
@@ -73,14 +89,29 @@ function ropeScaling(keys: Keys, { freqs, factors_short: short, factors_long: lo
     return { ...context, rope_scaling: { type: 'longrope', ...factors, ...context, ...attention } }
   }
   if (freqs) return { rope_scaling: llama3Scaling(keys, freqs, original) }
-  const type = keys.get('rope.scaling.type') ?? 'none'
-  // How it was said before there were other types.
-  const linear = keys.number('rope.scale_linear', 1)
-  if (type === 'none') return linear === 1 ? {} : { rope_scaling: { type: 'linear', factor: linear } }
+  // As llama.cpp: linear where a file says none of them, and how it was said before there were other types.
+  const type = keys.get('rope.scaling.type') ?? 'linear'
+  const factor = keys.optional('rope.scaling.factor') ?? keys.number('rope.scale_linear', 0)
+  if (type === 'none' || (type === 'linear' && (factor === 0 || factor === 1))) return {}
   if (type !== 'linear' && type !== 'yarn') throw keys.refuse('rope.scaling.type', 'none, linear or yarn')
-  const factor = keys.number('rope.scaling.factor')
+  if (factor === 0) throw keys.refuse('rope.scaling.factor', 'a number above 0')
+  for (const [name, value] of yarnDefaults) {
+    const found = keys.optional(`rope.scaling.${name}`)
+    if (found !== undefined && found !== value)
+      throw keys.refuse(`rope.scaling.${name}`, `${value}: others are not read`)
+  }
   return { rope_scaling: { type, factor, ...(type === 'yarn' ? context : {}) } }
 }
+
+/** What else a file may say of yarn, and the values that say nothing new. */
+const yarnDefaults: [string, number][] = [
+  ['attn_factor', 1],
+  ['yarn_attn_factor', 1],
+  ['yarn_ext_factor', 1],
+  ['yarn_beta_fast', 32],
+  ['yarn_beta_slow', 1],
+  ['yarn_log_multiplier', 0],
+]
 
 /** Contexts that models with this scaling were first trained for. */
 const originalContexts = [8192, 4096, 16384, 32768, 2048, 64]
@@ -112,7 +143,10 @@ function llama3Scaling(keys: Keys, factors: Float32Array, said: number | undefin
 }
 
 function tokenIds({ values }: GgufFile): Fields {
-  const id = (name: string) => values.get(`tokenizer.ggml.${name}_token_id`)
+  const id = (name: string) => {
+    const found = values.get(`tokenizer.ggml.${name}_token_id`)
+    return typeof found === 'bigint' ? Number(found) : found
+  }
   const ends = [id('eos'), id('eot'), id('eom')].filter((found) => typeof found === 'number')
   return { ...(typeof id('bos') === 'number' ? { bos_token_id: id('bos') } : {}), eos_token_id: [...new Set(ends)] }
 }

@@ -21,6 +21,14 @@ export async function openGguf(path: string, source?: ByteSource): Promise<{ fil
   const file = source ?? (await openFile(path))
   try {
     const gguf = await readGguf(path, file)
+    const parts = Number(gguf.values.get('split.count') ?? 1)
+    if (parts > 1)
+      throw errors.otherKind(
+        path,
+        'a whole model',
+        `one part of ${parts}`,
+        'put them together first: llama-gguf-split --merge',
+      )
     if (gguf.tensors.size === 0)
       throw errors.otherKind(
         path,

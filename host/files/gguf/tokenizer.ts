@@ -92,12 +92,15 @@ function mergesByScore(
   scores: Float32Array,
 ): [string, string][] {
   const merges: { left: string; right: string; score: number }[] = []
+  // Looking up every part of a token of a million characters would take hours.
+  const lengths = new Set(tokens.map((token) => token.length))
   for (const [id, token] of tokens.entries()) {
     if (types[id] !== NORMAL && types[id] !== USER_DEFINED) continue
     const characters = Array.from(token)
     let left = ''
     for (let cut = 1; cut < characters.length; cut++) {
       left += characters[cut - 1]
+      if (!lengths.has(left.length) || !lengths.has(token.length - left.length)) continue
       const right = token.slice(left.length)
       if (left in vocab && right in vocab) merges.push({ left, right, score: scores[id] as number })
     }
@@ -136,7 +139,7 @@ function tokenizerConfigOf({ gguf, tokens }: Vocabulary): Record<string, unknown
   const kind = values.get('tokenizer.ggml.model')
   const token = (name: string) => {
     const id = values.get(`tokenizer.ggml.${name}_token_id`)
-    return typeof id === 'number' ? tokens[id] : undefined
+    return typeof id === 'number' || typeof id === 'bigint' ? tokens[Number(id)] : undefined
   }
   const flag = (name: string, fallback: boolean) => {
     const value = values.get(`tokenizer.ggml.${name}`)

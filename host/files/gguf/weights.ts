@@ -50,6 +50,7 @@ export function storeOf({ path, file, tensors }: GgufFile, layout: Layout): Tens
   const joined = layout.isSplit ? joinHeads(tensors, stored) : new Map<string, Joined>()
   return {
     tensors: stored,
+    refusesOthers: true,
     async read(name, from, count) {
       const place = places.get(name)
       if (place) return readNumbers(file, place, from, count)

@@ -15,7 +15,7 @@ const INDEX = 'model.safetensors.index.json'
 const WEIGHTS = 'model.safetensors'
 /** Beside the weights. */
 const beside =
-  /^(?:generation_config\.json|tokenizer\.json|tokenizer_config\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|chat_template[\w.-]*\.(?:jinja|json))$/
+  /^(?:generation_config\.json|tokenizer\.json|tokenizer_config\.json|tokenizer\.model|special_tokens_map\.json|added_tokens\.json|vocab\.json|merges\.txt|chat_template[\w.-]*\.(?:jinja|json)|additional_chat_templates\/[\w.-]+\.jinja|README\.md)$/
 const pickle = /\.(?:bin|pt|pth|ckpt|pkl)$/i
 const model = /\.(?:gguf|gta)$/i
 /** GGUF files that are no model by themselves: parts for pictures, importance matrices, drafts. */
@@ -45,9 +45,13 @@ export function choose(repository: Repository, files: HubFile[]): Choice {
 function chooseNamed(wanted: string, name: string, files: HubFile[]): Choice {
   const exact = files.find(({ path }) => path === wanted)
   if (!exact && pickle.test(wanted)) throw hubErrors.pickles(name, wanted)
-  const ofType = files.filter(({ path }) => typeInName(path) === wanted.toUpperCase() && !notAlone.test(path))
+  const alone = files.filter(({ path }) => !notAlone.test(path))
+  const typed = alone.filter(({ path }) => typeInName(path) === wanted.toUpperCase())
+  // UD-Q4_K_XL of NAME-UD-Q4_K_XL.gguf.
+  const ending = `-${wanted}.gguf`.toUpperCase()
+  const ofType = typed.length > 0 ? typed : alone.filter(({ path }) => path.toUpperCase().endsWith(ending))
   const [file] = exact ? [exact] : ofType
-  const known = files.filter(({ path }) => model.test(path) && !split.test(path)).map(({ path }) => path)
+  const known = alone.filter(({ path }) => model.test(path) && !split.test(path)).map(({ path }) => path)
   if (!file) {
     const part = files.find(
       ({ path }) => split.test(path) && path.replace(split, '').toUpperCase().endsWith(wanted.toUpperCase()),

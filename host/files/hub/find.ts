@@ -26,13 +26,13 @@ export async function findPulled(text: string): Promise<string | undefined> {
 /** What pull() would return if nothing had to be fetched. */
 export async function pulledOffline(repository: Repository): Promise<Pulled> {
   const { folder, found, whole } = await lookUp(repository)
-  if (whole) {
+  if (whole && (await bytesThere(folder, whole)) === bytesOf(whole.files)) {
     const { file, type, files } = whole
     const name = repositoryName(repository, file)
     return { name, path: pathOf(folder, whole), type, bytes: bytesOf(files), downloaded: 0 }
   }
   const missing: string[] = []
-  for (const file of found[0]?.files ?? []) {
+  for (const file of (whole ?? found[0])?.files ?? []) {
     const done = await bytesOfFile(folder, file)
     if (done < file.bytes) missing.push(`${file.path} (${done} of ${file.bytes} bytes are there)`)
   }

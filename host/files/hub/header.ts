@@ -4,13 +4,22 @@ import { errors } from '../../errors.ts'
 import { openGguf } from '../gguf/model.ts'
 import { FORMAT } from '../packed.ts'
 import { readSafetensors } from '../safetensors.ts'
+import { storedTensor } from '../shards.ts'
 import type { ByteSource } from '../source.ts'
+import type { StoredTensor } from '../store.ts'
 
 export interface Header {
   model: ModelDescription
   /** That of a packed file, which has no other. */
   packed: WeightType | undefined
   /** The type of most of its numbers, as its format calls it: 'Q4_K', 'BF16', 'q8'. */
+  type: string | null
+}
+
+/** What the weights of a Hugging Face directory are; of shards only the names are known. */
+export interface WeightsHeader {
+  names: string[]
+  tensors?: ReadonlyMap<string, StoredTensor>
   type: string | null
 }
 
@@ -29,13 +38,10 @@ export async function readHeader(path: string, source: ByteSource): Promise<Head
 }
 
 /** Of a Hugging Face directory with one file of weights. */
-export async function readWeightsHeader(
-  path: string,
-  source: ByteSource,
-): Promise<{ names: string[]; type: string | null }> {
+export async function readWeightsHeader(path: string, source: ByteSource): Promise<WeightsHeader> {
   const { tensors } = await readSafetensors(path, sharedSource(source))
-  const typed = new Map(Array.from(tensors, ([name, { shape, dtype }]) => [name, { shape, type: dtype }]))
-  return { names: [...tensors.keys()], type: mainType(typed) }
+  const stored = new Map(Array.from(tensors, ([name, info]) => [name, storedTensor(info)]))
+  return { names: [...tensors.keys()], tensors: stored, type: mainType(stored) }
 }
 
 /** Whoever reads it does not close it. */

@@ -83,7 +83,9 @@ export class Hub {
     const hasToken = this.token !== undefined
     const code = answer.response.headers.get('x-error-code')
     if (code === 'GatedRepo') throw hubErrors.gated(id, this.endpoint.origin, hasToken)
-    if (code === 'RepoNotFound' || (status === 401 && code === null)) throw hubErrors.noRepository(id, hasToken)
+    // With a token that is not valid the endpoint says the same of a public one.
+    const isUnknown = code === 'RepoNotFound' || (status === 401 && code === null && !hasToken)
+    if (isUnknown) throw hubErrors.noRepository(id, hasToken)
     if (code === 'RevisionNotFound') throw hubErrors.noRevision(id, revision)
     const isElsewhere = answer.url.origin !== this.endpoint.origin
     // An address elsewhere is signed for an hour; the endpoint gives another one.

@@ -19,7 +19,7 @@ const MAX_FILES = 10_000
 const MAX_BYTES = 2 ** 42
 
 /** What a model may be made of, and what tells that it is one that is not read. */
-const known = /\.(?:gguf|gta|safetensors|json|jinja|txt|model|bin|pt|pth|ckpt|pkl|h5|msgpack|onnx)$/i
+const known = /\.(?:gguf|gta|safetensors|json|jinja|md|txt|model|bin|pt|pth|ckpt|pkl|h5|msgpack|onnx)$/i
 
 /** Those by whose names a model could be told; names that cannot be written here are counted, not returned. */
 export async function listFiles(hub: Hub, repository: Repository): Promise<{ files: HubFile[]; unsafe: number }> {

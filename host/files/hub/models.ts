@@ -106,7 +106,7 @@ async function describePulled(folder: string, manifest: Manifest, model: PulledM
     format: file === null ? 'safetensors' : /\.gta$/i.test(file) ? 'gta' : 'gguf',
     type,
     bytes: bytesOf(files),
-    done: pulled === null ? await bytesThere(folder, model) : bytesOf(files),
+    done: await bytesThere(folder, model),
     commit,
     pulled,
   }

@@ -8,12 +8,13 @@ import { describeFit } from '../../engine/describe-fit.ts'
 import { fit } from '../../engine/fit.ts'
 import { checkSetting, errors, GtaError } from '../../errors.ts'
 import { defaultCache, defaultContext } from '../../settings.ts'
+import { checkTensors } from '../checkpoint.ts'
 import { readJson } from '../json.ts'
 import { type Choice, choose, linesOf, shardsOf } from './choose.ts'
 import { hubErrors } from './errors.ts'
 import { Fetched, roomFor } from './fetched.ts'
 import { pulledOffline } from './find.ts'
-import { readHeader, readWeightsHeader } from './header.ts'
+import { readHeader, readWeightsHeader, type WeightsHeader } from './header.ts'
 import { Hub } from './hub.ts'
 import { type HubFile, listFiles } from './listing.ts'
 import { lock } from './lock.ts'
@@ -85,7 +86,7 @@ async function pullCheckpoint(
   const listed = [config, ...others, ...(index ? [index] : []), ...(weights ? [weights] : [])]
   await fetched.begin({ file: null, files: listed, type: null })
   const json = await readJson(await fetched.whole(config))
-  let header: { names: string[]; type: string | null } | undefined
+  let header: WeightsHeader | undefined
   let shards = weights ? [weights] : []
   if (weights) header = await readWeightsHeader(weights.path, await fetched.source(weights))
   else if (index) {
@@ -94,7 +95,15 @@ async function pullCheckpoint(
     header = { names: Object.keys((map as { weight_map: object }).weight_map), type: null }
   }
   const { names = [], type = null } = header ?? {}
-  await expectFit(repositoryName(repository), describe(json, names), undefined, options)
+  const model = describe(json, names)
+  checkTensors(
+    repositoryName(repository),
+    model,
+    header?.tensors ?? new Map(names.map((tensor) => [tensor, undefined])),
+  )
+  if (!others.some(({ path }) => /^(?:tokenizer\.json|tokenizer\.model|vocab\.json)$/.test(path)))
+    options.onNotice?.(`"${repository.id}" has no tokenizer that is read here: the model takes token ids only`)
+  await expectFit(repositoryName(repository), model, undefined, options)
   const all = [config, ...others, ...(index ? [index] : []), ...shards]
   return fetched.finish({ file: null, files: all, type: type ?? storedType(json) })
 }
