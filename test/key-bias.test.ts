@@ -5,9 +5,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { checkConversations } from './fixtures/conversations-alike.ts'
-import { logitsOf, meanKl } from './fixtures/divergence.ts'
+import { meanKl } from './fixtures/divergence.ts'
 import { writeRandomModel } from './fixtures/random-model.ts'
-import { openEngine, strict } from './harness/engines.ts'
+import { logitsOf, openEngine, strict } from './harness/engines.ts'
 
 const HEAD = 32
 const qwen2 = (fields: object = {}) => ({

@@ -7,7 +7,6 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { KvCache } from '../host/cache/cache.ts'
 import { greedy } from '../host/engine/engine.ts'
 import { debugBuild } from '../host/engine/wasm/builds.ts'
 import { type Conversation, convert, load, OutOfMemoryError } from '../host/index.ts'
@@ -15,7 +14,7 @@ import { runtimeOf } from '../host/runtime/model.ts'
 import { cost, describe, layerPageBytes, PAGE_TOKENS, pageBytes, poolBytes } from '../models/index.ts'
 import { failure, random, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
-import { feed, openEngine, relaxed, strict } from './harness/engines.ts'
+import { feed, logitsOf, openEngine, relaxed, strict } from './harness/engines.ts'
 import { runOnNode } from './harness/wasi-engines.ts'
 
 const CONTEXT = 512
@@ -42,17 +41,6 @@ const options = { context: CONTEXT, maxRows: 32, maxLogits: 32 }
 /** As many rows as the context has: all states are kept then. */
 const roomy = (name: Name) => openEngine(checkpoint(name), { ...options, maxRows: CONTEXT })
 
-/** Logits of every position. */
-async function run(cache: KvCache, ids: number[], slice: number): Promise<Float32Array[]> {
-  const logits: Float32Array[] = []
-  for (let from = 0; from < ids.length; from += slice) {
-    const part = ids.slice(from, from + slice)
-    await cache.step(part.map((token, i) => ({ conversation: 0, position: from + i, token, sampling: greedy })))
-    for (let i = 0; i < part.length; i++) logits.push(cache.logits(i).slice())
-  }
-  return logits
-}
-
 for (const [name, slice, build, threads] of [
   ['lfm2', 1, strict, 1],
   ['lfm2', 7, relaxed, 3],
@@ -63,7 +51,7 @@ for (const [name, slice, build, threads] of [
     const ids = words(200, slice)
     const all = await openEngine(checkpoint(name), { ...options, maxRows: 200, maxLogits: 200 })
     const few = await openEngine(checkpoint(name), { ...options, build, threads })
-    assert.equal(await run(few, ids, slice), await run(all, ids, 200))
+    assert.equal(await logitsOf(few, ids, slice), await logitsOf(all, ids, 200))
     await all.close()
     await few.close()
   })

@@ -6,8 +6,6 @@
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { KvCache } from '../host/cache/cache.ts'
-import { greedy } from '../host/engine/engine.ts'
 import { debugBuild } from '../host/engine/wasm/builds.ts'
 import { type Conversation, convert, load, OutOfMemoryError } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
@@ -22,7 +20,7 @@ import {
 } from '../models/index.ts'
 import { failure, random, randomTensors, temporary, writeCheckpoint } from './fixtures/checkpoints.ts'
 import { golden, readJson } from './fixtures/goldens.ts'
-import { feed, type OpenOptions, openEngine, relaxed, strict } from './harness/engines.ts'
+import { feed, logitsOf, type OpenOptions, openEngine, relaxed, strict } from './harness/engines.ts'
 import { runOnNode } from './harness/wasi-engines.ts'
 
 const CONTEXT = 512
@@ -50,17 +48,6 @@ const options = { context: CONTEXT, maxRows: 32, maxLogits: 32 }
 const roomy = (window: number, more: OpenOptions = {}) =>
   openEngine(checkpoint(window), { ...options, maxRows: CONTEXT, ...more })
 
-/** Logits of every position. */
-async function run(cache: KvCache, ids: number[], slice: number): Promise<Float32Array[]> {
-  const logits: Float32Array[] = []
-  for (let from = 0; from < ids.length; from += slice) {
-    const part = ids.slice(from, from + slice)
-    await cache.step(part.map((token, i) => ({ conversation: 0, position: from + i, token, sampling: greedy })))
-    for (let i = 0; i < part.length; i++) logits.push(cache.logits(i).slice())
-  }
-  return logits
-}
-
 for (const [window, slice, build, type, threads] of [
   [64, 32, relaxed, 'q8', 1],
   [65, 1, strict, 'q8', 1],
@@ -82,8 +69,8 @@ for (const [window, slice, build, type, threads] of [
         tight.kinds.map(({ pages }) => pages),
         [Math.min(8, most), 8],
       )
-      const expected = await run(all, ids, 32)
-      assert.equal(await run(tight, ids, slice), expected)
+      const expected = await logitsOf(all, ids, 32)
+      assert.equal(await logitsOf(tight, ids, slice), expected)
     } finally {
       await all.close()
       await tight.close()

@@ -11,7 +11,7 @@ import { greedy } from '../../host/engine/engine.ts'
 import { type Build, debugBuild } from '../../host/engine/wasm/builds.ts'
 import { describe, families, type WeightType } from '../../models/index.ts'
 import { golden, readJson, worst } from '../fixtures/goldens.ts'
-import { openEngine, relaxedSingle, strict } from '../harness/engines.ts'
+import { logitsOf, openEngine, relaxedSingle, strict } from '../harness/engines.ts'
 
 interface FamilyCase {
   prompt: number[]
@@ -37,13 +37,7 @@ const open = (name: string, build: Build, type: WeightType, threads = 1) =>
 /** Logits of every position of a prompt that is fed in slices. */
 async function positions(engine: KvCache, ids: number[], slice: number): Promise<Float32Array[]> {
   engine.rewind(0, 0)
-  const logits: Float32Array[] = []
-  for (let from = 0; from < ids.length; from += slice) {
-    const part = ids.slice(from, from + slice)
-    await engine.step(part.map((token, i) => ({ conversation: 0, position: from + i, token, sampling: greedy })))
-    for (let i = 0; i < part.length; i++) logits.push(engine.logits(i).slice())
-  }
-  return logits
+  return logitsOf(engine, ids, slice)
 }
 
 const best = (logits: Float32Array) => logits.indexOf(Math.max(...logits))

@@ -6,7 +6,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { KvCache } from '../../host/cache/cache.ts'
-import { type Weights as EngineWeights, greedy } from '../../host/engine/engine.ts'
+import type { Weights as EngineWeights } from '../../host/engine/engine.ts'
 import { type Build, debugBuild } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import type { Checkpoint } from '../../host/files/checkpoint.ts'
@@ -27,7 +27,7 @@ import { grouped } from '../../models/kinds/gqa.ts'
 import { snakeCase } from '../../models/plan.ts'
 import { random } from '../fixtures/checkpoints.ts'
 import { worst } from '../fixtures/goldens.ts'
-import { relaxedSingle, strict } from '../harness/engines.ts'
+import { logitsOf, relaxedSingle, strict } from '../harness/engines.ts'
 import type { Weights } from '../reference/reference.ts'
 import { specLogits } from '../reference/spec-reference.ts'
 
@@ -220,13 +220,7 @@ async function open(
 /** Logits of every position. */
 async function run(engine: KvCache, ids: number[], slice: number): Promise<Float32Array[]> {
   engine.rewind(0, 0)
-  const logits: Float32Array[] = []
-  for (let from = 0; from < ids.length; from += slice) {
-    const part = ids.slice(from, from + slice)
-    await engine.step(part.map((token, i) => ({ conversation: 0, position: from + i, token, sampling: greedy })))
-    for (let i = 0; i < part.length; i++) logits.push(engine.logits(i).slice())
-  }
-  return logits
+  return logitsOf(engine, ids, slice)
 }
 
 /** One thread takes every way; the others must have the same bits. */

@@ -68,3 +68,14 @@ export async function feed(
   for (let at = 0; at < rows.length; at += slice) await engine.step(rows.slice(at, at + slice))
   return engine.logits(0).slice()
 }
+
+/** Logits at every position of a text, fed from position `from` on; the engine has `maxLogits` of at least `slice`. */
+export async function logitsOf(engine: KvCache, tokens: number[], slice = 64, from = 0): Promise<Float32Array[]> {
+  const logits: Float32Array[] = []
+  for (let at = 0; at < tokens.length; at += slice) {
+    const part = tokens.slice(at, at + slice)
+    await engine.step(part.map((token, i) => ({ conversation: 0, position: from + at + i, token, sampling: greedy })))
+    for (let i = 0; i < part.length; i++) logits.push(engine.logits(i).slice())
+  }
+  return logits
+}
