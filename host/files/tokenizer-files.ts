@@ -12,10 +12,10 @@ import { addTokens, configWithTokens, type TokenFiles, type TokenizerJson } from
 import { readJson, readOptional, readText } from './json.ts'
 import { isObject } from './objects.ts'
 import { refuseOtherKind } from './other-kinds.ts'
+import { gpt4Pattern } from './patterns.ts'
 import { readSentencePiece } from './sentencepiece/model-file.ts'
 import { sentencePieceJson } from './sentencepiece/tokenizer-json.ts'
 import type { ModelFiles } from './source.ts'
-import { QWEN2_SPLIT } from './splits.ts'
 
 type Config = Record<string, unknown>
 
@@ -175,7 +175,7 @@ function classOf(
 function byteLevelJson(vocab: unknown, merges: [string, string][], name: string, config: Config): TokenizerJson {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: config.add_prefix_space === true, trim_offsets: false }
   const isQwen = name === 'Qwen2Tokenizer'
-  const split = { type: 'Split', pattern: { Regex: QWEN2_SPLIT }, behavior: 'Isolated', invert: false }
+  const split = { type: 'Split', pattern: { Regex: gpt4Pattern('') }, behavior: 'Isolated', invert: false }
   const qwen = { type: 'Sequence', pretokenizers: [split, { ...byteLevel, use_regex: false }] }
   const json = {
     version: '1.0',

@@ -1,6 +1,7 @@
 /** The vocabulary of a GGUF file as tokenizer.json and tokenizer_config.json. */
 import { show } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
+import { mergesOf } from '../merges.ts'
 import type { ModelFiles } from '../source.ts'
 import type { GgufFile } from './file.ts'
 import { DEFAULT_PRE, type Pre, pres, preTokenizerOf } from './pre.ts'
@@ -86,26 +87,18 @@ function sentencePiece(vocabulary: Vocabulary): object {
   }
 }
 
+/** The best first, else in the order of the tokens. */
 function mergesByScore(
   { tokens, types }: Vocabulary,
   vocab: Record<string, number>,
   scores: Float32Array,
 ): [string, string][] {
-  const merges: { left: string; right: string; score: number }[] = []
-  // Looking up every part of a token of a million characters would take hours.
-  const lengths = new Set(tokens.map((token) => token.length))
-  for (const [id, token] of tokens.entries()) {
-    if (types[id] !== NORMAL && types[id] !== USER_DEFINED) continue
-    const characters = Array.from(token)
-    let left = ''
-    for (let cut = 1; cut < characters.length; cut++) {
-      left += characters[cut - 1]
-      if (!lengths.has(left.length) || !lengths.has(token.length - left.length)) continue
-      const right = token.slice(left.length)
-      if (left in vocab && right in vocab) merges.push({ left, right, score: scores[id] as number })
-    }
-  }
-  return merges.sort((a, b) => b.score - a.score).map(({ left, right }) => [left, right])
+  const pieces = tokens.flatMap((text, id) =>
+    types[id] === NORMAL || types[id] === USER_DEFINED ? [{ text, score: scores[id] as number }] : [],
+  )
+  return mergesOf(pieces, new Set(Object.keys(vocab)))
+    .sort((a, b) => b.score - a.score)
+    .map(({ left, right }) => [left, right])
 }
 
 function byteLevel(vocabulary: Vocabulary): object {

@@ -18,8 +18,7 @@ export interface Header {
 
 /** What the weights of a Hugging Face directory are; of shards only the names are known. */
 export interface WeightsHeader {
-  names: string[]
-  tensors?: ReadonlyMap<string, StoredTensor>
+  tensors: ReadonlyMap<string, StoredTensor | undefined>
   type: string | null
 }
 
@@ -41,7 +40,7 @@ export async function readHeader(path: string, source: ByteSource): Promise<Head
 export async function readWeightsHeader(path: string, source: ByteSource): Promise<WeightsHeader> {
   const { tensors } = await readSafetensors(path, sharedSource(source))
   const stored = new Map(Array.from(tensors, ([name, info]) => [name, storedTensor(info)]))
-  return { names: [...tensors.keys()], tensors: stored, type: mainType(stored) }
+  return { tensors: stored, type: mainType(stored) }
 }
 
 /** Whoever reads it does not close it. */

@@ -86,26 +86,22 @@ async function pullCheckpoint(
   const listed = [config, ...others, ...(index ? [index] : []), ...(weights ? [weights] : [])]
   await fetched.begin({ file: null, files: listed, type: null })
   const json = await readJson(await fetched.whole(config))
-  let header: WeightsHeader | undefined
+  let header: WeightsHeader = { tensors: new Map(), type: null }
   let shards = weights ? [weights] : []
   if (weights) header = await readWeightsHeader(weights.path, await fetched.source(weights))
   else if (index) {
     const map = await readJson(await fetched.whole(index))
     shards = shardsOf(repository, map, files)
-    header = { names: Object.keys((map as { weight_map: object }).weight_map), type: null }
+    const names = Object.keys((map as { weight_map: object }).weight_map)
+    header = { tensors: new Map(names.map((name) => [name, undefined])), type: null }
   }
-  const { names = [], type = null } = header ?? {}
-  const model = describe(json, names)
-  checkTensors(
-    repositoryName(repository),
-    model,
-    header?.tensors ?? new Map(names.map((tensor) => [tensor, undefined])),
-  )
+  const model = describe(json, header.tensors.keys())
+  checkTensors(repositoryName(repository), model, header.tensors)
   if (!others.some(({ path }) => /^(?:tokenizer\.json|tokenizer\.model|vocab\.json)$/.test(path)))
     options.onNotice?.(`"${repository.id}" has no tokenizer that is read here: the model takes token ids only`)
   await expectFit(repositoryName(repository), model, undefined, options)
   const all = [config, ...others, ...(index ? [index] : []), ...shards]
-  return fetched.finish({ file: null, files: all, type: type ?? storedType(json) })
+  return fetched.finish({ file: null, files: all, type: header.type ?? storedType(json) })
 }
 
 /** What stands beside weights is read at once. */

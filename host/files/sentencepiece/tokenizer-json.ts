@@ -11,6 +11,7 @@ import {
   UNKNOWN,
   USER_DEFINED,
 } from '../../text/sentencepiece/settings.ts'
+import { mergesOf } from '../merges.ts'
 import type { Piece, SentencePieceModel } from './model-file.ts'
 
 /** `isLegacy`: the blank before the first word is also put behind control tokens (transformers' LlamaTokenizer). */
@@ -75,26 +76,17 @@ function usual({ pieces, addDummyPrefix }: SentencePieceModel, isLegacy: boolean
       fuse_unk: true,
       byte_fallback: true,
       vocab,
-      merges: mergesOf(pieces),
+      merges: bestFirst(pieces),
     },
   }
 }
 
 /** All pairs of pieces that are a piece, the best one first. */
-function mergesOf(pieces: readonly Piece[]): [string, string][] {
-  const names = new Set(pieces.flatMap(({ text, type }) => (type === NORMAL ? [text] : [])))
-  const merges: { left: string; right: string; score: number }[] = []
-  for (const { text, score, type } of pieces) {
-    if (type !== NORMAL) continue
-    let left = ''
-    for (const char of text) {
-      if (left !== '' && names.has(left) && names.has(text.slice(left.length)))
-        merges.push({ left, right: text.slice(left.length), score })
-      left += char
-    }
-  }
-  merges.sort((a, b) => b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length)
-  return merges.map(({ left, right }) => [left, right])
+function bestFirst(pieces: readonly Piece[]): [string, string][] {
+  const normal = pieces.filter(({ type }) => type === NORMAL)
+  return mergesOf(normal, new Set(normal.map(({ text }) => text)))
+    .sort((a, b) => b.score - a.score || b.left.length - a.left.length || b.right.length - a.right.length)
+    .map(({ left, right }) => [left, right])
 }
 
 function own(model: SentencePieceModel, isLegacy: boolean): object {
