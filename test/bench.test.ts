@@ -78,7 +78,7 @@ class FakeEngine implements TimedEngine {
     }
     return Uint32Array.from(this.sampled, (n) => n % 320)
   }
-  logits(k: number): Float32Array {
+  async logits(k: number): Promise<Float32Array> {
     return Float32Array.of(this.sampled[k] ?? 0)
   }
   rewind(conversation: number, length: number): number {
@@ -344,7 +344,7 @@ test('every kind runs with synthetic weights, beyond the context of its config, 
       const engine = await openCache(subject, options)
       const rows = Array.from({ length: 8 }, (_, position) => ({ conversation: 0, position, token: 7 * position + 1 }))
       await engine.step(rows.map((row, i) => (i === 7 ? { ...row, sampling: greedy } : row)))
-      const logits = engine.logits(0)
+      const logits = await engine.logits(0)
       const spread = Math.sqrt(logits.reduce((sum, value) => sum + value * value, 0) / logits.length)
       assert.ok(spread > 0.2 && spread < 5, `${kind} ${type}: logits of ${spread}`)
       await engine.close()

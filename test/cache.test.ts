@@ -71,7 +71,7 @@ class PlainEngine implements Engine {
     return Uint32Array.from(this.sampled, (state) => state % VOCAB)
   }
 
-  logits(k: number): Logits {
+  async logits(k: number): Promise<Logits> {
     return { values: new Float32Array(VOCAB).fill(this.sampled[k] as number), hash: () => `${this.sampled[k]}` }
   }
 
@@ -97,7 +97,7 @@ async function feed(cache: KvCache, conversation: number, tokens: readonly numbe
     const rows: Row[] = tokens.slice(at, at + 100).map((token, i) => ({ conversation, position: from + at + i, token }))
     rows[rows.length - 1] = { ...(rows.at(-1) as Row), sampling: greedy }
     await cache.step(rows)
-    logit = cache.logits(0)[0] as number
+    logit = (await cache.logits(0))[0] as number
   }
   return logit
 }

@@ -681,7 +681,7 @@ test('steps that mix prompt slices and decoding: threads 1 to 4 and both builds,
           }))
           for (const row of decoding) row.position += step
           await engine.step([decoding[0] as never, ...slice(2, 13), decoding[1] as never, ...slice(3, 7)])
-          found.push(engine.logits(0).slice(), engine.logits(1).slice())
+          found.push((await engine.logits(0)).slice(), (await engine.logits(1)).slice())
         }
         for (const conversation of [2, 3])
           found.push(await feed(engine, [9], { from: engine.lengthOf(conversation), conversation }))

@@ -36,7 +36,7 @@ test('rewind, then go on, equals a fresh run', async () => {
   const feed = async (tokens: number[], from: number) => {
     for (const [i, token] of tokens.entries())
       await cache.step([{ conversation: 0, position: from + i, token, sampling: greedy }])
-    return cache.logits(0).slice()
+    return (await cache.logits(0)).slice()
   }
   const fresh = await feed(ids.slice(0, 100), 0)
   // A detour over other tokens and a second page, back to the middle of the first, and the same way again.

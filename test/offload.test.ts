@@ -39,7 +39,7 @@ async function cacheOf(more: object) {
 /** Logits of a decode step behind `length` tokens. */
 async function decode(engine: KvCache, conversation: number, length: number, token: number): Promise<Float32Array> {
   await engine.step([{ conversation, position: length, token, sampling: greedy }])
-  return engine.logits(0).slice()
+  return (await engine.logits(0)).slice()
 }
 
 for (const threads of [1, 2])
@@ -62,7 +62,7 @@ for (const threads of [1, 2])
         }))
       assert.equal(await engine.step(rows), await plain.step(rows))
       for (const k of rows.keys())
-        assert.equal(engine.logits(k).slice(), plain.logits(k).slice(), `step ${i}, row ${k}`)
+        assert.equal((await engine.logits(k)).slice(), (await plain.logits(k)).slice(), `step ${i}, row ${k}`)
     }
     const use = engine.offloadUse
     assert.ok(use && use.bytesWritten > 0 && use.bytesRead > use.bytesWritten, JSON.stringify(use))
@@ -129,7 +129,7 @@ test('whatever conversations do, in any order', async () => {
       const outcomes = await Promise.all(both.map((it) => it.step(rows).catch((error) => error.code as string)))
       assert.equal(outcomes[1], outcomes[0], `action ${i}`)
       if (typeof outcomes[0] === 'string') for (const it of both) it.rewind(a, 0)
-      else assert.equal(engine.logits(0).slice(), plain.logits(0).slice(), `action ${i}`)
+      else assert.equal((await engine.logits(0)).slice(), (await plain.logits(0)).slice(), `action ${i}`)
     }
     for (let c = 0; c < 5; c++) assert.is(engine.lengthOf(c), plain.lengthOf(c))
   }
@@ -150,7 +150,7 @@ test('a conversation that is closed while its pages are written out leaves each 
     const step = it.step([{ conversation: 0, position: 0, token: 5, sampling: greedy }])
     it.rewind(2, 0)
     await step
-    logits.push(it.logits(0).slice(), await feed(it, text.slice(9, 700), { conversation: 2 }))
+    logits.push((await it.logits(0)).slice(), await feed(it, text.slice(9, 700), { conversation: 2 }))
     for (const conversation of [0, 1, 2]) logits.push(await decode(it, conversation, it.lengthOf(conversation), 7))
     found.push(logits)
   }

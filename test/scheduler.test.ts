@@ -108,11 +108,11 @@ class FakeCache implements ScheduledCache {
     }
   }
 
-  logits(k: number): Float32Array {
+  async logits(k: number): Promise<Float32Array> {
     return Float32Array.of(this.sampled[k] as number)
   }
 
-  logitsHash(k: number): string {
+  async logitsHash(k: number): Promise<string> {
     return String(this.sampled[k])
   }
 
@@ -151,9 +151,9 @@ async function feed(scheduler: Scheduler, some: Partial<Feed> & Pick<Feed, 'conv
     tokens: [1],
     sampling: greedy,
     context: stopping,
-    onSampled: (token, [logit]) => {
+    onSampled: async (token, { values }) => {
       told.tokens.push(token)
-      told.logits.push(logit as number)
+      told.logits.push((await values())[0] as number)
     },
     onProgress: (done) => told.progress.push(done),
     ...some,

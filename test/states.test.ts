@@ -70,7 +70,7 @@ test('conversations that step together keep apart', async () => {
       )
       await cache.step(rows)
     }
-    for (let i = 0; i < 3; i++) logits.push(cache.logits(i).slice())
+    for (let i = 0; i < 3; i++) logits.push((await cache.logits(i)).slice())
     const alone = await roomy(name)
     for (const [i, ids] of texts.entries()) {
       alone.rewind(0, 0)

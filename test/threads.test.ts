@@ -156,7 +156,7 @@ test('conversations that take turns, or share steps, do not disturb each other o
           })),
         )
       for (const [c, logits] of expected.entries())
-        assert.equal(engine.logits(c).slice(), logits, `${kind}, conversation ${c}, ${threads} threads`)
+        assert.equal((await engine.logits(c)).slice(), logits, `${kind}, conversation ${c}, ${threads} threads`)
     }
     await engine.close()
   }

@@ -127,13 +127,13 @@ export class KvCache {
   }
 
   /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
-  logits(k: number): Float32Array {
-    return this.engine.logits(k).values
+  async logits(k: number): Promise<Float32Array> {
+    return (await this.engine.logits(k)).values
   }
 
   /** SHA-256 of the same logits, first 16 hex digits: a change of any bit shows. */
-  logitsHash(k: number): string {
-    return this.engine.logits(k).hash()
+  async logitsHash(k: number): Promise<string> {
+    return (await this.engine.logits(k)).hash()
   }
 
   /** Positions that are filled. */

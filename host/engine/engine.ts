@@ -201,8 +201,8 @@ export interface Engine {
   readonly pages: PageStore
   /** Runs the rows; resolves to one sampled id for every row with `sampling`, in their order, or NO_TOKEN. */
   step(rows: readonly Row[]): Promise<Uint32Array>
-  /** Of the k-th row with `sampling` of the last step; valid until the next one. */
-  logits(k: number): Logits
+  /** Of the k-th row with `sampling` of the last step; valid until the next one. Where they lie elsewhere, they are fetched. */
+  logits(k: number): Promise<Logits>
   /** Writes block `to` with block `from`, its keys rotated on by `delta` positions. */
   turn(from: number, to: number, delta: number): Promise<void>
   readonly probe: Probe | undefined

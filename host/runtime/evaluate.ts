@@ -3,6 +3,7 @@ import { greedy } from '../engine/engine.ts'
 import { checkTokens, errors } from '../errors.ts'
 import type { Evaluation, Predictions, PredictOptions } from './api.ts'
 import type { Runtime } from './runtime.ts'
+import type { SampledLogits } from './scheduler.ts'
 import { Sequence } from './sequence.ts'
 
 /**
@@ -32,8 +33,8 @@ export async function* predict(
       const top = new Uint32Array(tokens.length)
       let place = 0
       // Logits are copied: others may share the steps, and the engine's are gone with the next one.
-      const onSampled = (token: number, logits: Float32Array) => {
-        kept.set(logits, place * vocabSize)
+      const onSampled = async (token: number, { values }: SampledLogits) => {
+        kept.set(await values(), place * vocabSize)
         top[place++] = token
       }
       await sequence.feed({ tokens, sampling: greedy, isEvery: true, signal, onSampled })

@@ -6,6 +6,7 @@ import { generateSettings, settings } from '../settings.ts'
 import { TextStream } from '../text/text-stream.ts'
 import type { Finish, GenerateOptions, Generation, Prompt, Speculation } from './api.ts'
 import type { Runtime } from './runtime.ts'
+import type { SampledLogits } from './scheduler.ts'
 import type { Sequence } from './sequence.ts'
 import { StopStrings } from './stop.ts'
 import { GenerationStream } from './stream.ts'
@@ -208,6 +209,10 @@ class Sampler {
     this.sequence.resume(this.current.token, this.sampling)
   }
 
+  private async noteHash(logits: SampledLogits): Promise<void> {
+    this.logitsHash = await logits.hash()
+  }
+
   private draft(): number[] {
     const { sequence, speculate, history } = this
     // A state cannot go back by a few tokens: a wrong guess would cost up to a page of them.
@@ -223,16 +228,18 @@ class Sampler {
     const sampled: Sampled[] = []
     let accepted = 0
     let isRight = true
-    const onSampled = (token: number, _: unknown, hash: () => string) => {
-      if (!isRight) return
+    const onSampled = (token: number, logits: SampledLogits) => {
+      if (!isRight) return undefined
+      let pending: Promise<void> | undefined
       // What an attempt that failed has judged is sampled again.
       if (!sampled.at(-1)?.finish) {
         const next = this.judged.shift() ?? { token, ...this.judge(token, first + accepted) }
         sampled.push(next)
-        if (next.finish) this.logitsHash = hash()
+        if (next.finish) pending = this.noteHash(logits)
       }
       isRight = token === draft[accepted]
       if (isRight) accepted++
+      return pending
     }
     try {
       await sequence.feed({ tokens, sampling, isEvery: draft.length > 0, signal, onProgress, onSampled })

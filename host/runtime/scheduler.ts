@@ -28,8 +28,16 @@ export interface Feed {
   closing?: AbortSignal | undefined
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
-  /** Told of every sampled token, with its logits and their hash: valid during the call only. */
-  onSampled?: (token: number, logits: Float32Array, hash: () => string) => void
+  /** Told of every sampled token; if it asks for logits, the next step waits for the promise that it returns. */
+  onSampled?: (token: number, sampled: SampledLogits) => Promise<void> | undefined
+}
+
+/** The logits that a token was sampled from, for who asks: they are gone with the next step. */
+export interface SampledLogits {
+  /** (vocabSize); may be a view: valid until the next step. */
+  values(): Promise<Float32Array>
+  /** SHA-256 of the same, first 16 hex digits. */
+  hash(): Promise<string>
 }
 
 /** What a scheduler needs of a cache; windows only where there are layers with one. */
@@ -201,8 +209,11 @@ export class Scheduler {
       k += tokens
       try {
         if (sampled.subarray(first, k).includes(NO_TOKEN)) throw errors.notFinite()
-        for (let i = first; i < k; i++)
-          feed.onSampled?.(sampled[i] as number, cache.logits(i), () => cache.logitsHash(i))
+        for (let i = first; i < k; i++) {
+          const logits = { values: () => cache.logits(i), hash: () => cache.logitsHash(i) }
+          const pending = feed.onSampled?.(sampled[i] as number, logits)
+          if (pending) await pending
+        }
         feed.onProgress?.(job.done)
         if (remaining(job) === 0) this.end(job)
       } catch (error) {

@@ -10,7 +10,7 @@ import type { ConversationOptions, Prompt, SavedConversation } from './api.ts'
 import { checkContext } from './context.ts'
 import type { Between, FoundSession, SavedPages } from './extensions.ts'
 import type { Runtime } from './runtime.ts'
-import { type ContextSettings, type Feed, planDrop } from './scheduler.ts'
+import { type ContextSettings, type Feed, planDrop, type SampledLogits } from './scheduler.ts'
 
 export class Sequence {
   readonly runtime: Runtime
@@ -145,8 +145,8 @@ export class Sequence {
       this.checkRoom(ids)
       await this.claim()
       let logits = new Float32Array()
-      const onSampled = (_: number, view: Float32Array) => {
-        logits = view.slice()
+      const onSampled = async (_: number, { values }: SampledLogits) => {
+        logits = (await values()).slice()
       }
       await this.whole(() => this.feed({ tokens: ids.slice(this.reuse(ids).reused), sampling: greedy, onSampled }))
       this.stepBack(this.sampling)

@@ -41,13 +41,13 @@ async function check(engine: KvCache, name: string, golden: GoldenCase, slice: n
   let next: Uint32Array = new Uint32Array()
   const rows = rowsOf(golden.prompt_ids, 0)
   for (let from = 0; from < rows.length; from += slice) next = await engine.step(rows.slice(from, from + slice))
-  const prefill = worst(engine.logits(0), golden.prefill_logits_last)
+  const prefill = worst(await engine.logits(0), golden.prefill_logits_last)
   assert.ok(prefill <= TOLERANCE, `${name}: prefill logits differ by ${prefill}`)
   for (const [i, token] of golden.greedy_ids.entries()) {
     assert.is(next[0], token, `${name}: greedy token ${i}`)
     next = await engine.step([{ conversation: 0, position: rows.length + i, token, sampling: greedy }])
   }
-  const after = worst(engine.logits(0), golden.logits_after_8)
+  const after = worst(await engine.logits(0), golden.logits_after_8)
   assert.ok(after <= TOLERANCE, `${name}: logits after 8 tokens differ by ${after}`)
 }
 
@@ -71,7 +71,7 @@ async function checkInterleaved(engine: KvCache, kind: string, cases: GoldenCase
             ? logits_after_8
             : undefined
       if (!expected) continue
-      const difference = worst(engine.logits(k), expected)
+      const difference = worst(await engine.logits(k), expected)
       assert.ok(difference <= TOLERANCE, `${kind}, conversation ${c} at ${position}: logits differ by ${difference}`)
       compared.add(`${c} ${position}`)
     }

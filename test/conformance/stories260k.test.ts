@@ -31,7 +31,7 @@ test('64 positions of logits within 1e-3', async () => {
   const model = await load(directory, { type: 'f32', maxLogits: 64 })
   const { top } = await model.evaluate([...fed_ids, next_id])
   for (let i = 0; i < 64; i++) {
-    const difference = worst(runtimeOf(model).cache.logits(i), expected.subarray(i * 512, (i + 1) * 512))
+    const difference = worst(await runtimeOf(model).cache.logits(i), expected.subarray(i * 512, (i + 1) * 512))
     assert.ok(difference <= 1e-3, `position ${i} differs by ${difference}`)
   }
   assert.is(top[63], next_id)

@@ -66,7 +66,7 @@ export async function feed(
   const rows: Row[] = tokens.map((token, i) => ({ conversation, position: from + i, token }))
   rows[rows.length - 1] = { ...(rows.at(-1) as Row), sampling: greedy }
   for (let at = 0; at < rows.length; at += slice) await engine.step(rows.slice(at, at + slice))
-  return engine.logits(0).slice()
+  return (await engine.logits(0)).slice()
 }
 
 /** Logits at every position of a text, fed from position `from` on; the engine has `maxLogits` of at least `slice`. */
@@ -75,7 +75,7 @@ export async function logitsOf(engine: KvCache, tokens: number[], slice = 64, fr
   for (let at = 0; at < tokens.length; at += slice) {
     const part = tokens.slice(at, at + slice)
     await engine.step(part.map((token, i) => ({ conversation: 0, position: from + at + i, token, sampling: greedy })))
-    for (let i = 0; i < part.length; i++) logits.push(engine.logits(i).slice())
+    for (let i = 0; i < part.length; i++) logits.push((await engine.logits(i)).slice())
   }
   return logits
 }

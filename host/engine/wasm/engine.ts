@@ -150,7 +150,7 @@ class WasmEngine implements Engine, Probed {
     return result
   }
 
-  logits(k: number): Logits {
+  async logits(k: number): Promise<Logits> {
     this.checkOpen()
     const values = this.mailbox.logitsOf(k)
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)

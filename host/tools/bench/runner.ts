@@ -170,7 +170,7 @@ class Runner {
     } else await (phase === 'pp' ? this.read(test, hash, isOver) : this.generate(test, hash, isOver))
     const seconds = (performance.now() - started) / 1000
     const isWhole = !isOver()
-    if (isWhole) for (let i = 0; i < test.conversations; i++) hash.update(engine.logits(i).slice())
+    if (isWhole) for (let i = 0; i < test.conversations; i++) hash.update((await engine.logits(i)).slice())
     const parts = meanOf((await engine.measure((probe) => probe.profiled())).slice(0, test.threads))
     await engine.measure((probe) => probe.profile(false))
     // Layers with a window may have to read some of it again.

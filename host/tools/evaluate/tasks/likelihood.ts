@@ -8,6 +8,7 @@ import { greedy } from '../../../engine/engine.ts'
 import { errors } from '../../../errors.ts'
 import { logSumExp } from '../../../runtime/evaluate.ts'
 import { type Model, runtimeOf } from '../../../runtime/model.ts'
+import type { SampledLogits } from '../../../runtime/scheduler.ts'
 import { Sequence } from '../../../runtime/sequence.ts'
 import { toolErrors } from '../../errors.ts'
 import type { Continuation } from './formats.ts'
@@ -100,9 +101,11 @@ async function score(model: Model, texts: readonly ScoredText[], signal?: AbortS
       await sequence.reread(signal)
       let sum = 0
       let next = shared
-      const onSampled = (_: number, logits: Float32Array) => {
+      const onSampled = async (_: number, { values }: SampledLogits) => {
         next++
-        if (next >= from) sum += (logits[ids[next] as number] as number) - logSumExp(logits)
+        if (next < from) return
+        const logits = await values()
+        sum += (logits[ids[next] as number] as number) - logSumExp(logits)
       }
       await sequence.feed({ tokens: ids.slice(shared, -1), sampling: greedy, isEvery: true, signal, onSampled })
       sums.push(sum)
