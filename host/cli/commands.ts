@@ -15,6 +15,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'talk with a model that was trained for it; /help tells how',
     read: async () => (await import('./chat.ts')).chat,
   },
+  serve: {
+    summary: 'an API for programs, as OpenAI, Ollama and llama.cpp have it',
+    read: async () => (await import('./serve.ts')).serve,
+  },
   convert: {
     summary: 'pack a Hugging Face directory into one .gta file',
     read: async () => (await import('./convert.ts')).convert,
