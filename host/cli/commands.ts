@@ -15,10 +15,6 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'talk with a model that was trained for it; /help tells how',
     read: async () => (await import('./chat.ts')).chat,
   },
-  serve: {
-    summary: 'an API for programs, as OpenAI, Ollama and llama.cpp have it',
-    read: async () => (await import('./serve.ts')).serve,
-  },
   convert: {
     summary: 'pack a Hugging Face directory into one .gta file',
     read: async () => (await import('./convert.ts')).convert,
@@ -34,6 +30,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
   rm: {
     summary: 'remove what was downloaded',
     read: async () => (await import('./models.ts')).remove,
+  },
+  serve: {
+    summary: 'an API for programs, as OpenAI, Ollama and llama.cpp have it',
+    read: async () => (await import('./serve.ts')).serve,
   },
   inspect: {
     summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',

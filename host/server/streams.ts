@@ -3,7 +3,6 @@
  * for a reader that is slower than the model, so that no more than one buffer of the socket is held for it.
  */
 import type { ServerResponse } from 'node:http'
-import type { Exchange } from './exchange.ts'
 
 /** Milliseconds of silence after which a comment says that we are still there. */
 const SILENCE = 10_000
@@ -24,13 +23,20 @@ export interface AnswerStream {
   fail(error: object): void
 }
 
+/** What a stream needs of the exchange that it answers. */
+export interface Answered {
+  readonly response: ServerResponse
+  readonly signal: AbortSignal
+  stream: AnswerStream | undefined
+}
+
 abstract class Stream implements AnswerStream {
   isOpen = false
   protected readonly response: ServerResponse
-  private readonly exchange: Exchange
+  private readonly exchange: Answered
   private readonly type: string
 
-  constructor(exchange: Exchange, type: string) {
+  constructor(exchange: Answered, type: string) {
     this.exchange = exchange
     this.response = exchange.response
     this.type = type
@@ -86,7 +92,7 @@ export class EventStream extends Stream {
   /** What ends OpenAI's older streams, as text. */
   private readonly ending: string
 
-  constructor(exchange: Exchange, ending = '') {
+  constructor(exchange: Answered, ending = '') {
     super(exchange, 'text/event-stream; charset=utf-8')
     this.ending = ending
     // A prompt that is read for minutes, or a queue, is silent: clients and proxies take that for the end.
@@ -129,7 +135,7 @@ export class EventStream extends Stream {
 
 /** NDJSON: one document a line, no comments. */
 export class LineStream extends Stream {
-  constructor(exchange: Exchange) {
+  constructor(exchange: Answered) {
     super(exchange, 'application/x-ndjson')
   }
 
