@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'BAD_SESSION'
   | 'OTHER_MODEL'
   | 'NO_BUILD'
+  | 'GPU_LOST'
   | 'FETCH_FAILED'
 
 export class GtaError extends Error {
