@@ -189,6 +189,8 @@ export const errors = {
     new GtaError('BAD_OPTION', `"${path}" must be a new file, found one that is there already: ${advice}`),
   noBuild: (reason: string, advice: string) =>
     new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: ${advice}`),
+  noGpu: (found: string, advice: string) =>
+    new GtaError('NO_GPU', `gpu (--gpu) must have a GPU that it can use, found ${found}: ${advice}`),
   needsFiles: (what: string) =>
     new GtaError('BAD_OPTION', `${what} must have files to write to, found a browser: use it in Node`),
   needsProcesses: () =>

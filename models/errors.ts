@@ -27,6 +27,8 @@ export type ErrorCode =
   | 'BAD_SESSION'
   | 'OTHER_MODEL'
   | 'NO_BUILD'
+  | 'NO_GPU'
+  | 'GPU_LOST'
   | 'FETCH_FAILED'
 
 export class GtaError extends Error {
