@@ -235,6 +235,24 @@ export const samplingSettings = {
     default: 64,
     help: 'how many tokens the penalty looks at',
   },
+  presencePenalty: {
+    flag: 'presence-penalty',
+    kind: 'number',
+    value: 'X',
+    min: -2,
+    max: 2,
+    default: 0,
+    help: 'lower the logits of tokens that were written, once; 0: off',
+  },
+  frequencyPenalty: {
+    flag: 'frequency-penalty',
+    kind: 'number',
+    value: 'X',
+    min: -2,
+    max: 2,
+    default: 0,
+    help: 'lower them again for each time that they were; 0: off',
+  },
 } as const satisfies Record<string, Setting>
 
 /** Options of `generate()`. */
