@@ -204,7 +204,7 @@ export const samplingSettings = {
     max: 1,
     default: 0.95,
     isRecommended: true,
-    help: 'choose among the tokens that hold this share of probability',
+    help: 'choose among the tokens with this share of probability',
   },
   minP: {
     flag: 'min-p',
@@ -214,7 +214,7 @@ export const samplingSettings = {
     max: 1,
     default: 0.05,
     isRecommended: true,
-    help: 'drop tokens less likely than this, in relation to the best',
+    help: 'drop tokens less likely than this share of the best',
   },
   repeatPenalty: {
     flag: 'repeat-penalty',
