@@ -1,9 +1,12 @@
 /** Every endpoint of the server, in one table. */
 import type { ErrorShape } from './errors.ts'
-import { health, metrics, props } from './llama.ts'
+import { applyTemplate, detokenize, health, metrics, props, tokenize } from './llama.ts'
+import { chat, generate } from './ollama/chat.ts'
+import { running, show, tags, version } from './ollama/models.ts'
 import { chatCompletions } from './openai/chat.ts'
 import { completions } from './openai/completions.ts'
 import { listModels, showModel } from './openai/models.ts'
+import { responses } from './openai/responses.ts'
 import type { Handler } from './services.ts'
 
 export interface Route {
@@ -31,6 +34,16 @@ export const routes: readonly Route[] = [
   get('/v1/models/*', showModel),
   post('/v1/chat/completions', chatCompletions),
   post('/v1/completions', completions),
+  post('/v1/responses', responses),
+  post('/tokenize', tokenize),
+  post('/detokenize', detokenize),
+  post('/apply-template', applyTemplate),
+  post('/api/chat', chat),
+  post('/api/generate', generate),
+  get('/api/tags', tags),
+  get('/api/ps', running),
+  post('/api/show', show),
+  get('/api/version', version),
 ]
 
 const exact = new Map<string, Route[]>()

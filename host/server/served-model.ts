@@ -1,15 +1,19 @@
-/** A model in memory as a server uses it: its chat template, and cache that is promised to requests before they begin. */
+/** A model in memory as a server uses it: prompts of chats, and cache that is promised to requests before they begin. */
 import { PAGE_TOKENS } from '../../models/index.ts'
+import type { GenerateOptions } from '../runtime/api.ts'
 import { findEnding } from '../runtime/chat.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
-import { type ChatMessage, type ChatTemplate, checkMessages } from '../text/template/template.ts'
+import { type ChatTemplate, checkMessages } from '../text/template/template.ts'
+import { AnswerParser } from '../text/tools/parser.ts'
+import type { ChatAsked } from './chat-asked.ts'
+import { apiErrors } from './errors.ts'
 
-/** A prompt, and what ends an answer to it. */
+/** A prompt, and how an answer to it ends and is read. */
 export interface ChatPrompt {
   text: string
   ids: number[]
-  stopTokens: number[]
-  stop: string[]
+  options: GenerateOptions
+  parser(): AnswerParser
 }
 
 interface Claim {
@@ -32,8 +36,18 @@ export class ServedModel {
     this.given = template
   }
 
+  /** Has it been given a way to chat? */
+  get hasTemplate(): boolean {
+    return this.given !== undefined || runtimeOf(this.model).hasTemplate
+  }
+
   /** The prompt that messages make. Throws NO_TEMPLATE or BAD_TEMPLATE. */
-  async render(messages: readonly ChatMessage[], signal: AbortSignal): Promise<ChatPrompt> {
+  async render(asked: ChatAsked, signal: AbortSignal): Promise<ChatPrompt> {
+    const { messages, tools = [], format = { type: 'text' }, toolChoice, variables = {}, reasoningEffort } = asked
+    if (tools.length > 0 && toolChoice !== 'none') throw apiErrors.unsupported('tools', 'this version has none')
+    if (format.type !== 'text') throw apiErrors.unsupported('response_format', 'this version has texts only')
+    if (Object.keys(variables).length > 0 || (reasoningEffort ?? 'none') !== 'none')
+      throw apiErrors.unsupported('chat_template_kwargs', 'this version has none')
     this.template ??= this.openTemplate()
     const opening = this.template
     const { template, ending } = await opening.catch((error) => {
@@ -42,7 +56,7 @@ export class ServedModel {
     })
     const { text, mark } = await template.render(checkMessages(messages), true, signal)
     const ids = runtimeOf(this.model).requireTokenizer().encodeChat(text, mark)
-    return { text: text.replaceAll(mark, ''), ids, ...ending }
+    return { text: text.replaceAll(mark, ''), ids, options: ending, parser: () => new AnswerParser() }
   }
 
   private async openTemplate() {
@@ -59,29 +73,30 @@ export class ServedModel {
     const total = runtimeOf(this.model).cache.pagesTotal
     const each = Math.ceil(Math.min(tokens, this.model.context) / PAGE_TOKENS) + 1
     const pages = Math.min(total, each * count)
-    if (this.claims.length > 0 || this.promised + pages > total)
-      await new Promise<void>((resolve, reject) => {
-        const leave = () => {
-          this.claims = this.claims.filter((other) => other !== claim)
-          reject(signal.reason)
-          this.grant()
-        }
-        const claim: Claim = {
-          pages,
-          take: () => {
-            signal.removeEventListener('abort', leave)
-            resolve()
-          },
-        }
-        signal.addEventListener('abort', leave)
-        if (signal.aborted) leave()
-        else this.claims.push(claim)
-      })
-    else this.promised += pages
+    if (this.claims.length === 0 && this.promised + pages <= total) this.promised += pages
+    else await this.queue(pages, signal)
     return () => {
       this.promised -= pages
       this.grant()
     }
+  }
+
+  private async queue(pages: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    await new Promise<void>((resolve, reject) => {
+      const leave = () => {
+        this.claims = this.claims.filter((other) => other !== claim)
+        reject(signal.reason)
+        this.grant()
+      }
+      const take = () => {
+        signal.removeEventListener('abort', leave)
+        resolve()
+      }
+      const claim: Claim = { pages, take }
+      signal.addEventListener('abort', leave)
+      this.claims.push(claim)
+    })
   }
 
   private grant(): void {

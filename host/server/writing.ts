@@ -18,6 +18,8 @@ export interface Writing {
   /** Texts of the same prompt; each has a seed of its own. */
   count?: number
   onPiece: OnPiece
+  /** Told when one of the texts is complete. */
+  onEnd?: (choice: number, generation: Generation) => Promise<void> | undefined
 }
 
 /** Resolves to how each text went. Rejects with what ended one of them, or the reason of the exchange's signal. */
@@ -25,7 +27,7 @@ export async function write(
   { pool, metrics, defaults }: Services,
   exchange: Exchange,
   served: ServedModel,
-  { ids, options, count = 1, onPiece }: Writing,
+  { ids, options, count = 1, onPiece, onEnd }: Writing,
 ): Promise<Generation[]> {
   const { model } = served
   const room = ids.length + (options.maxTokens ?? defaults.maxTokens ?? Number.POSITIVE_INFINITY)
@@ -53,7 +55,10 @@ export async function write(
     try {
       for (;;) {
         const { done, value } = await pieces.next()
-        if (done) return value
+        if (done) {
+          await onEnd?.(choice, value)
+          return value
+        }
         const slow = onPiece(choice, value)
         if (slow) await slow
       }
