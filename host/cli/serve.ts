@@ -56,7 +56,7 @@ export const serve: Command = {
       value: 'NAME|FILE',
       help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
     },
-    quiet: { type: 'boolean', help: 'no line for each request' },
+    quiet: { type: 'boolean', help: 'log nothing but what went wrong' },
     ...loadFlags,
     ...generateOptions,
     ...common,
@@ -95,24 +95,28 @@ async function execute(args: Arguments): Promise<void> {
     origins: args.texts('cors'),
     hosts: args.texts('allow-host'),
     defaults: given(defaults),
-    onLoad: (name, milliseconds) => say(`loaded ${name} in ${Math.round(milliseconds)} ms`),
-    onUnload: (name) => say(`unloaded ${name}`),
-    onRequest: args.flag('quiet') ? undefined : (entry) => say(lineOf(entry)),
+    ...(args.flag('quiet') ? {} : logging),
     onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
   })
   process.stdout.write(`listening on ${server.url}\n`)
-  await ended(server)
+  await ended(server, args.flag('quiet'))
+}
+
+const logging = {
+  onLoad: (name: string, milliseconds: number) => say(`loaded ${name} in ${Math.round(milliseconds)} ms`),
+  onUnload: (name: string) => say(`unloaded ${name}`),
+  onRequest: (entry: LogEntry) => say(lineOf(entry)),
 }
 
 /** Until a signal has ended it; a second one ends it at once. */
-async function ended(server: ApiServer): Promise<void> {
+async function ended(server: ApiServer, isQuiet: boolean): Promise<void> {
   await new Promise<void>((resolve) => {
     let count = 0
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
       process.on(name, () => {
         count++
         if (count === 1) {
-          say('ending: requests under way are finished; once more ends at once')
+          if (!isQuiet) say('ending: requests under way are finished; once more ends at once')
           server.close().then(resolve)
         } else {
           server.abort().then(resolve)

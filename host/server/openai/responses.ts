@@ -149,4 +149,9 @@ export async function responses(exchange: Exchange, services: Services, body: Re
   }
 }
 
-const none = { repeat_penalty: undefined, repetition_penalty: undefined, repeat_last_n: undefined }
+const none = {
+  ignore_eos: undefined,
+  repeat_penalty: undefined,
+  repetition_penalty: undefined,
+  repeat_last_n: undefined,
+}
