@@ -27,6 +27,7 @@ export type ErrorCode =
   | 'OTHER_MODEL'
   | 'NO_BUILD'
   | 'FETCH_FAILED'
+  | 'BAD_SCHEMA'
 
 export class GtaError extends Error {
   override name = 'GtaError'
