@@ -91,6 +91,15 @@ export class Alphabet {
     return found
   }
 
+  /** All classes that have some character of a set. */
+  classesOf(set: CharacterSet): number[] {
+    const found = new Set<number>()
+    for (const [from, to] of set)
+      for (let place = this.placeOf(from); place <= this.placeOf(to); place++) found.add(this.classes[place] as number)
+    found.delete(-1)
+    return [...found]
+  }
+
   private placeOf(character: number): number {
     let low = 0
     let high = this.starts.length

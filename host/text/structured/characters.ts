@@ -13,6 +13,7 @@ const MOST_STATES = 20_000
 export class CountedCharacters implements Characters {
   readonly alphabet = new Alphabet([ALL])
   readonly start = 0
+  readonly isCounted = true
   private readonly least: number
   private readonly most: number
 
@@ -46,6 +47,7 @@ export class CountedCharacters implements Characters {
 export class LimitedCharacters implements Characters {
   readonly alphabet: Alphabet
   readonly start: number
+  readonly isCounted = false
   private readonly inner: TableCharacters
   private readonly most: number
   /** Characters that an end is away, at least, from each state of `inner`; and the most of them. */
@@ -81,9 +83,9 @@ export class LimitedCharacters implements Characters {
     return this.inner.accepts(state % this.size)
   }
 
-  room(state: number): number {
+  room(state: number, slice: number): number {
     const left = this.most - Math.floor(state / this.size) - this.farthest
-    return this.inner.room(state % this.size) > 0 ? Math.max(0, left) : 0
+    return Math.max(0, Math.min(left, this.inner.room(state % this.size, slice)))
   }
 
   key(state: number): number {

@@ -7,30 +7,33 @@
 import type { Frame, Machine, MachineState } from './machine.ts'
 import type { Rule } from './rule.ts'
 import { LONGEST_TOKEN } from './rule.ts'
+import { LONGEST_IN_SLICE } from './slices.ts'
 import { setBit, type TokenTrie, type Trie } from './trie.ts'
 
 /** What a leaf allows by itself. */
 interface LeafMask {
-  /** Tokens of at most so many plain characters; 0: none. */
-  readonly plainRoom: number
+  /** Of slices that are allowed as they are: tokens of at most so many characters; 0: none. */
+  readonly rooms: readonly number[]
   /** Other tokens, in a mask, or listed if they are few. */
   readonly mask: Uint32Array | undefined
   readonly ids: Uint32Array
-  readonly trie: Trie
-  /** Nodes with others below them, where the leaf may be over. */
-  readonly exits: Uint32Array
+  /** By trie: nodes with others below them, where the leaf may be over. */
+  readonly exits: readonly (readonly [Trie, Uint32Array])[]
 }
 
 /** Masks of leaves that one tokenizer keeps, and masks that a grammar keeps for it; each has at most a bit for each token. */
 const MOST_LEAF_MASKS = 1024
 const MOST_MASKS = 256
+/** States of a leaf that are kept, of 1 kB each. */
+const MOST_LEAF_STATES = 2048
 
 /** Masks of leaves, for all grammars of a tokenizer. */
 export class LeafMasks {
   readonly tokens: TokenTrie
   private masks = new WeakMap<Rule, Map<number, LeafMask>>()
   private count = 0
-  private readonly path = new Float64Array(LONGEST_TOKEN + 1)
+  private readonly tables = new WeakMap<Rule, LeafTable>()
+  private readonly path = new Int32Array(LONGEST_TOKEN + 1)
 
   constructor(tokens: TokenTrie) {
     this.tokens = tokens
@@ -47,38 +50,125 @@ export class LeafMasks {
     const key = rule.maskKey?.(state) ?? state
     let mask = byKey.get(key)
     if (!mask) {
-      mask = this.walk(rule, state)
+      mask = this.compute(rule, state)
       byKey.set(key, mask)
       this.count++
     }
     return mask
   }
 
-  private walk(rule: Rule, start: number): LeafMask {
-    const plainRoom = rule.plainRoom?.(start) ?? 0
-    const trie = plainRoom > 0 ? this.tokens.special : this.tokens.all
+  private compute(rule: Rule, state: number): LeafMask {
+    const { slices, rest, words } = this.tokens
+    const mask = new Uint32Array(words)
+    const exits: [Trie, Uint32Array][] = []
+    let count = 0
+    const walk = (trie: Trie) => {
+      const found: number[] = []
+      count += this.walk(rule, state, trie, mask, found)
+      if (found.length > 0) exits.push([trie, Uint32Array.from(found)])
+    }
+    const rooms = slices.map(({ trie }, slice) => {
+      const room = rule.room?.(state, slice) ?? 0
+      if (room >= LONGEST_IN_SLICE || (room > 0 && rule.isCounted)) return room
+      walk(trie)
+      return 0
+    })
+    walk(rest)
+    const isFew = count < words
+    return { rooms, mask: isFew ? undefined : mask, ids: isFew ? idsOf(mask, count) : NONE, exits }
+  }
+
+  /** Adds the tokens of a trie that stay in the leaf; returns how many. */
+  private walk(rule: Rule, start: number, trie: Trie, mask: Uint32Array, exits: number[]): number {
     const { bytes, depths, ends, firsts, ids } = trie
     const { path } = this
-    const found: number[] = []
-    const exits: number[] = []
-    path[0] = start
+    const table = this.tableOf(rule)
+    let count = 0
+    path[0] = table.placeOf(start)
     for (let node = 0; node < bytes.length; ) {
       const depth = depths[node] as number
-      const state = rule.next(path[depth] as number, bytes[node] as number)
-      if (state < 0) {
+      const entry = (path[depth] as number) * 256 + (bytes[node] as number)
+      let place = table.rows[entry] as number
+      if (place === UNKNOWN) place = table.fill(entry)
+      if (place < 0) {
         node = ends[node] as number
         continue
       }
-      path[depth + 1] = state
-      for (let i = firsts[node] as number; i < (firsts[node + 1] as number); i++) found.push(ids[i] as number)
-      if ((ends[node] as number) > node + 1 && rule.isEnd(state)) exits.push(node)
+      path[depth + 1] = place
+      const last = firsts[node + 1] as number
+      for (let i = firsts[node] as number; i < last; i++, count++) setBit(mask, ids[i] as number)
       node++
+      if (table.isEnd[place] === 1 && (ends[node - 1] as number) > node) exits.push(node - 1)
     }
-    const isFew = found.length < this.tokens.words
-    const mask = isFew ? undefined : new Uint32Array(this.tokens.words)
-    if (mask) for (const id of found) setBit(mask, id)
-    return { plainRoom, mask, ids: Uint32Array.from(isFew ? found : []), trie, exits: Uint32Array.from(exits) }
+    return count
   }
+
+  private tableOf(rule: Rule): LeafTable {
+    let table = this.tables.get(rule)
+    if (!table || table.isFull) {
+      table = new LeafTable(rule)
+      this.tables.set(rule, table)
+    }
+    return table
+  }
+}
+
+const NONE = new Uint32Array()
+/** An entry that was not asked for yet; -1 is none. */
+const UNKNOWN = -2
+
+/** A leaf's states as far as they have been met, numbered as they were: so that a walk is a look-up a node. */
+class LeafTable {
+  rows: Int32Array // (places, 256)
+  isEnd = new Uint8Array(64)
+  private readonly rule: Rule
+  private readonly states: number[] = []
+  private readonly places = new Map<number, number>()
+
+  constructor(rule: Rule) {
+    this.rule = rule
+    this.rows = new Int32Array(16 * 256)
+  }
+
+  get isFull(): boolean {
+    return this.states.length > MOST_LEAF_STATES
+  }
+
+  placeOf(state: number): number {
+    let place = this.places.get(state)
+    if (place !== undefined) return place
+    place = this.states.push(state) - 1
+    this.places.set(state, place)
+    if (place * 256 >= this.rows.length) {
+      const more = new Int32Array(this.rows.length * 2)
+      more.set(this.rows)
+      this.rows = more
+    }
+    if (place >= this.isEnd.length) {
+      const more = new Uint8Array(place * 2)
+      more.set(this.isEnd)
+      this.isEnd = more
+    }
+    this.rows.fill(UNKNOWN, place * 256, place * 256 + 256)
+    this.isEnd[place] = this.rule.isEnd(state) ? 1 : 0
+    return place
+  }
+
+  fill(entry: number): number {
+    const state = this.rule.next(this.states[entry >> 8] as number, entry & 255)
+    const place = state < 0 ? -1 : this.placeOf(state)
+    this.rows[entry] = place
+    return place
+  }
+}
+
+function idsOf(mask: Uint32Array, count: number): Uint32Array {
+  const ids = new Uint32Array(count)
+  let found = 0
+  mask.forEach((word, place) => {
+    for (let left = word; left !== 0; left &= left - 1) ids[found++] = place * 32 + 31 - Math.clz32(left & -left)
+  })
+  return ids
 }
 
 /** Masks of a grammar's states. */
@@ -107,22 +197,27 @@ export class Masks {
     const { tokens } = this.leaves
     const mask = new Uint32Array(tokens.words)
     for (const frame of state.frames)
-      if (frame.rule.calls) this.walk(this.machine.alone(frame), tokens.all, 0, tokens.all.bytes.length, 0, mask)
-      else this.addLeaf(frame, mask)
+      if (frame.rule.calls) {
+        const alone = this.machine.alone(frame)
+        for (const { trie } of tokens.slices) this.walk(alone, trie, 0, trie.bytes.length, 0, mask)
+        this.walk(alone, tokens.rest, 0, tokens.rest.bytes.length, 0, mask)
+      } else this.addLeaf(frame, mask)
     return mask
   }
 
   private addLeaf(frame: Frame, mask: Uint32Array): void {
     const leaf = this.leaves.maskOf(frame.rule, frame.state)
-    if (leaf.plainRoom > 0) addMask(mask, this.leaves.tokens.plainMask(leaf.plainRoom))
+    leaf.rooms.forEach((room, slice) => {
+      if (room > 0) addMask(mask, this.leaves.tokens.maskOf(slice, room))
+    })
     if (leaf.mask) addMask(mask, leaf.mask)
     else for (const id of leaf.ids) setBit(mask, id)
     if (leaf.exits.length === 0) return
     const behind = this.machine.behind(frame)
     if (behind.frames.length === 0) return
-    const { ends, depths } = leaf.trie
-    for (const node of leaf.exits)
-      this.walk(behind, leaf.trie, node + 1, ends[node] as number, (depths[node] as number) + 1, mask)
+    for (const [trie, nodes] of leaf.exits)
+      for (const node of nodes)
+        this.walk(behind, trie, node + 1, trie.ends[node] as number, (trie.depths[node] as number) + 1, mask)
   }
 
   /** Adds the tokens of a part of a trie that can follow `start`, which is the state at a depth. */

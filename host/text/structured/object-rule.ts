@@ -117,10 +117,10 @@ export class ObjectRule implements Rule {
       : isOther
         ? state.passed
         : state.passed | (1n << index)
-    return { ...state, passed, count: this.isCounted ? state.count + 1 : 0 }
+    return { ...state, passed, count: this.isCounting ? state.count + 1 : 0 }
   }
 
-  private get isCounted(): boolean {
+  private get isCounting(): boolean {
     return this.parts.least > 0 || Number.isFinite(this.parts.most)
   }
 

@@ -6,6 +6,7 @@ import { Alphabet, type CharacterSet } from './character-sets.ts'
 import { PatternError } from './errors.ts'
 import type { Pattern } from './pattern-parser.ts'
 import { reachedBy } from './rule.ts'
+import { slices } from './slices.ts'
 
 /** Reads texts character by character. */
 export interface Characters {
@@ -14,8 +15,9 @@ export interface Characters {
   /** -1: a text that begins like this is no part. From every other state, an accepted one can be reached. */
   next(state: number, characterClass: number): number
   accepts(state: number): boolean
-  /** How many characters of any kind can follow. */
-  room(state: number): number
+  /** As in rules. */
+  readonly isCounted: boolean
+  room(state: number, slice: number): number
   /** States of one key allow the same for so many characters as a token has. */
   key(state: number): number
 }
@@ -183,17 +185,17 @@ class Determination {
 export class TableCharacters implements Characters {
   readonly alphabet: Alphabet
   readonly start = 0
+  readonly isCounted = false
   /** (states, classes) */
   readonly rows: Int32Array
   readonly ends: readonly boolean[]
-  /** From where on all texts are accepted in the end, or can be. */
-  private readonly isOpen: Uint8Array
+  /** By slice and state; found when they are asked for. */
+  private readonly rooms: number[][] = []
 
-  private constructor(alphabet: Alphabet, rows: Int32Array, ends: readonly boolean[], isOpen: Uint8Array) {
+  private constructor(alphabet: Alphabet, rows: Int32Array, ends: readonly boolean[]) {
     this.alphabet = alphabet
     this.rows = rows
     this.ends = ends
-    this.isOpen = isOpen
   }
 
   /** Cuts what leads nowhere; undefined if nothing is accepted. */
@@ -209,16 +211,7 @@ export class TableCharacters implements Characters {
     )
     if (!isAlive[0]) return undefined
     const cut = rows.map((to) => (to >= 0 && isAlive[to] ? to : -1))
-    const closed = ends.flatMap((_, state) =>
-      cut.subarray(state * size, state * size + size).includes(-1) ? [state] : [],
-    )
-    const isClosed = reachedBy(before, closed)
-    return new TableCharacters(
-      alphabet,
-      cut,
-      ends,
-      isClosed.map((closed) => 1 - closed),
-    )
+    return new TableCharacters(alphabet, cut, ends)
   }
 
   next(state: number, characterClass: number): number {
@@ -229,8 +222,16 @@ export class TableCharacters implements Characters {
     return this.ends[state] as boolean
   }
 
-  room(state: number): number {
-    return this.isOpen[state] ? Number.POSITIVE_INFINITY : 0
+  room(state: number, slice: number): number {
+    let rooms = this.rooms[slice]
+    if (!rooms) {
+      const { size } = this.alphabet
+      const classes = this.alphabet.classesOf(slices[slice] as CharacterSet)
+      const isShut = (_: boolean, at: number) => classes.some((found) => this.next(at, found) < 0)
+      rooms = this.distancesTo(this.ends.map(isShut), (place) => classes.includes(place % size))
+      this.rooms[slice] = rooms
+    }
+    return rooms[state] as number
   }
 
   key(state: number): number {
@@ -239,13 +240,17 @@ export class TableCharacters implements Characters {
 
   /** By state: how many characters an end is away at least; infinite where there is none. */
   distances(): number[] {
-    const { size } = this.alphabet
+    return this.distancesTo(this.ends, () => true)
+  }
+
+  /** Steps to the next of some states, over some entries of the table. */
+  private distancesTo(targets: readonly boolean[], isUsed: (place: number) => boolean): number[] {
     const before = this.ends.map((): number[] => [])
     this.rows.forEach((to, place) => {
-      if (to >= 0) (before[to] as number[]).push(Math.floor(place / size))
+      if (to >= 0 && isUsed(place)) (before[to] as number[]).push(Math.floor(place / this.alphabet.size))
     })
-    const found = this.ends.map((isEnd) => (isEnd ? 0 : Number.POSITIVE_INFINITY))
-    let reached = this.ends.flatMap((isEnd, state) => (isEnd ? [state] : []))
+    const found = targets.map((isTarget) => (isTarget ? 0 : Number.POSITIVE_INFINITY))
+    let reached = targets.flatMap((isTarget, state) => (isTarget ? [state] : []))
     for (let distance = 1; reached.length > 0; distance++) {
       reached = [...new Set(reached.flatMap((state) => before[state] as number[]))].filter(
         (state) => (found[state] as number) > distance,

@@ -16,8 +16,10 @@ export interface Rule {
   isFinal(state: number): boolean
   /** What may begin here; absent in leaves. */
   calls?(state: number): readonly Call[]
-  /** How many plain characters (see trie.ts) can follow in any choice, with states behind each; absent: none is promised. */
-  plainRoom?(state: number): number
+  /** How many characters of a slice (see slices.ts) can follow, whichever they are; absent: none is promised. */
+  room?(state: number, slice: number): number
+  /** Can no more than its room follow? Else other texts of those characters may be longer. */
+  isCounted?: boolean
   /** States of one key allow the same tokens, if no token has more than LONGEST_TOKEN bytes; absent: the state itself. */
   maskKey?(state: number): number
 }

@@ -50,9 +50,13 @@ export class TextRule implements Rule {
     return this.isJson && state === BEHIND
   }
 
-  plainRoom(state: number): number {
+  get isCounted(): boolean {
+    return this.characters.isCounted
+  }
+
+  room(state: number, slice: number): number {
     if (!this.isJson || state < 2 || (state - 2) % this.states !== 0) return 0
-    return this.characters.room(Math.floor((state - 2) / this.states))
+    return this.characters.room(Math.floor((state - 2) / this.states), slice)
   }
 
   maskKey(state: number): number {

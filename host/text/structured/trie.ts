@@ -1,16 +1,14 @@
 /**
- * A vocabulary as a trie over the bytes of its tokens, built once for a tokenizer. Nodes stand in the order of a walk, so
- * that a walk is a loop over arrays, and a branch is left out by a jump:
+ * A vocabulary as tries over the bytes of its tokens, built once for a tokenizer: one for each slice (see slices.ts), one for
+ * the rest. Nodes stand in the order of a walk, so that a walk is a loop over arrays, and a branch is left out by a jump:
  *
- *     byte   a  b  c  b        tokens "ab", "abc", "ac": node 2 is "abc"
- *     depth  0  1  2  1        …and its branch ends before node 3
+ *     byte   a  b  c  c        tokens "ab", "abc", "ac": node 2 is "abc"
+ *     depth  0  1  2  1        …and the branch of node 1 ends before node 3
  *     end    4  3  3  4
- *     token  -  0  1  2
- *
- * Nearly all tokens are plain: whole characters that stand for themselves inside a JSON string. Where any of those may
- * follow, their mask is there already, by their number of characters, and only the trie of the others is walked.
+ *     first  0  0  1  2  3     tokens of node n: from first[n] to first[n + 1]
  */
 import { LONGEST_TOKEN } from './rule.ts'
+import { LONGEST_IN_SLICE, slices } from './slices.ts'
 
 export interface Trie {
   readonly bytes: Uint8Array // (nodes)
@@ -33,39 +31,40 @@ export interface Vocabulary {
 /** Stands around the name of a control token, which is no text: no UTF-8 has this byte. */
 export const CONTROL = 0xff
 
+/** Tokens of one slice. */
+export interface Slice {
+  readonly trie: Trie
+  /** Those of fewest characters first. */
+  readonly ids: Uint32Array
+  /** By a number of characters n: how many of `ids` have at most n. */
+  readonly counts: Uint32Array // (LONGEST_IN_SLICE + 1)
+}
+
 export class TokenTrie {
-  readonly all: Trie
-  readonly special: Trie
+  readonly slices: readonly Slice[]
+  /** Tokens of no slice. */
+  readonly rest: Trie
   /** Words of a mask. */
   readonly words: number
-  /** Plain tokens, those of fewest characters first. */
-  private readonly plain: Uint32Array
-  /** By a number of characters n: how many of `plain` have at most n. */
-  private readonly plainCounts: number[]
-  private readonly plainMasks: Uint32Array[] = []
+  private readonly masks = new Map<number, Uint32Array>()
   private readonly vocabulary: Vocabulary
   private readonly controls: ReadonlyMap<number, Uint8Array>
 
   constructor(vocabulary: Vocabulary, vocabSize: number) {
-    this.words = Math.ceil(vocabSize / 32)
     this.vocabulary = vocabulary
     this.controls = controlsOf(vocabulary)
-    const tokens = tokensOf(vocabulary, vocabSize, this.controls)
-    this.all = trieOf(tokens)
-    const lengths = tokens.map(({ text }) => plainLength(text))
-    this.special = trieOf(tokens.filter((_, i) => lengths[i] === 0))
-    const order = tokens
-      .flatMap((_, i) => (lengths[i] ? [i] : []))
-      .sort((a, b) => (lengths[a] as number) - (lengths[b] as number))
-    this.plain = Uint32Array.from(order, (i) => (tokens[i] as Token).id)
-    this.plainCounts = []
-    order.forEach((i, place) => {
-      this.plainCounts[lengths[i] as number] = place + 1
+    this.words = Math.ceil(vocabSize / 32)
+    const bySlice: Token[][] = Array.from({ length: slices.length + 1 }, () => [])
+    for (const token of tokensOf(vocabulary, vocabSize, this.controls)) bySlice[sliceOf(token)]?.push(token)
+    this.rest = trieOf(bySlice.pop() as Token[])
+    this.slices = bySlice.map((tokens) => {
+      const ordered = tokens.toSorted((a, b) => a.characters - b.characters)
+      const counts = new Uint32Array(LONGEST_IN_SLICE + 1)
+      ordered.forEach(({ characters }, place) => {
+        counts.fill(place + 1, characters)
+      })
+      return { trie: trieOf(tokens), ids: Uint32Array.from(ordered, ({ id }) => id), counts }
     })
-    for (let n = 0, count = 0; n < this.plainCounts.length; n++) {
-      count = this.plainCounts[n] ?? count
-      this.plainCounts[n] = count
-    }
   }
 
   /** Of a token, as grammars have it. */
@@ -73,14 +72,16 @@ export class TokenTrie {
     return this.controls.get(id) ?? this.vocabulary.bytesOf(id)
   }
 
-  /** The mask of the plain tokens of at most so many characters; not to be changed. */
-  plainMask(characters: number): Uint32Array {
-    const n = Math.min(characters, this.plainCounts.length - 1)
-    let mask = this.plainMasks[n]
+  /** The mask of a slice's tokens of at most so many characters; not to be changed. */
+  maskOf(slice: number, characters: number): Uint32Array {
+    const most = Math.min(characters, LONGEST_IN_SLICE)
+    const key = slice * (LONGEST_IN_SLICE + 1) + most
+    let mask = this.masks.get(key)
     if (!mask) {
+      const { ids, counts } = this.slices[slice] as Slice
       mask = new Uint32Array(this.words)
-      for (const id of this.plain.subarray(0, this.plainCounts[n])) setBit(mask, id)
-      this.plainMasks[n] = mask
+      for (const id of ids.subarray(0, counts[most])) setBit(mask, id)
+      this.masks.set(key, mask)
     }
     return mask
   }
@@ -94,16 +95,31 @@ interface Token {
   id: number
   /** A character for each byte: such strings are sorted and compared fast. */
   text: string
+  /** If it is plain: whole, and in a JSON string as it is; else 0. */
+  characters: number
 }
+
+/** The first slice that has all characters of a token; their number for the rest. */
+function sliceOf({ text, characters }: Token): number {
+  if (characters === 0 || characters > LONGEST_IN_SLICE) return slices.length
+  const ascii = asciiSlices.findIndex((set) => set.test(text))
+  return ascii < 0 ? slices.length - 1 : ascii
+}
+
+/** All slices but the last, which is not only ASCII. */
+const asciiSlices = slices.slice(0, -1).map((set) => {
+  const ranges = set.flatMap((range) => range.map((code) => `\\x${code.toString(16)}`).join('-'))
+  return new RegExp(`^[${ranges.join('')}]+$`)
+})
 
 function tokensOf(vocabulary: Vocabulary, vocabSize: number, controls: ReadonlyMap<number, Uint8Array>): Token[] {
   const tokens: Token[] = []
   for (let id = 0; id < vocabSize; id++) {
     const bytes = vocabulary.bytesOf(id)
-    if (bytes.length > 0 && bytes.length <= LONGEST_TOKEN) tokens.push({ id, text: latin1(bytes) })
+    if (bytes.length > 0 && bytes.length <= LONGEST_TOKEN) tokens.push(tokenOf(id, bytes))
   }
   for (const [id, bytes] of controls)
-    if (id < vocabSize && bytes.length <= LONGEST_TOKEN) tokens.push({ id, text: latin1(bytes) })
+    if (id < vocabSize && bytes.length <= LONGEST_TOKEN) tokens.push(tokenOf(id, bytes))
   return tokens.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : a.id - b.id))
 }
 
@@ -119,6 +135,11 @@ function controlsOf(vocabulary: Vocabulary): Map<number, Uint8Array> {
 /** How a control token is written in a grammar. */
 export function controlBytes(name: string): Uint8Array {
   return Uint8Array.of(CONTROL, ...new TextEncoder().encode(name), CONTROL)
+}
+
+function tokenOf(id: number, bytes: Uint8Array): Token {
+  const text = latin1(bytes)
+  return { id, text, characters: plainLength(text) }
 }
 
 function latin1(bytes: Uint8Array): string {
