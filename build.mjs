@@ -54,7 +54,7 @@ function hashSources() {
   const hash = createHash('sha256')
   const inside = folders.flatMap((folder) =>
     readdirSync(`${root}${folder}`, { recursive: true })
-      .filter((name) => /\.(ts|mjs|json|html|css)$/.test(name))
+      .filter((name) => /\.(ts|mjs|json|html|css|wgsl)$/.test(name))
       .map((name) => `${folder}/${name}`),
   )
   for (const name of [...inside, ...files].sort()) hash.update(name).update(readFileSync(root + name))
@@ -159,17 +159,19 @@ async function importSource(path) {
   return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
-/** What all bundles have in common. Nothing is left outside: an installed package needs no other. */
+/** What all bundles have in common. Nothing is left outside but WebGPU for Node: an installed package needs no other. */
 const bundled = (commit, kernels, platform) => ({
   platform,
   absWorkingDir: root,
   outdir: 'dist',
   outExtension: { '.js': '.mjs' },
   bundle: true,
+  // The user's to install, see host/platform/gpu.ts.
+  external: ['webgpu'],
   format: 'esm',
   define: { GTA_VERSION: JSON.stringify(manifest().version), GTA_COMMIT: JSON.stringify(commit) },
   plugins: [embedKernels(kernels, platform === 'node'), embedPrograms, embedTexts],
-  loader: { '.html': 'text', '.css': 'text' },
+  loader: { '.html': 'text', '.css': 'text', '.wgsl': 'text' },
   legalComments: 'inline',
   logLevel: 'warning',
 })
@@ -218,11 +220,11 @@ function readTextModule(path, call) {
   return texts.map(([, name, file]) => ({ name, file }))
 }
 
-/** The texts of pages inside the bundle, where sources read files: each texts.ts says which ones it has. */
+/** The texts of pages inside the bundle, where sources read files: each texts.ts, or …-texts.ts, says which ones it has. */
 const embedTexts = {
   name: 'texts',
   setup({ onLoad }) {
-    onLoad({ filter: /[/\\]texts\.ts$/ }, ({ path }) => {
+    onLoad({ filter: /[/\\](\w+-)?texts\.ts$/ }, ({ path }) => {
       const texts = readTextModule(path, 'readText')
       const contents = texts.map(({ name, file }) => `export { default as ${name} } from '${file}'`).join('\n')
       return { contents, resolveDir: dirname(path) }

@@ -52,6 +52,7 @@ const secondsOf = (name) => (values.on === undefined && !name.startsWith('arm64'
 /** The lane that a file counts for. */
 function laneOf(name) {
   if (values.on !== undefined) return `tests on ${[values.on, ...flags].join(' ')}`
+  if (/gpu/.test(name)) return 'npm test, GPU'
   if (/wasi/.test(name)) return 'npm test, WASI'
   if (/browser|web|viewer|document-pages/.test(name)) return 'npm test, browser'
   return /arm64/.test(name) ? 'npm test, package on arm64' : 'npm test, all others'

@@ -1,0 +1,169 @@
+/**
+ * A device with what every part of the GPU engine makes on it: pipelines, buffers, bind groups. There is no other place that
+ * compiles a shader, so one that does not compile names itself and the line.
+ *
+ * Everything is made within one pair of error scopes, `scoped()`: what a driver refuses later, or a lost device, ends the
+ * engine, see failure.
+ */
+import { errors } from '../../errors.ts'
+import { gpuErrors } from './errors.ts'
+
+/** GPUBufferUsage: in Node its names are the package's, not the platform's. */
+export const usage = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORAGE: 128 } as const
+/** GPUMapMode.READ. */
+export const MAP_READ = 1
+
+/** WGSL, and what errors call it. */
+export interface Shader {
+  name: string
+  text: string
+}
+
+export interface Gpu {
+  readonly device: GPUDevice
+  /** Has WGSL dot4I8Packed here? */
+  readonly canDot: boolean
+  /** Compiles a shader's `main` once for each set of override constants. Throws ENGINE_FAILED with its name and line. */
+  pipeline(shader: Shader, constants?: Record<string, number>): Promise<GPUComputePipeline>
+  /** Storage, zeros; `bytes` is rounded up to 16. Can be copied from and to. */
+  buffer(name: string, bytes: number): GPUBuffer
+  /** A uniform that is written once; its bytes are rounded up to 16. */
+  parameters(name: string, words: ArrayBufferView<ArrayBuffer>): GPUBuffer
+  /** Group 0 of a pipeline: entry i is binding i of the shader, which uses all of them. */
+  bind(name: string, pipeline: GPUComputePipeline, entries: readonly (GPUBuffer | GPUBufferBinding)[]): GPUBindGroup
+}
+
+/** What a device is asked for, as far as its adapter has it: a model may need all of it. */
+const wantedLimits = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxStorageBuffersPerShaderStage',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxComputeWorkgroupStorageSize',
+] as const
+
+export class GpuDevice implements Gpu {
+  readonly device: GPUDevice
+  readonly canDot: boolean
+  /** Bytes of all buffers. */
+  bytes = 0
+  private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>()
+  private readonly buffers: GPUBuffer[] = []
+  private failed: Error | undefined
+  private isClosed = false
+  private tellFailure: (error: Error) => void = () => undefined
+  /** Rejects when the device is lost or refuses something: no step after that has a result. */
+  readonly failure: Promise<never>
+
+  /** `language`: navigator.gpu.wgslLanguageFeatures. */
+  constructor(device: GPUDevice, language: ReadonlySet<string>) {
+    this.device = device
+    this.canDot = language.has('packed_4x8_integer_dot_product')
+    this.failure = new Promise((_, reject) => {
+      this.tellFailure = reject
+    })
+    this.failure.catch(() => undefined)
+    device.lost.then(({ message, reason }) => this.fail(gpuErrors.lost(message || reason)))
+    device.addEventListener('uncapturederror', ({ error }) => this.fail(gpuErrors.refused(error.message)))
+  }
+
+  static async open(adapter: GPUAdapter, language: ReadonlySet<string>): Promise<GpuDevice> {
+    const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]))
+    return new GpuDevice(await adapter.requestDevice({ label: 'gta-edge', requiredLimits }), language)
+  }
+
+  private fail(error: Error): void {
+    if (this.isClosed) return
+    this.failed ??= error
+    this.tellFailure(this.failed)
+  }
+
+  /** Throws what ended the engine. */
+  check(): void {
+    if (this.isClosed) throw errors.closed()
+    if (this.failed) throw this.failed
+  }
+
+  /** Runs what makes things on the device; throws TOO_LARGE or ENGINE_FAILED if the driver refuses one of them. */
+  async scoped<T>(make: () => Promise<T>): Promise<T> {
+    const { device } = this
+    device.pushErrorScope('out-of-memory')
+    device.pushErrorScope('validation')
+    const made = await make().then(
+      (value) => ({ value }),
+      (cause: unknown) => ({ cause }),
+    )
+    const [invalid, noMemory] = await Promise.all([device.popErrorScope(), device.popErrorScope()])
+    this.check()
+    if (noMemory) throw gpuErrors.noMemory(this.bytes)
+    // A shader's own error says more than what the driver then says of its pipeline.
+    if ('cause' in made) throw made.cause
+    if (invalid) throw gpuErrors.refused(invalid.message)
+    return made.value
+  }
+
+  pipeline(shader: Shader, constants: Record<string, number> = {}): Promise<GPUComputePipeline> {
+    const key = JSON.stringify([shader.name, shader.text, constants])
+    let made = this.pipelines.get(key)
+    if (!made) {
+      made = this.compile(shader, constants)
+      this.pipelines.set(key, made)
+    }
+    return made
+  }
+
+  private async compile({ name, text }: Shader, constants: Record<string, number>): Promise<GPUComputePipeline> {
+    const module = this.device.createShaderModule({ label: name, code: text })
+    const { messages } = await module.getCompilationInfo()
+    const wrong = messages.find(({ type }) => type === 'error')
+    if (wrong) throw gpuErrors.badShader(name, wrong.lineNum, text.split('\n')[wrong.lineNum - 1] ?? '', wrong.message)
+    const compute = { module, entryPoint: 'main', constants }
+    try {
+      return await this.device.createComputePipelineAsync({ label: name, layout: 'auto', compute })
+    } catch (cause) {
+      throw gpuErrors.badShader(
+        name,
+        0,
+        JSON.stringify(constants),
+        cause instanceof Error ? cause.message : String(cause),
+      )
+    }
+  }
+
+  buffer(name: string, bytes: number): GPUBuffer {
+    return this.make(name, bytes, usage.STORAGE | usage.COPY_SRC | usage.COPY_DST)
+  }
+
+  parameters(name: string, words: ArrayBufferView<ArrayBuffer>): GPUBuffer {
+    const buffer = this.make(name, words.byteLength, usage.UNIFORM | usage.COPY_DST)
+    this.device.queue.writeBuffer(buffer, 0, words.buffer, words.byteOffset, words.byteLength)
+    return buffer
+  }
+
+  make(name: string, bytes: number, flags: number): GPUBuffer {
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16)
+    const most = this.device.limits.maxBufferSize
+    if (size > most) throw gpuErrors.limit(name, size, 'maxBufferSize', most)
+    const buffer = this.device.createBuffer({ label: name, size, usage: flags })
+    this.buffers.push(buffer)
+    this.bytes += size
+    return buffer
+  }
+
+  bind(name: string, pipeline: GPUComputePipeline, entries: readonly (GPUBuffer | GPUBufferBinding)[]): GPUBindGroup {
+    const resources = entries.map((entry) => ('buffer' in entry ? entry : { buffer: entry }))
+    return this.device.createBindGroup({
+      label: name,
+      layout: pipeline.getBindGroupLayout(0),
+      entries: resources.map((resource, binding) => ({ binding, resource })),
+    })
+  }
+
+  close(): void {
+    this.isClosed = true
+    for (const buffer of this.buffers) buffer.destroy()
+    this.device.destroy()
+    this.tellFailure(errors.closed())
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Software adapters for tests of the GPU engine: SwiftShader comes with Debian's chromium, lavapipe with Mesa, and both need
+ * libvulkan1. What they compute is a GPU's arithmetic; how long they take says nothing about a GPU.
+ *
+ * The Vulkan loader reads which driver to take when Dawn makes its instance, so each adapter has one of its own, and one
+ * process can use both. In a child process it is the environment that chooses (`env`).
+ */
+import { test } from 'uvu'
+import { findTool, lacking, skipLoudly } from './tools.ts'
+
+const names = ['swiftshader', 'lavapipe'] as const
+
+export interface TestAdapter {
+  name: (typeof names)[number]
+  /** For a child process: with it, this is the only adapter there. */
+  env: Record<string, string>
+  /** What navigator.gpu is in a browser. The same one each time, and kept for ever: Node crashes when it is collected. */
+  gpu(): Promise<GPU>
+  /** A new one each time, since an adapter gives one device only. */
+  request(): Promise<GPUAdapter>
+}
+
+const kept = new Map<string, GPU>()
+
+async function open(name: string, env: Record<string, string>): Promise<GPU> {
+  const { create } = await import('webgpu')
+  const before = kept.get(name)
+  if (before) return before
+  const gpu = create([])
+  kept.set(name, gpu)
+  const own = Object.keys(env).map((key) => [key, process.env[key]] as const)
+  Object.assign(process.env, env)
+  // Dawn looks for drivers when it is first asked, and has done so when this returns its promise.
+  const asked = gpu.requestAdapter()
+  for (const [key, value] of own)
+    if (value === undefined) delete process.env[key]
+    else process.env[key] = value
+  await asked
+  return gpu
+}
+
+function adapterOf(name: (typeof names)[number]): TestAdapter | undefined {
+  const path = findTool(name)
+  if (path === undefined) return undefined
+  // The loader's newer name for it comes first where both are set.
+  const env = { VK_DRIVER_FILES: path, VK_ICD_FILENAMES: path }
+  const gpu = () => open(name, env)
+  return {
+    name,
+    env,
+    gpu,
+    request: async () => {
+      const adapter = await (await gpu()).requestAdapter()
+      if (!adapter) throw new Error(`${name}: ${path} is there, but gives no adapter: is libvulkan1 installed?`)
+      return adapter
+    },
+  }
+}
+
+/** The adapters that are here: none, one or both. */
+export const adapters = (): TestAdapter[] => names.flatMap((name) => adapterOf(name) ?? [])
+
+/** A test on each adapter that is here; one that is not is said. GTA_TEST_ADAPTER names the only one to take. */
+export function gpuTest(what: string, run: (adapter: TestAdapter) => Promise<void> | void): void {
+  for (const name of names) {
+    if ((process.env.GTA_TEST_ADAPTER ?? name) !== name) continue
+    const adapter = adapterOf(name)
+    if (adapter) test(`${what}, ${name}`, () => run(adapter))
+    else skipLoudly(what, lacking(name))
+  }
+}
