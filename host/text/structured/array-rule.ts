@@ -37,10 +37,13 @@ export class ArrayRule implements Rule {
     const { least, most } = this.parts
     if (place === CLOSED) return -1
     if (place === BEFORE) return byte === 0x5b ? stateOf(OPEN, 0, 0) : -1
-    const more = nextSpace(space, byte)
+    // Behind white space, nothing but the end can follow an element.
+    const more = place !== BEHIND_ELEMENT || count >= least ? nextSpace(space, byte) : -1
     if (more >= 0) return stateOf(place, more, count)
     if (byte === 0x5d && place !== BEHIND_COMMA && count >= least) return stateOf(CLOSED, 0, 0)
-    return byte === 0x2c && place === BEHIND_ELEMENT && count < most ? stateOf(BEHIND_COMMA, 0, count) : -1
+    return byte === 0x2c && place === BEHIND_ELEMENT && space === 0 && count < most
+      ? stateOf(BEHIND_COMMA, 0, count)
+      : -1
   }
 
   isEnd(state: number): boolean {

@@ -32,7 +32,7 @@ export class SchemaBuilder implements Builder {
   build(schema: Schema): Rule {
     const choice = this.choiceOf([this.members.of(schema, '')])
     this.finish()
-    if (this.form === 'canonical') this.checkExclusive()
+    this.checkExclusive()
     if (!choice.isPossible) throw new SchemaError('', '', 'satisfied by some finite value', 'one that none satisfies')
     for (const { rule, parts, isPossible } of this.choices.values()) if (isPossible) rule.rules = rulesOf(parts)
     return choice.rule

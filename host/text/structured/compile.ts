@@ -30,12 +30,27 @@ export function compileSchema(schema: unknown, { form = 'canonical' }: SchemaOpt
   return new Grammar(new SequenceRule([leadingSpace, rule]))
 }
 
+const kept = new Map<string, Grammar>()
+const MOST_KEPT = 32
+
+/** The grammar of a schema that says the same as an earlier one is that one: its masks are there already. */
+export function grammarOf(schema: unknown): Grammar {
+  checkSize(schema)
+  const key = JSON.stringify(schema)
+  const grammar = kept.get(key) ?? compileSchema(schema)
+  // Those that were asked for last are kept.
+  kept.delete(key)
+  kept.set(key, grammar)
+  for (const oldest of kept.keys()) if (kept.size > MOST_KEPT) kept.delete(oldest)
+  return grammar
+}
+
 /** Models of SentencePiece begin a text with a space. */
 const leadingSpace: Rule = new LiteralRule([new Uint8Array(), new TextEncoder().encode(' ')])
 
 /** Any JSON object. */
 export function jsonObject(): Grammar {
-  return compileSchema({ type: 'object' })
+  return grammarOf({ type: 'object' })
 }
 
 /** Texts that a regular expression matches from their beginning to their end. Throws SchemaError. */

@@ -7,7 +7,7 @@ import { setBit, TokenTrie, type Vocabulary } from './trie.ts'
 
 /** Of a model: what its tokens are, how many logits it has, and which tokens end a text. */
 export interface Tokens {
-  readonly vocabulary: Vocabulary
+  readonly tokenizer: Vocabulary
   readonly vocabSize: number
   readonly ends: Iterable<number>
 }
@@ -25,12 +25,12 @@ interface Parts {
 
 const kept = new WeakMap<Vocabulary, Map<number, Parts>>()
 
-function partsOf({ vocabulary, vocabSize }: Tokens): Parts {
-  const bySize = kept.get(vocabulary) ?? new Map<number, Parts>()
-  kept.set(vocabulary, bySize)
+function partsOf({ tokenizer, vocabSize }: Tokens): Parts {
+  const bySize = kept.get(tokenizer) ?? new Map<number, Parts>()
+  kept.set(tokenizer, bySize)
   let parts = bySize.get(vocabSize)
   if (!parts) {
-    parts = { leaves: new LeafMasks(new TokenTrie(vocabulary, vocabSize)), masks: new WeakMap() }
+    parts = { leaves: new LeafMasks(new TokenTrie(tokenizer, vocabSize)), masks: new WeakMap() }
     bySize.set(vocabSize, parts)
   }
   return parts
@@ -41,7 +41,6 @@ class MaskConstraint implements Constraint {
   private readonly tokens: TokenTrie
   private readonly ends: ReadonlySet<number>
   private state: MachineState
-  private isEnded = false
   /** A mask with end tokens. */
   private own: Uint32Array | undefined
 
@@ -58,7 +57,7 @@ class MaskConstraint implements Constraint {
   }
 
   get isComplete(): boolean {
-    return this.isEnded || (this.state.isEnd && this.state.frames.length === 0)
+    return this.state.isEnd && this.state.frames.length === 0
   }
 
   allowed(): Uint32Array {
@@ -71,11 +70,6 @@ class MaskConstraint implements Constraint {
   }
 
   push(token: number): void {
-    if (this.ends.has(token)) {
-      if (!this.state.isEnd) throw new Error(`token ${token} ends a text that is not complete`)
-      this.isEnded = true
-      return
-    }
     let state: MachineState | null = this.masks.machine.renew(this.state)
     const bytes = this.tokens.bytesOf(token)
     for (const byte of bytes) state = state && this.masks.machine.step(state, byte)

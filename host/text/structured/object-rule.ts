@@ -88,13 +88,15 @@ export class ObjectRule implements Rule {
     if (place === 'before') return byte === 0x7b ? { ...state, place: 'open' } : undefined
     if (place === 'colon') return byte === 0x3a ? { ...state, place: 'value' } : undefined
     if (place === 'name') return this.stepName(state, byte)
-    const space = nextSpace(state.space, byte)
+    // Behind white space, nothing but the end can follow a value.
+    const isSpaced = place !== 'behind value' || this.canClose(state)
+    const space = isSpaced ? nextSpace(state.space, byte, place === 'value') : -1
     if (space >= 0) return { ...state, space }
     const isBetween = place === 'open' || place === 'behind comma'
     if (isBetween && byte === 0x22) return this.stepName({ ...state, place: 'name', space: 0, at: 0 }, byte)
     if (byte === 0x7d && (place === 'open' || place === 'behind value') && this.canClose(state))
       return { ...state, place: 'closed', space: 0, passed: 0n, count: 0, at: 0 }
-    return byte === 0x2c && place === 'behind value' && this.canGoOn(state)
+    return byte === 0x2c && place === 'behind value' && state.space === 0 && this.canGoOn(state)
       ? { ...state, place: 'behind comma', space: 0 }
       : undefined
   }
