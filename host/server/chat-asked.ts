@@ -1,5 +1,5 @@
 /** What is asked of a chat, in no API's own words. */
-import type { ChatMessage } from '../text/template/template.ts'
+import type { ChatMessage } from '../text/template/messages.ts'
 
 /** What an answer is to look like. */
 export interface Format {

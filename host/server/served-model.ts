@@ -3,7 +3,8 @@ import { PAGE_TOKENS } from '../../models/index.ts'
 import type { GenerateOptions } from '../runtime/api.ts'
 import { findEnding } from '../runtime/chat.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
-import { type ChatTemplate, checkMessages } from '../text/template/template.ts'
+import { checkMessages } from '../text/template/messages.ts'
+import type { ChatTemplate } from '../text/template/template.ts'
 import { AnswerParser } from '../text/tools/parser.ts'
 import type { ChatAsked } from './chat-asked.ts'
 import { apiErrors } from './errors.ts'
@@ -54,7 +55,7 @@ export class ServedModel {
       if (this.template === opening) this.template = undefined
       throw error
     })
-    const { text, mark } = await template.render(checkMessages(messages), true, signal)
+    const { text, mark } = await template.render(checkMessages(messages), { signal })
     const ids = runtimeOf(this.model).requireTokenizer().encodeChat(text, mark)
     return { text: text.replaceAll(mark, ''), ids, options: ending, parser: () => new AnswerParser() }
   }

@@ -1,6 +1,6 @@
 /** Parameters as Ollama's clients send them. */
 import type { GenerateOptions } from '../../runtime/api.ts'
-import type { ChatMessage } from '../../text/template/template.ts'
+import type { ChatMessage } from '../../text/template/messages.ts'
 import type { Format, Tool } from '../chat-asked.ts'
 import { apiErrors } from '../errors.ts'
 import { tools as openaiTools } from '../openai/fields.ts'

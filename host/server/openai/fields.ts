@@ -1,5 +1,5 @@
 /** Parameters of chats as OpenAI's clients send them. */
-import type { ChatMessage } from '../../text/template/template.ts'
+import type { ChatMessage } from '../../text/template/messages.ts'
 import type { Format, Tool, ToolChoice } from '../chat-asked.ts'
 import { apiErrors } from '../errors.ts'
 import { boolean, fields, ignored, list, object, oneOf, type Reader, readFields, required, text } from '../readers.ts'

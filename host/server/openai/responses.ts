@@ -3,7 +3,7 @@
  * before comes with each of them.
  */
 import { randomUUID } from 'node:crypto'
-import type { ChatMessage } from '../../text/template/template.ts'
+import type { ChatMessage } from '../../text/template/messages.ts'
 import type { ChatAsked } from '../chat-asked.ts'
 import { runChat } from '../chat-run.ts'
 import { apiErrors } from '../errors.ts'
