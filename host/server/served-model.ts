@@ -1,5 +1,6 @@
 /** A model in memory as a server uses it: prompts of chats, and cache that is promised to requests before they begin. */
-import { PAGE_TOKENS } from '../../models/index.ts'
+import { longestContext, PAGE_TOKENS } from '../../models/index.ts'
+import { errors } from '../errors.ts'
 import type { GenerateOptions } from '../runtime/api.ts'
 import { findEnding } from '../runtime/chat.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
@@ -42,6 +43,19 @@ export class ServedModel {
     return this.given !== undefined || runtimeOf(this.model).hasTemplate
   }
 
+  /** Ids of a prompt. Throws BAD_PROMPT, or CONTEXT_FULL for a text that is too long whatever its tokens are. */
+  promptIds(prompt: string | number[]): number[] {
+    if (typeof prompt === 'string') this.checkLength(prompt.length)
+    return this.model.promptIds(prompt)
+  }
+
+  /** To cut a text into tokens takes a second per megabyte, in which nobody else is answered. */
+  private checkLength(characters: number): void {
+    const { tokenizer, context, spec } = runtimeOf(this.model)
+    const least = tokenizer?.leastTokens(characters) ?? 0
+    if (least > context) throw errors.contextFull(least, context, longestContext(spec), true)
+  }
+
   /** The prompt that messages make. Throws NO_TEMPLATE or BAD_TEMPLATE. */
   async render(asked: ChatAsked, signal: AbortSignal): Promise<ChatPrompt> {
     const { messages, tools = [], format = { type: 'text' }, toolChoice, variables = {}, reasoningEffort } = asked
@@ -49,6 +63,7 @@ export class ServedModel {
     if (format.type !== 'text') throw apiErrors.unsupported('response_format', 'this version has texts only')
     if (Object.keys(variables).length > 0 || (reasoningEffort ?? 'none') !== 'none')
       throw apiErrors.unsupported('chat_template_kwargs', 'this version has none')
+    this.checkLength(messages.reduce((sum, { content }) => sum + content.length, 0))
     this.template ??= this.openTemplate()
     const opening = this.template
     const { template, ending } = await opening.catch((error) => {

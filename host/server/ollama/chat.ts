@@ -61,7 +61,7 @@ export async function generate(exchange: Exchange, services: Services, body: Rec
       return await answer(exchange, services, lease.model, asking, options, told)
     }
     await write(services, exchange, lease.model, {
-      ids: lease.model.model.promptIds(system === undefined ? prompt : `${system}\n\n${prompt}`),
+      ids: lease.model.promptIds(system === undefined ? prompt : `${system}\n\n${prompt}`),
       options,
       onPiece: (_, piece) => told.add([{ type: 'content', text: piece }]),
       onEnd: (_, generation) => told.end({ content: generation.text, reasoning: '', calls: [], generation }),

@@ -61,7 +61,7 @@ export async function completions(
       const first = i * count
       await told.begin(prompt, first, count)
       await write(services, exchange, lease.model, {
-        ids: lease.model.model.promptIds(prompt),
+        ids: lease.model.promptIds(prompt),
         options,
         count,
         onPiece: (choice, piece) => told.add(first + choice, piece),
