@@ -74,11 +74,11 @@ export class Chat {
    * `promptTokens` are those of all messages, and `cachedTokens` those that were not computed again. An answer that is
    * aborted stays as far as it was heard; where there is none yet, because of an error or an abort, nothing was said.
    */
-  send(content: string, options: GenerateOptions = {}): GenerationStream {
+  send<T = unknown>(content: string, options: GenerateOptions<T> = {}): GenerationStream<T> {
     return new GenerationStream(this.#pieces(content, options))
   }
 
-  async *#pieces(content: string, options: GenerateOptions): AsyncGenerator<string, Generation> {
+  async *#pieces<T>(content: string, options: GenerateOptions<T>): AsyncGenerator<string, Generation<T>> {
     this.#checkIdle()
     this.#isBusy = true
     try {
@@ -91,12 +91,12 @@ export class Chat {
     }
   }
 
-  async *#answer(
+  async *#answer<T>(
     said: ChatMessage[],
     prompt: Rendered,
     ids: number[],
-    options: GenerateOptions,
-  ): AsyncGenerator<string, Generation> {
+    options: GenerateOptions<T>,
+  ): AsyncGenerator<string, Generation<T>> {
     const ending = this.#ending
     const rest = this.#align(ids)
     const heard: number[] = []

@@ -105,11 +105,14 @@ export class Model {
    * Streams the continuation of a prompt, piece by piece; `result` of the stream tells how it went. A conversation
    * of its own, which is forgotten; what earlier prompts have in common with it need not be computed again.
    */
-  generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): GenerationStream {
+  generate<T = unknown>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions = {}): GenerationStream<T> {
     return new GenerationStream(this.#pieces(prompt, options))
   }
 
-  async *#pieces(prompt: Prompt, options: GenerateOptions & ConversationOptions): AsyncGenerator<string, Generation> {
+  async *#pieces<T>(
+    prompt: Prompt,
+    options: GenerateOptions<T> & ConversationOptions,
+  ): AsyncGenerator<string, Generation<T>> {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     if (typeof options !== 'object' || options === null)
       throw errors.badOption('options of generate()', 'an object', options)
