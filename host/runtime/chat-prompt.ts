@@ -4,9 +4,9 @@ import type { Grammar } from '../text/structured/rule.ts'
 import { checkMessages } from '../text/template/messages.ts'
 import type { ChatTemplate } from '../text/template/template.ts'
 import type { ReasoningEffort } from '../text/template/thinking.ts'
+import type { Tokenizer } from '../text/tokenizer.ts'
 import { AnswerForm } from '../text/tools/answer.ts'
 import { checkToolChoice, checkTools } from '../text/tools/tool-list.ts'
-import type { Tokenizer } from '../text/tokenizer.ts'
 
 /** What the model may call, and how it thinks; in the shapes of OpenAI's API, and checked. */
 export interface ChatPromptOptions {

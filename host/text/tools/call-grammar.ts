@@ -40,7 +40,8 @@ export class CallGrammars {
     this.calls = tools.map(({ function: { name, parameters } }) => ({
       // The white space before arguments belongs to them.
       begin: form.call(name).trimEnd(),
-      rest: sequence([grammarOf(parameters), this.text(form.close)]),
+      // What a tool does not name, it does not take, unless it says so.
+      rest: this.joined(grammarOf({ additionalProperties: false, ...parameters }), form.close),
     }))
     this.whole = this.behind('', true)
   }
@@ -71,13 +72,12 @@ export class CallGrammars {
     const behind = text.slice(opener.length)
     // Too little of a call without an opener is any JSON.
     if (opener === '' && !/^\{\s*"name"/.test(behind)) return undefined
+    // White space behind the opener may be another one.
     const own = isOwn ? opener : ''
-    // White space at the beginning may be another one.
-    for (const written of [own + behind, own + behind.trimStart()])
-      if (wholes.some((whole) => whole.startsWith(written))) return written
-    if (behind.trim() !== '') return undefined
     const [whole = ''] = wholes
-    return whole.slice(0, own.length + (/^\s*/.exec(whole.slice(own.length))?.[0].length ?? 0))
+    const blanks = /^\s*/.exec(whole.slice(own.length))?.[0] ?? ''
+    const written = behind === '' ? own : own + blanks + behind.trimStart()
+    return wholes.some((each) => each.startsWith(written)) ? written : undefined
   }
 
   /** Calls, of whose first one `written` is there already. */
@@ -85,15 +85,15 @@ export class CallGrammars {
     const { form, calls } = this
     const firsts = calls
       .filter(({ begin }) => (form.open + begin).startsWith(written))
-      .map(({ begin, rest }) => sequence([this.text((form.open + begin).slice(written.length)), rest]))
-    const end = this.text(form.end)
-    if (!isMany || !this.isParallel) return sequence([choice(firsts), end])
-    const nexts = calls.map(({ begin, rest }) => sequence([this.text(form.next + begin), rest]))
-    return sequence([choice(firsts), repeated(choice(nexts)), end])
+      .map(({ begin, rest }) => this.joined((form.open + begin).slice(written.length), rest))
+    const more = calls.map(({ begin, rest }) => this.joined(form.next + begin, rest))
+    return this.joined(choice(firsts), ...(isMany && this.isParallel ? [repeated(choice(more))] : []), form.end)
   }
 
-  private text(text: string): Grammar {
-    return literal(text, this.controls)
+  /** One after the other; what is empty is left out, so that the end is seen when it is reached. */
+  private joined(...parts: (Grammar | string)[]): Grammar {
+    const grammars = parts.filter((part) => part !== '')
+    return sequence(grammars.map((part) => (typeof part === 'string' ? literal(part, this.controls) : part)))
   }
 }
 
@@ -103,4 +103,3 @@ function repeated(grammar: Grammar): Grammar {
   const rule: Rule = { start: 0, next: () => -1, isEnd: () => true, isFinal: () => false, calls: () => again }
   return new Grammar(rule)
 }
-
