@@ -14,8 +14,10 @@ export type {
   ConversationOptions,
   GenerateOptions,
   Generation,
+  GenerationEvent,
   Prompt,
   SavedConversation,
+  ScoredToken,
 } from './runtime/api.ts'
 export type { Chat } from './runtime/chat.ts'
 export type { Conversation } from './runtime/conversation.ts'

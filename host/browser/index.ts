@@ -12,8 +12,13 @@ export type {
   Finish,
   GenerateOptions,
   Generation,
+  GenerationEvent,
+  PrefillProgress,
   Prompt,
+  ScoredToken,
   Speculation,
+  TokenLogprob,
+  Usage,
 } from '../runtime/api.ts'
 export { Conversation, type LoadOptions, load, Model } from './model.ts'
 export type { EngineFacts } from './protocol.ts'

@@ -11,7 +11,6 @@ import type {
   ConversationOptions,
   Evaluation,
   GenerateOptions,
-  Generation,
   Predictions,
   PredictOptions,
   Prompt,
@@ -19,9 +18,10 @@ import type {
 } from './api.ts'
 import type { Chat, ChatParts } from './chat.ts'
 import { type Conversation, conversationOf } from './conversation.ts'
+import { generate } from './generate.ts'
 import type { Runtime } from './runtime.ts'
 import { Sequence } from './sequence.ts'
-import { GenerationStream } from './stream.ts'
+import { type GenerationParts, GenerationStream } from './stream.ts'
 
 /** @internal */
 export let modelOf: (runtime: Runtime) => Model
@@ -106,19 +106,19 @@ export class Model {
    * of its own, which is forgotten; what earlier prompts have in common with it need not be computed again.
    */
   generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): GenerationStream {
-    return new GenerationStream(this.#pieces(prompt, options))
+    return new GenerationStream(this.#parts(prompt, options))
   }
 
-  async *#pieces(prompt: Prompt, options: GenerateOptions & ConversationOptions): AsyncGenerator<string, Generation> {
+  async *#parts(prompt: Prompt, options: GenerateOptions & ConversationOptions): GenerationParts {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     if (typeof options !== 'object' || options === null)
       throw errors.badOption('options of generate()', 'an object', options)
     const { contextPolicy, keep, busy, ...rest } = options
-    const conversation = this.open({ contextPolicy, keep, busy })
+    const sequence = new Sequence(this.#runtime, { contextPolicy, keep, busy })
     try {
-      return yield* conversation.generate(prompt, rest)
+      return yield* generate(sequence, prompt, rest)
     } finally {
-      conversation.close()
+      sequence.close()
     }
   }
 

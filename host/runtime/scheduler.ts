@@ -29,7 +29,9 @@ export interface Feed {
   generatedFrom?: number
   context: ContextSettings
   signal?: AbortSignal | undefined
-  /** Another one: the conversation is closed. */
+  /** Another one: nobody waits for it any more. */
+  leaving?: AbortSignal | undefined
+  /** And another one: the conversation is closed. */
   closing?: AbortSignal | undefined
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
@@ -124,7 +126,8 @@ export class Scheduler {
   private async advance(): Promise<void> {
     for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
     for (const job of this.jobs) {
-      const aborted = [job.feed.signal, job.feed.closing].find((signal) => signal?.aborted)
+      const { signal, leaving, closing } = job.feed
+      const aborted = [signal, leaving, closing].find((one) => one?.aborted)
       if (aborted) this.end(job, aborted.reason)
     }
     await this.makeRoom()
