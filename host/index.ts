@@ -12,6 +12,7 @@ export { version } from './platform/version.ts'
 export type {
   ChatOptions,
   ConversationOptions,
+  Embeddings,
   GenerateOptions,
   Generation,
   GenerationEvent,

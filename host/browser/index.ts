@@ -9,6 +9,7 @@ export { commit, version } from '../platform/version.ts'
 export type {
   ContextPolicy,
   ConversationOptions,
+  Embeddings,
   Finish,
   GenerateOptions,
   Generation,

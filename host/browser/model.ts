@@ -2,7 +2,7 @@
 
 import { errors } from '../errors.ts'
 import { advice } from '../platform/advice.ts'
-import type { ConversationOptions, GenerateOptions, OpenOptions, Prompt } from '../runtime/api.ts'
+import type { ConversationOptions, Embeddings, GenerateOptions, OpenOptions, Prompt } from '../runtime/api.ts'
 import { type GenerationParts, GenerationStream } from '../runtime/stream.ts'
 import { Connection } from './connection.ts'
 import type { EngineFacts, SentModel } from './protocol.ts'
@@ -94,6 +94,11 @@ export class Model {
   /** Logits (vocabSize) after the last token of a prompt. */
   async logits(prompt: Prompt): Promise<Float32Array> {
     return await this.connection.ask('logits', [0, prompt])
+  }
+
+  /** Vectors of texts, as in Node. */
+  async embed(texts: readonly Prompt[]): Promise<Embeddings> {
+    return await this.connection.ask('embed', [texts])
   }
 
   /** A new conversation; close it, or it keeps its part of the cache. If all are taken it waits when it is first used. */

@@ -10,6 +10,7 @@ import type { Sampling, ThreadCounts } from '../engine/engine.ts'
 import { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
 import type {
   ConversationOptions,
+  Embeddings,
   GenerateOptions,
   GenerationEvent,
   OpenOptions,
@@ -54,6 +55,7 @@ export interface Methods {
   tokens(conversation: number): number[]
   close(conversation: number): void
   logits(conversation: number, prompt: Prompt): Float32Array
+  embed(texts: readonly Prompt[]): Embeddings
   generate(conversation: number, prompt: Prompt | undefined, options: SentGenerateOptions & ConversationOptions): number
   next(generation: number): GenerationEvent
   end(generation: number): void

@@ -1,7 +1,7 @@
 /** The worker's side: a model, its conversations and generations under the numbers that the page knows them by. */
 import { platform } from '#platform'
 import { errors } from '../errors.ts'
-import type { ConversationOptions, GenerationEvent, Progress, Prompt } from '../runtime/api.ts'
+import type { ConversationOptions, Embeddings, GenerationEvent, Progress, Prompt } from '../runtime/api.ts'
 import type { Conversation } from '../runtime/conversation.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
 import { loadRemote } from './load.ts'
@@ -91,6 +91,10 @@ export class Service implements Served {
 
   async logits(conversation: number, prompt: Prompt): Promise<Float32Array> {
     return await (conversation === 0 ? this.loaded() : this.find(conversation)).logits(prompt)
+  }
+
+  async embed(texts: readonly Prompt[]): Promise<Embeddings> {
+    return await this.loaded().embed(texts)
   }
 
   async generate(

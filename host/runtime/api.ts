@@ -187,6 +187,15 @@ export interface ChatOptions extends TemplateOptions, ConversationOptions {
   signal?: AbortSignal | undefined
 }
 
+export interface Embeddings {
+  /** f32 (hiddenDim) of each text, of length 1: their products are cosines. */
+  vectors: Float32Array[]
+  /** Tokens of all texts. */
+  promptTokens: number
+  /** Was the model made for this? No model that is read here says so: the mean of a language model is a makeshift. */
+  isEmbeddingModel: boolean
+}
+
 export interface Evaluation {
   /** Tokens of the text, and how many of them were predicted. */
   tokens: number

@@ -9,6 +9,7 @@ import type { Tokenizer } from '../text/tokenizer.ts'
 import type {
   ChatOptions,
   ConversationOptions,
+  Embeddings,
   Evaluation,
   GenerateOptions,
   Predictions,
@@ -166,6 +167,16 @@ export class Model {
   async logits(prompt: Prompt): Promise<Float32Array> {
     using sequence = new Sequence(this.#runtime, {})
     return await sequence.logits(prompt)
+  }
+
+  /**
+   * Vectors of texts whose products say how alike they are: the mean of the hidden states behind the last norm over all
+   * tokens, brought to length 1. A model that was made to write is not made for this, and the result says so. Short texts
+   * share steps; a vector does not depend on what else runs. Throws BAD_PROMPT, CONTEXT_FULL or OutOfMemoryError.
+   */
+  async embed(texts: readonly Prompt[], options: { signal?: AbortSignal } = {}): Promise<Embeddings> {
+    const { embed } = await import('./embed.ts')
+    return await embed(this.#runtime, texts, options)
   }
 
   /** Loss of every token of a text given those before it, in windows of the context. */
