@@ -5,7 +5,8 @@
 import { show } from '../../models/index.ts'
 import { checkNames, errors } from '../errors.ts'
 import { markControls } from '../text/template/mark.ts'
-import { type ChatMessage, type ChatTemplate, checkMessages, type Rendered } from '../text/template/template.ts'
+import { type ChatMessage, checkMessages } from '../text/template/messages.ts'
+import type { ChatTemplate, Rendered } from '../text/template/template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type {
   ChatOptions,
@@ -82,11 +83,11 @@ export class Chat {
    * `promptTokens` are those of all messages, and `cachedTokens` those that were not computed again. An answer that is
    * aborted stays as far as it was heard; where there is none yet, because of an error or an abort, nothing was said.
    */
-  send(content: string, options: GenerateOptions = {}): GenerationStream {
+  send<T = unknown>(content: string, options: GenerateOptions<T> = {}): GenerationStream<T> {
     return new GenerationStream(this.#parts(content, options))
   }
 
-  async *#parts(content: string, options: GenerateOptions): GenerationParts {
+  async *#parts<T>(content: string, options: GenerateOptions<T>): GenerationParts<T> {
     this.#checkIdle()
     this.#isBusy = true
     try {
@@ -99,7 +100,12 @@ export class Chat {
     }
   }
 
-  async *#answer(said: ChatMessage[], prompt: Rendered, ids: number[], options: GenerateOptions): GenerationParts {
+  async *#answer<T>(
+    said: ChatMessage[],
+    prompt: Rendered,
+    ids: number[],
+    options: GenerateOptions<T>,
+  ): GenerationParts<T> {
     const ending = this.#ending
     const rest = this.#align(ids)
     const heard: number[] = []
@@ -168,7 +174,7 @@ export class Chat {
 
   async #render(messages: ChatMessage[], signal: AbortSignal | undefined): Promise<Rendered> {
     const system: ChatMessage[] = this.system === undefined ? [] : [{ role: 'system', content: this.system }]
-    return await this.#template.render(checkMessages([...system, ...messages]), true, signal)
+    return await this.#template.render(checkMessages([...system, ...messages]), { signal })
   }
 
   /**
@@ -251,7 +257,7 @@ function talkOf(conversation: Conversation, session: string): Talk {
 }
 
 /** How a turn went, of a prompt of so many tokens of all messages: what was not handed over lay in the cache. */
-function ofAll(generation: Generation, promptTokens: number): Generation {
+function ofAll<T>(generation: Generation<T>, promptTokens: number): Generation<T> {
   const cachedTokens = promptTokens - (generation.promptTokens - generation.cachedTokens)
   const usage = { ...generation.usage, promptTokens, cachedTokens }
   return { ...generation, promptTokens, cachedTokens, usage }
@@ -270,7 +276,7 @@ export async function findEnding(template: ChatTemplate, tokenizer: Tokenizer, s
     { role: 'user', content: 'question' },
     { role: 'assistant', content: PROBE },
   ]
-  const { text } = await template.render(messages, false, signal)
+  const { text } = await template.render(messages, { addGenerationPrompt: false, signal })
   const at = text.lastIndexOf(PROBE)
   if (at < 0) throw errors.badTemplate(template.path, 'repeat what was answered', show(text).slice(0, 200))
   const end = text.slice(at + PROBE.length).trim()

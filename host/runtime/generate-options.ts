@@ -11,7 +11,7 @@ import type { Sequence } from './sequence.ts'
 const names = [
   ...Object.keys(generateSettings),
   ...Object.keys(scoreSettings),
-  ...['stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill', 'constraint'],
+  ...['stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill', 'schema', 'pattern', 'json', 'constraint'],
 ]
 
 export interface CheckedOptions {
@@ -32,14 +32,13 @@ export function checkOptions(
   { runtime, lastSampling }: Sequence,
   prompt: Prompt | undefined,
   options: GenerateOptions,
+  isConstrained: boolean,
 ): CheckedOptions {
   const { tokenizer, eos, spec } = runtime
   const {
     maxTokens = Number.POSITIVE_INFINITY,
     // Without a prompt it goes on with text, if the model has a tokenizer. A constraint says where the text may end.
-    stopAtEos = typeof prompt === 'string' ||
-      (prompt === undefined && tokenizer !== undefined) ||
-      options.constraint !== undefined,
+    stopAtEos = typeof prompt === 'string' || (prompt === undefined && tokenizer !== undefined) || isConstrained,
     stopTokens = [],
     signal,
     speculate = settings.speculate.default,

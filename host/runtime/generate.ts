@@ -1,38 +1,45 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
 import { errors } from '../errors.ts'
-import type { GenerateOptions, Generation, GenerationEvent, PrefillProgress, Prompt, ScoredToken } from './api.ts'
+import type { GenerateOptions, Generation, PrefillProgress, Prompt, ScoredToken } from './api.ts'
 import { type CheckedOptions, checkOptionNames, checkOptions } from './generate-options.ts'
 import { Output } from './output.ts'
 import type { Runtime } from './runtime.ts'
 import { type Choice, Sampler, type Verdict } from './sampler.ts'
 import type { Sequence } from './sequence.ts'
-import type { GenerationParts } from './stream.ts'
+import type { GenerationParts, PartEvent } from './stream.ts'
+import { structureOf } from './structure.ts'
 
 /** What a generation tells, and how it went: see `Conversation.generate`. */
-export async function* generate(
+export async function* generate<T>(
   sequence: Sequence,
   prompt: Prompt | undefined,
-  options: GenerateOptions,
-): GenerationParts {
+  options: GenerateOptions<T>,
+): GenerationParts<T> {
   const release = sequence.acquire()
   try {
     checkOptionNames(options)
     const ids = idsOf(sequence, prompt)
-    const checked = checkOptions(sequence, prompt, options)
+    const structure = await structureOf(options)
+    const constrain = structure?.constraint ?? options.constraint
+    const checked = checkOptions(sequence, prompt, options, constrain !== undefined)
     const output = new Output(sequence.runtime, checked.stops)
-    const sampler = new Sampler(sequence, await choiceOf(sequence, checked, options, output))
+    const choice = await choiceOf(sequence, checked, { signal: options.signal, constrain }, output)
+    const sampler = new Sampler(sequence, choice)
     const started = performance.now()
     await sequence.claim(options.signal)
     const { reused, matched } = yield* prefill(sequence, sampler, ids, checked, options)
     const prefilled = performance.now()
     const finish = yield* decode(sequence, sampler, checked, options)
     const { tokens, text } = output
+    const isWhole = finish === 'eos' || choice.constraint?.isComplete
+    const decodeSeconds = (performance.now() - prefilled) / 1000
     return {
       ...{ tokens, text, promptTokens: ids.length, cachedTokens: reused, matchedTokens: matched, finish },
+      ...(isWhole ? await structure?.valueOf(text) : {}),
       usage: { promptTokens: ids.length, cachedTokens: reused, completionTokens: tokens.length },
       sampling: checked.sampling,
       prefillSeconds: (prefilled - started) / 1000,
-      decodeSeconds: (performance.now() - prefilled) / 1000,
+      decodeSeconds,
       ...(checked.speculate > 0 ? { speculation: sampler.speculation } : {}),
       ...(checked.logprobs === undefined ? {} : { logprobs: sampler.logprobs }),
       ...(checked.promptLogprobs === undefined ? {} : { promptLogprobs: [undefined, ...sampler.promptLogprobs] }),
@@ -56,12 +63,12 @@ function idsOf(sequence: Sequence, prompt: Prompt | undefined): number[] {
 async function choiceOf(
   sequence: Sequence,
   { sampling, speculate, bias, ends, maxTokens, logprobs, promptLogprobs }: CheckedOptions,
-  { signal, constraint: makeConstraint }: GenerateOptions,
+  { signal, constrain }: { signal: AbortSignal | undefined; constrain: GenerateOptions['constraint'] },
   output: Output,
 ): Promise<Choice> {
   const { runtime } = sequence
   const { tokenizer, spec } = runtime
-  const constraint = await makeConstraint?.({ tokenizer, vocabSize: spec.vocabSize, ends })
+  const constraint = await constrain?.({ tokenizer, vocabSize: spec.vocabSize, ends })
   const judge = (token: number, position: number): Verdict => {
     if (maxTokens === 0) return { piece: '', finish: 'length' }
     const isEnd = ends.has(token)
@@ -96,7 +103,7 @@ async function* prefill(
   ids: number[],
   { promptLogprobs }: CheckedOptions,
   { onPrefill }: GenerateOptions,
-): AsyncGenerator<GenerationEvent, { reused: number; matched: number }> {
+): AsyncGenerator<PartEvent, { reused: number; matched: number }> {
   const told: PrefillProgress[] = []
   let wake = () => {}
   let isOver = false
@@ -141,7 +148,7 @@ async function* decode(
   sampler: Sampler,
   { maxTokens, sampling }: CheckedOptions,
   { signal, onToken }: GenerateOptions,
-): AsyncGenerator<GenerationEvent, Generation['finish']> {
+): AsyncGenerator<PartEvent, Generation['finish']> {
   try {
     for (;;) {
       const { token, piece, finish, scored } = sampler.current

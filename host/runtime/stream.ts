@@ -3,24 +3,25 @@ import { errors } from '../errors.ts'
 import type { Generation, GenerationEvent } from './api.ts'
 
 /** What happens, but for the end, and how it went. @internal */
-export type GenerationParts = AsyncGenerator<GenerationEvent, Generation>
+export type GenerationParts<T = unknown> = AsyncGenerator<PartEvent, Generation<T>>
+export type PartEvent = Exclude<GenerationEvent, { type: 'end' }>
 
 /**
  * The pieces of a text for `for await`. What `for await` does not show, the return value of the iterator, is `result` too:
  * it settles when the last piece was read. `events()` tells more.
  */
-export class GenerationStream implements AsyncGenerator<string, Generation> {
+export class GenerationStream<T = unknown> implements AsyncGenerator<string, Generation<T>> {
   /**
    * How it went: rejects with what ended the stream, and with CLOSED if the reader left before the end. Nobody has to look at
    * it. It does not read: what nobody reads is not computed.
    */
-  readonly result: Promise<Generation>
-  readonly #parts: GenerationParts
-  #resolve: (generation: Generation) => void = () => undefined
+  readonly result: Promise<Generation<T>>
+  readonly #parts: GenerationParts<T>
+  #resolve: (generation: Generation<T>) => void = () => undefined
   #reject: (error: unknown) => void = () => undefined
 
   /** @internal */
-  constructor(parts: GenerationParts) {
+  constructor(parts: GenerationParts<T>) {
     this.#parts = parts
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -33,7 +34,7 @@ export class GenerationStream implements AsyncGenerator<string, Generation> {
    * The same as events: how the prompt is read, each token with its text (perhaps none) and what was asked for of it, and
    * how it went. Instead of the pieces: an event that one of the two has read the other one does not see.
    */
-  events(): AsyncIterableIterator<GenerationEvent> {
+  events(): AsyncIterableIterator<GenerationEvent<T>> {
     let isOver = false
     // No generator: the next step is waited for in as few turns as can be.
     return {
@@ -55,7 +56,7 @@ export class GenerationStream implements AsyncGenerator<string, Generation> {
     }
   }
 
-  async next(): Promise<IteratorResult<string, Generation>> {
+  async next(): Promise<IteratorResult<string, Generation<T>>> {
     for (;;) {
       const { done, value } = await this.#advance()
       if (done) return { done, value }
@@ -63,18 +64,18 @@ export class GenerationStream implements AsyncGenerator<string, Generation> {
     }
   }
 
-  async return(value: Generation | PromiseLike<Generation>): Promise<IteratorResult<string, Generation>> {
+  async return(value: Generation<T> | PromiseLike<Generation<T>>): Promise<IteratorResult<string, Generation<T>>> {
     this.#reject(errors.streamLeft())
-    return (await this.#parts.return(value)) as IteratorResult<string, Generation>
+    return (await this.#parts.return(value)) as IteratorResult<string, Generation<T>>
   }
 
-  async throw(error: unknown): Promise<IteratorResult<string, Generation>> {
+  async throw(error: unknown): Promise<IteratorResult<string, Generation<T>>> {
     this.#reject(error)
     await this.#parts.throw(error)
     throw error
   }
 
-  async #advance(): Promise<IteratorResult<GenerationEvent, Generation>> {
+  async #advance(): Promise<IteratorResult<PartEvent, Generation<T>>> {
     try {
       const result = await this.#parts.next()
       if (result.done) this.#resolve(result.value)
