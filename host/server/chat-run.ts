@@ -5,7 +5,7 @@ import type { ChatAsked } from './chat-asked.ts'
 import type { Exchange } from './exchange.ts'
 import type { ServedModel } from './served-model.ts'
 import type { Services } from './services.ts'
-import { write } from './writing.ts'
+import { type TokenEvent, write } from './writing.ts'
 
 export interface ToolCall {
   id: string
@@ -21,12 +21,19 @@ export interface ChatAnswer {
   generation: Generation
 }
 
+/** `scored`: tokens since the last call, if their log probabilities were asked for. */
+export type OnEvents = (
+  choice: number,
+  events: readonly AnswerEvent[],
+  scored: readonly TokenEvent[],
+) => Promise<void> | undefined
+
 export interface ChatRun extends ChatAsked {
   options: GenerateOptions
   /** Answers to the same question. */
   count?: number
   /** Told of what is known of an answer as soon as it is; if it returns a promise, this answer waits for it. */
-  onEvents?: ((choice: number, events: readonly AnswerEvent[]) => Promise<void> | undefined) | undefined
+  onEvents?: OnEvents | undefined
   /** Told when an answer is complete. */
   onAnswer?: ((choice: number, answer: ChatAnswer) => Promise<void> | undefined) | undefined
 }
@@ -41,13 +48,15 @@ export async function runChat(
   const prompt = await served.render(asked, exchange.signal)
   const collected = Array.from({ length: count }, () => new Collected(prompt.parser()))
   const answers: ChatAnswer[] = []
-  const tell = (choice: number, events: readonly AnswerEvent[]) =>
-    events.length === 0 ? undefined : onEvents?.(choice, events)
+  const tell = (choice: number, events: readonly AnswerEvent[]) => {
+    if (events.length === 0) return undefined
+    return onEvents?.(choice, events, (collected[choice] as Collected).takeScored())
+  }
   await write(services, exchange, served, {
     ids: prompt.ids,
     options: { ...options, ...prompt.options, stop: [...(prompt.options.stop ?? []), ...(options.stop ?? [])] },
     count,
-    onPiece: (choice, text) => tell(choice, (collected[choice] as Collected).push(text)),
+    onToken: (choice, token) => tell(choice, (collected[choice] as Collected).push(token)),
     onEnd: async (choice, generation) => {
       const one = collected[choice] as Collected
       await tell(choice, one.end())
@@ -65,13 +74,21 @@ class Collected {
   reasoning = ''
   readonly calls: ToolCall[] = []
   private readonly parser: AnswerParser
+  private scored: TokenEvent[] = []
 
   constructor(parser: AnswerParser) {
     this.parser = parser
   }
 
-  push(text: string): AnswerEvent[] {
-    return this.add(this.parser.push(text))
+  push(token: TokenEvent): AnswerEvent[] {
+    if (token.logprob !== undefined) this.scored.push(token)
+    return token.text === '' ? [] : this.add(this.parser.push(token.text))
+  }
+
+  takeScored(): TokenEvent[] {
+    const { scored } = this
+    this.scored = []
+    return scored
   }
 
   end(): AnswerEvent[] {

@@ -5,6 +5,7 @@ import { chat, generate } from './ollama/chat.ts'
 import { running, show, tags, version } from './ollama/models.ts'
 import { chatCompletions } from './openai/chat.ts'
 import { completions } from './openai/completions.ts'
+import { embeddings, ollamaEmbed, ollamaEmbedOne } from './openai/embeddings.ts'
 import { listModels, showModel } from './openai/models.ts'
 import { responses } from './openai/responses.ts'
 import type { Handler } from './services.ts'
@@ -35,11 +36,14 @@ export const routes: readonly Route[] = [
   post('/v1/chat/completions', chatCompletions),
   post('/v1/completions', completions),
   post('/v1/responses', responses),
+  post('/v1/embeddings', embeddings),
   post('/tokenize', tokenize),
   post('/detokenize', detokenize),
   post('/apply-template', applyTemplate),
   post('/api/chat', chat),
   post('/api/generate', generate),
+  post('/api/embed', ollamaEmbed),
+  post('/api/embeddings', ollamaEmbedOne),
   get('/api/tags', tags),
   get('/api/ps', running),
   post('/api/show', show),

@@ -3,12 +3,11 @@ import { longestContext, PAGE_TOKENS } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import type { GenerateOptions } from '../runtime/api.ts'
 import { findEnding } from '../runtime/chat.ts'
+import { chatPrompt } from '../runtime/chat-prompt.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
-import { checkMessages } from '../text/template/messages.ts'
 import type { ChatTemplate } from '../text/template/template.ts'
-import { AnswerParser } from '../text/tools/parser.ts'
+import type { AnswerParser } from '../text/tools/parser.ts'
 import type { ChatAsked } from './chat-asked.ts'
-import { apiErrors } from './errors.ts'
 
 /** A prompt, and how an answer to it ends and is read. */
 export interface ChatPrompt {
@@ -56,13 +55,9 @@ export class ServedModel {
     if (least > context) throw errors.contextFull(least, context, longestContext(spec), true)
   }
 
-  /** The prompt that messages make. Throws NO_TEMPLATE or BAD_TEMPLATE. */
+  /** The prompt that messages make. Throws NO_TEMPLATE, and as chatPrompt(). */
   async render(asked: ChatAsked, signal: AbortSignal): Promise<ChatPrompt> {
-    const { messages, tools = [], format = { type: 'text' }, toolChoice, variables = {}, reasoningEffort } = asked
-    if (tools.length > 0 && toolChoice !== 'none') throw apiErrors.unsupported('tools', 'this version has none')
-    if (format.type !== 'text') throw apiErrors.unsupported('response_format', 'this version has texts only')
-    if (Object.keys(variables).length > 0 || (reasoningEffort ?? 'none') !== 'none')
-      throw apiErrors.unsupported('chat_template_kwargs', 'this version has none')
+    const { messages, ...rest } = asked
     this.checkLength(messages.reduce((sum, { content }) => sum + content.length, 0))
     this.template ??= this.openTemplate()
     const opening = this.template
@@ -70,9 +65,18 @@ export class ServedModel {
       if (this.template === opening) this.template = undefined
       throw error
     })
-    const { text, mark } = await template.render(checkMessages(messages), { signal })
-    const ids = runtimeOf(this.model).requireTokenizer().encodeChat(text, mark)
-    return { text: text.replaceAll(mark, ''), ids, options: ending, parser: () => new AnswerParser() }
+    const tokenizer = runtimeOf(this.model).requireTokenizer()
+    const { text, tokens, answer } = await chatPrompt(template, tokenizer, messages, { ...rest, signal })
+    return {
+      text,
+      ids: tokens,
+      options: {
+        stop: ending.stop,
+        stopTokens: [...ending.stopTokens, ...answer.stopTokens],
+        constraint: (parts) => answer.constraint(parts),
+      },
+      parser: () => answer.parser(),
+    }
   }
 
   private async openTemplate() {

@@ -1,7 +1,8 @@
 /** POST /api/chat and /api/generate: chats and texts in Ollama's shape, as lines of JSON unless "stream" is false. */
 import type { GenerateOptions, Generation } from '../../runtime/api.ts'
+import { constraintOf } from '../../text/structured/constrain.ts'
 import type { AnswerEvent } from '../../text/tools/parser.ts'
-import type { ChatAsked } from '../chat-asked.ts'
+import { type ChatAsked, grammarFor, writerOf } from '../chat-asked.ts'
 import { type ChatAnswer, runChat, type ToolCall } from '../chat-run.ts'
 import type { Exchange } from '../exchange.ts'
 import { boolean, list, readFields, required, text, unsupported } from '../readers.ts'
@@ -18,13 +19,13 @@ export async function chat(exchange: Exchange, services: Services, body: Record<
   const name = required(asked.model, 'model')
   const said = required(asked.messages, 'messages')
   const isStream = asked.stream ?? true
+  const response = grammarFor(asked.format, 'format')
   const lease = await services.pool.enter(name, 1, exchange.signal)
   try {
     const told = new Telling(exchange, name, isStream, chatForm)
     // Without a message the model is only loaded.
     if (said.length === 0) return await told.end(undefined, 'load')
-    const { format, think: reasoningEffort } = asked
-    const asking = { messages: said, tools: asked.tools ?? [], format, reasoningEffort }
+    const asking = { messages: said, tools: asked.tools ?? [], response, reasoningEffort: asked.think }
     await answer(exchange, services, lease.model, asking, generateOptions(asked.options), told)
   } finally {
     lease.release()
@@ -46,7 +47,8 @@ const generateTable = {
 export async function generate(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
   const asked = readFields(generateTable, body)
   const name = required(asked.model, 'model')
-  const { prompt = '', system, raw: isRaw = false, format, think: reasoningEffort } = asked
+  const { prompt = '', system, raw: isRaw = false, think: reasoningEffort } = asked
+  const response = grammarFor(asked.format, 'format')
   const options = generateOptions(asked.options)
   const lease = await services.pool.enter(name, 1, exchange.signal)
   try {
@@ -57,13 +59,13 @@ export async function generate(exchange: Exchange, services: Services, body: Rec
         ...(system === undefined ? [] : [{ role: 'system' as const, content: system }]),
         { role: 'user' as const, content: prompt },
       ]
-      const asking = { messages, format, reasoningEffort }
+      const asking = { messages, response, reasoningEffort }
       return await answer(exchange, services, lease.model, asking, options, told)
     }
     await write(services, exchange, lease.model, {
       ids: lease.model.promptIds(system === undefined ? prompt : `${system}\n\n${prompt}`),
-      options,
-      onPiece: (_, piece) => told.add([{ type: 'content', text: piece }]),
+      options: response ? { ...options, constraint: (parts) => constraintOf(response, writerOf(parts)) } : options,
+      onToken: (_, { text: piece }) => (piece === '' ? undefined : told.add([{ type: 'content', text: piece }])),
       onEnd: (_, generation) => told.end({ content: generation.text, reasoning: '', calls: [], generation }),
     })
   } finally {

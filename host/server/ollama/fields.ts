@@ -1,6 +1,6 @@
 /** Parameters as Ollama's clients send them. */
 import type { GenerateOptions } from '../../runtime/api.ts'
-import type { ChatMessage } from '../../text/template/messages.ts'
+import type { ChatMessage, ToolCall } from '../../text/template/messages.ts'
 import type { Format, Tool } from '../chat-asked.ts'
 import { apiErrors } from '../errors.ts'
 import { tools as openaiTools } from '../openai/fields.ts'
@@ -87,7 +87,7 @@ export function generateOptions(read: Read<typeof optionFields> | undefined): Ge
   }
 }
 
-const called = fields({ id: text, function: fields({ index: ignored, name: text, arguments: object }) })
+const called = fields({ id: text, type: ignored, function: fields({ index: ignored, name: text, arguments: object }) })
 
 const message = fields({
   role: oneOf('system', 'user', 'assistant', 'tool'),
@@ -96,14 +96,40 @@ const message = fields({
   images: list(unsupported('models here read texts')),
   tool_calls: list(called),
   tool_name: text,
+  name: text,
   tool_call_id: text,
 })
 
-export const messages: Reader<ChatMessage[]> = (value, path) =>
-  list(message)(value, path).map((each, i) => ({
-    role: required(each.role, `${path}[${i}].role`),
-    content: each.content ?? '',
-  }))
+/** What was said, in the library's shape. Calls and results that have no ids belong together in their order. */
+export const messages: Reader<ChatMessage[]> = (value, path) => {
+  let calls = 0
+  let answered = 0
+  return list(message)(value, path).map((each, i) => {
+    const place = `${path}[${i}]`
+    const role = required(each.role, `${place}.role`)
+    const name = each.tool_name ?? each.name
+    return {
+      role,
+      content: each.content ?? '',
+      ...(name === undefined ? {} : { name }),
+      ...(each.thinking ? { reasoning_content: each.thinking } : {}),
+      ...(role === 'tool' ? { tool_call_id: each.tool_call_id ?? `call_${answered++}` } : {}),
+      ...(each.tool_calls && each.tool_calls.length > 0
+        ? {
+            tool_calls: each.tool_calls.map((call, k) =>
+              toolCall(call, `call_${calls++}`, `${place}.tool_calls[${k}]`),
+            ),
+          }
+        : {}),
+    }
+  })
+}
+
+function toolCall({ id, function: inside }: ReturnType<typeof called>, fallback: string, place: string): ToolCall {
+  const name = required(inside?.name, `${place}.function.name`)
+  const given = JSON.stringify(inside?.arguments ?? {})
+  return { id: id ?? fallback, type: 'function', function: { name, arguments: given } }
+}
 
 /** "json", or a JSON schema; an empty text is nothing, as Ollama's own clients send it. */
 export const format: Reader<Format> = (value, path) => {

@@ -1,8 +1,9 @@
 /** POST /v1/chat/completions: a chat in OpenAI's shape, whole or as events. */
 import { randomUUID } from 'node:crypto'
+import { reasoningEfforts } from '../../text/template/thinking.ts'
 import type { AnswerEvent } from '../../text/tools/parser.ts'
 import type { ChatAsked } from '../chat-asked.ts'
-import { type ChatAnswer, runChat } from '../chat-run.ts'
+import { type ChatAnswer, type OnEvents, runChat } from '../chat-run.ts'
 import { apiErrors } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import {
@@ -22,7 +23,18 @@ import {
 import { maxTokens, samplingFields, samplingOf, tokenLimit } from '../sampling.ts'
 import type { Services } from '../services.ts'
 import { EventStream } from '../streams.ts'
-import { ignoredFields, messages, responseFormat, streamOptions, toolChoice, tools } from './fields.ts'
+import type { TokenEvent } from '../writing.ts'
+import {
+  formatFieldsOfOthers,
+  formatOf,
+  ignoredFields,
+  messages,
+  responseFormat,
+  streamOptions,
+  toolChoice,
+  tools,
+} from './fields.ts'
+import { chatLogprobs } from './logprobs.ts'
 import { finishReason, timingsOf, usageOf } from './usage.ts'
 
 /** What is said, and what the template is told besides. */
@@ -32,7 +44,7 @@ export const chatFields = {
   tools,
   tool_choice: toolChoice,
   parallel_tool_calls: boolean,
-  reasoning_effort: text,
+  reasoning_effort: oneOf(...reasoningEfforts),
   chat_template_kwargs: object,
   enable_thinking: boolean,
   ...ignoredFields,
@@ -46,6 +58,9 @@ const table = {
   max_completion_tokens: maxTokens,
   n: whole(1, 32),
   response_format: responseFormat,
+  ...formatFieldsOfOthers,
+  logprobs: boolean,
+  top_logprobs: whole(0, 20),
   ...samplingFields,
   modalities: list(oneOf('text')),
   audio: unsupported('answers are texts'),
@@ -77,24 +92,23 @@ export async function chatCompletions(
   body: Record<string, unknown>,
 ): Promise<void> {
   const asked = readFields(table, body)
-  const said = chatOf(asked)
+  const said = { ...chatOf(asked), response: formatOf(asked) }
+  const options = {
+    ...samplingOf(asked),
+    ...tokenLimit(asked.max_completion_tokens, asked.max_tokens),
+    ...(asked.logprobs ? { logprobs: asked.top_logprobs ?? 0 } : {}),
+  }
+  if (asked.top_logprobs !== undefined && !asked.logprobs)
+    throw apiErrors.badValue('top_logprobs', 'left out unless logprobs is true', String(asked.top_logprobs))
   const count = checkCount(asked.n, services)
   const stream = asked.stream ? new EventStream(exchange, 'data: [DONE]\n\n') : undefined
   const lease = await services.pool.enter(asked.model, count, exchange.signal)
   try {
     const told = new ChatTelling(lease.model.name, stream)
-    const answers = await runChat(services, exchange, lease.model, {
-      ...said,
-      format: asked.response_format,
-      options: { ...samplingOf(asked), ...tokenLimit(asked.max_completion_tokens, asked.max_tokens) },
-      count,
-      ...(stream
-        ? {
-            onEvents: (choice, events) => told.add(choice, events),
-            onAnswer: (choice, answer) => told.end(choice, answer),
-          }
-        : {}),
-    })
+    const onEvents: OnEvents = (...heard) => told.add(...heard)
+    const onAnswer = (choice: number, answer: ChatAnswer) => told.end(choice, answer)
+    const telling = stream ? { onEvents, onAnswer } : {}
+    const answers = await runChat(services, exchange, lease.model, { ...said, options, count, ...telling })
     if (!stream) return exchange.json(told.whole(answers))
     if (asked.stream_options?.include_usage) await told.usage(answers)
     stream.end()
@@ -128,8 +142,14 @@ class ChatTelling {
     return this.stream?.send({ id, object: 'chat.completion.chunk', created, model, choices, ...more })
   }
 
-  private delta(index: number, delta: object, finish: string | null = null): Promise<void> | undefined {
-    return this.chunk([{ index, delta, logprobs: null, finish_reason: finish }])
+  private delta(
+    index: number,
+    delta: object,
+    finish: string | null = null,
+    scored: readonly TokenEvent[] = [],
+  ): Promise<void> | undefined {
+    const logprobs = scored.length > 0 ? chatLogprobs(scored) : null
+    return this.chunk([{ index, delta, logprobs, finish_reason: finish }])
   }
 
   /** The role comes first, in a chunk of its own. */
@@ -139,12 +159,15 @@ class ChatTelling {
     this.delta(index, { role: 'assistant', content: '' })
   }
 
-  add(index: number, events: readonly AnswerEvent[]): Promise<void> | undefined {
+  add(index: number, events: readonly AnswerEvent[], scored: readonly TokenEvent[]): Promise<void> | undefined {
     this.begin(index)
     let slow: Promise<void> | undefined
+    let left = scored
     for (const event of events) {
       const delta = deltaOf(event)
-      if (delta) slow = this.delta(index, delta)
+      if (!delta) continue
+      slow = this.delta(index, delta, null, left)
+      left = []
     }
     return slow
   }
@@ -167,7 +190,7 @@ class ChatTelling {
       choices: answers.map((answer, index) => ({
         index,
         message: messageOf(answer),
-        logprobs: null,
+        logprobs: answer.generation.logprobs ? chatLogprobs(answer.generation.logprobs) : null,
         finish_reason: reasonOf(answer),
       })),
       usage: usageOf(generations),
@@ -177,7 +200,9 @@ class ChatTelling {
 }
 
 function reasonOf({ calls, generation }: ChatAnswer): string {
-  return calls.length > 0 ? 'tool_calls' : finishReason(generation.finish)
+  const reason = finishReason(generation.finish)
+  // One that was cut may have been cut within a call.
+  return reason === 'stop' && calls.length > 0 ? 'tool_calls' : reason
 }
 
 function deltaOf(event: AnswerEvent): object | undefined {

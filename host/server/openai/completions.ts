@@ -1,16 +1,19 @@
 /** POST /v1/completions: texts go on, in OpenAI's older shape. Prompts are texts or ids; several make several choices. */
 import { randomUUID } from 'node:crypto'
-import type { Generation } from '../../runtime/api.ts'
+import type { GenerateOptions, Generation, ScoredToken } from '../../runtime/api.ts'
+import { constraintOf } from '../../text/structured/constrain.ts'
+import { writerOf } from '../chat-asked.ts'
 import { apiErrors } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import { boolean, list, type Reader, readFields, required, text, unsupported, whole } from '../readers.ts'
-import { ids, maxTokens, samplingFields, samplingOf, tokenLimit } from '../sampling.ts'
+import { maxTokens, samplingFields, samplingOf, ids as tokenIds, tokenLimit } from '../sampling.ts'
 import type { ServedModel } from '../served-model.ts'
 import type { Services } from '../services.ts'
 import { EventStream } from '../streams.ts'
-import { write } from '../writing.ts'
+import { type TokenEvent, write } from '../writing.ts'
 import { checkCount } from './chat.ts'
-import { ignoredFields, streamOptions } from './fields.ts'
+import { formatFieldsOfOthers, formatOf, ignoredFields, responseFormat, streamOptions } from './fields.ts'
+import { completionLogprobs } from './logprobs.ts'
 import { finishReason, timingsOf, usageOf } from './usage.ts'
 
 type Prompt = string | number[]
@@ -21,8 +24,8 @@ const MAX_PROMPTS = 256
 const prompts: Reader<Prompt[]> = (value, path) => {
   if (typeof value === 'string') return [value]
   if (!Array.isArray(value)) throw apiErrors.badValue(path, 'a text, token ids, or a list of them', typeof value)
-  if (typeof value[0] === 'number') return [ids(value, path)]
-  const one: Reader<Prompt> = (each, place) => (typeof each === 'string' ? each : ids(each, place))
+  if (typeof value[0] === 'number') return [tokenIds(value, path)]
+  const one: Reader<Prompt> = (each, place) => (typeof each === 'string' ? each : tokenIds(each, place))
   return list(one, { min: 1, max: MAX_PROMPTS })(value, path)
 }
 
@@ -34,6 +37,9 @@ const table = {
   max_tokens: maxTokens,
   n: whole(1, 32),
   echo: boolean,
+  logprobs: whole(0, 20),
+  response_format: responseFormat,
+  ...formatFieldsOfOthers,
   best_of: whole(1, 1),
   suffix: unsupported('texts go on at their end only'),
   ...samplingFields,
@@ -51,20 +57,29 @@ export async function completions(
   const asked = readFields(table, body)
   const given = required(asked.prompt, 'prompt')
   const count = checkCount(asked.n, services)
+  const grammar = formatOf(asked)
+  const { logprobs, echo: isEcho = false } = asked
+  if (asked.stream && isEcho && logprobs !== undefined)
+    throw apiErrors.unsupported('stream', 'log probabilities of the prompt come whole')
+  const options: GenerateOptions = {
+    ...samplingOf(asked),
+    ...tokenLimit(asked.max_tokens ?? DEFAULT_TOKENS),
+    ...(logprobs === undefined ? {} : { logprobs }),
+    ...(logprobs !== undefined && isEcho ? { promptLogprobs: logprobs } : {}),
+    ...(grammar ? { constraint: (parts) => constraintOf(grammar, writerOf(parts)) } : {}),
+  }
   const stream = asked.stream ? new EventStream(exchange, 'data: [DONE]\n\n') : undefined
   const lease = await services.pool.enter(asked.model, count, exchange.signal)
   try {
-    const options = { ...samplingOf(asked), ...tokenLimit(asked.max_tokens ?? DEFAULT_TOKENS) }
-    const told = new Telling(lease.model, stream, asked.echo ?? false)
+    const prompts = given.map((prompt) => ({ prompt, ids: lease.model.promptIds(prompt) }))
+    const told = new Telling(lease.model, stream, isEcho)
     // One prompt after the other: each takes as many slots as it has choices.
-    for (const [i, prompt] of given.entries()) {
+    for (const [i, { prompt, ids }] of prompts.entries()) {
       const first = i * count
-      await told.begin(prompt, first, count)
+      await told.begin(prompt, ids, first, count)
       await write(services, exchange, lease.model, {
-        ids: lease.model.promptIds(prompt),
-        options,
-        count,
-        onPiece: (choice, piece) => told.add(first + choice, piece),
+        ...{ ids, options, count },
+        onToken: (choice, token) => told.add(first + choice, token),
         onEnd: (choice, generation) => told.end(first + choice, generation),
       })
     }
@@ -85,7 +100,7 @@ class Telling {
   private readonly model: ServedModel
   private readonly stream: EventStream | undefined
   private readonly isEcho: boolean
-  private echoed = ''
+  private echoed: { text: string; ids: readonly number[] } = { text: '', ids: [] }
 
   constructor(model: ServedModel, stream: EventStream | undefined, isEcho: boolean) {
     this.model = model
@@ -95,27 +110,42 @@ class Telling {
     this.head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', created, model: model.name }
   }
 
-  private choice(index: number, written: string, finish: string | null): object {
-    return { index, text: written, logprobs: null, finish_reason: finish }
+  private send(index: number, text: string, finish: string | null, logprobs: object | null = null) {
+    return this.stream?.send({ ...this.head, choices: [{ index, text, logprobs, finish_reason: finish }] })
   }
 
   /** The prompt itself, if it is to be repeated. */
-  async begin(prompt: Prompt, first: number, count: number): Promise<void> {
+  async begin(prompt: Prompt, ids: readonly number[], first: number, count: number): Promise<void> {
     if (!this.isEcho) return
-    this.echoed = typeof prompt === 'string' ? prompt : (this.model.model.tokenizer?.decode(prompt) ?? '')
-    for (let i = 0; i < count; i++) await this.add(first + i, this.echoed)
+    const { tokenizer } = this.model.model
+    this.echoed = { text: typeof prompt === 'string' ? prompt : (tokenizer?.decode(prompt) ?? ''), ids }
+    for (let i = 0; i < count; i++) await this.send(first + i, this.echoed.text, null)
   }
 
-  add(index: number, piece: string): Promise<void> | undefined {
-    return this.stream?.send({ ...this.head, choices: [this.choice(index, piece, null)] })
+  add(index: number, token: TokenEvent): Promise<void> | undefined {
+    const isScored = token.logprob !== undefined
+    if (token.text === '' && !isScored) return undefined
+    return this.send(index, token.text, null, isScored ? completionLogprobs([], [token as ScoredToken]) : null)
   }
 
   end(index: number, generation: Generation): Promise<void> | undefined {
     this.generations[index] = generation
     const finish = finishReason(generation.finish)
-    if (this.stream) return this.stream.send({ ...this.head, choices: [this.choice(index, '', finish)] })
-    this.choices[index] = this.choice(index, this.echoed + generation.text, finish)
+    if (this.stream) return this.send(index, '', finish)
+    const text = this.echoed.text + generation.text
+    this.choices[index] = { index, text, logprobs: this.logprobsOf(generation), finish_reason: finish }
     return undefined
+  }
+
+  private logprobsOf({ tokens, logprobs, promptLogprobs }: Generation): object | null {
+    if (!logprobs) return null
+    const { tokenizer } = this.model.model
+    const tokenOf = (id: number) => ({ id, bytes: tokenizer?.bytesOf(id) ?? new Uint8Array() })
+    const prompt = promptLogprobs
+      ? this.echoed.ids.map((id, i) => ({ token: tokenOf(id), scored: promptLogprobs[i] }))
+      : []
+    // With max_tokens 0 there is a token that was not wanted.
+    return completionLogprobs(prompt, logprobs.slice(0, tokens.length))
   }
 
   usage(prompts: number): object {

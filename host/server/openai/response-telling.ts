@@ -17,19 +17,35 @@ interface Item {
   isDone: boolean
 }
 
+/** What a response says again of its request, and what it says where that says nothing. */
+const repeated = {
+  instructions: null,
+  metadata: {},
+  parallel_tool_calls: true,
+  temperature: null,
+  tool_choice: 'auto',
+  tools: [],
+  top_p: null,
+  max_output_tokens: null,
+  reasoning: null,
+  text: { format: { type: 'text' } },
+}
+
 const newId = (prefix: string) => `${prefix}_${randomUUID().replaceAll('-', '')}`
 const prefixes = { reasoning: 'rs', message: 'msg', function_call: 'fc' }
 
 export class ResponseTelling {
-  private readonly id: string
+  private readonly id = newId('resp')
+  private readonly asked: Record<string, unknown>
   private readonly model: string
   private readonly created = Math.floor(Date.now() / 1000)
   private readonly stream: EventStream | undefined
   private readonly items: Item[] = []
   private sequence = 0
 
-  constructor(id: string, model: string, stream: EventStream | undefined) {
-    this.id = id
+  /** `asked`: what the request said; some of it is said again. */
+  constructor(asked: Record<string, unknown>, model: string, stream: EventStream | undefined) {
+    this.asked = asked
     this.model = model
     this.stream = stream
   }
@@ -48,14 +64,8 @@ export class ResponseTelling {
       model: this.model,
       error: null,
       incomplete_details: null,
-      instructions: null,
-      metadata: {},
-      parallel_tool_calls: true,
       store: false,
-      temperature: null,
-      tool_choice: 'auto',
-      tools: [],
-      top_p: null,
+      ...Object.fromEntries(Object.entries(repeated).map(([name, value]) => [name, this.asked[name] ?? value])),
       output: this.items.map((item) => itemOf(item)),
       ...more,
     }

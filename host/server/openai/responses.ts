@@ -2,11 +2,10 @@
  * POST /v1/responses: a chat in OpenAI's newer shape, whole or as events. Nothing is kept between two requests: what was said
  * before comes with each of them.
  */
-import { randomUUID } from 'node:crypto'
 import type { ChatMessage } from '../../text/template/messages.ts'
-import type { ChatAsked } from '../chat-asked.ts'
+import { reasoningEfforts } from '../../text/template/thinking.ts'
+import { type ChatAsked, grammarFor } from '../chat-asked.ts'
 import { runChat } from '../chat-run.ts'
-import { apiErrors } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import {
   boolean,
@@ -56,6 +55,7 @@ const itemFields = {
   status: ignored,
   role: oneOf('system', 'developer', 'user', 'assistant'),
   content: ((value) => value) satisfies Reader<unknown>,
+  phase: ignored,
   call_id: text,
   name: text,
   arguments: text,
@@ -67,19 +67,36 @@ const itemFields = {
 /** What was said, an item for each message, call and result. */
 const input: Reader<ChatMessage[]> = (value, path) => {
   if (typeof value === 'string') return [{ role: 'user', content: value }]
-  return list(fields(itemFields), { min: 1 })(value, path).flatMap((item, i): ChatMessage[] => {
-    const place = `${path}[${i}]`
-    // What was thought is not thought again.
-    if (item.type === 'reasoning') return []
-    if (item.type === 'function_call' || item.type === 'function_call_output') return callMessage(item, place)
-    const role = required(item.role, `${place}.role`)
-    const said = content(required(item.content, `${place}.content`), `${place}.content`)
-    return [{ role: role === 'developer' ? 'system' : role, content: said }]
-  })
+  const said: ChatMessage[] = []
+  for (const [i, item] of list(fields(itemFields), { min: 1 })(value, path).entries())
+    addItem(said, item, `${path}[${i}]`)
+  return said
 }
 
-function callMessage({ type }: Read<typeof itemFields>, place: string): ChatMessage[] {
-  throw apiErrors.unsupported(place, `a ${type} needs tools, and this version has none`)
+function addItem(said: ChatMessage[], item: Read<typeof itemFields>, place: string): void {
+  // What was thought is not thought again.
+  if (item.type === 'reasoning') return
+  if (item.type === 'function_call') {
+    addCall(said, item, place)
+    return
+  }
+  if (item.type === 'function_call_output') {
+    const id = required(item.call_id, `${place}.call_id`)
+    said.push({ role: 'tool', content: required(item.output, `${place}.output`), tool_call_id: id })
+    return
+  }
+  const role = required(item.role, `${place}.role`)
+  said.push({ role, content: content(required(item.content, `${place}.content`), `${place}.content`) })
+}
+
+/** Calls belong to the words that they came with: one message of the assistant. */
+function addCall(said: ChatMessage[], item: Read<typeof itemFields>, place: string): void {
+  const last = said.at(-1)
+  const message = last?.role === 'assistant' ? last : { role: 'assistant' as const, content: '' }
+  if (message !== last) said.push(message)
+  const called = { name: required(item.name, `${place}.name`), arguments: item.arguments ?? '{}' }
+  const call = { id: required(item.call_id, `${place}.call_id`), type: 'function' as const, function: called }
+  message.tool_calls = [...(message.tool_calls ?? []), call]
 }
 
 const table = {
@@ -102,7 +119,7 @@ const table = {
   tools,
   tool_choice: toolChoice,
   parallel_tool_calls: boolean,
-  reasoning: fields({ effort: text, summary: ignored, generate_summary: ignored }),
+  reasoning: fields({ effort: oneOf(...reasoningEfforts), summary: ignored, generate_summary: ignored }),
   text: fields({ format: responseFormat, verbosity: only('medium', 'other lengths are not') }),
   chat_template_kwargs: object,
   truncation: only('disabled', 'nothing is cut in silence'),
@@ -124,7 +141,7 @@ function chatOf(asked: Read<typeof table>): ChatAsked {
     parallelToolCalls: asked.parallel_tool_calls,
     reasoningEffort: asked.reasoning?.effort,
     variables: asked.chat_template_kwargs,
-    format: asked.text?.format,
+    response: grammarFor(asked.text?.format, 'text.format'),
   }
 }
 
@@ -134,7 +151,7 @@ export async function responses(exchange: Exchange, services: Services, body: Re
   const stream = asked.stream ? new EventStream(exchange) : undefined
   const lease = await services.pool.enter(asked.model, 1, exchange.signal)
   try {
-    const told = new ResponseTelling(`resp_${randomUUID().replaceAll('-', '')}`, lease.model.name, stream)
+    const told = new ResponseTelling(body, lease.model.name, stream)
     const options = { ...samplingOf({ ...none, ...asked }), ...tokenLimit(asked.max_output_tokens) }
     const [answer] = await runChat(services, exchange, lease.model, {
       ...said,
