@@ -109,6 +109,8 @@ export interface GenerateOptions<T = unknown> extends Partial<Sampling> {
   pattern?: string
   /** The text is a JSON object. */
   json?: boolean
+  /** Control tokens that are a part of the text. @internal */
+  shownTokens?: number[]
   /** What may be written, token by token; made once the prompt is known to be good. `speculate` is off with it. @internal */
   constraint?: (parts: ConstraintParts) => Constraint | Promise<Constraint>
   signal?: AbortSignal
