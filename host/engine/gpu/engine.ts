@@ -3,7 +3,7 @@
  * rows, submits one command buffer, and reads back the tokens that it was asked for, once.
  */
 import { platform } from '#platform'
-import { type ModelSpec, type Plan } from '../../../models/index.ts'
+import type { ModelSpec, Plan } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import type { Engine, EngineFacts, EngineOptions, Logits, PageStore, Row, ThreadCounts, Weights } from '../engine.ts'
 import { fingerprint, type WeightRange } from '../fingerprint.ts'
@@ -32,7 +32,7 @@ export interface GpuEngineInput {
 /** Throws TOO_LARGE if the device's limits or memory do not do, BAD_OPTION for what no GPU is used for, ENGINE_FAILED. */
 export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
   checkInput(input)
-  const gpu = await GpuDevice.open(input.adapter)
+  const gpu = await GpuDevice.open(input.adapter.adapter, input.adapter.language)
   try {
     const made = await gpu.scoped(() => make(gpu, input))
     await gpu.scoped(() => input.load(made.weights.loader()))

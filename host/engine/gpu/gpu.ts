@@ -76,7 +76,7 @@ export class GpuDevice implements Gpu {
     device.addEventListener('uncapturederror', ({ error }) => this.fail(gpuErrors.refused(error.message)))
   }
 
-  static async open({ adapter, language }: GpuSource): Promise<GpuDevice> {
+  static async open(adapter: GPUAdapter, language: ReadonlySet<string>): Promise<GpuDevice> {
     const requiredLimits = Object.fromEntries(wantedLimits.map((name) => [name, adapter.limits[name]]))
     return new GpuDevice(await adapter.requestDevice({ label: 'gta-edge', requiredLimits }), language)
   }

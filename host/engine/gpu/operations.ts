@@ -12,7 +12,7 @@ export interface StepSizes {
   /** Pages that the row with the most of them has in its conversation. */
   pages: number
   /** Rows that draw from their best candidates: all that want logits take part, or none. */
-  drawn: number
+  drawn?: number
 }
 
 /** A dispatch; one with a count of 0 is left out. */

@@ -67,7 +67,7 @@ export async function sampleOperations(
       name: 'candidates',
       pipeline: select,
       bindings: gpu.bind('candidates', select, [logits.buffer, step.rows, step.wanted, candidates]),
-      workgroups: ({ drawn }) => [drawn, 1],
+      workgroups: ({ drawn = 0 }) => [drawn, 1],
     },
   ]
 }

@@ -139,7 +139,7 @@ export class DeviceStep implements StepBuffers {
     if (this.frequencies.length) queue.writeBuffer(this.angles, 0, this.hostAngles, 0, this.anglesStride * rows.length)
     this.tablesOnDevice.send(queue)
     this.placesOnDevice.send(queue)
-    return { rows: rows.length, logits: wanted.length, pages, drawn: 0 }
+    return { rows: rows.length, logits: wanted.length, pages }
   }
 
   private writeAngles(index: number, position: number): void {
