@@ -2,7 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { KvCache } from '../host/cache/cache.ts'
-import { greedy, type Row } from '../host/engine/engine.ts'
+import { greedy, type Row, type Weights } from '../host/engine/engine.ts'
 import { openGpuEngine } from '../host/engine/gpu/engine.ts'
 import { GpuDevice } from '../host/engine/gpu/gpu.ts'
 import { cutTensors } from '../host/engine/gpu/weights.ts'
@@ -191,6 +191,18 @@ gpuTest('what a device cannot hold is refused before a weight is read, with numb
   const found = await code(openGpuEngine({ spec, plan, options, adapter: await sourceOf(adapter), load }))
   assert.match(found, /^TOO_LARGE: .* must be at most \d+ on this GPU \(max\w+\), found \d+/)
   assert.not.ok(isRead)
+})
+
+gpuTest('weights that no conversion wrote are refused', async (adapter) => {
+  const { spec, plan, weights } = await packedOf(golden('gta'), 'q8')
+  const matrices = plan.tensors.filter(({ content }) => content.is === 'matrix' && content.type === 'q8')
+  for (const { offset, bytes, name } of [matrices[0], matrices.at(-1)].flatMap((one) => one ?? [])) {
+    const broken = weights.slice()
+    broken[offset + bytes - 1] = 128
+    const load = (target: Weights) => target.write(0, broken)
+    const input = { spec, plan, options: testOptions('q8'), adapter: await sourceOf(adapter), load }
+    assert.match(await code(openGpuEngine(input)), /^BAD_FILE: q8 weights must be bytes below 128/, name)
+  }
 })
 
 gpuTest('logits that are not finite are no token', async (adapter) => {

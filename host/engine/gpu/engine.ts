@@ -8,6 +8,7 @@ import { errors } from '../../errors.ts'
 import type { Engine, EngineFacts, EngineOptions, Logits, PageStore, Row, ThreadCounts, Weights } from '../engine.ts'
 import { fingerprint, type WeightRange } from '../fingerprint.ts'
 import { tablePages } from '../wasm/memory.ts'
+import { areWeightsNarrow } from './check.ts'
 import { gpuErrors } from './errors.ts'
 import { type Activations, forwardOperations } from './forward.ts'
 import { GpuDevice, type GpuSource } from './gpu.ts'
@@ -37,16 +38,21 @@ export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
     const made = await gpu.scoped(() => make(gpu, input))
     await gpu.scoped(() => input.load(made.weights.loader()))
     made.step.setFrequencies(made.frequencies.map((bytes) => new Float64Array(bytes.buffer)))
-    return new GpuEngine(gpu, input, made)
+    const readback = new Readback(gpu)
+    const isGood = await gpu.scoped(() => areWeightsNarrow(gpu, made.weights, made.words, readback))
+    if (!isGood) throw errors.badWeights()
+    return new GpuEngine(gpu, input, made, readback)
   } catch (error) {
     gpu.close()
     throw error
   }
 }
 
-function checkInput({ spec, options }: GpuEngineInput): void {
+function checkInput({ spec, plan, options }: GpuEngineInput): void {
   const state = spec.layers.find(({ mixer }) => mixer.is !== 'attention')
   if (state) throw gpuErrors.noMixer(state.mixer.is)
+  // Offsets of the plan are words.
+  if (plan.bytes > 2 ** 32) throw gpuErrors.limit('the model', plan.bytes, 'offsets of 32 bits', 2 ** 32)
   if (options.offload) throw errors.badOption('offload (--offload)', 'left out with a GPU', options.offload.bytes)
 }
 
@@ -117,13 +123,13 @@ class GpuEngine implements Engine {
   private fetched: { k: number; values: Float32Array<ArrayBuffer> } | undefined
   private hash: Promise<string> | undefined
 
-  constructor(gpu: GpuDevice, { spec, plan, options, adapter }: GpuEngineInput, made: Made) {
+  constructor(gpu: GpuDevice, { spec, plan, options, adapter }: GpuEngineInput, made: Made, readback: Readback) {
     const { maxRows, maxLogits, context, conversations } = options
     const { description, device, vendor } = adapter.adapter.info
     const build = description || device || vendor || 'GPU'
     this.gpu = gpu
     this.made = made
-    this.readback = new Readback(gpu)
+    this.readback = readback
     this.facts = {
       ...{ name: `webgpu ${build}`, build, maxThreads: 1, maxRows, maxLogits, context, conversations },
       vocabSize: spec.vocabSize,
@@ -209,7 +215,7 @@ class GpuEngine implements Engine {
       read: (place, kind = 0) =>
         this.alone(async () => {
           const read = await this.readback.submit(pages.partsOf(kind, place), (encoder) => pages.recordMoves(encoder))
-          return joinBytes(read)
+          return joinBytes(read.map((part) => new Uint8Array(part)))
         }),
       write: (place, bytes, kind = 0, start = 0) =>
         this.alone(async () => {
@@ -228,16 +234,27 @@ class GpuEngine implements Engine {
 
   private async readWeights(ranges: readonly WeightRange[], use: (bytes: Uint8Array) => void): Promise<void> {
     const { weights } = this.made
-    const parts = ranges.map(({ offset, bytes }) => weights.partAt(offset, bytes))
-    use(joinBytes(await this.alone(() => this.readback.submit(parts))))
+    // Copies are of whole words.
+    const words = ranges.map(({ offset, bytes }) => {
+      const from = 4 * Math.floor(offset / 4)
+      return { from, bytes: 4 * Math.ceil((offset + bytes) / 4) - from }
+    })
+    const parts = words.map(({ from, bytes }) => weights.partAt(from, bytes))
+    const read = await this.alone(() => this.readback.submit(parts))
+    use(joinBytes(read.map((part, i) => sliceOf(part, ranges[i] as WeightRange))))
   }
 }
 
-function joinBytes(parts: readonly ArrayBuffer[]): Uint8Array<ArrayBuffer> {
+/** A range from the words that it lies in. */
+function sliceOf(words: ArrayBuffer, { offset, bytes }: WeightRange): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(words, offset % 4, bytes)
+}
+
+function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
   let at = 0
   for (const part of parts) {
-    joined.set(new Uint8Array(part), at)
+    joined.set(part, at)
     at += part.byteLength
   }
   return joined
