@@ -1,11 +1,14 @@
 /** What the WebGPU engine does besides computing: submissions, faults, limits, memory, pages. On each software adapter that is here. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import * as Abi from '../assembly/abi.ts'
 import type { KvCache } from '../host/cache/cache.ts'
 import { greedy, type Row, type Weights } from '../host/engine/engine.ts'
 import { openGpuEngine } from '../host/engine/gpu/engine.ts'
 import { GpuDevice } from '../host/engine/gpu/gpu.ts'
+import { stepText } from '../host/engine/gpu/texts.ts'
 import { cutTensors } from '../host/engine/gpu/weights.ts'
+import { fieldsOf, isFloat } from '../models/records.ts'
 import { golden, readGolden, worst } from './fixtures/goldens.ts'
 import { logitsOf, openEngine, packedOf, testOptions } from './harness/engines.ts'
 import { gpuTest, type TestAdapter } from './harness/gpu.ts'
@@ -243,6 +246,16 @@ async function drawMany(engine: KvCache, settings: readonly object[]): Promise<n
   }
   return drawn
 }
+
+test('shaders know a row as the ABI does', () => {
+  const [, body] = /struct Row \{([^}]*)\}/.exec(stepText) as unknown as [string, string]
+  const fields = [...body.matchAll(/(\w+): (\w+),/g)].map(([, name, type]) => `${name} ${type}`)
+  const row = new Abi.Row()
+  assert.equal(
+    fields,
+    fieldsOf(row).map((name) => `${name} ${isFloat(row, name) ? 'f32' : 'u32'}`),
+  )
+})
 
 test('weights are cut between tensors, and where one alone is too large it is alone', () => {
   const tensors = [10, 20, 30, 100, 5].map((bytes, i, all) => ({

@@ -8,6 +8,7 @@ import { errors } from '../../errors.ts'
 import type { Engine, EngineFacts, EngineOptions, Logits, PageStore, Row, ThreadCounts, Weights } from '../engine.ts'
 import { fingerprint, type WeightRange } from '../fingerprint.ts'
 import { tablePages } from '../wasm/memory.ts'
+import { AttentionStep } from './attention-step.ts'
 import { areWeightsNarrow } from './check.ts'
 import { gpuErrors } from './errors.ts'
 import { type Activations, forwardOperations } from './forward.ts'
@@ -37,7 +38,9 @@ export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
   try {
     const made = await gpu.scoped(() => make(gpu, input))
     await gpu.scoped(() => input.load(made.weights.loader()))
-    made.step.setFrequencies(made.frequencies.map((bytes) => new Float64Array(bytes.buffer)))
+    const frequencies = made.frequencies.map((bytes) => new Float64Array(bytes.buffer))
+    made.step.setFrequencies(frequencies)
+    made.shared.setFrequencies(frequencies)
     const readback = new Readback(gpu)
     const isGood = await gpu.scoped(() => areWeightsNarrow(gpu, made.weights, made.words, readback))
     if (!isGood) throw errors.badWeights()
@@ -61,6 +64,7 @@ interface Made {
   words: GpuPlan
   weights: DeviceWeights
   step: DeviceStep
+  shared: AttentionStep
   pages: DevicePages
   rows: Activations
   samples: Samples
@@ -75,17 +79,20 @@ async function make(gpu: GpuDevice, { spec, plan, options }: GpuEngineInput): Pr
   const weights = new DeviceWeights(gpu, plan)
   const frequencies = words.rotations.map(({ invFreq, dim }) => weights.keep(invFreq, 4 * dim))
   const pages = new DevicePages(gpu, spec, words, options)
-  const { blocks } = pages
+  const { blocks, isInt8 } = pages
   const shape = { maxRows, maxLogits, conversations, tableBlocks: tablePages(options), blocks }
   const step = new DeviceStep(gpu, words, shape)
+  const { anglesStride } = step
+  const shared = new AttentionStep(gpu, words, { isInt8, anglesStride, ...shape })
   const rows = makeRows(gpu, words, options)
   const samples = makeSamples(gpu, maxLogits)
   const scratch = productScratch(gpu, words, maxRows)
+  const parts = { gpu, weights, step, shared, plan: words, pages, rows, scratch, maxRows, maxLogits }
   const operations = [
-    ...(await forwardOperations({ gpu, weights, step, plan: words, pages, rows, scratch, maxRows, maxLogits })),
+    ...(await forwardOperations(parts)),
     ...(await sampleOperations(gpu, step, words, rows.logits, samples)),
   ]
-  return { words, weights, step, pages, rows, samples, operations, frequencies }
+  return { words, weights, step, shared, pages, rows, samples, operations, frequencies }
 }
 
 function makeRows(gpu: GpuDevice, plan: GpuPlan, { maxRows, maxLogits }: EngineOptions): Activations {
@@ -140,11 +147,11 @@ class GpuEngine implements Engine {
 
   step(rows: readonly Row[]): Promise<Uint32Array> {
     return this.alone(async () => {
-      const { words, step, rows: activations, samples } = this.made
+      const { words, step, shared, rows: activations, samples } = this.made
       this.fetched = undefined
       const sampled = rows.filter(({ sampling }) => sampling)
       const wanted = sampled.map((row) => wantedOf(row, words.vocabSize))
-      const sizes = step.write(rows)
+      const sizes: StepSizes = { ...step.write(rows), ...shared.begin(rows) }
       if (wanted.some(({ is }) => is === 'candidates')) sizes.drawn = sizes.logits
       const parts = partsOf(wanted, samples, activations.logits, words.vocabSize)
       const read = await this.readback.submit(parts, (encoder) => this.record(encoder, sizes))
