@@ -132,11 +132,13 @@ function relative(found: Float32Array, expected: Float32Array): number {
   return worst(found, expected) / Math.max(...expected.map(Math.abs))
 }
 
+const longest = (texts: number[][]) => texts.reduce((long, text) => (text.length > long.length ? text : long))
+
 const rounded = [
   ...kinds.map((kind) => ({
     name: kind,
     folder: golden(kind),
-    prompt: readGolden(kind).cases[0]?.prompt_ids as number[],
+    prompt: longest(readGolden(kind).cases.map(({ prompt_ids }) => prompt_ids)),
   })),
   ...attended.map((name) => ({
     name,

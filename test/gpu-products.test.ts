@@ -61,7 +61,7 @@ async function run(device: Device, operations: Operation[], rows: number, result
   const encoder = gpu.device.createCommandEncoder()
   const pass = encoder.beginComputePass()
   for (const { pipeline, bindings, workgroups } of operations) {
-    const [x, y, z = 1] = workgroups({ rows, logits: 0, pages: 0 })
+    const [x, y, z = 1] = workgroups({ rows, logits: 0, pages: 0, tiles: 0, tileRows: 0, chunks: 0 })
     if (x * y * z === 0) continue
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, bindings)

@@ -155,7 +155,9 @@ class GpuEngine implements Engine {
       if (wanted.some(({ is }) => is === 'candidates')) sizes.drawn = sizes.logits
       const parts = partsOf(wanted, samples, activations.logits, words.vocabSize)
       const read = await this.readback.submit(parts, (encoder) => this.record(encoder, sizes))
-      return parts.length === 0 ? new Uint32Array() : chooseTokens(sampled, wanted, read, (row) => step.latest(row))
+      return parts.length === 0
+        ? new Uint32Array()
+        : chooseTokens(sampled, wanted, read, (row, at) => step.tokenAt(row, at))
     })
   }
 

@@ -105,13 +105,9 @@ export class DeviceStep implements StepBuffers {
     return (block ?? NO_PAGE) * PAGE_TOKENS + (position % PAGE_TOKENS)
   }
 
-  /** The tokens that a row's penalty looks at: its own, and those before it. */
-  latest({ conversation, position, sampling }: Row): Uint32Array {
-    const count = Math.min(position + 1, sampling?.repeatLastN ?? 0)
-    return Uint32Array.from(
-      { length: count },
-      (_, i) => this.history[this.historyAt(conversation, position - i)] as number,
-    )
+  /** The token at a position of a row's conversation. */
+  tokenAt({ conversation }: Row, position: number): number {
+    return this.history[this.historyAt(conversation, position)] as number
   }
 
   /** Sends rows, and notes their tokens in the history. Throws RangeError if there are too many, or a token is none. */
