@@ -35,10 +35,10 @@ fn activate(x: f32) -> f32 {
 fn main(@builtin(global_invocation_id) id: vec3u) {
   let i = id.x;
   if (i >= WIDTH) { return; }
-  let from = id.y * FROM_STRIDE + i;
-  let x = projected[from];
+  let at = id.y * FROM_STRIDE + i;
+  let x = projected[at];
   var y = activate(x);
-  if (IS_GATED) { y *= projected[from + WIDTH]; }
+  if (IS_GATED) { y *= projected[at + WIDTH]; }
   // max() and the polynomials' clamps may lose NaN; broken weights must not look sound.
   if (!isFinite(x)) { y = x; }
   activated[id.y * INTO_STRIDE + i] = y;

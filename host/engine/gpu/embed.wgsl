@@ -15,7 +15,7 @@ struct Parameters { data: u32, scales: u32, first: u32, count: u32, last: u32, f
 @group(0) @binding(1) var<storage, read> rows: array<Row>;
 @group(0) @binding(2) var<storage, read> words: array<u32>;
 @group(0) @binding(3) var<storage, read> scales: array<f32>;
-@group(0) @binding(4) var<storage, read_write> into: array<f32>;
+@group(0) @binding(4) var<storage, read_write> embedded: array<f32>;
 
 fn byteAt(at: u32) -> u32 {
   return (words[at >> 2u] >> ((at & 3u) * 8u)) & 255u;
@@ -65,7 +65,7 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
       value = keptAt(r, id.x) * parameters.factor;
     }
   }
-  let target_ = id.y * STRIDE + id.x;
-  if (IS_POSITIONS) { value += into[target_]; }
-  into[target_] = value;
+  let at = id.y * STRIDE + id.x;
+  if (IS_POSITIONS) { value += embedded[at]; }
+  embedded[at] = value;
 }

@@ -22,8 +22,8 @@ struct Parameters { weight: u32, bias: u32, unused0: u32, unused1: u32 }
 @group(0) @binding(1) var<storage, read> wanted: array<u32>;
 @group(0) @binding(2) var<storage, read> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> biases: array<f32>;
-@group(0) @binding(4) var<storage, read> from: array<f32>;
-@group(0) @binding(5) var<storage, read_write> into: array<f32>;
+@group(0) @binding(4) var<storage, read> source: array<f32>;
+@group(0) @binding(5) var<storage, read_write> normed: array<f32>;
 
 const THREADS = 128u;
 var<workgroup> partial: array<f32, THREADS>;
@@ -46,19 +46,19 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   var row = group.x;
   // Every binding is used, whatever the constants say.
   if (GATHERS) { row = wanted[row]; }
-  let source = row * STRIDE;
-  let target_ = group.x * STRIDE;
+  let start = row * STRIDE;
+  let first = group.x * STRIDE;
   var mean = 0.0;
   var factor = 1.0;
   if (KIND == 2u) {
     var sum = 0.0;
-    for (var i = thread; i < WIDTH; i += THREADS) { sum += from[source + i]; }
+    for (var i = thread; i < WIDTH; i += THREADS) { sum += source[start + i]; }
     mean = sumOf(sum, thread) / f32(WIDTH);
   }
   if (KIND != 0u) {
     var squares = 0.0;
     for (var i = thread; i < WIDTH; i += THREADS) {
-      let x = from[source + i] - mean;
+      let x = source[start + i] - mean;
       squares += x * x;
     }
     factor = 1.0 / sqrt(sumOf(squares, thread) / f32(WIDTH) + EPS);
@@ -66,11 +66,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   for (var i = thread; i < STRIDE; i += THREADS) {
     var y = 0.0;
     if (i < WIDTH) {
-      y = from[source + i];
+      y = source[start + i];
       if (KIND == 1u) { y = y * factor * weights[parameters.weight + i]; }
       if (KIND == 2u) { y = (y - mean) * factor * weights[parameters.weight + i] + biases[parameters.bias + i]; }
-      if (ADDS) { y += into[target_ + i]; }
+      if (ADDS) { y += normed[first + i]; }
     }
-    into[target_ + i] = y;
+    normed[first + i] = y;
   }
 }
