@@ -17,8 +17,8 @@ fn weightAt(i: u32) -> f32 { return 1; }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let from = layer.offset + id.y * layer.stride + id.x * KEY0;
-  for (var i = thread; i < KEY0; i += LANES) { head[i] = encoded[from + i]; }
+  let base = layer.offset + id.y * layer.stride + id.x * KEY0;
+  for (var i = thread; i < KEY0; i += LANES) { head[i] = encoded[base + i]; }
   workgroupBarrier();
   writeView((id.y * MAPS + id.x) * QUERY * 4, 0, 0, KEY0, thread);
 }

@@ -8,7 +8,7 @@ alias Four = vec4<u32>;
 override HEAD0: u32;
 override HEAD1: u32;
 override VALUE: u32;
-override BIAS0: u32;
+override HARMONICS0: u32;
 
 // vec4 of the scales of a head.
 const SCALES: u32 = 16;
@@ -23,7 +23,7 @@ var<workgroup> digits: array<vec2<u32>, SLOTS * LANES>;
 fn viewFours(dim: u32) -> u32 { return ((dim + 3) / 4 + 1) / 2; }
 
 // vec4 of a query before the harmonics of a view.
-fn biasStart(view: u32) -> u32 { return 1 + viewFours(KEY0) + viewFours(KEY1) + select(0, BIAS0, view == 1); }
+fn biasStart(view: u32) -> u32 { return 1 + viewFours(KEY0) + viewFours(KEY1) + select(0, HARMONICS0, view == 1); }
 
 // Scores of tokens 4 lane … in a view; the keys begin at vec4 `at`, the slot's query at `query`.
 fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {

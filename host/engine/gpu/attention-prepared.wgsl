@@ -26,26 +26,26 @@ fn viewWord(at: u32, view: u32) -> u32 {
 }
 
 // Writes `dim` numbers of the head, from `from` on, as a view of the query that begins at word `at`.
-fn writeView(at: u32, view: u32, from: u32, dim: u32, thread: u32) {
-  let target = viewWord(at, view);
+fn writeView(at: u32, view: u32, base: u32, dim: u32, thread: u32) {
+  let start = viewWord(at, view);
   if (!IS_INT8) {
     for (var i = thread; i < viewWords(dim); i += LANES) {
-      prepared[target + i] = select(0u, bitcast<u32>(head[from + min(i, dim - 1)]), i < dim);
+      prepared[start + i] = select(0u, bitcast<u32>(head[base + min(i, dim - 1)]), i < dim);
     }
     return;
   }
-  let peak = largest(from, dim, thread);
+  let peak = largest(base, dim, thread);
   let factor = factorFor(peak, 8191);
   for (var i = thread; i < viewWords(dim) / 2; i += LANES) {
     var high = 0u;
     var low = 0u;
     for (var k = 0u; k < 4 && 4 * i + k < dim; k++) {
-      let q = i32(round(head[from + 4 * i + k] * factor));
+      let q = i32(round(head[base + 4 * i + k] * factor));
       high |= (u32(q >> 7) & 255) << (8 * k);
       low |= (u32(q) & 127) << (8 * k);
     }
-    prepared[target + 2 * i] = high;
-    prepared[target + 2 * i + 1] = low;
+    prepared[start + 2 * i] = high;
+    prepared[start + 2 * i + 1] = low;
   }
   if (thread == 0) { prepared[at + view] = select(bitcast<u32>(peak / 8191 * SCALE), NAN_BITS, isNan(peak)); }
 }

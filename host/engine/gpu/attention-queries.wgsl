@@ -56,7 +56,7 @@ fn squareOf(bias: u32, pairs: u32, pair: u32) -> f32 {
 }
 
 // factor · q · conj(b) of each pair with a large bias, with the query turned back by what its conversation dropped.
-fn writeHarmonics(at: u32, view: u32, from: u32, dim: u32, pairs: u32, bias: u32, turn: u32) {
+fn writeHarmonics(at: u32, view: u32, base: u32, dim: u32, pairs: u32, bias: u32, turn: u32) {
   var sum = 0f;
   for (var i = 0u; i < pairs; i++) { sum += squareOf(bias, pairs, i); }
   var count = 0u;
@@ -66,8 +66,8 @@ fn writeHarmonics(at: u32, view: u32, from: u32, dim: u32, pairs: u32, bias: u32
       if (!(squareOf(bias, pairs, i) > LARGE)) { continue; }
       let c = dropped[turn + i];
       let s = dropped[turn + pairs + i];
-      let u = head[from + i] * c + head[from + pairs + i] * s;
-      let v = head[from + pairs + i] * c - head[from + i] * s;
+      let u = head[base + i] * c + head[base + pairs + i] * s;
+      let v = head[base + pairs + i] * c - head[base + i] * s;
       let b = vec2f(biases[bias + i], biases[bias + pairs + i]);
       let word = first + 4 * count;
       prepared[word] = i;
@@ -84,16 +84,16 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
   let map = id.x;
   let first = select(KEY0, ENCODER, ENCODER != 0);
   let dim = first + KEY1;
-  let from = layer.offset + id.y * layer.stride;
+  let base = layer.offset + id.y * layer.stride;
   let angle = id.y * layer.anglesStride + layer.rotation;
   let at = (id.y * MAPS + map) * QUERY * 4;
-  for (var i = thread; i < dim; i += LANES) { head[i] = source[from + map * dim + i]; }
+  for (var i = thread; i < dim; i += LANES) { head[i] = source[base + map * dim + i]; }
   workgroupBarrier();
   if (NORM == SPAN_HEAD) { normHead(dim, EPS, layer.norm + map * dim, thread); }
   if (NORM == SPAN_ALL) {
     var sum = 0f;
     for (var i = thread; i < MAPS * dim; i += LANES) {
-      let x = source[from + i];
+      let x = source[base + i];
       sum += x * x;
     }
     let factor = 1 / sqrt(sumOf(sum, thread) / f32(MAPS * dim) + EPS);
@@ -111,8 +111,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
   if (SPREAD1) { spreadHead(first, KEY1, thread); }
   if (ENCODER != 0) {
     let padded = (ENCODER + 15) & ~15u;
-    let target = id.y * layer.plainStride + map * padded;
-    for (var i = thread; i < padded; i += LANES) { plain[target + i] = select(0f, head[min(i, HEAD - 1)], i < ENCODER); }
+    let start = id.y * layer.plainStride + map * padded;
+    for (var i = thread; i < padded; i += LANES) { plain[start + i] = select(0f, head[min(i, HEAD - 1)], i < ENCODER); }
   } else {
     writeView(at, 0, 0, KEY0, thread);
   }

@@ -55,14 +55,14 @@ override QUERY: u32;
 // Numbers of each view.
 override KEY0: u32;
 override KEY1: u32;
-// vec4 of a row of values; slots that a thread sums them of.
+// vec4 of a row of values. Slots that a thread sums them of are VALUES, a constant that the host writes before this text: arrays of a
+// function have no other.
 override COLUMNS: u32;
-override VALUES: u32;
 
 var<workgroup> queries: array<vec4<u32>, SLOTS * QUERY>;
 var<workgroup> peaks: array<f32, SLOTS * LANES>;
 var<workgroup> sums: array<f32, SLOTS * LANES>;
-// Of each slot: what is kept of the sum before, and what the page adds of its own; row and map.
+// Of each slot: what is kept of the sum before, and what the page adds of its own.
 var<workgroup> keeps: array<f32, SLOTS>;
 var<workgroup> gains: array<f32, SLOTS>;
 
@@ -220,14 +220,14 @@ fn main(
     }
   }
 
-  let target = select(0, id.x, count.x > 1);
+  let place = select(0, id.x, count.x > 1);
   if (isScoring && lane == 0) {
-    partials[partialOf(tile.x, start + own, maps, group.w, chunks, target)] = vec4f(totalPeak, totalSum, 0, 0);
+    partials[partialOf(tile.x, start + own, maps, group.w, chunks, place)] = vec4f(totalPeak, totalSum, 0, 0);
   }
   for (var i = 0u; i < VALUES; i++) {
     let slot = owner + i * owners;
     if (owner < owners && slot < used) {
-      partials[partialOf(tile.x, start + slot, maps, group.w, chunks, target) + 1 + column] = total[i];
+      partials[partialOf(tile.x, start + slot, maps, group.w, chunks, place) + 1 + column] = total[i];
     }
   }
 }
