@@ -141,6 +141,11 @@ export const errors = {
       'NOT_FINITE',
       'logits must be finite, found NaN or infinity: the weights are broken, get the model again',
     ),
+  nothingAllowed: () =>
+    new GtaError(
+      'NOTHING_ALLOWED',
+      'a constraint must allow at least one token, found none: no token of this model can go on with what was asked for, ask for another form',
+    ),
   badWeights: () =>
     new GtaError(
       'BAD_FILE',
@@ -184,6 +189,8 @@ export const errors = {
     new GtaError('BAD_OPTION', `"${path}" must be a new file, found one that is there already: ${advice}`),
   noBuild: (reason: string, advice: string) =>
     new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: ${advice}`),
+  noGpu: (found: string, advice: string) =>
+    new GtaError('NO_GPU', `gpu (--gpu) must have a GPU that it can use, found ${found}: ${advice}`),
   needsFiles: (what: string) =>
     new GtaError('BAD_OPTION', `${what} must have files to write to, found a browser: use it in Node`),
   needsProcesses: () =>

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'CONTEXT_FULL'
   | 'OUT_OF_MEMORY'
   | 'NOT_FINITE'
+  | 'NOTHING_ALLOWED'
   | 'ENGINE_FAILED'
   | 'OFFLOAD_FAILED'
   | 'CLOSED'
@@ -26,6 +27,7 @@ export type ErrorCode =
   | 'BAD_SESSION'
   | 'OTHER_MODEL'
   | 'NO_BUILD'
+  | 'NO_GPU'
   | 'GPU_LOST'
   | 'FETCH_FAILED'
 

@@ -36,7 +36,7 @@ export async function openModel(
   offload?: EngineOptions['offload'],
   extensions: Extensions = {},
 ): Promise<Model> {
-  const engineOptions = { ...checkOptions(given.model.spec, given.plan, options), offload }
+  const engineOptions = { ...optionsFor(given.model.spec, given.plan, options), offload }
   const source = sourceFor(given, engineOptions.context)
   const { model, plan } = source
   await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
@@ -107,7 +107,8 @@ async function attachCache(engine: Engine, directory: string | undefined): Promi
   }
 }
 
-function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
+/** The options of an engine that has this model. Throws BAD_OPTION. @internal */
+export function optionsFor(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
   checkSetting('context', options.context, longestContext(spec))
   for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads'] as const) checkSetting(name, options[name])
   const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options

@@ -4,6 +4,7 @@ import { PAGE_TOKENS } from '../../../models/index.ts'
 import type { Row } from '../engine.ts'
 import { ROW_WORDS, writeRow } from '../wasm/rows.ts'
 import { writeAngles } from './angles.ts'
+import type { TileSizes } from './attention-tiles.ts'
 import type { GpuDevice } from './gpu.ts'
 import { usage } from './gpu.ts'
 import type { StepBuffers, StepSizes } from './operations.ts'
@@ -114,7 +115,7 @@ export class DeviceStep implements StepBuffers {
   }
 
   /** Sends rows, and notes their tokens in the history. Throws RangeError if there are too many, or a token is none. */
-  write(rows: readonly Row[]): StepSizes {
+  write(rows: readonly Row[]): Omit<StepSizes, keyof TileSizes> {
     const { maxRows, maxLogits } = this.shape
     const { queue } = this.device
     const wanted = rows.flatMap((row, index) => (row.sampling ? [index] : []))
