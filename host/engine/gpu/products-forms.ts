@@ -67,16 +67,19 @@ export function formsOf(matrix: Matrix, most: number): Form[] {
   return forms.filter(({ above }) => above < most)
 }
 
+/** Invocations that share the columns of a row: 16 bytes for each of them, and no more of them than a row has of these. */
+export function lanesOf({ type, cols }: Matrix): number {
+  const steps = Math.ceil(cols / (type === TYPE_F32 ? 4 : 16))
+  return Math.min(steps < 256 ? 32 : 64, Math.max(VECTOR_ROWS, 2 ** Math.ceil(Math.log2(steps))))
+}
+
 function vectorForm(matrix: Matrix, vectors: number, above: number, upTo: number): Form {
-  // 16 bytes of a row for each of the invocations that read it; no more of them than a row has.
-  const steps = Math.ceil(matrix.cols / (matrix.type === TYPE_F32 ? 4 : 16))
-  const lanes = Math.min(steps < 256 ? 32 : 64, 2 ** Math.ceil(Math.log2(steps)))
-  const rows = (VECTOR_SIZE / lanes) * VECTOR_ROWS
+  const groups = VECTOR_SIZE / lanesOf(matrix)
   return {
-    ...{ name: 'vector', constants: { LANES: lanes, VECTORS: vectors }, above, upTo },
+    ...{ name: 'vector', constants: { VECTORS: vectors }, above, upTo },
     workgroups: (band, count) => {
-      const groups = band.matrices * Math.ceil(band.rows / VECTOR_ROWS)
-      return [...gridOf(Math.ceil((groups * VECTOR_ROWS) / rows)), Math.ceil(count / vectors)]
+      const needed = band.matrices * Math.ceil(band.rows / VECTOR_ROWS)
+      return [...gridOf(Math.ceil(needed / groups)), Math.ceil(count / vectors)]
     },
   }
 }
