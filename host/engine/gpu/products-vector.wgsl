@@ -1,6 +1,6 @@
 // Matrix × vector: up to VECTORS vectors, f32 or q8. `lanes` invocations read four rows of W side by side, 16 bytes each, so
 // that neighbours read what lies side by side, and every weight once for all vectors. A workgroup of 64 invocations has
-// 64 / lanes such groups; z: VECTORS vectors after VECTORS.
+// 64 / lanes such groups.
 
 override VECTORS: u32 = 1;
 
@@ -17,8 +17,7 @@ fn main(
   @builtin(num_workgroups) grid: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let first = id.z * VECTORS;
-  let count = min(countOf() - first, VECTORS);
+  let count = min(countOf(), VECTORS);
   let inMatrix = (product.rows + ROWS - 1) / ROWS;
   let lanes = product.lanes;
   let group = indexOf(id, grid) * (SIZE / lanes) + local / lanes;
@@ -43,7 +42,7 @@ fn main(
         if (i >= count) {
           break;
         }
-        let v = inputsOf(vectorAt(first + i, matrix), step);
+        let v = inputsOf(vectorAt(i, matrix), step);
         own[i] += vec4<Number>(dotOf(w0, v), dotOf(w1, v), dotOf(w2, v), dotOf(w3, v));
       }
     }
@@ -58,8 +57,8 @@ fn main(
     }
     workgroupBarrier();
     if (isThere && lane < ROWS && r + lane < product.rows) {
-      let vector = (first + i) * product.vectors + product.firstVector + matrix;
-      finish(resultOf(sums[local - lane][lane], row + lane, vector), row + lane, first + i);
+      let vector = i * product.vectors + product.firstVector + matrix;
+      finish(resultOf(sums[local - lane][lane], row + lane, vector), row + lane, i);
     }
     workgroupBarrier();
   }
