@@ -183,7 +183,7 @@ const inBlocks: typeof shapes = [
   { rows: 15, cols: 64, count: 1, blocks: 5, mostBytes: 1600 },
 ]
 
-for (const type of ['f32', 'q8'] as Type[])
+for (const type of Object.keys(types) as Type[])
   gpuTest(`products of ${type}`, async (adapter) => {
     const hasBlocks = type === 'f32' || type === 'q8'
     for (const canDot of type === 'f32' ? [true] : [true, false]) {
