@@ -76,7 +76,11 @@ export function openCase(model: ModelDescription, cache: CacheType, maxRows: num
 }
 
 /** Runs rows through the debug build's attention of a layer; returns what it adds to the residual stream. */
-export function runWasm({ engine, plan, input, maxRows }: Case, layer: number, rows: readonly TestRow[]): Float32Array[] {
+export function runWasm(
+  { engine, plan, input, maxRows }: Case,
+  layer: number,
+  rows: readonly TestRow[],
+): Float32Array[] {
   const { exports, words, floats } = engine
   const stride = exports.hiddenStrideBytes()
   for (const [i, row] of rows.entries()) {
@@ -175,7 +179,11 @@ export class GpuAttention {
       await weights.loader().write(offset, all.slice(abi.WEIGHTS + offset, abi.WEIGHTS + offset + bytes))
     shared.setFrequencies(this.frequencies)
     queue.writeBuffer(step.tables, 0, Uint32Array.from(TABLES))
-    queue.writeBuffer(step.places, 0, Uint32Array.from({ length: one.plan.nPageKinds * BLOCKS }, (_, i) => i % BLOCKS))
+    queue.writeBuffer(
+      step.places,
+      0,
+      Uint32Array.from({ length: one.plan.nPageKinds * BLOCKS }, (_, i) => i % BLOCKS),
+    )
     // Every buffer between operations holds somebody else's numbers.
     const { low, query, plain, encoded, averages, entering, prepared, partials } = shared
     for (const buffer of [low, query, plain, encoded, averages, entering, prepared, partials, this.cache])

@@ -30,7 +30,8 @@ export const queryDim = (kind: GpuLayerKind): number => (kind.encoderDim || kind
 
 /** Numbers of the fused projection before the row, and before the gate. */
 export const queryWidth = (kind: GpuLayerKind): number => kind.queryRank || kind.maps * queryDim(kind)
-export const rowWidth = (kind: GpuLayerKind): number => slotsOf(kind).reduce((sum, { heads, dim }) => sum + heads * dim, 0)
+export const rowWidth = (kind: GpuLayerKind): number =>
+  slotsOf(kind).reduce((sum, { heads, dim }) => sum + heads * dim, 0)
 
 /** Numbers from one map's average to the next: padded where each is the input of a matrix of its own. */
 export const averageStride = (kind: GpuLayerKind): number => (kind.hasDecoder ? padded(kind.valueDim) : kind.valueDim)

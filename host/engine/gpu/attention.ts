@@ -144,7 +144,11 @@ async function rowOperations(parts: Parts): Promise<Operation[]> {
   const slots = slotsOf(is)
   const [first, second] = slots
   const width = rowWidth(is)
-  const norms = vectorOf(parts, layer.slotNorm, slots.reduce((sum, { norm, heads, dim }) => sum + (norm ? heads * dim : 0), 0))
+  const norms = vectorOf(
+    parts,
+    layer.slotNorm,
+    slots.reduce((sum, { norm, heads, dim }) => sum + (norm ? heads * dim : 0), 0),
+  )
   const biases = vectorOf(parts, layer.inBias, queryWidth(is) + width)
   const constantsOf = (slot: 0 | 1) => {
     const { heads, dim, rope, norm, eps } = slots[slot]
@@ -197,9 +201,7 @@ async function queryOperations(parts: Parts): Promise<Operation[]> {
   const norms = vectorOf(parts, is.queryNorm ? layer.queryNorm : 0, is.maps * dim)
   const biases = vectorOf(parts, layer.inBias, queryWidth(is) + rowWidth(is))
   const biasAt = (slot: 0 | 1) => biases.word + queryWidth(is) + (slot ? slots[0].heads * slots[0].dim : 0)
-  const source: RowsAt = is.queryRank
-    ? { buffer: shared.query, offset: 0, stride: shared.strides.query }
-    : projection
+  const source: RowsAt = is.queryRank ? { buffer: shared.query, offset: 0, stride: shared.strides.query } : projection
   const constants = {
     ...preparedConstants(parts),
     ...{ HEAD: 4 * Math.ceil(dim / 4), ENCODER: is.encoderDim },
@@ -218,9 +220,7 @@ async function queryOperations(parts: Parts): Promise<Operation[]> {
     ...[shared.prepared, shared.plain],
   ]
   const texts = [stepText, headText, headNormText, rotateText, preparedText, queriesText]
-  return [
-    await operation(parts, 'attention-queries', texts, constants, words, entries, ({ rows }) => [is.maps, rows]),
-  ]
+  return [await operation(parts, 'attention-queries', texts, constants, words, entries, ({ rows }) => [is.maps, rows])]
 }
 
 /** One matrix per map on the un-rotated part of its query. */

@@ -1,9 +1,9 @@
 /** Weights come from a file that may be anybody's: what shaders take for granted is looked at once, by the device. */
 import * as abi from '../../../assembly/abi.ts'
-import { bandsOf } from './bands.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuWeights } from './operations.ts'
 import type { GpuPlan } from './plan.ts'
+import { bandsOf, bytesOf } from './products-forms.ts'
 import type { Readback } from './readback.ts'
 import { blocksText, checkText } from './texts.ts'
 
@@ -27,11 +27,12 @@ export async function areWeightsNarrow(
   const wide = gpu.buffer('wide weights', 4)
   const checks = await Promise.all(
     matrices
-      .flatMap((matrix) => bandsOf(matrix, weights.mostBytes).map((band) => ({ matrix, band })))
+      .flatMap((matrix) => bandsOf(matrix, 1, weights.mostBytes).map((band) => ({ matrix, band })))
       .map(async ({ matrix, band }) => {
         const pipeline = await gpu.pipeline({ name: 'check', text: blocksText + checkText }, { TYPE: matrix.type })
-        const { resource, word } = weights.bind(band.offset, band.bytes)
-        const parameters = gpu.parameters('check', Uint32Array.of(word, band.bytes / 4, matrix.stride / 4, 0))
+        const bytes = bytesOf(matrix, band.rows)
+        const { resource, word } = weights.bind(matrix.data + bytesOf(matrix, band.firstRow), bytes)
+        const parameters = gpu.parameters('check', Uint32Array.of(word, bytes / 4, matrix.stride / 4, 0))
         return { pipeline, bindings: gpu.bind('check', pipeline, [parameters, resource, wide]) }
       }),
   )

@@ -1,9 +1,9 @@
 /** Embeddings of the tokens of a step, and learned positions: embed.wgsl. */
 import * as abi from '../../../assembly/abi.ts'
-import { bandsOf } from './bands.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { GpuPlan } from './plan.ts'
+import { bandsOf, bytesOf } from './products-forms.ts'
 import { blocksText, embedText, stepText } from './texts.ts'
 
 interface Input {
@@ -26,7 +26,7 @@ async function gather(
   into: RowsAt,
   isPositions: boolean,
 ): Promise<Operation[]> {
-  const { type, cols, stride, scales, rows } = matrix
+  const { type, cols, stride, data, scales, rows } = matrix
   const name = isPositions ? 'positions' : 'embed'
   const constants = {
     TYPE: type,
@@ -36,8 +36,8 @@ async function gather(
     IS_POSITIONS: Number(isPositions),
   }
   const pipeline = await gpu.pipeline({ name: 'embed', text: stepText + blocksText + embedText }, constants)
-  return bandsOf(matrix, weights.mostBytes).map(({ first, count, offset, bytes }) => {
-    const bound = weights.bind(offset, bytes)
+  return bandsOf(matrix, 1, weights.mostBytes).map(({ firstRow: first, rows: count }) => {
+    const bound = weights.bind(data + bytesOf(matrix, first), bytesOf(matrix, count))
     const scale = type === abi.TYPE_Q8 ? weights.bind(scales + 4 * first, 4 * count) : bound
     const words = Uint32Array.of(bound.word, scale.word, first, count, rows - 1, 0, 0, 0)
     new Float32Array(words.buffer)[5] = isPositions ? 1 : plan.embeddingScale
