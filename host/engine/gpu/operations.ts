@@ -11,6 +11,8 @@ export interface StepSizes {
   logits: number
   /** Pages that the row with the most of them has in its conversation. */
   pages: number
+  /** Rows that draw from their best candidates: all that want logits take part, or none. */
+  drawn?: number
 }
 
 /** A dispatch; one with a count of 0 is left out. */
