@@ -148,8 +148,7 @@ async function check(device: Device, options: Case): Promise<void> {
   const found = new Float32Array(await run(device, operations, count, into.buffer))
   const label = JSON.stringify({ ...options, canDot: gpu.canDot })
   const words = new Uint32Array(found.buffer)
-  const isResult = (at: number) =>
-    at >= yOffset && at < yOffset + count * yStride && (at - yOffset) % yStride < rows
+  const isResult = (at: number) => at >= yOffset && at < yOffset + count * yStride && (at - yOffset) % yStride < rows
   for (const [at, word] of words.entries()) if (!isResult(at)) assert.is(word, at < y.length ? POISON : 0, label)
   for (const [at, one] of xs.entries()) {
     const q = quantised(one)

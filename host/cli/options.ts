@@ -72,6 +72,8 @@ export const modelOptions = flagsOf(
   'offloadDirectory',
   'threads',
   'batchThreads',
+  'gpu',
+  'gpuForce',
   'verify',
 )
 

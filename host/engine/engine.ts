@@ -7,6 +7,7 @@ import * as abi from '../../assembly/abi.ts'
 import type { CacheType } from '../../models/index.ts'
 import { fieldsOf } from '../../models/records.ts'
 import { errors } from '../errors.ts'
+import type { gpuModes } from '../settings.ts'
 
 /** How the next token is chosen; the engine's order is repetition penalty, top-k, top-p, min-p, temperature. */
 export interface Sampling {
@@ -230,4 +231,8 @@ export interface EngineOptions {
   threads?: number | undefined
   /** Threads for steps of more rows; default: as many. */
   batchThreads?: number | undefined
+  /** What a GPU computes; default: nothing. */
+  gpu?: (typeof gpuModes)[number] | undefined
+  /** Uses one that is not fit for it. */
+  gpuForce?: boolean | undefined
 }

@@ -1,13 +1,16 @@
 /** What users give to the runtime and get from it; only types. */
 import type { CacheType } from '../../models/index.ts'
 import type { Sampling } from '../engine/engine.ts'
-import type { busyChoices, contextPolicies } from '../settings.ts'
+import type { busyChoices, contextPolicies, gpuModes } from '../settings.ts'
 
 /** How far a load, or the reading of a prompt, is: in bytes, or in tokens. */
 export interface Progress {
   done: number
   total: number
 }
+
+/** What a GPU computes. */
+export type GpuMode = (typeof gpuModes)[number]
 
 /** Options of `load()` wherever the weights come from. */
 export interface OpenOptions {
@@ -25,6 +28,13 @@ export interface OpenOptions {
   threads?: number
   /** Threads of prefill; default: as many as `threads` if those are given, else measured too. */
   batchThreads?: number
+  /**
+   * What a GPU computes: nothing (off, the default), everything (on), prompts only (prefill), or what was measured to be
+   * fastest when the model was first loaded here (auto). In Node it takes the package `webgpu`.
+   */
+  gpu?: GpuMode
+  /** Uses a GPU even if it is computed by the CPU, or known to be slower than the CPU; default false. */
+  gpuForce?: boolean
   signal?: AbortSignal
   /** Told while the weights are loaded; in bytes. */
   onProgress?: (progress: Progress) => void

@@ -22,7 +22,7 @@ import type { Extensions } from './extensions.ts'
 import { sourceFor } from './long-context.ts'
 import { type Model, modelOf } from './model.ts'
 import { Runtime } from './runtime.ts'
-import type { ModelSource } from './source.ts'
+import type { ModelSource, WeightSource } from './source.ts'
 import { availableThreads, chooseThreads, rememberedThreads, threadsKey } from './tune.ts'
 
 /** Conversations that a model can have open. */
@@ -37,9 +37,13 @@ export async function openModel(
   extensions: Extensions = {},
 ): Promise<Model> {
   const engineOptions = { ...checkOptions(given.model.spec, given.plan, options), offload }
+  if (offload && engineOptions.gpu !== 'off')
+    throw errors.badOption(titleOf('offload'), `absent with ${titleOf('gpu')}`, offload.bytes)
   const source = sourceFor(given, engineOptions.context)
   const { model, plan } = source
-  await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
+  // A GPU has memory of its own, and says itself what does not fit.
+  if (engineOptions.gpu !== 'on')
+    await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
   // The tokenizer first, where it is there: it fails faster than the weights load.
   const { tokenizer, tokenizerConfig } = source.files
   const read = async (json: Uint8Array | undefined) => {
@@ -59,11 +63,18 @@ export async function openModel(
   }
 }
 
-/** An engine and its cache, with the threads that are asked for, remembered or measured. */
-export async function openCache(
-  { model, plan, load }: Pick<ModelSource, 'model' | 'plan' | 'load'>,
-  options: EngineOptions,
-): Promise<KvCache> {
+/** An engine and its cache: on the CPU, on a GPU or on both, as is asked for, remembered or measured. */
+export async function openCache(source: WeightSource, options: EngineOptions): Promise<KvCache> {
+  if (options.gpu === undefined || options.gpu === 'off') return openOnCpu(source, options)
+  const { chooseMode } = await import('./tune-gpu.ts')
+  const gpu = await chooseMode(source.plan, options, (gpu) => openCache(source, { ...options, gpu }))
+  if (gpu !== 'on') return openOnCpu(source, { ...options, gpu })
+  const { openOnGpu } = await import('./gpu.ts')
+  return attachCache(await openOnGpu(source, options))
+}
+
+/** With the threads that are asked for, remembered or measured; prompts on a GPU with `gpu: 'prefill'`. */
+async function openOnCpu({ model, plan, load }: WeightSource, options: EngineOptions): Promise<KvCache> {
   const compiled = await chooseBuild()
   // Fails faster than the weights load.
   if (options.offload && countPages(model.spec, options).streamPages > 0) {
@@ -72,8 +83,10 @@ export async function openCache(
   }
   const open = async ({ decode, prefill }: Partial<ThreadCounts>) => {
     const own = { ...options, threads: decode, batchThreads: prefill }
-    const engine = await openWasmEngine({ spec: model.spec, plan, options: own, compiled, load })
-    return attachCache(engine, options.offload?.directory)
+    const onCpu = (from: typeof load) => openWasmEngine({ spec: model.spec, plan, options: own, compiled, load: from })
+    if (options.gpu !== 'prefill') return attachCache(await onCpu(load), options.offload?.directory)
+    const { openForPrompts } = await import('./gpu.ts')
+    return attachCache(await openForPrompts({ model, plan, load }, own, onCpu))
   }
   if (!compiled.build.isShared) return open({ decode: 1, prefill: 1 })
   if (options.threads !== undefined) return open({ decode: options.threads, prefill: options.batchThreads })
@@ -98,7 +111,7 @@ export async function openCache(
   }
 }
 
-async function attachCache(engine: Engine, directory: string | undefined): Promise<KvCache> {
+async function attachCache(engine: Engine, directory?: string): Promise<KvCache> {
   try {
     return await KvCache.open(engine, directory)
   } catch (error) {
@@ -109,7 +122,10 @@ async function attachCache(engine: Engine, directory: string | undefined): Promi
 
 function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
   checkSetting('context', options.context, longestContext(spec))
-  for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads'] as const) checkSetting(name, options[name])
+  for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads', 'gpu'] as const)
+    checkSetting(name, options[name])
+  const { gpu = settings.gpu.default, gpuForce = false } = options
+  if (gpuForce && gpu === 'off') throw errors.badOption(titleOf('gpuForce'), `absent without ${titleOf('gpu')}`, true)
   const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
   const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options
   return {
@@ -121,6 +137,8 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): Engine
     pages: countBlocks(spec, cache, { context, rows: Math.min(batch, context) }, options.cacheMemory),
     threads,
     batchThreads,
+    gpu,
+    gpuForce,
   }
 }
 

@@ -2,6 +2,9 @@ import type { ModelDescription, Plan } from '../../models/index.ts'
 import type { Weights } from '../engine/engine.ts'
 import type { ModelFiles } from '../files/source.ts'
 
+/** What an engine is opened from. */
+export type WeightSource = Pick<ModelSource, 'model' | 'plan' | 'load'>
+
 /** A model whose weights are still to be loaded, wherever they come from. */
 export interface ModelSource {
   model: ModelDescription
