@@ -141,6 +141,11 @@ export const modelSettings = {
     kind: 'boolean',
     help: 'use it even if it is computed by the CPU, or known to be slower than the CPU',
   },
+  recover: {
+    flag: 'recover',
+    kind: 'boolean',
+    help: 'when a GPU or a thread is lost, go on with another engine on the CPU: what conversations had is computed again',
+  },
   verify: {
     flag: 'verify',
     kind: 'boolean',

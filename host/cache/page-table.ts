@@ -84,6 +84,11 @@ export class PageTable {
     return this.windows.used
   }
 
+  /** All conversations. */
+  get numbers(): number[] {
+    return [...this.conversations.keys()]
+  }
+
   lengthOf(conversation: number): number {
     return this.at(conversation).length
   }

@@ -25,7 +25,7 @@ export async function loadModel(
       type: 'type' in options ? options.type : args.value('type'),
       cache: 'cache' in options ? options.cache : args.value('cache'),
       ...args.values('context', 'cacheMemory', 'offload', 'offloadDirectory', 'threads', 'batchThreads'),
-      ...args.values('gpu', 'gpuForce', 'verify'),
+      ...args.values('gpu', 'gpuForce', 'recover', 'verify'),
       signal,
       onProgress: progress.update,
       ...options,

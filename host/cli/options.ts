@@ -74,6 +74,7 @@ export const modelOptions = flagsOf(
   'batchThreads',
   'gpu',
   'gpuForce',
+  'recover',
   'verify',
 )
 

@@ -35,6 +35,11 @@ export interface OpenOptions {
   gpu?: GpuMode
   /** Uses a GPU even if it is computed by the CPU, or known to be slower than the CPU; default false. */
   gpuForce?: boolean
+  /**
+   * When the engine is lost, a GPU or a thread, opens another one on the CPU and computes again what conversations had; one
+   * at which that is lost too fails alone. Default false: everything fails with GPU_LOST or ENGINE_FAILED.
+   */
+  recover?: boolean
   signal?: AbortSignal
   /** Told while the weights are loaded; in bytes. */
   onProgress?: (progress: Progress) => void

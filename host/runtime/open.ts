@@ -6,7 +6,9 @@ import {
   PAGE_TOKENS,
   type Plan,
   pageBytes,
+  pageKinds,
   poolBytes,
+  windowOf,
 } from '../../models/index.ts'
 import { KvCache } from '../cache/cache.ts'
 import { checkFit, largest } from '../engine/check-fit.ts'
@@ -37,8 +39,9 @@ export async function openModel(
   extensions: Extensions = {},
 ): Promise<Model> {
   const engineOptions = { ...checkOptions(given.model.spec, given.plan, options), offload }
-  if (offload && engineOptions.gpu !== 'off')
-    throw errors.badOption(titleOf('offload'), `absent with ${titleOf('gpu')}`, offload.bytes)
+  for (const name of ['gpu', 'recover'] as const)
+    if (offload && (options[name] ?? 'off') !== 'off' && options[name] !== false)
+      throw errors.badOption(titleOf('offload'), `absent with ${titleOf(name)}`, offload.bytes)
   const source = sourceFor(given, engineOptions.context)
   const { model, plan } = source
   // A GPU has memory of its own, and says itself what does not fit.
@@ -70,11 +73,12 @@ export async function openCache(source: WeightSource, options: EngineOptions): P
   const gpu = await chooseMode(source.plan, options, (gpu) => openCache(source, { ...options, gpu }))
   if (gpu !== 'on') return openOnCpu(source, { ...options, gpu })
   const { openOnGpu } = await import('./gpu.ts')
-  return attachCache(await openOnGpu(source, options))
+  return attachCache(await openOnGpu(source, options), source, options)
 }
 
 /** With the threads that are asked for, remembered or measured; prompts on a GPU with `gpu: 'prefill'`. */
-async function openOnCpu({ model, plan, load }: WeightSource, options: EngineOptions): Promise<KvCache> {
+async function openOnCpu(source: WeightSource, options: EngineOptions): Promise<KvCache> {
+  const { model, plan, load } = source
   const compiled = await chooseBuild()
   // Fails faster than the weights load.
   if (options.offload && countPages(model.spec, options).streamPages > 0) {
@@ -84,9 +88,9 @@ async function openOnCpu({ model, plan, load }: WeightSource, options: EngineOpt
   const open = async ({ decode, prefill }: Partial<ThreadCounts>) => {
     const own = { ...options, threads: decode, batchThreads: prefill }
     const onCpu = (from: typeof load) => openWasmEngine({ spec: model.spec, plan, options: own, compiled, load: from })
-    if (options.gpu !== 'prefill') return attachCache(await onCpu(load), options.offload?.directory)
+    if (options.gpu !== 'prefill') return attachCache(await onCpu(load), source, options)
     const { openForPrompts } = await import('./gpu.ts')
-    return attachCache(await openForPrompts({ model, plan, load }, own, onCpu))
+    return attachCache(await openForPrompts(source, own, onCpu), source, options)
   }
   if (!compiled.build.isShared) return open({ decode: 1, prefill: 1 })
   if (options.threads !== undefined) return open({ decode: options.threads, prefill: options.batchThreads })
@@ -111,12 +115,36 @@ async function openOnCpu({ model, plan, load }: WeightSource, options: EngineOpt
   }
 }
 
-async function attachCache(engine: Engine, directory?: string): Promise<KvCache> {
+async function attachCache(engine: Engine, source: WeightSource, options: EngineOptions): Promise<KvCache> {
   try {
-    return await KvCache.open(engine, directory)
+    if (!options.recover) return await KvCache.open(engine, options.offload?.directory)
+    const { openReviving } = await import('../engine/reviving.ts')
+    return new KvCache(await openReviving(engine, (counts) => reopen(source, options, counts)))
   } catch (error) {
     await engine.close()
     throw error
+  }
+}
+
+/** Another engine in the place of one that was lost, on the CPU. A GPU has no threads to go by. */
+async function reopen(source: WeightSource, options: EngineOptions, lost: ThreadCounts): Promise<Engine> {
+  const again = await source.reopen?.()
+  if (!again) throw errors.closed()
+  try {
+    const { model, plan, load } = again
+    const compiled = await chooseBuild()
+    const counts = options.gpu === 'on' ? await rememberedThreads(threadsKey(plan, compiled.build.name)) : lost
+    const { decode, prefill } = counts ?? { decode: availableThreads(), prefill: availableThreads() }
+    const { threads = decode, batchThreads = options.threads ?? prefill } = options
+    return await openWasmEngine({
+      spec: model.spec,
+      plan,
+      compiled,
+      load,
+      options: { ...options, threads, batchThreads },
+    })
+  } finally {
+    await again.close()
   }
 }
 
@@ -124,10 +152,16 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): Engine
   checkSetting('context', options.context, longestContext(spec))
   for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads', 'gpu'] as const)
     checkSetting(name, options[name])
-  const { gpu = settings.gpu.default, gpuForce = false } = options
+  const { gpu = settings.gpu.default, gpuForce = false, recover = false } = options
   if (gpuForce && gpu === 'off') throw errors.badOption(titleOf('gpuForce'), `absent without ${titleOf('gpu')}`, true)
   const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
   const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options
+  if (recover && pageKinds(spec).kinds.some((kind) => windowOf(kind.layer) !== undefined))
+    throw errors.badOption(
+      titleOf('recover'),
+      'absent for a model with layers that look back a window or keep a state: what they had is given back',
+      true,
+    )
   return {
     context,
     cache,
@@ -139,6 +173,7 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): Engine
     batchThreads,
     gpu,
     gpuForce,
+    recover,
   }
 }
 
