@@ -104,6 +104,16 @@ export function setStream(isOn: u32, layers: u32): void {
   a.streamed = layers
 }
 
+/** Address of u32 (conversations, (vocabSize + 31) >> 5): bit t & 31 of word t >> 5: token t may be sampled. */
+export function masks(): usize {
+  return arena().masks
+}
+
+/** Address of Bias (conversations, MAX_BIASES). */
+export function biases(): usize {
+  return arena().biases
+}
+
 /** Address of u32[maxLogits]: what the last step sampled. */
 export function sampled(): usize {
   return arena().sampled

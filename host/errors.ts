@@ -141,6 +141,11 @@ export const errors = {
       'NOT_FINITE',
       'logits must be finite, found NaN or infinity: the weights are broken, get the model again',
     ),
+  nothingAllowed: () =>
+    new GtaError(
+      'NOTHING_ALLOWED',
+      'a constraint must allow at least one token, found none: no token of this model can go on with what was asked for, ask for another form',
+    ),
   badWeights: () =>
     new GtaError(
       'BAD_FILE',

@@ -224,7 +224,7 @@ export const samplingSettings = {
     max: 1,
     default: 0.95,
     isRecommended: true,
-    help: 'choose among the tokens that hold this share of probability',
+    help: 'choose among the tokens with this share of probability',
   },
   minP: {
     flag: 'min-p',
@@ -234,7 +234,7 @@ export const samplingSettings = {
     max: 1,
     default: 0.05,
     isRecommended: true,
-    help: 'drop tokens less likely than this, in relation to the best',
+    help: 'drop tokens less likely than this share of the best',
   },
   repeatPenalty: {
     flag: 'repeat-penalty',
@@ -254,6 +254,24 @@ export const samplingSettings = {
     max: 2 ** 31,
     default: 64,
     help: 'how many tokens the penalty looks at',
+  },
+  presencePenalty: {
+    flag: 'presence-penalty',
+    kind: 'number',
+    value: 'X',
+    min: -2,
+    max: 2,
+    default: 0,
+    help: 'lower the logits of tokens that were written, once; 0: off',
+  },
+  frequencyPenalty: {
+    flag: 'frequency-penalty',
+    kind: 'number',
+    value: 'X',
+    min: -2,
+    max: 2,
+    default: 0,
+    help: 'lower them again for each time that they were; 0: off',
   },
 } as const satisfies Record<string, Setting>
 

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'CONTEXT_FULL'
   | 'OUT_OF_MEMORY'
   | 'NOT_FINITE'
+  | 'NOTHING_ALLOWED'
   | 'ENGINE_FAILED'
   | 'OFFLOAD_FAILED'
   | 'CLOSED'

@@ -52,6 +52,10 @@ class FakeCache implements ScheduledCache {
     return this.lengths.get(conversation) ?? 0
   }
 
+  droppedOf(): number {
+    return this.drops.length * PAGE_TOKENS
+  }
+
   pagesNeeded(conversation: number, count: number): number {
     const pagesFor = (length: number) => Math.ceil(length / PAGE_TOKENS)
     const length = this.lengthOf(conversation)

@@ -9,7 +9,7 @@ import { fieldsOf } from '../../models/records.ts'
 import { errors, GtaError } from '../errors.ts'
 import type { gpuModes } from '../settings.ts'
 
-/** How the next token is chosen; the engine's order is repetition penalty, top-k, top-p, min-p, temperature. */
+/** How the next token is chosen; the engine's order is penalties, top-k, top-p, min-p, temperature. */
 export interface Sampling {
   /** 0: the most likely token, always. */
   temperature: number
@@ -23,6 +23,10 @@ export interface Sampling {
   repeatPenalty: number
   /** How many of the latest tokens the penalty looks at. */
   repeatLastN: number
+  /** Lowers the logits of tokens that were generated, once; 0: off. */
+  presencePenalty: number
+  /** And again for each time that they were. */
+  frequencyPenalty: number
   /** Same seed, same text. 0 … 2^53 − 1. */
   seed: number
 }
@@ -34,7 +38,16 @@ export const greedy: Sampling = {
   minP: 0,
   repeatPenalty: 1,
   repeatLastN: 64,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
   seed: 0,
+}
+
+/** What is added to the logits of some tokens. */
+export interface LogitBias {
+  /** At most MAX_BIASES of assembly/abi.ts, each once. */
+  tokens: Uint32Array
+  values: Float32Array
 }
 
 /** One token of one conversation. Rows of a conversation come in the order of their positions. */
@@ -46,6 +59,14 @@ export interface Row {
   sampling?: Sampling
   /** Tokens that its conversation had and the cache has no more; default 0. Filled in by host/cache. */
   dropped?: number
+  /**
+   * Bit t & 31 of word t >> 5: token t may be sampled; those behind its end may not. Default: all. One, and one list of
+   * biases, for all rows of a conversation in a step.
+   */
+  mask?: Uint32Array
+  bias?: LogitBias
+  /** Position of the first token that was generated: what presence and frequency penalty count; default: none was. */
+  generatedFrom?: number
 }
 
 /** Threads for steps of one row and for those of more. */

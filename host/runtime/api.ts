@@ -2,6 +2,8 @@
 import type { CacheType } from '../../models/index.ts'
 import type { Sampling } from '../engine/engine.ts'
 import type { busyChoices, contextPolicies, gpuModes } from '../settings.ts'
+import type { Constraint } from '../text/structured/constraint.ts'
+import type { Tokenizer } from '../text/tokenizer.ts'
 
 /** How far a load, or the reading of a prompt, is: in bytes, or in tokens. */
 export interface Progress {
@@ -78,6 +80,14 @@ export interface SavedConversation {
   isIncremental: boolean
 }
 
+/** What a constraint is made for. @internal */
+export interface ConstraintParts {
+  tokenizer: Tokenizer | undefined
+  vocabSize: number
+  /** Tokens that end the text. */
+  ends: ReadonlySet<number>
+}
+
 export interface GenerateOptions extends Partial<Sampling> {
   /** Tokens to generate at most, 0: only read the prompt; default: until the text ends or the context is full. */
   maxTokens?: number
@@ -92,6 +102,8 @@ export interface GenerateOptions extends Partial<Sampling> {
    * what followed when the text last said the same three, or two, tokens. The text stays the same, it may come faster.
    */
   speculate?: number
+  /** What may be written, token by token; made once the prompt is known to be good. `speculate` is off with it. @internal */
+  constraint?: (parts: ConstraintParts) => Constraint | Promise<Constraint>
   signal?: AbortSignal
   /** Told of every token as it is generated. */
   onToken?: (id: number) => void

@@ -1,17 +1,20 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
 import type { Sampling } from '../engine/engine.ts'
 import { checkSampling, defaultSampling, samplingNames } from '../engine/sampling.ts'
-import { checkNames, checkSetting, checkTokens, errors, OutOfMemoryError } from '../errors.ts'
+import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
 import { generateSettings, settings } from '../settings.ts'
 import { TextStream } from '../text/text-stream.ts'
-import type { Finish, GenerateOptions, Generation, Prompt, Speculation } from './api.ts'
+import type { Finish, GenerateOptions, Generation, Prompt } from './api.ts'
 import type { Runtime } from './runtime.ts'
-import type { SampledLogits } from './scheduler.ts'
+import { Sampler, type Verdict } from './sampler.ts'
 import type { Sequence } from './sequence.ts'
 import { StopStrings } from './stop.ts'
 import { GenerationStream } from './stream.ts'
 
-const generateOptions = [...Object.keys(generateSettings), 'stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill']
+const generateOptions = [
+  ...Object.keys(generateSettings),
+  ...['stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill', 'constraint'],
+]
 
 /** See `Conversation.generate`. */
 export function generate(sequence: Sequence, prompt: Prompt | undefined, options: GenerateOptions): GenerationStream {
@@ -46,8 +49,10 @@ async function* continueWith(
   const sampling = resolveSampling(runtime, sequence.lastSampling, options)
   const {
     maxTokens = Number.POSITIVE_INFINITY,
-    // Without a prompt it goes on with text, if the model has a tokenizer.
-    stopAtEos = typeof prompt === 'string' || (prompt === undefined && runtime.tokenizer !== undefined),
+    // Without a prompt it goes on with text, if the model has a tokenizer. A constraint says where the text may end.
+    stopAtEos = typeof prompt === 'string' ||
+      (prompt === undefined && runtime.tokenizer !== undefined) ||
+      options.constraint !== undefined,
     signal,
     speculate = settings.speculate.default,
   } = options
@@ -62,18 +67,24 @@ async function* continueWith(
   const stopTokens = options.stopTokens ?? []
   checkTokens(stopTokens, runtime.spec.vocabSize)
   const output = new Output(runtime, stops)
-  /** What a token says, and whether it is the last; asked once for each, in their order, when it is sampled. */
+  const ends = new Set([...(stopAtEos ? runtime.eos : []), ...stopTokens])
+  const constraint = await options.constraint?.({
+    tokenizer: runtime.tokenizer,
+    vocabSize: runtime.spec.vocabSize,
+    ends,
+  })
   const judge = (token: number, position: number): Verdict => {
     if (maxTokens === 0) return { piece: '', finish: 'length' }
-    const isEos = (stopAtEos && runtime.eos.has(token)) || stopTokens.includes(token)
+    const isEos = ends.has(token)
     const piece = isEos ? output.end(token) : output.push(token)
     if (isEos) return { piece, finish: 'eos' }
-    if (output.isStopped) return { piece, finish: 'stop' }
+    constraint?.push(token)
+    if (output.isStopped || constraint?.isComplete) return { piece, finish: 'stop' }
     if (output.tokens.length >= maxTokens) return { piece, finish: 'length' }
     const isFull = sequence.context.policy === 'error' && position >= runtime.context
     return { piece, finish: isFull ? 'context' : undefined }
   }
-  const sampler = new Sampler(sequence, sampling, speculate, signal, judge)
+  const sampler = new Sampler(sequence, { sampling, speculate, constraint, signal, judge })
   const started = performance.now()
   await sequence.claim(signal)
   const { reused, matched } = await sequence.whole(async () => {
@@ -118,140 +129,6 @@ async function* continueWith(
   }
 }
 
-interface Verdict {
-  /** Text that can be shown now. */
-  piece: string
-  /** Why this token is the last. */
-  finish: Finish | undefined
-}
-
-interface Sampled extends Verdict {
-  token: number
-}
-
-/** The tokens of a conversation, one after the other; with speculation, some of them are computed ahead. */
-class Sampler {
-  readonly speculation: Speculation = { steps: 0, drafted: 0, accepted: 0 }
-  /** Positions in the cache before the current token. */
-  position = 0
-  /** That of the logits of the last token, once there is one: they are in the engine only until its next step. */
-  logitsHash = ''
-  private readonly sequence: Sequence
-  private readonly sampling: Sampling
-  private readonly speculate: number
-  private readonly signal: AbortSignal | undefined
-  private readonly judge: (token: number, position: number) => Verdict
-  /** The current token, and those behind it that are known already. */
-  private ahead: Sampled[] = []
-  /** Tokens that were judged before their computation failed. */
-  private readonly judged: Sampled[] = []
-  /** All tokens before the current one. */
-  private readonly history: number[] = []
-
-  constructor(
-    sequence: Sequence,
-    sampling: Sampling,
-    speculate: number,
-    signal: AbortSignal | undefined,
-    judge: (token: number, position: number) => Verdict,
-  ) {
-    this.sequence = sequence
-    this.sampling = sampling
-    this.speculate = speculate
-    this.signal = signal
-    this.judge = judge
-  }
-
-  get current(): Sampled {
-    return this.ahead[0] as Sampled
-  }
-
-  /** Computes a prompt and samples what follows. */
-  async start(ids: readonly number[], onProgress: (done: number) => void): Promise<void> {
-    await this.compute(ids, [], onProgress)
-    this.position = this.sequence.length
-    // The token that was pending before the prompt is computed.
-    this.sequence.resume(undefined, this.sampling)
-    if (this.speculate > 0) this.history.push(...this.sequence.tokens)
-  }
-
-  /** Goes on to the next token. */
-  async advance(): Promise<void> {
-    const { sequence, speculation, history } = this
-    const { token } = this.current
-    if (this.speculate > 0) history.push(token)
-    if (this.ahead.length > 1) {
-      this.ahead.shift()
-      this.position++
-      return
-    }
-    const draft = this.draft()
-    let accepted: number
-    try {
-      accepted = await this.compute([...sequence.unread, token, ...draft], draft)
-    } catch (error) {
-      // Others took the memory that the guess needed: compute this token without a guess.
-      if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
-      draft.length = 0
-      sequence.cut(this.position)
-      accepted = await this.compute([...sequence.unread, token], draft)
-    }
-    this.position = sequence.length - draft.length
-    sequence.cut(this.position + accepted)
-    speculation.steps++
-    speculation.drafted += draft.length
-    speculation.accepted += accepted
-  }
-
-  /** Leaves the conversation where the caller stopped: the current token is computed with what will follow it. */
-  settle(): void {
-    this.sequence.cut(this.position)
-    this.sequence.resume(this.current.token, this.sampling)
-  }
-
-  private async noteHash(logits: SampledLogits): Promise<void> {
-    this.logitsHash = await logits.hash()
-  }
-
-  private draft(): number[] {
-    const { sequence, speculate, history } = this
-    // A state cannot go back by a few tokens: a wrong guess would cost up to a page of them.
-    if (speculate === 0 || sequence.runtime.cache.hasStates) return []
-    const draft = promptLookup(history, Math.min(speculate, sequence.share - 1))
-    return sequence.hasMemory(1 + draft.length) ? draft : []
-  }
-
-  /** Computes tokens, of which the last are a guess at what will be sampled; returns how much of the guess was right. */
-  private async compute(tokens: readonly number[], draft: readonly number[], onProgress?: (done: number) => void) {
-    const { sequence, sampling, signal } = this
-    const first = sequence.length + tokens.length - draft.length
-    const sampled: Sampled[] = []
-    let accepted = 0
-    let isRight = true
-    const onSampled = (token: number, logits: SampledLogits) => {
-      if (!isRight) return undefined
-      let pending: Promise<void> | undefined
-      // What an attempt that failed has judged is sampled again.
-      if (!sampled.at(-1)?.finish) {
-        const next = this.judged.shift() ?? { token, ...this.judge(token, first + accepted) }
-        sampled.push(next)
-        if (next.finish) pending = this.noteHash(logits)
-      }
-      isRight = token === draft[accepted]
-      if (isRight) accepted++
-      return pending
-    }
-    try {
-      await sequence.feed({ tokens, sampling, isEvery: draft.length > 0, signal, onProgress, onSampled })
-    } catch (error) {
-      this.judged.unshift(...sampled)
-      throw error
-    }
-    this.ahead = sampled
-    return accepted
-  }
-}
-
 /** Tokens so far and their text; a model without a tokenizer has no text. */
 class Output {
   readonly tokens: number[] = []
@@ -287,19 +164,6 @@ class Output {
     this.text += rest
     return rest
   }
-}
-
-/** What followed when the tokens last ended as they do now: prompt lookup (A. Saxena 2023). */
-export function promptLookup(tokens: readonly number[], most: number): number[] {
-  const end = tokens.length
-  if (most < 1) return []
-  for (const n of [3, 2])
-    for (let i = end - n - 1; i >= 0; i--) {
-      let same = 0
-      while (same < n && tokens[i + same] === tokens[end - n + same]) same++
-      if (same === n) return tokens.slice(i + n, i + n + most)
-    }
-  return []
 }
 
 function resolveSampling(runtime: Runtime, last: Sampling | undefined, options: GenerateOptions): Sampling {

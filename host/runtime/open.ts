@@ -38,7 +38,7 @@ export async function openModel(
   offload?: EngineOptions['offload'],
   extensions: Extensions = {},
 ): Promise<Model> {
-  const engineOptions = { ...checkOptions(given.model.spec, given.plan, options), offload }
+  const engineOptions = { ...optionsFor(given.model.spec, given.plan, options), offload }
   for (const name of ['gpu', 'recover'] as const)
     if (offload && (options[name] ?? 'off') !== 'off' && options[name] !== false)
       throw errors.badOption(titleOf('offload'), `absent with ${titleOf(name)}`, offload.bytes)
@@ -148,7 +148,8 @@ async function reopen(source: WeightSource, options: EngineOptions, lost: Thread
   }
 }
 
-function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
+/** The options of an engine that has this model. Throws BAD_OPTION. @internal */
+export function optionsFor(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
   checkSetting('context', options.context, longestContext(spec))
   for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads', 'gpu'] as const)
     checkSetting(name, options[name])

@@ -6,7 +6,7 @@
 import { PAGE_TOKENS } from '../../models/index.ts'
 import type { KvCache } from '../cache/cache.ts'
 import type { Recovery } from '../cache/recovery.ts'
-import { isLoss, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
+import { isLoss, type LogitBias, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
 import type { ContextPolicy } from './api.ts'
 
@@ -23,6 +23,11 @@ export interface Feed {
   /** Sample a token behind the last one; with `isEvery` behind each. */
   sampling: Sampling
   isEvery?: boolean
+  /** What may be sampled behind the last one only: a mask is for one token. */
+  mask?: Uint32Array | undefined
+  bias?: LogitBias | undefined
+  /** Tokens of the conversation before the first one that was generated, those that are forgotten too. */
+  generatedFrom?: number
   context: ContextSettings
   signal?: AbortSignal | undefined
   /** Another one: the conversation is closed. */
@@ -47,6 +52,7 @@ export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvail
     KvCache,
     | 'facts'
     | 'lengthOf'
+    | 'droppedOf'
     | 'checkRoom'
     | 'pagesNeeded'
     | 'pagesAvailable'
@@ -237,7 +243,7 @@ export class Scheduler {
 
   private async compute(slices: Slice[]): Promise<void> {
     const { cache } = this
-    const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, cache.lengthOf(job.feed.conversation)))
+    const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, cache))
     const sampled = await cache.step(rows)
     let k = 0
     for (const { job, count } of slices) {
@@ -273,12 +279,26 @@ function remaining({ feed, done }: Job): number {
   return feed.tokens.length - done
 }
 
-function rowsOf({ feed, done }: Job, count: number, length: number): Row[] {
-  const { conversation, tokens, sampling, isEvery } = feed
+function rowsOf({ feed, done }: Job, count: number, cache: ScheduledCache): Row[] {
+  const { conversation, tokens, sampling, isEvery, mask, bias } = feed
+  const length = cache.lengthOf(conversation)
+  const choice = {
+    sampling,
+    ...(mask ? { mask } : {}),
+    ...(bias ? { bias } : {}),
+    ...(feed.generatedFrom === undefined ? {} : { generatedFrom: positionOf(feed, cache) }),
+  }
   return Array.from({ length: count }, (_, i) => {
     const row = { conversation, position: length + i, token: tokens[done + i] as number }
-    return isEvery || done + i === tokens.length - 1 ? { ...row, sampling } : row
+    return isEvery || done + i === tokens.length - 1 ? { ...row, ...choice } : row
   })
+}
+
+/** Of the first generated token that is not forgotten. */
+function positionOf({ conversation, context, generatedFrom = 0 }: Feed, cache: ScheduledCache): number {
+  const dropped = cache.droppedOf(conversation)
+  const kept = planDrop(context, cache.facts.context).keep * PAGE_TOKENS
+  return dropped === 0 || generatedFrom < kept ? generatedFrom : Math.max(kept, generatedFrom - dropped)
 }
 
 /** Pages of a full conversation that are kept at its beginning, and that are forgotten behind them. */

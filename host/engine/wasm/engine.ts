@@ -139,7 +139,10 @@ class WasmEngine implements Engine, Probed {
     const { rows: words, rowFloats, sampled } = this.mailbox
     const { decode, prefill } = this.counts
     const prepare = () => {
-      for (const [index, row] of rows.entries()) writeRow(words, rowFloats, index, row)
+      for (const [index, row] of rows.entries()) {
+        writeRow(words, rowFloats, index, row)
+        if (row.sampling) this.mailbox.steer(row.conversation, row.mask, row.bias)
+      }
     }
     const finish = () => sampled.slice(0, rows.filter((row) => row.sampling).length)
     const ranks = rows.length === 1 ? decode : prefill

@@ -24,6 +24,8 @@ export interface EngineExports extends Record<string, unknown> {
   streamBytes(): number
   setStream(isOn: number, layers: number): void
   turn(from: number, to: number, delta: number): void
+  masks(): number
+  biases(): number
   sampled(): number
   logits(k: number): number
   setTeam(count: number): void

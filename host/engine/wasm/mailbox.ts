@@ -6,7 +6,9 @@
  *     rows     u32 (maxRows, ROW_WORDS)           ┐
  *     tables   u32 (conversations, tablePages)    │ the host writes them; rank 0 takes them before a step or a turn
  *     places   u32 (page kinds, blocks)           │
- *     history  u32 (blocks, PAGE_TOKENS)          ┘
+ *     history  u32 (blocks, PAGE_TOKENS)          │
+ *     masks    u32 (conversations, words of one)  │
+ *     biases   u32 (conversations, BIAS_WORDS)    ┘
  *     moves    u32 (1 + 4 · MOST_MOVES)             the host writes them: pages to copy or to clear before anything else
  *     sampled  u32 (maxLogits)                    ┐ rank 0 writes them behind a step
  *     logits   f32 (maxLogits, vocabSize)         ┘
@@ -14,6 +16,8 @@
  *     facts    f64 (see below)                      rank 0 writes it once
  *     pieces   u8 (PIECES, PIECE_BYTES)             weights on their way in, pages of the cache on their way in or out
  */
+import * as abi from '../../../assembly/abi.ts'
+import type { LogitBias } from '../engine.ts'
 
 export interface MailboxSizes {
   rowWords: number
@@ -35,6 +39,9 @@ export const MOVE_WORDS = 3
 /** The target is cleared. */
 export const NO_SOURCE = 0xffffffff
 
+/** Token and value of each bias. */
+export const BIAS_WORDS = 2 * abi.MAX_BIASES
+
 /** Pieces under way at a time, as many as there are readers of a file, and bytes of one. */
 export const PIECES = 4
 export const PIECE_BYTES = 2 ** 19
@@ -51,6 +58,8 @@ export class Mailbox {
   readonly tables: Uint32Array
   readonly places: Uint32Array
   readonly history: Uint32Array
+  readonly masks: Uint32Array
+  readonly biases: Uint32Array
   readonly moves: Uint32Array
   readonly sampled: Uint32Array
   readonly logits: Float32Array
@@ -73,6 +82,8 @@ export class Mailbox {
     const tables = take(conversations * tablePages, 4)
     const places = take(kinds * blocks, 4)
     const history = take(blocks * pageTokens, 4)
+    const masks = take(conversations * maskWords(vocabSize), 4)
+    const biases = take(conversations * BIAS_WORDS, 4)
     const moves = take(1 + MOVE_WORDS * MOST_MOVES, 4)
     const sampled = take(maxLogits, 4)
     const logits = take(maxLogits * vocabSize, 4)
@@ -87,6 +98,8 @@ export class Mailbox {
     this.tables = new Uint32Array(whole, ...tables)
     this.places = new Uint32Array(whole, ...places)
     this.history = new Uint32Array(whole, ...history)
+    this.masks = new Uint32Array(whole, ...masks)
+    this.biases = new Uint32Array(whole, ...biases)
     this.moves = new Uint32Array(whole, ...moves)
     this.sampled = new Uint32Array(whole, ...sampled)
     this.logits = new Float32Array(whole, ...logits)
@@ -100,6 +113,31 @@ export class Mailbox {
     return this.logits.subarray(k * vocabSize, (k + 1) * vocabSize)
   }
 
+  maskOf(conversation: number): Uint32Array {
+    const words = maskWords(this.sizes.vocabSize)
+    return this.masks.subarray(conversation * words, (conversation + 1) * words)
+  }
+
+  biasesOf(conversation: number, count = abi.MAX_BIASES): Uint32Array {
+    return this.biases.subarray(conversation * BIAS_WORDS, conversation * BIAS_WORDS + 2 * count)
+  }
+
+  /** What is sampled for a conversation in the next step. A mask of another length: what is missing is not allowed. */
+  steer(conversation: number, mask: Uint32Array | undefined, bias: LogitBias | undefined): void {
+    if (mask) {
+      const words = this.maskOf(conversation)
+      words.fill(0)
+      words.set(mask.subarray(0, words.length))
+    }
+    if (!bias) return
+    const words = this.biasesOf(conversation, bias.tokens.length)
+    const floats = new Float32Array(words.buffer, words.byteOffset, words.length)
+    for (let i = 0; i < bias.tokens.length; i++) {
+      words[2 * i] = bias.tokens[i] as number
+      floats[2 * i + 1] = bias.values[i] as number
+    }
+  }
+
   /** Where the pages of a kind lie in the engine's memory, and bytes of each. */
   kindOf(kind: number): { address: number; pageBytes: number } {
     const [address = 0, pageBytes = 0] = this.facts.subarray(KINDS + 2 * kind)
@@ -110,3 +148,6 @@ export class Mailbox {
     return new Uint8Array(this.buffer, this.piecesAt + index * PIECE_BYTES, PIECE_BYTES)
   }
 }
+
+/** Words of a mask: a bit for each token. */
+export const maskWords = (vocabSize: number) => Math.ceil(vocabSize / 32)

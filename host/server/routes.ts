@@ -1,0 +1,56 @@
+/** Every endpoint of the server, in one table. */
+import type { ErrorShape } from './errors.ts'
+import { health, metrics, props } from './llama.ts'
+import { chatCompletions } from './openai/chat.ts'
+import { completions } from './openai/completions.ts'
+import { listModels, showModel } from './openai/models.ts'
+import type { Handler } from './services.ts'
+
+export interface Route {
+  /** One that ends with /* stands for all that begin like it. */
+  path: string
+  method: 'GET' | 'POST'
+  handle: Handler
+  /** Without a key. */
+  isOpen?: true
+}
+
+const get = (path: string, handle: Handler, more: { isOpen?: true } = {}): Route => ({
+  path,
+  method: 'GET',
+  handle,
+  ...more,
+})
+const post = (path: string, handle: Handler): Route => ({ path, method: 'POST', handle })
+
+export const routes: readonly Route[] = [
+  get('/health', health, { isOpen: true }),
+  get('/metrics', metrics),
+  get('/props', props),
+  get('/v1/models', listModels),
+  get('/v1/models/*', showModel),
+  post('/v1/chat/completions', chatCompletions),
+  post('/v1/completions', completions),
+]
+
+const exact = new Map<string, Route[]>()
+const beginnings = new Map<string, Route[]>()
+for (const route of routes) {
+  const isExact = !route.path.endsWith('/*')
+  const table = isExact ? exact : beginnings
+  const key = isExact ? route.path : route.path.slice(0, -1)
+  table.set(key, [...(table.get(key) ?? []), route])
+}
+
+/** The routes of a path: one for each method that it has. */
+export function routesOf(path: string): readonly Route[] {
+  const found = exact.get(path)
+  if (found) return found
+  for (const [beginning, all] of beginnings)
+    if (path.startsWith(beginning) && path.length > beginning.length) return all
+  return []
+}
+
+export function shapeOf(path: string): ErrorShape {
+  return path.startsWith('/api/') ? 'ollama' : 'openai'
+}
