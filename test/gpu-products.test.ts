@@ -61,7 +61,7 @@ async function run(device: Device, operations: Operation[], rows: number, result
   const encoder = gpu.device.createCommandEncoder()
   const pass = encoder.beginComputePass()
   for (const { pipeline, bindings, workgroups } of operations) {
-    const [x, y, z = 1] = workgroups({ rows, logits: 0, pages: 0 })
+    const [x, y, z = 1] = workgroups({ rows, logits: 0, pages: 0, tiles: 0, tileRows: 0, chunks: 0 })
     if (x * y * z === 0) continue
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, bindings)
@@ -183,7 +183,7 @@ const inBlocks: typeof shapes = [
   { rows: 15, cols: 64, count: 1, blocks: 5, mostBytes: 1600 },
 ]
 
-for (const type of ['f32', 'q8'] as Type[])
+for (const type of Object.keys(types) as Type[])
   gpuTest(`products of ${type}`, async (adapter) => {
     const hasBlocks = type === 'f32' || type === 'q8'
     for (const canDot of type === 'f32' ? [true] : [true, false]) {

@@ -182,6 +182,16 @@ test('a conversation that has forgotten tokens is lost, and what began like it i
   await model.close()
 })
 
+test('what is known of conversations that are closed is not found any more', async () => {
+  const model = await open()
+  const expected = await model.logits(text(1, 200))
+  await killThread()
+  // Another one is computed first: the engine is not lost any more.
+  await model.logits([1, 2, 3])
+  assert.equal(await model.logits(text(1, 200)), expected)
+  await model.close()
+})
+
 test('a session that was restored is computed again', async () => {
   const path = join(temporary(), 'one.gta-session')
   const model = await open()

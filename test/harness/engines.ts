@@ -34,23 +34,30 @@ function once<T>(map: Map<string, Promise<T>>, key: string, make: () => Promise<
   return found
 }
 
+/** A checkpoint's packed tensors; each is packed once per type. */
+export const packedOf = (directory: string, type: WeightType): Promise<Packed> =>
+  once(packed, `${directory} ${type}`, () => pack(directory, type))
+
+/** What an engine of a test is opened with, unless the test says otherwise. The cache is int8 unless the weights are f32. */
+export const testOptions = (type: WeightType): EngineOptions => ({
+  ...{ context: 192, cache: type === 'f32' ? 'f32' : 'int8', maxRows: 64, maxLogits: 4, conversations: 1 },
+})
+
 export interface OpenOptions extends Partial<EngineOptions> {
   type?: WeightType
   build?: Build
 }
 
-/** An engine of a checkpoint, which is packed once per type. The cache is int8 unless the weights are f32. */
+/** An engine of a checkpoint. */
 export async function openBare(
   directory: string,
   { type = 'q8', build = relaxed, ...options }: OpenOptions = {},
 ): Promise<Engine> {
-  const { spec, plan, weights } = await once(packed, `${directory} ${type}`, () => pack(directory, type))
-  const cache = type === 'f32' ? 'f32' : 'int8'
-  const defaults: EngineOptions = { context: 192, cache, maxRows: 64, maxLogits: 4, conversations: 1 }
+  const { spec, plan, weights } = await packedOf(directory, type)
   return await openWasmEngine({
     spec,
     plan,
-    options: { ...defaults, ...options },
+    options: { ...testOptions(type), ...options },
     build,
     load: (target) => target.write(0, weights),
   })

@@ -2,7 +2,7 @@
  * Draws a token from logits that came from the device: assembly/sample.ts with the same arithmetic, number by number, so that
  * the same logits give the same token in every engine. f32 is Math.fround around each operation.
  */
-import type { Sampling } from '../engine.ts'
+import { NO_TOKEN, type Row, type Sampling } from '../engine.ts'
 
 /** Candidates (f32 logit, u32 id); a heap while they are sorted, the best first, the lower id first among equals. */
 export interface Candidates {
@@ -10,10 +10,10 @@ export interface Candidates {
   ids: Uint32Array
 }
 
-/** Where a row stands: the tokens that its penalty looks at, and all that its conversation had before it. */
+/** How a token is drawn. */
 export interface Drawn {
   sampling: Sampling
-  /** Of the conversation, with tokens that the cache has no more. */
+  /** Of the row in its conversation, with tokens that the cache has no more. */
   position: number
 }
 
@@ -39,21 +39,70 @@ export function exp1(value: number): number {
   return f32(y * 2 ** n)
 }
 
-/** All of a row's logits as candidates, those of `latest` tokens penalised. */
-export function candidatesOf(logits: Float32Array, latest: Iterable<number>, repeatPenalty: number): Candidates {
-  const found = { logits: logits.slice(), ids: Uint32Array.from(logits, (_, i) => i) }
-  const penalty = f32(repeatPenalty)
-  if (penalty === 1) return found
-  for (const id of latest) {
-    const logit = logits[id] as number
-    // From the logit itself, so a token that comes again is not penalised again.
-    found.logits[id] = f32(logit > 0 ? logit / penalty : logit * penalty)
+/** Has a row biases or penalties? All in f32, as the other engine has them. */
+export function isAdjusted({ sampling, bias }: Row): boolean {
+  const { repeatPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = sampling ?? {}
+  return (
+    (bias?.tokens.length ?? 0) > 0 ||
+    f32(repeatPenalty) !== 1 ||
+    f32(presencePenalty) !== 0 ||
+    f32(frequencyPenalty) !== 0
+  )
+}
+
+/** The limit of small temperatures, where 1 / temperature would overflow, is the most likely token. */
+export const isGreedy = ({ temperature }: Sampling): boolean => f32(temperature) < 1e-30
+
+/** Chooses a row's token from all of its logits, which are finite; `tokenAt`: of its conversation. NO_TOKEN if none is allowed. */
+export function chooseToken(logits: Float32Array, row: Row, tokenAt: (position: number) => number): number {
+  const { sampling, mask, position, dropped = 0 } = row
+  if (!sampling) throw new RangeError('a row without sampling has no token')
+  const adjusted = isAdjusted(row) ? adjust(logits, row, sampling, tokenAt) : logits.slice()
+  const all: Candidates = { logits: adjusted, ids: Uint32Array.from(logits, (_, i) => i) }
+  const candidates = mask ? keepAllowed(all, mask) : all
+  if (candidates.ids.length === 0) return NO_TOKEN
+  if (isGreedy(sampling)) return bestOf(candidates)
+  return drawFrom(candidates, true, { sampling, position: dropped + position })
+}
+
+/**
+ * Logits with biases and penalties: of CTRL (arXiv 1909.05858) once for each token among the last ones, then those of OpenAI
+ * for tokens that were generated.
+ */
+function adjust(
+  logits: Float32Array,
+  { position, bias, generatedFrom = position + 1 }: Row,
+  { repeatPenalty, repeatLastN, presencePenalty, frequencyPenalty }: Sampling,
+  tokenAt: (position: number) => number,
+): Float32Array<ArrayBuffer> {
+  const adjusted = new Float32Array(logits)
+  const [penalty, presence, frequency] = [f32(repeatPenalty), f32(presencePenalty), f32(frequencyPenalty)]
+  for (const [i, id] of bias?.tokens.entries() ?? [])
+    adjusted[id] = (adjusted[id] as number) + f32(bias?.values[i] as number)
+  const end = position + 1
+  const repeated = new Set<number>()
+  if (penalty !== 1) for (let i = end - Math.min(end, repeatLastN); i < end; i++) repeated.add(tokenAt(i))
+  const generated = new Map<number, number>()
+  if (presence !== 0 || frequency !== 0)
+    for (let i = Math.min(end, generatedFrom); i < end; i++)
+      generated.set(tokenAt(i), (generated.get(tokenAt(i)) ?? 0) + 1)
+  for (const id of new Set([...repeated, ...generated.keys()])) {
+    let logit = adjusted[id] as number
+    if (repeated.has(id)) logit = f32(logit > 0 ? logit / penalty : logit * penalty)
+    const count = generated.get(id) ?? 0
+    adjusted[id] = count === 0 ? logit : logit - f32(f32(count * frequency) + presence)
   }
-  return found
+  return adjusted
+}
+
+/** Candidates 0 … n−1 without those whose bit a mask has not, or that are behind its end. */
+function keepAllowed({ logits, ids }: Candidates, mask: Uint32Array): Candidates {
+  const kept = ids.filter((id) => ((mask[id >>> 5] ?? 0) >>> (id & 31)) & 1)
+  return { ids: kept, logits: Float32Array.from(kept, (id) => logits[id] as number) }
 }
 
 /** The most likely one. */
-export function bestOf({ logits, ids }: Candidates): number {
+function bestOf({ logits, ids }: Candidates): number {
   let winner = 0
   for (let i = 1; i < logits.length; i++) if ((logits[i] as number) > (logits[winner] as number)) winner = i
   return ids[winner] as number

@@ -3,6 +3,7 @@ import * as abi from '../../../assembly/abi.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { GpuPlan } from './plan.ts'
+import { bandsOf, bytesOf } from './products-forms.ts'
 import { blocksText, embedText, stepText } from './texts.ts'
 
 interface Input {
@@ -10,21 +11,6 @@ interface Input {
   weights: GpuWeights
   step: StepBuffers
   plan: GpuPlan
-}
-
-/** Rows of a matrix that can be bound at once. */
-export interface Band {
-  first: number
-  count: number
-}
-
-/** Cuts a matrix of which no more than `most` bytes can be bound; between stripes, where its rows lie in blocks. */
-export function bandsOf({ type, rows, stride }: abi.Matrix, most: number): Band[] {
-  const unit = type === abi.TYPE_F32 || type === abi.TYPE_Q8 ? 1 : abi.Q4_ROWS
-  const each = Math.floor(most / stride) * unit
-  if (each === 0) throw new RangeError(`a row of a matrix must have at most ${most} bytes, found ${stride}`)
-  const count = Math.ceil(rows / each)
-  return Array.from({ length: count }, (_, i) => ({ first: i * each, count: Math.min(each, rows - i * each) }))
 }
 
 export async function embedOperations(input: Input, into: RowsAt): Promise<Operation[]> {
@@ -50,10 +36,8 @@ async function gather(
     IS_POSITIONS: Number(isPositions),
   }
   const pipeline = await gpu.pipeline({ name: 'embed', text: stepText + blocksText + embedText }, constants)
-  const rowsOfStride = type === abi.TYPE_F32 || type === abi.TYPE_Q8 ? 1 : abi.Q4_ROWS
-  return bandsOf(matrix, weights.mostBytes).map(({ first, count }) => {
-    const lines = Math.ceil(count / rowsOfStride)
-    const bound = weights.bind(data + (first / rowsOfStride) * stride, lines * stride)
+  return bandsOf(matrix, 1, weights.mostBytes).map(({ firstRow: first, rows: count }) => {
+    const bound = weights.bind(data + bytesOf(matrix, first), bytesOf(matrix, count))
     const scale = type === abi.TYPE_Q8 ? weights.bind(scales + 4 * first, 4 * count) : bound
     const words = Uint32Array.of(bound.word, scale.word, first, count, rows - 1, 0, 0, 0)
     new Float32Array(words.buffer)[5] = isPositions ? 1 : plan.embeddingScale

@@ -8,6 +8,8 @@ import { errors } from '../../errors.ts'
 import type { Engine, EngineFacts, EngineOptions, Logits, PageStore, Row, ThreadCounts, Weights } from '../engine.ts'
 import { fingerprint, type WeightRange } from '../fingerprint.ts'
 import { tablePages } from '../wasm/memory.ts'
+import { AttentionStep } from './attention-step.ts'
+import { areWeightsNarrow } from './check.ts'
 import { gpuErrors } from './errors.ts'
 import { type Activations, forwardOperations } from './forward.ts'
 import { GpuDevice, type GpuSource } from './gpu.ts'
@@ -36,17 +38,24 @@ export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
   try {
     const made = await gpu.scoped(() => make(gpu, input))
     await gpu.scoped(() => input.load(made.weights.loader()))
-    made.step.setFrequencies(made.frequencies.map((bytes) => new Float64Array(bytes.buffer)))
-    return new GpuEngine(gpu, input, made)
+    const frequencies = made.frequencies.map((bytes) => new Float64Array(bytes.buffer))
+    made.step.setFrequencies(frequencies)
+    made.shared.setFrequencies(frequencies)
+    const readback = new Readback(gpu)
+    const isGood = await gpu.scoped(() => areWeightsNarrow(gpu, made.weights, made.words, readback))
+    if (!isGood) throw errors.badWeights()
+    return new GpuEngine(gpu, input, made, readback)
   } catch (error) {
     gpu.close()
     throw error
   }
 }
 
-function checkInput({ spec, options }: GpuEngineInput): void {
+function checkInput({ spec, plan, options }: GpuEngineInput): void {
   const state = spec.layers.find(({ mixer }) => mixer.is !== 'attention')
   if (state) throw gpuErrors.noMixer(state.mixer.is)
+  // Offsets of the plan are words.
+  if (plan.bytes > 2 ** 32) throw gpuErrors.limit('the model', plan.bytes, 'offsets of 32 bits', 2 ** 32)
   if (options.offload) throw errors.badOption('offload (--offload)', 'left out with a GPU', options.offload.bytes)
 }
 
@@ -55,6 +64,7 @@ interface Made {
   words: GpuPlan
   weights: DeviceWeights
   step: DeviceStep
+  shared: AttentionStep
   pages: DevicePages
   rows: Activations
   samples: Samples
@@ -69,17 +79,20 @@ async function make(gpu: GpuDevice, { spec, plan, options }: GpuEngineInput): Pr
   const weights = new DeviceWeights(gpu, plan)
   const frequencies = words.rotations.map(({ invFreq, dim }) => weights.keep(invFreq, 4 * dim))
   const pages = new DevicePages(gpu, spec, words, options)
-  const { blocks } = pages
+  const { blocks, isInt8 } = pages
   const shape = { maxRows, maxLogits, conversations, tableBlocks: tablePages(options), blocks }
   const step = new DeviceStep(gpu, words, shape)
+  const { anglesStride } = step
+  const shared = new AttentionStep(gpu, words, { isInt8, anglesStride, ...shape })
   const rows = makeRows(gpu, words, options)
   const samples = makeSamples(gpu, maxLogits)
   const scratch = productScratch(gpu, words, maxRows)
+  const parts = { gpu, weights, step, shared, plan: words, pages, rows, scratch, maxRows, maxLogits }
   const operations = [
-    ...(await forwardOperations({ gpu, weights, step, plan: words, pages, rows, scratch, maxRows, maxLogits })),
+    ...(await forwardOperations(parts)),
     ...(await sampleOperations(gpu, step, words, rows.logits, samples)),
   ]
-  return { words, weights, step, pages, rows, samples, operations, frequencies }
+  return { words, weights, step, shared, pages, rows, samples, operations, frequencies }
 }
 
 function makeRows(gpu: GpuDevice, plan: GpuPlan, { maxRows, maxLogits }: EngineOptions): Activations {
@@ -117,13 +130,13 @@ class GpuEngine implements Engine {
   private fetched: { k: number; values: Float32Array<ArrayBuffer> } | undefined
   private hash: Promise<string> | undefined
 
-  constructor(gpu: GpuDevice, { spec, plan, options, adapter }: GpuEngineInput, made: Made) {
+  constructor(gpu: GpuDevice, { spec, plan, options, adapter }: GpuEngineInput, made: Made, readback: Readback) {
     const { maxRows, maxLogits, context, conversations } = options
     const { description, device, vendor } = adapter.adapter.info
     const build = description || device || vendor || 'GPU'
     this.gpu = gpu
     this.made = made
-    this.readback = new Readback(gpu)
+    this.readback = readback
     this.facts = {
       ...{ name: `webgpu ${build}`, build, maxThreads: 1, maxRows, maxLogits, context, conversations },
       vocabSize: spec.vocabSize,
@@ -134,15 +147,17 @@ class GpuEngine implements Engine {
 
   step(rows: readonly Row[]): Promise<Uint32Array> {
     return this.alone(async () => {
-      const { words, step, rows: activations, samples } = this.made
+      const { words, step, shared, rows: activations, samples } = this.made
       this.fetched = undefined
       const sampled = rows.filter(({ sampling }) => sampling)
       const wanted = sampled.map((row) => wantedOf(row, words.vocabSize))
-      const sizes = step.write(rows)
+      const sizes: StepSizes = { ...step.write(rows), ...shared.begin(rows) }
       if (wanted.some(({ is }) => is === 'candidates')) sizes.drawn = sizes.logits
       const parts = partsOf(wanted, samples, activations.logits, words.vocabSize)
       const read = await this.readback.submit(parts, (encoder) => this.record(encoder, sizes))
-      return parts.length === 0 ? new Uint32Array() : chooseTokens(sampled, wanted, read, (row) => step.latest(row))
+      return parts.length === 0
+        ? new Uint32Array()
+        : chooseTokens(sampled, wanted, read, (row, at) => step.tokenAt(row, at))
     })
   }
 
@@ -209,7 +224,7 @@ class GpuEngine implements Engine {
       read: (place, kind = 0) =>
         this.alone(async () => {
           const read = await this.readback.submit(pages.partsOf(kind, place), (encoder) => pages.recordMoves(encoder))
-          return joinBytes(read)
+          return joinBytes(read.map((part) => new Uint8Array(part)))
         }),
       write: (place, bytes, kind = 0, start = 0) =>
         this.alone(async () => {
@@ -228,16 +243,27 @@ class GpuEngine implements Engine {
 
   private async readWeights(ranges: readonly WeightRange[], use: (bytes: Uint8Array) => void): Promise<void> {
     const { weights } = this.made
-    const parts = ranges.map(({ offset, bytes }) => weights.partAt(offset, bytes))
-    use(joinBytes(await this.alone(() => this.readback.submit(parts))))
+    // Copies are of whole words.
+    const words = ranges.map(({ offset, bytes }) => {
+      const from = 4 * Math.floor(offset / 4)
+      return { from, bytes: 4 * Math.ceil((offset + bytes) / 4) - from }
+    })
+    const parts = words.map(({ from, bytes }) => weights.partAt(from, bytes))
+    const read = await this.alone(() => this.readback.submit(parts))
+    use(joinBytes(read.map((part, i) => sliceOf(part, ranges[i] as WeightRange))))
   }
 }
 
-function joinBytes(parts: readonly ArrayBuffer[]): Uint8Array<ArrayBuffer> {
+/** A range from the words that it lies in. */
+function sliceOf(words: ArrayBuffer, { offset, bytes }: WeightRange): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(words, offset % 4, bytes)
+}
+
+function joinBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
   let at = 0
   for (const part of parts) {
-    joined.set(new Uint8Array(part), at)
+    joined.set(part, at)
     at += part.byteLength
   }
   return joined

@@ -4,6 +4,7 @@
  */
 import type * as abi from '../../../assembly/abi.ts'
 import { attentionOperations } from './attention.ts'
+import type { AttentionStep } from './attention-step.ts'
 import { embedOperations } from './embed.ts'
 import type { Gpu } from './gpu.ts'
 import { NORM_NONE, type Norm, normOperation } from './norm.ts'
@@ -38,6 +39,8 @@ export interface Parts {
   pages: DevicePages
   rows: Activations
   scratch: ProductScratch
+  /** What the attention of all layers shares. */
+  shared: AttentionStep
   maxRows: number
   maxLogits: number
 }
@@ -101,7 +104,7 @@ function product(
 }
 
 async function attend(parts: Parts, layer: GpuLayer, from: RowsAt, into: RowsAt): Promise<Operation[]> {
-  const { gpu, weights, step, plan, pages, rows, scratch, maxRows } = parts
+  const { gpu, weights, step, pages, rows, scratch, shared } = parts
   const { matrices } = layer
   const projection = rows.projection
   const cache = {
@@ -111,7 +114,7 @@ async function attend(parts: Parts, layer: GpuLayer, from: RowsAt, into: RowsAt)
   }
   const [before, mixed] = await Promise.all([
     product(parts, matrices.in, { from, into: projection, bias: layer.inBias }),
-    attentionOperations(gpu, weights, step, { plan, layer, projection, cache, scratch, maxRows }),
+    attentionOperations(gpu, weights, step, { shared, layer, projection, cache, scratch }),
   ])
   const after = await product(parts, matrices.out, { from: mixed.result, into, bias: layer.outBias })
   return [...before, ...mixed.operations, ...after]

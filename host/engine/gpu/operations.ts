@@ -4,8 +4,10 @@
  * operation in one command buffer, and submits that once.
  */
 
-/** How much there is in a step. */
-export interface StepSizes {
+import type { TileSizes } from './attention-tiles.ts'
+
+/** How much there is in a step, and how the sweep shares out its rows. */
+export interface StepSizes extends TileSizes {
   rows: number
   /** Rows that want logits. */
   logits: number

@@ -25,9 +25,11 @@ export interface Form {
 
 /** Vectors up to which a weight is read once for all by the form for a few of them. */
 const FEW = 8
-/** Invocations of a workgroup of that form, and rows that some of them read side by side. */
+/** Invocations of a workgroup of that form, and rows that some of them read side by side where they lie one by one. */
 const VECTOR_SIZE = 64
 const VECTOR_ROWS = 4
+/** Rows, and vectors, of a workgroup of the form for many. */
+const TILE = 64
 
 const isInBlocks = (type: number) => type >= TYPE_Q4 && type <= TYPE_Q8K
 
@@ -63,31 +65,38 @@ export function bandsOf(matrix: Matrix, blocks: number, mostBytes: number): Band
 
 /** The forms that a product of up to `most` vectors needs. */
 export function formsOf(matrix: Matrix, most: number): Form[] {
-  const forms = [vectorForm(matrix, 1, 0, 1), vectorForm(matrix, FEW, 1, Infinity)]
-  return forms.filter(({ above }) => above < most)
+  const constants: Record<string, number> = isInBlocks(matrix.type) ? { TYPE: matrix.type } : {}
+  const groups = VECTOR_SIZE / lanesOf(matrix)
+  const vectorForm = (vectors: number, above: number): Form => ({
+    ...{ name: 'vector', constants: { ...constants, VECTORS: vectors }, above, upTo: vectors },
+    workgroups: ({ matrices, rows }) => gridOf(Math.ceil((matrices * Math.ceil(rows / rowsOf(matrix))) / groups)),
+  })
+  const tileForm: Form = {
+    ...{ name: 'tile', constants, above: FEW, upTo: Infinity },
+    workgroups: ({ matrices, rows }, count) => gridOf(matrices * Math.ceil(rows / TILE) * Math.ceil(count / TILE)),
+  }
+  return [vectorForm(1, 0), vectorForm(FEW, 1), tileForm].filter(({ above }) => above < most)
 }
 
-function vectorForm(matrix: Matrix, vectors: number, above: number, upTo: number): Form {
-  // 16 bytes of a row for each of the invocations that read it; no more of them than a row has.
-  const steps = Math.ceil(matrix.cols / (matrix.type === TYPE_F32 ? 4 : 16))
-  const lanes = Math.min(steps < 256 ? 32 : 64, 2 ** Math.ceil(Math.log2(steps)))
-  const rows = (VECTOR_SIZE / lanes) * VECTOR_ROWS
-  return {
-    ...{ name: 'vector', constants: { LANES: lanes, VECTORS: vectors }, above, upTo },
-    workgroups: (band, count) => {
-      const groups = band.matrices * Math.ceil(band.rows / VECTOR_ROWS)
-      return [...gridOf(Math.ceil((groups * VECTOR_ROWS) / rows)), Math.ceil(count / vectors)]
-    },
-  }
+/** Rows that invocations of the form for few vectors read side by side. */
+const rowsOf = ({ type }: Matrix) => (isInBlocks(type) ? Q4_ROWS : VECTOR_ROWS)
+
+/**
+ * Invocations that share the columns of these rows, a power of two: no more of them than there are pieces, 16 bytes of a row
+ * or four columns of eight.
+ */
+export function lanesOf({ type, cols }: Matrix): number {
+  const pieces = Math.ceil(cols / (type === TYPE_Q8 ? 16 : 4))
+  return Math.min(pieces < 256 ? 32 : VECTOR_SIZE, Math.max(VECTOR_ROWS, 2 ** Math.ceil(Math.log2(pieces))))
 }
 
 /** The text of a form for a type of weights. */
 export function shaderOf(type: number, form: Form['name'], canDot: boolean): Shader {
-  const dot = type === TYPE_F32 ? '' : canDot ? texts.dotText : texts.plainText
-  const weights = type === TYPE_F32 ? texts.f32Text : type === TYPE_Q8 ? texts.q8Text : undefined
-  if (weights === undefined) throw new RangeError(`no product of type ${type}`)
-  return {
-    name: `product ${type === TYPE_F32 ? 'f32' : 'q8'} ${form}`,
-    text: [stepText, texts.productsText, dot, weights, texts.vectorText].join('\n'),
-  }
+  const isTile = form === 'tile'
+  const dot = canDot ? texts.dotText : texts.plainText
+  const [weights, main] = isInBlocks(type)
+    ? [[dot, texts.blocksText], isTile ? texts.blocksTileText : texts.blocksVectorText]
+    : [type === TYPE_F32 ? [texts.f32Text] : [dot, texts.q8Text], isTile ? texts.tileText : texts.vectorText]
+  const name = `product ${isInBlocks(type) ? 'blocks' : type === TYPE_F32 ? 'f32' : 'q8'} ${form}`
+  return { name, text: [stepText, texts.productsText, ...weights, main].join('\n') }
 }

@@ -1,16 +1,15 @@
-// Matrix × vector: up to VECTORS vectors, f32 or q8. LANES invocations read four rows of W side by side, 16 bytes each, so
+// Matrix × vector: up to VECTORS vectors, f32 or q8. `lanes` invocations read four rows of W side by side, 16 bytes each, so
 // that neighbours read what lies side by side, and every weight once for all vectors. A workgroup of 64 invocations has
-// 64 / LANES such groups; z: VECTORS vectors after VECTORS.
+// 64 / lanes such groups.
 
-override LANES: u32 = 32;
 override VECTORS: u32 = 1;
 
 const SIZE = 64u;
 const ROWS = 4u;
 const MOST_VECTORS = 8;
 
-// (VECTORS, SIZE): four rows each.
-var<workgroup> sums: array<vec4<Number>, SIZE * VECTORS>;
+// Four rows of one vector, of each invocation. Some drivers take long to compile shaders that have more of such memory.
+var<workgroup> sums: array<vec4<Number>, SIZE>;
 
 @compute @workgroup_size(SIZE)
 fn main(
@@ -18,11 +17,11 @@ fn main(
   @builtin(num_workgroups) grid: vec3<u32>,
   @builtin(local_invocation_index) local: u32,
 ) {
-  let first = id.z * VECTORS;
-  let count = min(countOf() - first, VECTORS);
+  let count = min(countOf(), VECTORS);
   let inMatrix = (product.rows + ROWS - 1) / ROWS;
-  let group = indexOf(id, grid) * (SIZE / LANES) + local / LANES;
-  let lane = local % LANES;
+  let lanes = product.lanes;
+  let group = indexOf(id, grid) * (SIZE / lanes) + local / lanes;
+  let lane = local % lanes;
   let matrix = group / inMatrix;
   let r = (group % inMatrix) * ROWS;
   let row = matrix * product.rows + r;
@@ -34,7 +33,7 @@ fn main(
     let last = product.rows - 1 - r;
     let at = vec4<u32>(product.weights) + (vec4<u32>(row) + min(vec4<u32>(0, 1, 2, 3), vec4<u32>(last))) * product.stride;
     let steps = (product.cols + COLS - 1) / COLS;
-    for (var step = lane; step < steps; step += LANES) {
+    for (var step = lane; step < steps; step += lanes) {
       let w0 = weightsOf(at.x, step);
       let w1 = weightsOf(at.y, step);
       let w2 = weightsOf(at.z, step);
@@ -43,32 +42,24 @@ fn main(
         if (i >= count) {
           break;
         }
-        let v = inputsOf(vectorAt(first + i, matrix), step);
+        let v = inputsOf(vectorAt(i, matrix), step);
         own[i] += vec4<Number>(dotOf(w0, v), dotOf(w1, v), dotOf(w2, v), dotOf(w3, v));
       }
     }
   }
-  for (var i = 0u; i < VECTORS; i++) {
-    sums[i * SIZE + local] = own[i];
-  }
-  for (var half = LANES / 2; half > 0; half /= 2) {
-    workgroupBarrier();
-    if (lane < half) {
-      for (var i = 0u; i < VECTORS; i++) {
-        sums[i * SIZE + local] += sums[i * SIZE + local + half];
+  for (var i = 0u; i < count; i++) {
+    sums[local] = own[i];
+    for (var half = lanes / 2; half > 0; half /= 2) {
+      workgroupBarrier();
+      if (lane < half) {
+        sums[local] += sums[local + half];
       }
     }
-  }
-  workgroupBarrier();
-  if (!isThere) {
-    return;
-  }
-  let n = min(ROWS, product.rows - r);
-  for (var i = lane; i < count; i += LANES) {
-    let sum = sums[i * SIZE + local - lane];
-    let vector = (first + i) * product.vectors + product.firstVector + matrix;
-    for (var k = 0u; k < n; k++) {
-      finish(resultOf(sum[k], row + k, vector), row + k, first + i);
+    workgroupBarrier();
+    if (isThere && lane < ROWS && r + lane < product.rows) {
+      let vector = i * product.vectors + product.firstVector + matrix;
+      finish(resultOf(sums[local - lane][lane], row + lane, vector), row + lane, i);
     }
+    workgroupBarrier();
   }
 }

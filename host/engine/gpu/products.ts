@@ -9,7 +9,7 @@ import { type Matrix, TYPE_F32, TYPE_Q8 } from '../../../assembly/abi.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { GpuPlan } from './plan.ts'
-import { type Band, bandsOf, bytesOf, formsOf, gridOf, shaderOf } from './products-forms.ts'
+import { type Band, bandsOf, bytesOf, formsOf, gridOf, lanesOf, shaderOf } from './products-forms.ts'
 import { quantiseText } from './products-texts.ts'
 import { stepText } from './texts.ts'
 
@@ -101,7 +101,7 @@ function parametersOf(
     ...[blocks, band.firstMatrix],
     ...(isF32 ? [from.offset / 4, from.stride / 4, fromBlockStride / 4] : [0, blocks * vector, vector]),
     ...[into.offset, into.stride, biases.word, scales.word],
-    ...[Number(bias !== 0), Number(adds), Number(count === 'logits')],
+    ...[Number(bias !== 0), Number(adds), Number(count === 'logits'), lanesOf(matrix)],
   ]
   const inputs = isF32 ? [from.buffer] : [scratch.words, scratch.pairs]
   return {
@@ -113,8 +113,8 @@ function parametersOf(
 async function quantiseOperation(gpu: Gpu, step: StepBuffers, product: Product): Promise<Operation> {
   const { matrix, from, count, blocks = 1, fromBlockStride = 0, scratch } = product
   const words = wordsOf(matrix)
-  // A power of two: no more invocations than there are words, within those that every device has.
-  const size = Math.min(256, Math.max(32, 2 ** Math.floor(Math.log2(words))))
+  // Wide vectors are few, in steps of one row; narrow ones many, and fewer invocations leave fewer idle.
+  const size = words > 64 ? 256 : 64
   const pipeline = await gpu.pipeline({ name: 'quantise', text: stepText + quantiseText }, { SIZE: size })
   const { offset, stride } = from
   const fields = [offset, stride, fromBlockStride, blocks, matrix.cols, words, Number(count === 'logits')]

@@ -30,6 +30,8 @@ struct Product {
   hasBias: u32,
   adds: u32,
   ofLogits: u32,
+  // Invocations that share the columns of a row, a power of two.
+  lanes: u32,
 }
 
 @group(0) @binding(0) var<uniform> sizes: Sizes;

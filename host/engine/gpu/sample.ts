@@ -4,7 +4,7 @@
  * of a row's logits on the host.
  */
 import { NO_TOKEN, type Row } from '../engine.ts'
-import { bestOf, type Candidates, candidatesOf, drawFrom } from './draw.ts'
+import { type Candidates, chooseToken, drawFrom, isAdjusted, isGreedy } from './draw.ts'
 import type { Gpu } from './gpu.ts'
 import type { Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { GpuPlan } from './plan.ts'
@@ -18,12 +18,12 @@ const CANDIDATE_BYTES = 8
 /** What the host must have of a row to choose its token. */
 export type Wanted = { is: 'best' } | { is: 'candidates'; count: number } | { is: 'logits' }
 
-export function wantedOf({ sampling }: Row, vocabSize: number): Wanted {
+export function wantedOf(row: Row, vocabSize: number): Wanted {
+  const { sampling, mask } = row
   if (!sampling) throw new RangeError('a row without sampling wants nothing')
-  const { temperature, topK, repeatPenalty } = sampling
-  if (repeatPenalty !== 1) return { is: 'logits' }
-  // As assembly/sample.ts: the limit of small temperatures is the most likely token.
-  if (Math.fround(temperature) < 1e-30) return { is: 'best' }
+  const { topK } = sampling
+  if (mask || isAdjusted(row)) return { is: 'logits' }
+  if (isGreedy(sampling)) return { is: 'best' }
   if (topK === 0 || topK > MOST_CANDIDATES || topK >= vocabSize) return { is: 'logits' }
   return { is: 'candidates', count: topK }
 }
@@ -88,24 +88,23 @@ export function partsOf(
   return wanted.length === 0 ? [] : [{ buffer: picked, offset: 0, bytes: 4 * wanted.length }, ...rows]
 }
 
-/** Tokens from what was read back, each part on its own; `latestOf` gives the tokens that a row's penalty looks at. */
+/** Tokens from what was read back, each part on its own; `tokenAt`: of a row's conversation. */
 export function chooseTokens(
   rows: readonly Row[],
   wanted: readonly Wanted[],
   read: readonly ArrayBuffer[],
-  latestOf: (row: Row) => Iterable<number>,
+  tokenAt: (row: Row, position: number) => number,
 ): Uint32Array {
   const picked = new Uint32Array(read[0] as ArrayBuffer)
   let next = 1
   return picked.map((best, k) => {
     const each = wanted[k] as Wanted
-    const { sampling, position, dropped = 0 } = rows[k] as Row
+    const row = rows[k] as Row
+    const { sampling, position, dropped = 0 } = row
     const part = each.is === 'best' ? undefined : (read[next++] as ArrayBuffer)
     if (!part || !sampling || best === NO_TOKEN) return best
-    const drawn = { sampling, position: dropped + position }
-    if (each.is === 'candidates') return drawFrom(unzip(part), false, drawn)
-    const candidates = candidatesOf(new Float32Array(part), latestOf(rows[k] as Row), sampling.repeatPenalty)
-    return Math.fround(sampling.temperature) < 1e-30 ? bestOf(candidates) : drawFrom(candidates, true, drawn)
+    if (each.is === 'candidates') return drawFrom(unzip(part), false, { sampling, position: dropped + position })
+    return chooseToken(new Float32Array(part), row, (at) => tokenAt(row, at))
   })
 }
 

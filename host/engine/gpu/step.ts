@@ -4,6 +4,7 @@ import { PAGE_TOKENS } from '../../../models/index.ts'
 import type { Row } from '../engine.ts'
 import { ROW_WORDS, writeRow } from '../wasm/rows.ts'
 import { writeAngles } from './angles.ts'
+import type { TileSizes } from './attention-tiles.ts'
 import type { GpuDevice } from './gpu.ts'
 import { usage } from './gpu.ts'
 import type { StepBuffers, StepSizes } from './operations.ts'
@@ -104,17 +105,13 @@ export class DeviceStep implements StepBuffers {
     return (block ?? NO_PAGE) * PAGE_TOKENS + (position % PAGE_TOKENS)
   }
 
-  /** The tokens that a row's penalty looks at: its own, and those before it. */
-  latest({ conversation, position, sampling }: Row): Uint32Array {
-    const count = Math.min(position + 1, sampling?.repeatLastN ?? 0)
-    return Uint32Array.from(
-      { length: count },
-      (_, i) => this.history[this.historyAt(conversation, position - i)] as number,
-    )
+  /** The token at a position of a row's conversation. */
+  tokenAt({ conversation }: Row, position: number): number {
+    return this.history[this.historyAt(conversation, position)] as number
   }
 
   /** Sends rows, and notes their tokens in the history. Throws RangeError if there are too many, or a token is none. */
-  write(rows: readonly Row[]): StepSizes {
+  write(rows: readonly Row[]): Omit<StepSizes, keyof TileSizes> {
     const { maxRows, maxLogits } = this.shape
     const { queue } = this.device
     const wanted = rows.flatMap((row, index) => (row.sampling ? [index] : []))
