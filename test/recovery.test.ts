@@ -177,6 +177,8 @@ test('a conversation that has forgotten tokens is lost, and what began like it i
   assert.ok(forgetful.dropped > 0)
   const expected = await logitsOf(text(1, 200))
   await killThread()
+  // Whoever comes first finds what there was before the loss is seen.
+  await model.logits([1, 2, 3])
   assert.equal(await model.logits(text(1, 200)), expected)
   assert.match(String(await failure(forgetful.logits([5]))), /it has forgotten tokens/)
   await model.close()

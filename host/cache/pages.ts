@@ -79,11 +79,6 @@ export class PageCache extends PageTable {
     return { reused: this.cut(conversation, this.windows.wholeBelow(it, it.length)), matched }
   }
 
-  /** Makes the prefixes unknown that no conversation has. */
-  forgetUnused(): void {
-    this.prefixes.forgetUnused()
-  }
-
   /** Makes the prefixes unknown that these pages are. */
   forgetPrefixes(pages: Iterable<number>): void {
     for (const page of pages) {

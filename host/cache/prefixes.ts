@@ -59,11 +59,6 @@ export class Prefixes {
     this.pool.drop(page)
   }
 
-  /** Gives up all that nobody else holds. */
-  forgetUnused(): void {
-    for (const prefix of [...this.byPage.values()]) if (this.pool.holdersOf(prefix.page) === 1) this.forget(prefix)
-  }
-
   /** Gives up the one that nobody else holds and that was of no use for longest. */
   evict(): void {
     let oldest: Prefix | undefined

@@ -72,14 +72,11 @@ export class Recovery {
   /** Resolves to the conversation at which the engine was lost once more. */
   private async restore(): Promise<{ conversation: number; cause: unknown } | undefined> {
     const { pages, stale } = this
-    // Nobody would compute them.
-    pages.forgetUnused()
     stale.clear()
-    for (const conversation of pages.numbers) {
-      for (const block of pages.pagesOf(conversation)) stale.set(block, 0)
+    for (const block of pages.held) stale.set(block, 0)
+    for (const conversation of pages.numbers)
       if (pages.droppedOf(conversation) > 0 && !this.lost.has(conversation))
         this.lost.set(conversation, errors.conversationLost('it has forgotten tokens'))
-    }
     for (let next = this.nextRows(); next; next = this.nextRows()) {
       const { conversation, rows, blocks } = next
       try {
@@ -93,6 +90,7 @@ export class Recovery {
         if (isFull) stale.delete(block)
         else if (stale.has(block)) stale.set(block, done)
     }
+    // What nobody has that could compute it.
     pages.forgetPrefixes(stale.keys())
     stale.clear()
     return undefined
