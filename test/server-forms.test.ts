@@ -181,7 +181,7 @@ test('a forced call comes with its name first and arguments of its schema, in ev
   const responded = await ask(server, '/v1/responses', {
     input: 'Light!',
     tools: flat,
-    tool_choice: 'required',
+    tool_choice: { type: 'function', name: 'light' },
     seed: 1,
   })
   const [item] = responded.body.output

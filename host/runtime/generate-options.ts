@@ -11,7 +11,18 @@ import type { Sequence } from './sequence.ts'
 const names = [
   ...Object.keys(generateSettings),
   ...Object.keys(scoreSettings),
-  ...['stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill', 'schema', 'pattern', 'json', 'constraint'],
+  ...[
+    'stopAtEos',
+    'stopTokens',
+    'signal',
+    'onToken',
+    'onPrefill',
+    'schema',
+    'pattern',
+    'json',
+    'constraint',
+    'shownTokens',
+  ],
 ]
 
 export interface CheckedOptions {
@@ -20,6 +31,8 @@ export interface CheckedOptions {
   /** Tokens that end the text. */
   ends: ReadonlySet<number>
   stops: string[]
+  /** Control tokens that are written out. */
+  shown: ReadonlySet<number>
   speculate: number
   bias: LogitBias | undefined
   /** Alternatives to tell, of tokens and of those of the prompt; undefined: no log probabilities. */
@@ -40,6 +53,7 @@ export function checkOptions(
     // Without a prompt it goes on with text, if the model has a tokenizer. A constraint says where the text may end.
     stopAtEos = typeof prompt === 'string' || (prompt === undefined && tokenizer !== undefined) || isConstrained,
     stopTokens = [],
+    shownTokens = [],
     signal,
     speculate = settings.speculate.default,
     logitBias,
@@ -55,12 +69,13 @@ export function checkOptions(
   const stops = checkStops(options.stop ?? [])
   if (stops.length > 0 && !tokenizer)
     throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
-  checkTokens(stopTokens, spec.vocabSize)
+  checkTokens([...stopTokens, ...shownTokens], spec.vocabSize)
   return {
     sampling: resolveSampling(runtime, lastSampling, options),
     maxTokens,
     ends: new Set([...(stopAtEos ? eos : []), ...stopTokens]),
     stops,
+    shown: new Set(shownTokens),
     speculate,
     bias: checkBias(logitBias, spec.vocabSize),
     logprobs,

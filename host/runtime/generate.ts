@@ -22,7 +22,7 @@ export async function* generate<T>(
     const structure = await structureOf(options)
     const constrain = structure?.constraint ?? options.constraint
     const checked = checkOptions(sequence, prompt, options, constrain !== undefined)
-    const output = new Output(sequence.runtime, checked.stops)
+    const output = new Output(sequence.runtime, checked.stops, checked.shown)
     const choice = await choiceOf(sequence, checked, { signal: options.signal, constrain }, output)
     const sampler = new Sampler(sequence, choice)
     const started = performance.now()
@@ -62,7 +62,7 @@ function idsOf(sequence: Sequence, prompt: Prompt | undefined): number[] {
 
 async function choiceOf(
   sequence: Sequence,
-  { sampling, speculate, bias, ends, maxTokens, logprobs, promptLogprobs }: CheckedOptions,
+  { sampling, speculate, bias, ends, shown, maxTokens, logprobs, promptLogprobs }: CheckedOptions,
   { signal, constrain }: { signal: AbortSignal | undefined; constrain: GenerateOptions['constraint'] },
   output: Output,
 ): Promise<Choice> {
@@ -86,13 +86,13 @@ async function choiceOf(
             : undefined
     return { piece: finish ? piece + output.flush() : piece, finish }
   }
-  const score = logprobs === undefined && promptLogprobs === undefined ? undefined : await scorer(runtime)
+  const score = logprobs === undefined && promptLogprobs === undefined ? undefined : await scorer(runtime, shown)
   return { sampling, speculate, bias, signal, constraint, judge, score, logprobs, promptLogprobs }
 }
 
-async function scorer({ tokenizer }: Runtime): Promise<Choice['score']> {
+async function scorer({ tokenizer }: Runtime, shown: ReadonlySet<number>): Promise<Choice['score']> {
   const { scoreToken } = await import('./logprobs.ts')
-  const bytesOf = (id: number) => tokenizer?.bytesOf(id) ?? new Uint8Array()
+  const bytesOf = (id: number) => tokenizer?.bytesOf(id, shown.has(id)) ?? new Uint8Array()
   return (logits, token, count): ScoredToken => scoreToken(logits, token, count, bytesOf)
 }
 

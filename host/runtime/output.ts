@@ -10,8 +10,9 @@ export class Output {
   private readonly stream: TextStream | undefined
   private readonly stops: StopStrings
 
-  constructor({ tokenizer }: Runtime, stops: string[]) {
-    this.stream = tokenizer && new TextStream(tokenizer)
+  /** `shown`: control tokens that are written out. */
+  constructor({ tokenizer }: Runtime, stops: string[], shown: ReadonlySet<number>) {
+    this.stream = tokenizer && new TextStream(tokenizer, shown)
     this.stops = new StopStrings(stops)
   }
 

@@ -73,6 +73,7 @@ export class ServedModel {
       options: {
         stop: ending.stop,
         stopTokens: [...ending.stopTokens, ...answer.stopTokens],
+        shownTokens: answer.shownTokens,
         constraint: (parts) => answer.constraint(parts),
       },
       parser: () => answer.parser(),
