@@ -181,7 +181,8 @@ test('users see of models, conversations and chats what is theirs', () => {
       'restore',
       'generate',
     ],
-    ...['chat', 'restoreChat', 'applyChatTemplate', 'logits', 'evaluate', 'predict', 'close', '[Symbol.asyncDispose]'],
+    ...['chat', 'restoreChat', 'applyChatTemplate', 'logits', 'embed', 'evaluate', 'predict', 'close'],
+    '[Symbol.asyncDispose]',
   ])
   assert.equal(membersOf('Conversation'), [
     ...[...common, 'id', 'length', 'dropped', 'tokens', 'notes', 'generate', 'logits', 'fork', 'rewind', 'save'],
