@@ -14,7 +14,7 @@ import { say } from './terminal.ts'
 
 const DEFAULTS = { port: 8080, parallel: 4, queue: 16, timeout: 600, drain: 10 }
 
-const { model: _, ...loadFlags } = modelOptions
+const { model: _, recover: __, ...loadFlags } = modelOptions
 
 export const serve: Command = {
   usage: 'serve [[NAME=]MODEL …] [options]',
@@ -69,19 +69,12 @@ async function execute(args: Arguments): Promise<void> {
   const defaults: GenerateOptions = args.values(...generateNames)
   const server = await openServer({
     models: await entriesOf(args.positionals),
-    load: given(
-      args.values(
-        'type',
-        'cache',
-        'context',
-        'cacheMemory',
-        'offload',
-        'offloadDirectory',
-        'threads',
-        'batchThreads',
-        'verify',
-      ),
-    ),
+    load: {
+      ...given(args.values('type', 'cache', 'context', 'cacheMemory', 'offload', 'offloadDirectory')),
+      ...given(args.values('threads', 'batchThreads', 'gpu', 'gpuForce', 'verify')),
+      // Who loses a thread is not to end all that others are told.
+      recover: true,
+    },
     slots: args.whole('parallel', 1, 32) ?? DEFAULTS.parallel,
     queue: args.whole('queue', 0, 10_000) ?? DEFAULTS.queue,
     timeout: args.whole('timeout', 1, 86_400) ?? DEFAULTS.timeout,
