@@ -12,8 +12,8 @@ import type { ChatOptions, ConversationOptions, GenerateOptions, Generation, Sav
 import { type Conversation, sequenceOf } from './conversation.ts'
 import { GenerationStream } from './stream.ts'
 
-/** What ends an answer: a control token, or a text where the tokenizer knows no such token. */
-interface Ending {
+/** What ends an answer: a control token, or a text where the tokenizer knows no such token. @internal */
+export interface Ending {
   stopTokens: number[]
   stop: string[]
 }
