@@ -69,8 +69,8 @@ fn finishWeights(slot: u32, lane: u32) -> f32 {
 
 // Σ weight · value of a column of the first `tokens` tokens, for the slots of an owner.
 fn sumValues(at: u32, column: u32, owner: u32, owners: u32, tokens: u32, found: ptr<function, array<vec4f, VALUES>>) {
-  var high: array<vec4<i32>, VALUES>;
-  var low: array<vec4<i32>, VALUES>;
+  var high = array<vec4<i32>, VALUES>();
+  var low = array<vec4<i32>, VALUES>();
   const even = 0x00ff00ffu;
   for (var group = 0u; group < (tokens + 3) / 4; group++) {
     // Turned: a word for each dim, of four tokens.

@@ -102,7 +102,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
   if (ROPE0 != 0) { rotateHead(0, ROPE0 / 2, angle, thread); }
   if (ROPE1 != 0) { rotateHead(first, ROPE1 / 2, angle, thread); }
   if (NORM == SPAN_TURNED) { normHead(dim, EPS, layer.norm + map * dim, thread); }
-  if (thread == 0) {
+  if (IS_INT8 && thread == 0) {
+    prepared[at + 2] = 0;
+    prepared[at + 3] = 0;
     if (BIAS0 != 0) { writeHarmonics(at, 0, 0, KEY0, BIAS0 / 2, layer.bias0 + heads[map] * KEY0, angle); }
     if (BIAS1 != 0) { writeHarmonics(at, 1, first, KEY1, BIAS1 / 2, layer.bias1 + heads[MAPS + map] * KEY1, angle); }
   }

@@ -141,11 +141,11 @@ fn main(
   let owner = thread / COLUMNS;
   let owners = THREADS / COLUMNS;
 
-  var total: array<vec4f, VALUES>;
+  var total = array<vec4f, VALUES>();
   var totalPeak = UNSEEN;
   var totalSum = 0f;
   for (; chunk < endChunk; chunk++) {
-    var average: array<vec4f, VALUES>;
+    var average = array<vec4f, VALUES>();
     var peak = UNSEEN;
     var sum = 0f;
     let endPage = min(firstPage(chunk + 1), last / PAGE_TOKENS + 1);
@@ -195,7 +195,7 @@ fn main(
       workgroupBarrier();
       // 3
       if (owner < owners) {
-        var found: array<vec4f, VALUES>;
+        var found = array<vec4f, VALUES>();
         sumValues(base + group.z, column, owner, owners, tokens, &found);
         for (var i = 0u; i < VALUES; i++) {
           let slot = min(owner + i * owners, SLOTS - 1);
