@@ -30,6 +30,7 @@ export type ErrorCode =
   | 'NO_GPU'
   | 'GPU_LOST'
   | 'FETCH_FAILED'
+  | 'BAD_SCHEMA'
 
 export class GtaError extends Error {
   override name = 'GtaError'

@@ -1,8 +1,9 @@
 /** What users give to the runtime and get from it; only types. */
 import type { CacheType } from '../../models/index.ts'
 import type { Sampling } from '../engine/engine.ts'
-import type { busyChoices, contextPolicies } from '../settings.ts'
+import type { busyChoices, contextPolicies, gpuModes } from '../settings.ts'
 import type { Constraint } from '../text/structured/constraint.ts'
+import type { Issue, StandardSchema } from '../text/structured/standard-schema.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 
 /** How far a load, or the reading of a prompt, is: in bytes, or in tokens. */
@@ -10,6 +11,9 @@ export interface Progress {
   done: number
   total: number
 }
+
+/** What a GPU computes. */
+export type GpuMode = (typeof gpuModes)[number]
 
 /** Options of `load()` wherever the weights come from. */
 export interface OpenOptions {
@@ -27,6 +31,18 @@ export interface OpenOptions {
   threads?: number
   /** Threads of prefill; default: as many as `threads` if those are given, else measured too. */
   batchThreads?: number
+  /**
+   * What a GPU computes: nothing (off, the default), everything (on), prompts only (prefill), or what was measured to be
+   * fastest when the model was first loaded here (auto). In Node it takes the package `webgpu`.
+   */
+  gpu?: GpuMode
+  /** Uses a GPU even if it is computed by the CPU, or known to be slower than the CPU; default false. */
+  gpuForce?: boolean
+  /**
+   * When the engine is lost, a GPU or a thread, opens another one on the CPU and computes again what conversations had; one
+   * at which that is lost too fails alone. Default false: everything fails with GPU_LOST or ENGINE_FAILED.
+   */
+  recover?: boolean
   signal?: AbortSignal
   /** Told while the weights are loaded; in bytes. */
   onProgress?: (progress: Progress) => void
@@ -73,7 +89,7 @@ export interface ConstraintParts {
   ends: ReadonlySet<number>
 }
 
-export interface GenerateOptions extends Partial<Sampling> {
+export interface GenerateOptions<T = unknown> extends Partial<Sampling> {
   /** Tokens to generate at most, 0: only read the prompt; default: until the text ends or the context is full. */
   maxTokens?: number
   /** End at a token that ends a text; default: true for a text prompt, false for ids or a model that knows only ids. */
@@ -87,6 +103,15 @@ export interface GenerateOptions extends Partial<Sampling> {
    * what followed when the text last said the same three, or two, tokens. The text stays the same, it may come faster.
    */
   speculate?: number
+  /**
+   * The text is JSON of this schema, and `value` of the result what it says: a JSON Schema (draft 2020-12; see docs/library.md
+   * for what it may hold), or a schema of zod or valibot, whose type the value has. What is not enforced is refused by name.
+   */
+  schema?: StandardSchema<T> | object | boolean
+  /** The whole text matches this regular expression (ECMAScript, flag "u"; no looking around, no back references). */
+  pattern?: string
+  /** The text is a JSON object. */
+  json?: boolean
   /** What may be written, token by token; made once the prompt is known to be good. `speculate` is off with it. @internal */
   constraint?: (parts: ConstraintParts) => Constraint | Promise<Constraint>
   signal?: AbortSignal
@@ -107,7 +132,7 @@ export interface Speculation {
 /** Why a generation ended. */
 export type Finish = 'length' | 'eos' | 'stop' | 'context'
 
-export interface Generation {
+export interface Generation<T = unknown> {
   /** Generated ids, an ending token included. */
   tokens: number[]
   text: string
@@ -118,6 +143,10 @@ export interface Generation {
   /** Those that the cached text most like the prompt has too: where it differs, the next one was computed again. */
   matchedTokens: number
   finish: Finish
+  /** With `schema` or `json`, if the text is whole: what it says. */
+  value?: T
+  /** What a library's schema finds wrong with it by checks that JSON Schema does not know; there is no value then. */
+  issues?: readonly Issue[]
   /** The settings used, with the seed that repeats this text. */
   sampling: Sampling
   prefillSeconds: number

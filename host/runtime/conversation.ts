@@ -55,7 +55,7 @@ export class Conversation {
    * prompt it goes on where it ended. A prompt that is not read to its end, because of an error or an abort, leaves the
    * conversation as it was.
    */
-  generate(prompt?: Prompt, options: GenerateOptions = {}): GenerationStream {
+  generate<T = unknown>(prompt?: Prompt, options: GenerateOptions<T> = {}): GenerationStream<T> {
     return generate(this.#sequence, prompt, options)
   }
 

@@ -10,22 +10,27 @@ import { Sampler, type Verdict } from './sampler.ts'
 import type { Sequence } from './sequence.ts'
 import { StopStrings } from './stop.ts'
 import { GenerationStream } from './stream.ts'
+import { structureOf } from './structure.ts'
 
 const generateOptions = [
   ...Object.keys(generateSettings),
-  ...['stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill', 'constraint'],
+  ...['stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill', 'schema', 'pattern', 'json', 'constraint'],
 ]
 
 /** See `Conversation.generate`. */
-export function generate(sequence: Sequence, prompt: Prompt | undefined, options: GenerateOptions): GenerationStream {
+export function generate<T>(
+  sequence: Sequence,
+  prompt: Prompt | undefined,
+  options: GenerateOptions<T>,
+): GenerationStream<T> {
   return new GenerationStream(pieces(sequence, prompt, options))
 }
 
-async function* pieces(
+async function* pieces<T>(
   sequence: Sequence,
   prompt: Prompt | undefined,
-  options: GenerateOptions,
-): AsyncGenerator<string, Generation> {
+  options: GenerateOptions<T>,
+): AsyncGenerator<string, Generation<T>> {
   const release = sequence.acquire()
   try {
     return yield* continueWith(sequence, prompt, options)
@@ -34,13 +39,15 @@ async function* pieces(
   }
 }
 
-async function* continueWith(
+async function* continueWith<T>(
   sequence: Sequence,
   prompt: Prompt | undefined,
-  options: GenerateOptions,
-): AsyncGenerator<string, Generation> {
+  options: GenerateOptions<T>,
+): AsyncGenerator<string, Generation<T>> {
   const { runtime } = sequence
   checkNames('generate()', options, generateOptions)
+  const structure = await structureOf(options)
+  const constrain = structure?.constraint ?? options.constraint
   sequence.checkLength(prompt)
   const given = prompt === undefined ? [] : runtime.promptIds(prompt, sequence.isBegun)
   const ids = [...sequence.pending, ...given]
@@ -52,7 +59,7 @@ async function* continueWith(
     // Without a prompt it goes on with text, if the model has a tokenizer. A constraint says where the text may end.
     stopAtEos = typeof prompt === 'string' ||
       (prompt === undefined && runtime.tokenizer !== undefined) ||
-      options.constraint !== undefined,
+      constrain !== undefined,
     signal,
     speculate = settings.speculate.default,
   } = options
@@ -68,7 +75,7 @@ async function* continueWith(
   checkTokens(stopTokens, runtime.spec.vocabSize)
   const output = new Output(runtime, stops)
   const ends = new Set([...(stopAtEos ? runtime.eos : []), ...stopTokens])
-  const constraint = await options.constraint?.({
+  const constraint = await constrain?.({
     tokenizer: runtime.tokenizer,
     vocabSize: runtime.spec.vocabSize,
     ends,
@@ -114,6 +121,8 @@ async function* continueWith(
   const decodeSeconds = (performance.now() - prefilled) / 1000
   const rest = output.isStopped ? '' : output.flush()
   if (rest !== '') yield rest
+  const isWhole = finish === 'eos' || constraint?.isComplete
+  const checked = isWhole ? await structure?.valueOf(output.text) : undefined
   return {
     tokens: output.tokens,
     text: output.text,
@@ -121,6 +130,7 @@ async function* continueWith(
     cachedTokens: reused,
     matchedTokens: matched,
     finish,
+    ...checked,
     sampling,
     prefillSeconds: (prefilled - started) / 1000,
     decodeSeconds,

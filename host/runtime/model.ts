@@ -4,7 +4,7 @@
 import { type CacheType, type ModelSpec, type PackingType, weightBytesPerToken } from '../../models/index.ts'
 import { nameOf, type Sampling } from '../engine/engine.ts'
 import { checkNames, errors } from '../errors.ts'
-import type { ChatMessage } from '../text/template/template.ts'
+import type { ChatMessage } from '../text/template/messages.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type {
   ChatOptions,
@@ -105,11 +105,14 @@ export class Model {
    * Streams the continuation of a prompt, piece by piece; `result` of the stream tells how it went. A conversation
    * of its own, which is forgotten; what earlier prompts have in common with it need not be computed again.
    */
-  generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): GenerationStream {
+  generate<T = unknown>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions = {}): GenerationStream<T> {
     return new GenerationStream(this.#pieces(prompt, options))
   }
 
-  async *#pieces(prompt: Prompt, options: GenerateOptions & ConversationOptions): AsyncGenerator<string, Generation> {
+  async *#pieces<T>(
+    prompt: Prompt,
+    options: GenerateOptions<T> & ConversationOptions,
+  ): AsyncGenerator<string, Generation<T>> {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     if (typeof options !== 'object' || options === null)
       throw errors.badOption('options of generate()', 'an object', options)
@@ -156,9 +159,9 @@ export class Model {
     checkNames('applyChatTemplate()', options, ['template', 'addGenerationPrompt', 'signal'])
     const { template, addGenerationPrompt = true, signal } = options
     const tokenizer = this.#runtime.requireTokenizer()
-    const { checkMessages } = await import('../text/template/template.ts')
+    const { checkMessages } = await import('../text/template/messages.ts')
     const chatTemplate = await this.#runtime.chatTemplate(template)
-    const { text, mark } = await chatTemplate.render(checkMessages(messages), addGenerationPrompt, signal)
+    const { text, mark } = await chatTemplate.render(checkMessages(messages), { addGenerationPrompt, signal })
     return { text: text.replaceAll(mark, ''), tokens: tokenizer.encodeChat(text, mark) }
   }
 

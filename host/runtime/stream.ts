@@ -6,18 +6,18 @@ import type { Generation } from './api.ts'
  * The pieces of a text for `for await`. What `for await` does not show, the return value of the iterator, is `result` too:
  * it settles when the last piece was read.
  */
-export class GenerationStream implements AsyncGenerator<string, Generation> {
+export class GenerationStream<T = unknown> implements AsyncGenerator<string, Generation<T>> {
   /**
    * How it went: rejects with what ended the stream, and with CLOSED if the reader left before the end. Nobody has to look at
    * it. It does not read: what nobody reads is not computed.
    */
-  readonly result: Promise<Generation>
-  readonly #pieces: AsyncGenerator<string, Generation>
-  #resolve: (generation: Generation) => void = () => undefined
+  readonly result: Promise<Generation<T>>
+  readonly #pieces: AsyncGenerator<string, Generation<T>>
+  #resolve: (generation: Generation<T>) => void = () => undefined
   #reject: (error: unknown) => void = () => undefined
 
   /** @internal */
-  constructor(pieces: AsyncGenerator<string, Generation>) {
+  constructor(pieces: AsyncGenerator<string, Generation<T>>) {
     this.#pieces = pieces
     this.result = new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -26,7 +26,7 @@ export class GenerationStream implements AsyncGenerator<string, Generation> {
     this.result.catch(() => undefined)
   }
 
-  async next(): Promise<IteratorResult<string, Generation>> {
+  async next(): Promise<IteratorResult<string, Generation<T>>> {
     try {
       const result = await this.#pieces.next()
       if (result.done) this.#resolve(result.value)
@@ -37,12 +37,12 @@ export class GenerationStream implements AsyncGenerator<string, Generation> {
     }
   }
 
-  async return(value: Generation | PromiseLike<Generation>): Promise<IteratorResult<string, Generation>> {
+  async return(value: Generation<T> | PromiseLike<Generation<T>>): Promise<IteratorResult<string, Generation<T>>> {
     this.#reject(errors.streamLeft())
     return await this.#pieces.return(value)
   }
 
-  async throw(error: unknown): Promise<IteratorResult<string, Generation>> {
+  async throw(error: unknown): Promise<IteratorResult<string, Generation<T>>> {
     this.#reject(error)
     return await this.#pieces.throw(error)
   }

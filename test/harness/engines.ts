@@ -1,7 +1,7 @@
 /** Engines of the golden and of other checkpoints in every build, opened without the detour over `load()`. */
 
 import { KvCache } from '../../host/cache/cache.ts'
-import { type EngineOptions, greedy, type Row } from '../../host/engine/engine.ts'
+import { type Engine, type EngineOptions, greedy, type Row } from '../../host/engine/engine.ts'
 import { type Build, builds, singleBuilds } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import { Checkpoint } from '../../host/files/checkpoint.ts'
@@ -48,20 +48,24 @@ export interface OpenOptions extends Partial<EngineOptions> {
   build?: Build
 }
 
-/** An engine of a checkpoint, behind its cache. */
-export async function openEngine(
+/** An engine of a checkpoint. */
+export async function openBare(
   directory: string,
   { type = 'q8', build = relaxed, ...options }: OpenOptions = {},
-): Promise<KvCache> {
+): Promise<Engine> {
   const { spec, plan, weights } = await packedOf(directory, type)
-  const engine = await openWasmEngine({
+  return await openWasmEngine({
     spec,
     plan,
     options: { ...testOptions(type), ...options },
     build,
     load: (target) => target.write(0, weights),
   })
-  return await KvCache.open(engine, options.offload?.directory)
+}
+
+/** The same behind its cache. */
+export async function openEngine(directory: string, options: OpenOptions = {}): Promise<KvCache> {
+  return await KvCache.open(await openBare(directory, options), options.offload?.directory)
 }
 
 /** Feeds tokens from a position on, `slice` at a time; resolves to the logits of the last one. */

@@ -95,7 +95,7 @@ export async function sweepOperations(gpu: Gpu, step: StepBuffers, options: Swee
 
 function sweepShader(
   gpu: Gpu,
-  { kind, cache, shared, pairs }: SweepOptions,
+  { kind, cache, pairs }: SweepOptions,
   { slots, threads, values }: Form,
   groups: number,
 ): [{ name: string; text: string }, Record<string, number>] {

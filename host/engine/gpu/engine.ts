@@ -3,7 +3,7 @@
  * rows, submits one command buffer, and reads back the tokens that it was asked for, once.
  */
 import { platform } from '#platform'
-import type { ModelSpec, Plan } from '../../../models/index.ts'
+import { type ModelSpec, PAGE_TOKENS, type Plan } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import type { Engine, EngineFacts, EngineOptions, Logits, PageStore, Row, ThreadCounts, Weights } from '../engine.ts'
 import { fingerprint, type WeightRange } from '../fingerprint.ts'
@@ -20,6 +20,7 @@ import { productScratch } from './products.ts'
 import { Readback } from './readback.ts'
 import { chooseTokens, makeSamples, partsOf, type Samples, sampleOperations, wantedOf } from './sample.ts'
 import { DeviceStep } from './step.ts'
+import { Turns } from './turn.ts'
 import { DeviceWeights } from './weights.ts'
 
 export interface GpuEngineInput {
@@ -41,6 +42,7 @@ export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
     const frequencies = made.frequencies.map((bytes) => new Float64Array(bytes.buffer))
     made.step.setFrequencies(frequencies)
     made.shared.setFrequencies(frequencies)
+    made.turns.setFrequencies(frequencies)
     const readback = new Readback(gpu)
     const isGood = await gpu.scoped(() => areWeightsNarrow(gpu, made.weights, made.words, readback))
     if (!isGood) throw errors.badWeights()
@@ -66,6 +68,7 @@ interface Made {
   step: DeviceStep
   shared: AttentionStep
   pages: DevicePages
+  turns: Turns
   rows: Activations
   samples: Samples
   operations: Operation[]
@@ -85,6 +88,7 @@ async function make(gpu: GpuDevice, { spec, plan, options }: GpuEngineInput): Pr
   const { anglesStride } = step
   const shared = new AttentionStep(gpu, words, { isInt8, anglesStride, ...shape })
   const rows = makeRows(gpu, words, options)
+  const turns = await Turns.make(gpu, words, pages)
   const samples = makeSamples(gpu, maxLogits)
   const scratch = productScratch(gpu, words, maxRows)
   const parts = { gpu, weights, step, shared, plan: words, pages, rows, scratch, maxRows, maxLogits }
@@ -92,7 +96,7 @@ async function make(gpu: GpuDevice, { spec, plan, options }: GpuEngineInput): Pr
     ...(await forwardOperations(parts)),
     ...(await sampleOperations(gpu, step, words, rows.logits, samples)),
   ]
-  return { words, weights, step, shared, pages, rows, samples, operations, frequencies }
+  return { words, weights, step, shared, pages, turns, rows, samples, operations, frequencies }
 }
 
 function makeRows(gpu: GpuDevice, plan: GpuPlan, { maxRows, maxLogits }: EngineOptions): Activations {
@@ -186,8 +190,14 @@ class GpuEngine implements Engine {
     return { values, hash }
   }
 
-  turn(_from: number, _to: number, _delta: number): Promise<void> {
-    throw new Error('not yet')
+  turn(from: number, to: number, delta: number): Promise<void> {
+    const { step, turns } = this.made
+    return this.alone(async () => {
+      await this.readback.submit([], (encoder) =>
+        turns.record(encoder, (block) => step.placesOf(block), from, to, delta),
+      )
+      step.history.copyWithin(to * PAGE_TOKENS, from * PAGE_TOKENS, (from + 1) * PAGE_TOKENS)
+    })
   }
 
   /** What is under way ends with CLOSED. */

@@ -20,57 +20,31 @@ fn groupsHere() -> u32 {
   return 8 / groupQuads();
 }
 
-// Rows j and 4 + j of a stripe, 16 columns from quad `quad` of the tile's columns on.
-fn bringRows(stripe: u32, column: u32, piece: u32) {
-  let j = piece % 4;
-  let half = piece / 4 % STEPS;
-  let own = piece / 8;
-  let quad = half * 4;
-  let at = groupAt(stripe, column * groupsHere() + quad / groupQuads());
-  var low: vec4<u32>;
-  var high: vec4<u32>;
+// Rows j and 4 + j of a stripe, 16 of the tile's columns.
+fn bringRows(stripe: u32, column: u32, own: u32, half: u32, j: u32) {
+  var low = vec4<u32>();
+  var high = vec4<u32>();
+  let at = groupAt(stripe, column * groupsHere() + half * 4 / groupQuads());
   for (var k = 0u; k < 4; k++) {
-    let inGroup = (quad + k) % groupQuads();
-    if (hasBytes()) {
-      low[k] = weights[at + 2 * inGroup][j];
-      high[k] = weights[at + 2 * inGroup + 1][j];
-    } else {
-      let both = weights[at + inGroup][j];
-      low[k] = both & NIBBLES;
-      high[k] = (both >> 4) & NIBBLES;
-    }
+    let both = integersOf(at, (half * 4 + k) % groupQuads(), j);
+    low[k] = both.x;
+    high[k] = both.y;
   }
   tileRows[(own * 8 + j) * STRIDE + half] = low;
   tileRows[(own * 8 + 4 + j) * STRIDE + half] = high;
 }
 
-// Scales and minima of four rows of a stripe.
-fn bringScales(stripe: u32, column: u32, own: u32, isHigh: bool) {
+fn bringScales(stripe: u32, column: u32, own: u32) {
   for (var g = 0u; g < groupsHere(); g++) {
     let group = column * groupsHere() + g;
-    let at = groupAt(stripe, group);
-    let factors = factorsAt(stripe, group);
-    let both = scalesOf(at, factors);
-    let scales = select(both.low, both.high, isHigh);
-    var minima: vec4<f32>;
-    if (TYPE != Q4) {
-      let m = minimaOf(at, factors);
-      minima = select(m.low, m.high, isHigh);
-    }
-    for (var k = 0u; k < 4; k++) {
-      tileScales[g * TILE + own * 8 + select(0u, 4u, isHigh) + k] = vec2<f32>(scales[k], minima[k]);
-    }
+    tileScales[g * TILE + own] = scalesOf(groupAt(stripe, group), factorsAt(stripe, group), own % 8);
   }
 }
 
 fn bringVectors(vector: u32, column: u32, own: u32, half: u32) {
   let v = x[vectorAt(vector, 0) + column * STEPS + half];
   tileVectors[own * STRIDE + half] = v;
-  tileSums[half * TILE + own] = dot4(ONES, v.x) + dot4(ONES, v.y) + dot4(ONES, v.z) + dot4(ONES, v.w);
-}
-
-fn dotOf(w: vec4<u32>, v: vec4<u32>) -> i32 {
-  return dot4(w.x, v.x) + dot4(w.y, v.y) + dot4(w.z, v.z) + dot4(w.w, v.w);
+  tileSums[half * TILE + own] = sum16(v);
 }
 
 @compute @workgroup_size(256)
@@ -87,20 +61,20 @@ fn main(
   if (row >= product.rows) {
     return;
   }
-  // 64 invocations bring rows, 16 their scales, 128 vectors; what is behind the last is the last again, and counts for nothing.
-  let own = select(local / 8, (local - 64) / 2, local >= 64) % 8;
+  // 64 invocations bring rows, 64 their scales, 128 vectors; what is behind the last is the last again, and counts for nothing.
+  let own = local % 64 / 8;
   let stripe = product.weights + min(row / 8 + own, (product.rows - 1) / 8) * product.stride;
   let left = local % SIDE;
   let top = local / SIDE;
   let columns = (product.cols + 31) / 32;
-  var totals: array<vec4<f32>, EACH>;
+  var totals = array<vec4<f32>, EACH>();
   for (var column = 0u; column < columns; column++) {
     workgroupBarrier();
     if (local < 64) {
-      bringRows(stripe, column, local);
-    } else if (local < 80) {
-      bringScales(stripe, column, own, local % 2 == 1);
-    } else if (local >= 128) {
+      bringRows(stripe, column, own, local / 4 % STEPS, local % 4);
+    } else if (local < 128) {
+      bringScales(stripe, column, local - 64);
+    } else {
       let vector = (local - 128) / STEPS;
       bringVectors(min(first + vector, count - 1), column, vector, local % STEPS);
     }
@@ -110,30 +84,24 @@ fn main(
         break;
       }
       let vector = top + i * SIDE;
-      var integers: vec4<i32>;
+      var integers = vec4<i32>();
       var sum = 0;
       for (var k = 0u; k < STEPS; k++) {
         let v = tileVectors[vector * STRIDE + k];
-        let w = left * STRIDE + k;
-        let side = SIDE * STRIDE;
-        integers += vec4<i32>(
-          dotOf(tileRows[w], v),
-          dotOf(tileRows[w + side], v),
-          dotOf(tileRows[w + 2 * side], v),
-          dotOf(tileRows[w + 3 * side], v),
-        );
         sum += tileSums[k * TILE + vector];
-        // The group ends here?
-        if (groupQuads() == 4 || k == 1) {
-          let at = select(0u, k, groupQuads() == 4) * TILE + left;
-          let a = tileScales[at];
-          let b = tileScales[at + SIDE];
-          let c = tileScales[at + 2 * SIDE];
-          let d = tileScales[at + 3 * SIDE];
-          totals[i] += termOf(integers, sum, vec4<f32>(a.x, b.x, c.x, d.x), vec4<f32>(a.y, b.y, c.y, d.y));
-          integers = vec4<i32>();
-          sum = 0;
+        for (var j = 0u; j < EACH; j++) {
+          integers[j] += dot16(tileRows[(left + j * SIDE) * STRIDE + k], v);
         }
+        if (groupQuads() == 8 && k == 0) {
+          continue;
+        }
+        // The group ends here.
+        let scales = select(0, k * TILE, groupQuads() == 4) + left;
+        for (var j = 0u; j < EACH; j++) {
+          totals[i][j] += termOf(integers[j], sum, tileScales[scales + j * SIDE]);
+        }
+        integers = vec4<i32>();
+        sum = 0;
       }
     }
   }

@@ -1,15 +1,16 @@
-// Matrix × vector: up to VECTORS vectors, weights in blocks. `lanes` invocations read the eight rows of a stripe side by side,
-// four columns each, so that neighbours read what lies side by side, and every weight once for all vectors. A workgroup of 64
-// invocations has 64 / lanes such groups.
+// Matrix × vector: up to VECTORS vectors, weights in blocks. Four invocations read a group of a stripe, each two of its rows,
+// and `lanes` of them the groups side by side: every weight is read once for all vectors, and sums of a group are exact. A
+// workgroup of 64 invocations has 64 / lanes stripes.
 
 override VECTORS: u32 = 1;
 
 const SIZE = 64u;
 const ROWS = 8u;
+const PAIRS = 4u;
 const MOST_VECTORS = 8;
 
-// Four rows of one vector, of each invocation. Some drivers take long to compile shaders that have more of such memory.
-var<workgroup> sums: array<vec4<f32>, SIZE>;
+// Two rows of one vector, of each invocation. Some drivers take long to compile shaders that have more of such memory.
+var<workgroup> sums: array<vec2<f32>, SIZE>;
 
 @compute @workgroup_size(SIZE)
 fn main(
@@ -20,48 +21,57 @@ fn main(
   let count = min(countOf(), VECTORS);
   let lanes = product.lanes;
   let lane = local % lanes;
+  let j = lane % PAIRS;
   let row = (indexOf(id, grid) * (SIZE / lanes) + local / lanes) * ROWS;
 
-  var own: array<Numbers, MOST_VECTORS>;
+  var own = array<vec2<f32>, MOST_VECTORS>();
   if (row < product.rows) {
     let stripe = product.weights + row / ROWS * product.stride;
-    let quads = (product.cols + 31) / 32 * 8;
-    for (var quad = lane; quad < quads; quad += lanes) {
-      let group = quad / groupQuads();
+    let groups = (product.cols + 31) / 32 * (8 / groupQuads());
+    for (var group = lane / PAIRS; group < groups; group += lanes / PAIRS) {
       let at = groupAt(stripe, group);
       let factors = factorsAt(stripe, group);
-      let w = integersOf(at, quad % groupQuads());
-      let s = scalesOf(at, factors);
-      var m: Numbers;
-      if (TYPE != Q4) {
-        m = minimaOf(at, factors);
+      // 16 columns of each row, and again.
+      var low = array<vec4<u32>, 2>();
+      var high = array<vec4<u32>, 2>();
+      for (var quad = 0u; quad < groupQuads(); quad++) {
+        let both = integersOf(at, quad, j);
+        low[quad / 4][quad % 4] = both.x;
+        high[quad / 4][quad % 4] = both.y;
       }
+      let lowScales = scalesOf(at, factors, j);
+      let highScales = scalesOf(at, factors, PAIRS + j);
       for (var i = 0u; i < VECTORS; i++) {
         if (i >= count) {
           break;
         }
-        let v = x[vectorAt(i, 0) + quad / 4][quad % 4];
-        let sum = dot4(ONES, v);
-        let low = vec4<i32>(dot4(w.low.x, v), dot4(w.low.y, v), dot4(w.low.z, v), dot4(w.low.w, v));
-        let high = vec4<i32>(dot4(w.high.x, v), dot4(w.high.y, v), dot4(w.high.z, v), dot4(w.high.w, v));
-        own[i].low += termOf(low, sum, s.low, m.low);
-        own[i].high += termOf(high, sum, s.high, m.high);
+        let from16 = vectorAt(i, 0) + group * groupQuads() / 4;
+        var integers = vec2<i32>();
+        var sum = 0;
+        for (var k = 0u; k < groupQuads() / 4; k++) {
+          let v = x[from16 + k];
+          integers += vec2<i32>(dot16(low[k], v), dot16(high[k], v));
+          sum += sum16(v);
+        }
+        own[i] += vec2<f32>(termOf(integers.x, sum, lowScales), termOf(integers.y, sum, highScales));
       }
     }
   }
-  for (var i = 0u; i < 2 * count; i++) {
-    let isHigh = i % 2;
-    sums[local] = select(own[i / 2].low, own[i / 2].high, isHigh == 1);
-    for (var half = lanes / 2; half > 0; half /= 2) {
+  for (var i = 0u; i < count; i++) {
+    sums[local] = own[i];
+    for (var half = lanes / 2; half >= PAIRS; half /= 2) {
       workgroupBarrier();
       if (lane < half) {
         sums[local] += sums[local + half];
       }
     }
     workgroupBarrier();
-    let result = row + isHigh * 4 + lane;
-    if (lane < 4 && result < product.rows) {
-      finish(sums[local - lane][lane] * bitcast<f32>(pairs[i / 2].x), result, i / 2);
+    // Eight rows would be two for each of four; eight invocations may not be there.
+    for (var k = 0u; k < 2; k++) {
+      let result = row + k * PAIRS + j;
+      if (lane < PAIRS && result < product.rows) {
+        finish(sums[local][k] * bitcast<f32>(pairs[i].x), result, i);
+      }
     }
     workgroupBarrier();
   }

@@ -20,10 +20,6 @@ const ONES = 0x01010101u;
 // Of a span: 16 bytes of its factors.
 const FACTORS = 4u;
 
-// Eight rows: 0..3, then 4..7.
-struct Integers { low: vec4<u32>, high: vec4<u32> }
-struct Numbers { low: vec4<f32>, high: vec4<f32> }
-
 fn hasBytes() -> bool {
   return TYPE == Q8M || TYPE == Q8K;
 }
@@ -57,58 +53,58 @@ fn groupAt(stripe: u32, group: u32) -> u32 {
   return factorsAt(stripe, group) + FACTORS + group % spanGroups() * groupSteps();
 }
 
-// The integers of four columns, a row in each word.
-fn integersOf(group: u32, quad: u32) -> Integers {
+// Four columns of rows j and 4 + j, from the quad of a group.
+fn integersOf(group: u32, quad: u32, j: u32) -> vec2<u32> {
   if (hasBytes()) {
-    return Integers(weights[group + 2 * quad], weights[group + 2 * quad + 1]);
+    return vec2<u32>(weights[group + 2 * quad][j], weights[group + 2 * quad + 1][j]);
   }
-  let both = weights[group + quad];
-  return Integers(both & vec4<u32>(NIBBLES), (both >> vec4<u32>(4)) & vec4<u32>(NIBBLES));
+  let both = weights[group + quad][j];
+  return vec2<u32>(both, both >> 4) & vec2<u32>(NIBBLES);
 }
 
-// Four signed bytes of a word.
-fn fourOf(word: u32) -> vec4<f32> {
-  return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) << vec4<u32>(24, 16, 8, 0)) >> vec4<u32>(24));
+// f16. Some devices make zeros of those below 2^−14, which have no exponent: those are computed.
+fn halfOf(bits: u32) -> f32 {
+  if ((bits & 0x7c00) != 0) {
+    return unpack2x16float(bits).x;
+  }
+  let small = f32(bits & 0x3ff) * 0x1p-24f;
+  return select(small, -small, (bits & 0x8000) != 0);
 }
 
-// Eight f16 or i8, times eight factors.
-fn productsOf(words: vec4<u32>, factors: u32) -> Numbers {
-  let low = vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
-  let high = vec4<f32>(unpack2x16float(words.z), unpack2x16float(words.w));
-  return Numbers(low * bitcast<vec4<f32>>(weights[factors]), high * bitcast<vec4<f32>>(weights[factors + 1]));
+// Scale of one of eight rows, or its minimum: f16 or i8, times a factor of the span.
+fn productOf(group: u32, factors: u32, row: u32, isMinimum: u32) -> f32 {
+  let at = group + integerSteps();
+  let factor = bitcast<f32>(weights[factors + 2 * isMinimum + row / 4][row % 4]);
+  if (TYPE == Q4M || TYPE == Q8M) {
+    return halfOf((weights[at + isMinimum][row / 2] >> (row % 2 * 16)) & 0xffff) * factor;
+  }
+  let bytes = weights[at][2 * isMinimum + row / 4];
+  return f32(bitcast<i32>(bytes << (24 - row % 4 * 8)) >> 24) * factor;
 }
 
-fn byteProductsOf(words: vec2<u32>, factors: u32) -> Numbers {
-  let low = fourOf(words.x) * bitcast<vec4<f32>>(weights[factors]);
-  return Numbers(low, fourOf(words.y) * bitcast<vec4<f32>>(weights[factors + 1]));
-}
-
-// Scales of a group that lies at `at`.
-fn scalesOf(at: u32, factors: u32) -> Numbers {
-  let words = weights[at + integerSteps()];
+// Scale and minimum of one of eight rows in a group.
+fn scalesOf(group: u32, factors: u32, row: u32) -> vec2<f32> {
   if (TYPE == Q4) {
     // bf16: the upper half of an f32.
-    let even = bitcast<vec4<f32>>(words << vec4<u32>(16));
-    let odd = bitcast<vec4<f32>>(words & vec4<u32>(0xffff0000));
-    return Numbers(vec4<f32>(even.x, odd.x, even.y, odd.y), vec4<f32>(even.z, odd.z, even.w, odd.w));
+    let both = weights[group + integerSteps()][row / 2];
+    return vec2<f32>(bitcast<f32>(select(both << 16, both & 0xffff0000, row % 2 == 1)), 0);
   }
-  if (TYPE == Q4M || TYPE == Q8M) {
-    return productsOf(words, factors);
-  }
-  return byteProductsOf(words.xy, factors);
+  return vec2<f32>(productOf(group, factors, row, 0), productOf(group, factors, row, 1));
 }
 
-fn minimaOf(at: u32, factors: u32) -> Numbers {
-  if (TYPE == Q4M || TYPE == Q8M) {
-    return productsOf(weights[at + integerSteps() + 1], factors + 2);
-  }
-  return byteProductsOf(weights[at + integerSteps()].zw, factors + 2);
+fn dot16(w: vec4<u32>, v: vec4<u32>) -> i32 {
+  return dot4(w.x, v.x) + dot4(w.y, v.y) + dot4(w.z, v.z) + dot4(w.w, v.w);
 }
 
-// What a group, or some of its columns, adds to four rows: Σ of their integers times x, and Σx.
-fn termOf(integers: vec4<i32>, sum: i32, scales: vec4<f32>, minima: vec4<f32>) -> vec4<f32> {
+// Σx of 16 columns.
+fn sum16(v: vec4<u32>) -> i32 {
+  return dot16(vec4<u32>(ONES), v);
+}
+
+// What a group adds to a row: Σ of its integers times x, and Σx.
+fn termOf(integers: i32, sum: i32, scales: vec2<f32>) -> f32 {
   if (TYPE == Q4) {
-    return vec4<f32>(integers - vec4<i32>(sum << 3)) * scales;
+    return f32(integers - (sum << 3)) * scales.x;
   }
-  return vec4<f32>(integers) * scales - f32(sum) * minima;
+  return f32(integers) * scales.x - f32(sum) * scales.y;
 }

@@ -1,5 +1,5 @@
 /** How products are computed: the forms for few and for many vectors, the shaders of each, and bands of a matrix's rows. */
-import { type Matrix, Q4_ROWS, TYPE_F32, TYPE_Q4, TYPE_Q8, TYPE_Q8K } from '../../../assembly/abi.ts'
+import { type Matrix, Q4_COLS, Q4_ROWS, TYPE_F32, TYPE_Q4, TYPE_Q8K } from '../../../assembly/abi.ts'
 import { gpuErrors } from './errors.ts'
 import type { Shader } from './gpu.ts'
 import * as texts from './products-texts.ts'
@@ -81,12 +81,10 @@ export function formsOf(matrix: Matrix, most: number): Form[] {
 /** Rows that invocations of the form for few vectors read side by side. */
 const rowsOf = ({ type }: Matrix) => (isInBlocks(type) ? Q4_ROWS : VECTOR_ROWS)
 
-/**
- * Invocations that share the columns of these rows, a power of two: no more of them than there are pieces, 16 bytes of a row
- * or four columns of eight.
- */
+/** Invocations that share the columns of these rows, a power of two: no more of them than there are pieces. */
 export function lanesOf({ type, cols }: Matrix): number {
-  const pieces = Math.ceil(cols / (type === TYPE_Q8 ? 16 : 4))
+  // 16 bytes of each row; in blocks four of them share 32 columns.
+  const pieces = isInBlocks(type) ? 4 * Math.ceil(cols / Q4_COLS) : Math.ceil(cols / (type === TYPE_F32 ? 4 : 16))
   return Math.min(pieces < 256 ? 32 : VECTOR_SIZE, Math.max(VECTOR_ROWS, 2 ** Math.ceil(Math.log2(pieces))))
 }
 

@@ -44,7 +44,7 @@ fn main(
   let place = own * STRIDE + local % STEPS;
   let left = local % SIDE;
   let top = local / SIDE;
-  var sums: array<vec4<Number>, EACH>;
+  var sums = array<vec4<Number>, EACH>();
   let steps = (product.cols + COLS - 1) / COLS;
   var piece = pieceOf(bringsRows, at, local % STEPS);
   for (var step = 0u; step < steps; step += STEPS) {

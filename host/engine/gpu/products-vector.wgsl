@@ -27,7 +27,7 @@ fn main(
   let row = matrix * product.rows + r;
   let isThere = matrix < product.matrices;
 
-  var own: array<vec4<Number>, MOST_VECTORS>;
+  var own = array<vec4<Number>, MOST_VECTORS>();
   if (isThere) {
     // A last group of less than four rows reads its last row again.
     let last = product.rows - 1 - r;

@@ -99,6 +99,12 @@ export class DeviceStep implements StepBuffers {
     this.frequencies = frequencies
   }
 
+  /** Where the pages of a block lie, of each kind. */
+  placesOf(block: number): number[] {
+    const { blocks } = this.shape
+    return Array.from({ length: this.plan.nPageKinds }, (_, kind) => this.hostPlaces[kind * blocks + block] ?? NO_PAGE)
+  }
+
   /** Where the token at `position` of a conversation is in `history`. */
   historyAt(conversation: number, position: number): number {
     const block = this.hostTables[conversation * this.shape.tableBlocks + Math.floor(position / PAGE_TOKENS)]
