@@ -159,15 +159,13 @@ async function importSource(path) {
   return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
-/** What all bundles have in common. Nothing is left outside but WebGPU for Node: an installed package needs no other. */
+/** What all bundles have in common. Nothing is left outside but `webgpu`, which host/platform/gpu.ts imports if a GPU is asked for: an installed package needs no other. */
 const bundled = (commit, kernels, platform) => ({
   platform,
   absWorkingDir: root,
   outdir: 'dist',
   outExtension: { '.js': '.mjs' },
   bundle: true,
-  // The user's to install, see host/platform/gpu.ts.
-  external: ['webgpu'],
   format: 'esm',
   define: { GTA_VERSION: JSON.stringify(manifest().version), GTA_COMMIT: JSON.stringify(commit) },
   plugins: [embedKernels(kernels, platform === 'node'), embedPrograms, embedTexts],
