@@ -165,6 +165,12 @@ export const errors = {
         cause,
       },
     ),
+  conversationLost: (cause: unknown) =>
+    new GtaError(
+      'ENGINE_FAILED',
+      `the conversation must be computed again since its engine was lost, it cannot be: ${cause instanceof Error ? cause.message : cause}. Begin another one`,
+      { cause },
+    ),
   closed: () => new GtaError('CLOSED', 'the model must be open, found it closed: load it again'),
   conversationClosed: () =>
     new GtaError('CLOSED', 'the conversation must be open, found it closed: open or restore one'),

@@ -39,6 +39,9 @@ export const contextPolicies = ['error', 'window', 'shift'] as const
 /** What a conversation does when as many as there can be are open. */
 export const busyChoices = ['wait', 'throw'] as const
 
+/** What a GPU computes. */
+export const gpuModes = ['off', 'on', 'prefill', 'auto'] as const
+
 const MAX_SAFE = Number.MAX_SAFE_INTEGER
 /** More positions than any engine can address. */
 const MAX_POSITIONS = 2 ** 28
@@ -125,6 +128,23 @@ export const modelSettings = {
     max: 64,
     otherwise: 'as -t, else measured',
     help: 'threads of prefill',
+  },
+  gpu: {
+    flag: 'gpu',
+    kind: 'choice',
+    choices: gpuModes,
+    default: 'off',
+    help: 'use a GPU: not at all, for everything, for prompts only, or as was measured once to be fastest',
+  },
+  gpuForce: {
+    flag: 'gpu-force',
+    kind: 'boolean',
+    help: 'use it even if it is computed by the CPU, or known to be slower than the CPU',
+  },
+  recover: {
+    flag: 'recover',
+    kind: 'boolean',
+    help: 'when a GPU or a thread is lost, go on with another engine on the CPU: what conversations had is computed again',
   },
   verify: {
     flag: 'verify',

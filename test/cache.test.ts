@@ -112,12 +112,12 @@ const text = (length: number, seed: number) => {
   return Array.from({ length }, () => Math.floor(next() * VOCAB))
 }
 
-test('an engine has eight members and a name', () => {
+test('an engine has nine members and a name', () => {
   const members: Record<keyof Engine, true> = {
     ...{ facts: true, threads: true, pages: true, probe: true },
-    ...{ step: true, logits: true, turn: true, close: true },
+    ...{ step: true, logits: true, turn: true, revive: true, close: true },
   }
-  assert.is(Object.keys(members).length, 8)
+  assert.is(Object.keys(members).length, 9)
   assert.is(nameOf(open()), 'plain, 1 thread')
 })
 

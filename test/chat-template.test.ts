@@ -5,8 +5,8 @@ import * as assert from 'uvu/assert'
 import { convert } from '../host/files/convert.ts'
 import { load, type Model } from '../host/index.ts'
 import { chooseMark, markControls } from '../host/text/template/mark.ts'
+import type { ChatMessage } from '../host/text/template/messages.ts'
 import { renderTemplate } from '../host/text/template/render.ts'
-import type { ChatMessage } from '../host/text/template/template.ts'
 import { builtInTemplates } from '../host/text/template/templates.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { deepseek2, deepseekR1, gemma, mistral, qwen2 } from './fixtures/chat-templates.ts'
@@ -265,7 +265,7 @@ test('messages are checked', async () => {
     [{ role: 'user' }],
     [{ role: 'user', content: 1 }],
     [{ role: 'root', content: 'x' }],
-    [{ role: 'user', content: 'x', tool_calls: [] }],
+    [{ role: 'user', content: 'x', tools: [] }],
   ]
   await withModel({ template: builtInTemplates.chatml }, async (model) => {
     for (const messages of wrong) {

@@ -49,8 +49,11 @@ test('npm builds where nothing is built: for a tarball, and for an installation 
 test('no scripts at installation, no other packages, nothing that is not for users', () => {
   const manifest = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))
   for (const name of ['preinstall', 'install', 'postinstall']) assert.is(manifest.scripts[name], undefined, name)
-  for (const name of ['dependencies', 'optionalDependencies', 'peerDependencies', 'bundleDependencies'])
+  for (const name of ['dependencies', 'optionalDependencies', 'bundleDependencies'])
     assert.is(manifest[name], undefined, name)
+  // WebGPU for Node is there for who asks for it.
+  assert.equal(Object.keys(manifest.peerDependencies), ['webgpu'])
+  assert.equal(manifest.peerDependenciesMeta, { webgpu: { optional: true } })
   const paths = packed.files.map(({ path }) => path)
   for (const path of [
     'README.md',

@@ -72,6 +72,9 @@ export const modelOptions = flagsOf(
   'offloadDirectory',
   'threads',
   'batchThreads',
+  'gpu',
+  'gpuForce',
+  'recover',
   'verify',
 )
 

@@ -6,7 +6,8 @@
 import * as abi from '../../assembly/abi.ts'
 import type { CacheType } from '../../models/index.ts'
 import { fieldsOf } from '../../models/records.ts'
-import { errors } from '../errors.ts'
+import { errors, GtaError } from '../errors.ts'
+import type { gpuModes } from '../settings.ts'
 
 /** How the next token is chosen; the engine's order is penalties, top-k, top-p, min-p, temperature. */
 export interface Sampling {
@@ -227,7 +228,14 @@ export interface Engine {
   /** Writes block `to` with block `from`, its keys rotated on by `delta` positions. */
   turn(from: number, to: number, delta: number): Promise<void>
   readonly probe: Probe | undefined
+  /** Opens another engine in the place of one that was lost: its pages hold nothing. Absent: it cannot. */
+  revive?(): Promise<void>
   close(): Promise<void>
+}
+
+/** Is the engine gone, with all that its pages held? */
+export function isLoss(error: unknown): boolean {
+  return error instanceof GtaError && (error.code === 'ENGINE_FAILED' || error.code === 'GPU_LOST')
 }
 
 /** For people: 'wasm relaxed-simd, 2 threads'. */
@@ -251,4 +259,10 @@ export interface EngineOptions {
   threads?: number | undefined
   /** Threads for steps of more rows; default: as many. */
   batchThreads?: number | undefined
+  /** What a GPU computes; default: nothing. */
+  gpu?: (typeof gpuModes)[number] | undefined
+  /** Uses one that is not fit for it. */
+  gpuForce?: boolean | undefined
+  /** Goes on with another engine, on the CPU, when it is lost. */
+  recover?: boolean | undefined
 }

@@ -1,7 +1,7 @@
 /** What users give to the runtime and get from it; only types. */
 import type { CacheType } from '../../models/index.ts'
 import type { Sampling } from '../engine/engine.ts'
-import type { busyChoices, contextPolicies } from '../settings.ts'
+import type { busyChoices, contextPolicies, gpuModes } from '../settings.ts'
 import type { Constraint } from '../text/structured/constraint.ts'
 import type { Issue, StandardSchema } from '../text/structured/standard-schema.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
@@ -11,6 +11,9 @@ export interface Progress {
   done: number
   total: number
 }
+
+/** What a GPU computes. */
+export type GpuMode = (typeof gpuModes)[number]
 
 /** Options of `load()` wherever the weights come from. */
 export interface OpenOptions {
@@ -28,6 +31,18 @@ export interface OpenOptions {
   threads?: number
   /** Threads of prefill; default: as many as `threads` if those are given, else measured too. */
   batchThreads?: number
+  /**
+   * What a GPU computes: nothing (off, the default), everything (on), prompts only (prefill), or what was measured to be
+   * fastest when the model was first loaded here (auto). In Node it takes the package `webgpu`.
+   */
+  gpu?: GpuMode
+  /** Uses a GPU even if it is computed by the CPU, or known to be slower than the CPU; default false. */
+  gpuForce?: boolean
+  /**
+   * When the engine is lost, a GPU or a thread, opens another one on the CPU and computes again what conversations had; one
+   * at which that is lost too fails alone. Default false: everything fails with GPU_LOST or ENGINE_FAILED.
+   */
+  recover?: boolean
   signal?: AbortSignal
   /** Told while the weights are loaded; in bytes. */
   onProgress?: (progress: Progress) => void

@@ -5,7 +5,8 @@
 import { show } from '../../models/index.ts'
 import { checkNames, errors } from '../errors.ts'
 import { markControls } from '../text/template/mark.ts'
-import { type ChatMessage, type ChatTemplate, checkMessages, type Rendered } from '../text/template/template.ts'
+import { type ChatMessage, checkMessages } from '../text/template/messages.ts'
+import type { ChatTemplate, Rendered } from '../text/template/template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type { ChatOptions, ConversationOptions, GenerateOptions, Generation, SavedConversation } from './api.ts'
 import { type Conversation, sequenceOf } from './conversation.ts'
@@ -167,7 +168,7 @@ export class Chat {
 
   async #render(messages: ChatMessage[], signal: AbortSignal | undefined): Promise<Rendered> {
     const system: ChatMessage[] = this.system === undefined ? [] : [{ role: 'system', content: this.system }]
-    return await this.#template.render(checkMessages([...system, ...messages]), true, signal)
+    return await this.#template.render(checkMessages([...system, ...messages]), { signal })
   }
 
   /**
@@ -257,7 +258,7 @@ export async function findEnding(template: ChatTemplate, tokenizer: Tokenizer, s
     { role: 'user', content: 'question' },
     { role: 'assistant', content: PROBE },
   ]
-  const { text } = await template.render(messages, false, signal)
+  const { text } = await template.render(messages, { addGenerationPrompt: false, signal })
   const at = text.lastIndexOf(PROBE)
   if (at < 0) throw errors.badTemplate(template.path, 'repeat what was answered', show(text).slice(0, 200))
   const end = text.slice(at + PROBE.length).trim()

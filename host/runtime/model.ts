@@ -4,7 +4,7 @@
 import { type CacheType, type ModelSpec, type PackingType, weightBytesPerToken } from '../../models/index.ts'
 import { nameOf, type Sampling } from '../engine/engine.ts'
 import { checkNames, errors } from '../errors.ts'
-import type { ChatMessage } from '../text/template/template.ts'
+import type { ChatMessage } from '../text/template/messages.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type {
   ChatOptions,
@@ -159,9 +159,9 @@ export class Model {
     checkNames('applyChatTemplate()', options, ['template', 'addGenerationPrompt', 'signal'])
     const { template, addGenerationPrompt = true, signal } = options
     const tokenizer = this.#runtime.requireTokenizer()
-    const { checkMessages } = await import('../text/template/template.ts')
+    const { checkMessages } = await import('../text/template/messages.ts')
     const chatTemplate = await this.#runtime.chatTemplate(template)
-    const { text, mark } = await chatTemplate.render(checkMessages(messages), addGenerationPrompt, signal)
+    const { text, mark } = await chatTemplate.render(checkMessages(messages), { addGenerationPrompt, signal })
     return { text: text.replaceAll(mark, ''), tokens: tokenizer.encodeChat(text, mark) }
   }
 

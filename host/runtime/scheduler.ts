@@ -5,7 +5,8 @@
  */
 import { PAGE_TOKENS } from '../../models/index.ts'
 import type { KvCache } from '../cache/cache.ts'
-import { type LogitBias, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
+import type { Recovery } from '../cache/recovery.ts'
+import { isLoss, type LogitBias, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
 import type { ContextPolicy } from './api.ts'
 
@@ -45,8 +46,8 @@ export interface SampledLogits {
   hash(): Promise<string>
 }
 
-/** What a scheduler needs of a cache; windows only where there are layers with one. */
-export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvailable'>> &
+/** What a scheduler needs of a cache; windows only where there are layers with one, revival where an engine can be. */
+export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvailable' | 'recovery'>> &
   Pick<
     KvCache,
     | 'facts'
@@ -71,6 +72,12 @@ interface Job {
   waited: number
   resolve(): void
   reject(error: unknown): void
+}
+
+/** Tokens of a job that a step computes. */
+interface Slice {
+  job: Job
+  count: number
 }
 
 /** Turns of the event loop's shortest kind that a step waits for conversations which are about to want their next token. */
@@ -138,6 +145,11 @@ export class Scheduler {
     const { cache } = this
     for (const job of this.jobs) {
       const { conversation, context } = job.feed
+      const failure = cache.recovery?.failureOf(conversation)
+      if (failure) {
+        this.end(job, failure)
+        continue
+      }
       if (cache.lengthOf(conversation) < cache.facts.context) continue
       try {
         if (context.policy === 'error')
@@ -151,11 +163,11 @@ export class Scheduler {
   }
 
   /** How many tokens of which job the next step takes. Jobs for which there is no memory end here. */
-  private compose(): { job: Job; count: number }[] {
+  private compose(): Slice[] {
     const { cache } = this
     // The least first: what they leave of their share is for those who want more.
     const jobs = this.jobs.toSorted((a, b) => b.waited - a.waited || remaining(a) - remaining(b))
-    const slices: { job: Job; count: number }[] = []
+    const slices: Slice[] = []
     let rows = cache.facts.maxRows
     let logits = cache.facts.maxLogits
     let available = cache.pagesAvailable
@@ -201,7 +213,35 @@ export class Scheduler {
     return slices
   }
 
-  private async step(slices: { job: Job; count: number }[]): Promise<void> {
+  private async step(slices: Slice[]): Promise<void> {
+    const { recovery } = this.cache
+    try {
+      await this.compute(slices)
+    } catch (error) {
+      if (!recovery || !isLoss(error)) throw error
+      await recovery.revive()
+      await this.stepApart(slices, recovery)
+    }
+  }
+
+  /**
+   * A step at which the engine was lost, once more in another one, conversation by conversation: the one at which that is lost
+   * too fails, alone.
+   */
+  private async stepApart(slices: Slice[], recovery: Recovery): Promise<void> {
+    for (const slice of slices) {
+      const failure = recovery.failureOf(slice.job.feed.conversation)
+      try {
+        if (failure) throw failure
+        await this.compute([slice])
+      } catch (error) {
+        this.end(slice.job, error)
+        if (!failure && isLoss(error)) await recovery.revive()
+      }
+    }
+  }
+
+  private async compute(slices: Slice[]): Promise<void> {
     const { cache } = this
     const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, cache))
     const sampled = await cache.step(rows)

@@ -2,7 +2,8 @@
 import { PAGE_TOKENS } from '../../models/index.ts'
 import { findEnding } from '../runtime/chat.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
-import { type ChatMessage, type ChatTemplate, checkMessages } from '../text/template/template.ts'
+import { type ChatMessage, checkMessages } from '../text/template/messages.ts'
+import type { ChatTemplate } from '../text/template/template.ts'
 
 /** A prompt, and what ends an answer to it. */
 export interface ChatPrompt {
@@ -40,7 +41,7 @@ export class ServedModel {
       if (this.template === opening) this.template = undefined
       throw error
     })
-    const { text, mark } = await template.render(checkMessages(messages), true, signal)
+    const { text, mark } = await template.render(checkMessages(messages), { signal })
     const ids = runtimeOf(this.model).requireTokenizer().encodeChat(text, mark)
     return { text: text.replaceAll(mark, ''), ids, ...ending }
   }

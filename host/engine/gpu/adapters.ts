@@ -84,7 +84,7 @@ const asked: readonly GPURequestAdapterOptions[] = [
 
 /** All that WebGPU tells of, each once, the fastest first. Throws NO_GPU where there is no WebGPU. */
 export async function listAdapters(gpu?: GPU): Promise<FoundAdapter[]> {
-  const root = gpu ?? (await platform.openGpu())
+  const root = gpu ?? ((await platform.openGpu()) as GPU)
   const language = root.wgslLanguageFeatures
   const found = new Map<string, FoundAdapter>()
   for (const options of asked) {

@@ -4,13 +4,17 @@
  * operation in one command buffer, and submits that once.
  */
 
-/** How much there is in a step. */
-export interface StepSizes {
+import type { TileSizes } from './attention-tiles.ts'
+
+/** How much there is in a step, and how the sweep shares out its rows. */
+export interface StepSizes extends TileSizes {
   rows: number
   /** Rows that want logits. */
   logits: number
   /** Pages that the row with the most of them has in its conversation. */
   pages: number
+  /** Rows that draw from their best candidates: all that want logits take part, or none. */
+  drawn?: number
 }
 
 /** A dispatch; one with a count of 0 is left out. */

@@ -16,8 +16,8 @@ import {
   type ThreadCounts,
   type Weights,
 } from '../engine.ts'
+import { fingerprint, type WeightRange } from '../fingerprint.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
-import { fingerprint } from './fingerprint.ts'
 import * as mail from './mailbox.ts'
 import { layoutOf, maxThreads, type PageCounts, tablePages } from './memory.ts'
 import { type Probed, WasmProbe } from './probe.ts'
@@ -210,7 +210,12 @@ class WasmEngine implements Engine, Probed {
       read: (place, kind) => transfer.read(at(place, kind)),
       write: (place, bytes, kind, start = 0) => transfer.write(at(place, kind).address + start, bytes),
       fingerprint: () => {
-        this.hash ??= fingerprint(plan, options.cache, transfer)
+        const read = (ranges: readonly WeightRange[], use: (bytes: Uint8Array) => void) =>
+          transfer.readRanges(
+            ranges.map(({ offset, bytes }) => ({ address: abi.WEIGHTS + offset, bytes })),
+            use,
+          )
+        this.hash ??= fingerprint(plan, options.cache, { most: mail.PIECE_BYTES, read })
         return this.hash
       },
     }

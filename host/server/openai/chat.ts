@@ -1,7 +1,7 @@
 /** POST /v1/chat/completions: a chat in OpenAI's shape, whole or as events. */
 import { randomUUID } from 'node:crypto'
 import type { Finish, Generation } from '../../runtime/api.ts'
-import type { ChatMessage } from '../../text/template/template.ts'
+import type { ChatMessage } from '../../text/template/messages.ts'
 import { apiErrors } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import {

@@ -6,8 +6,9 @@
 import { execFile } from 'node:child_process'
 import { errors } from '../../errors.ts'
 import { renderProcess } from './programs.ts'
-import type { TemplateReply } from './render-process.ts'
-import type { TemplateRequest } from './template.ts'
+import type { ProcessRequest, TemplateReply } from './render-process.ts'
+import { renderRequest } from './render-request.ts'
+import type { TemplateRequest } from './requests.ts'
 
 const DEADLINE = 10_000
 /** Of the process on top, to start and to end itself. */
@@ -16,9 +17,9 @@ const HEAP_MEGABYTES = 64
 /** Characters of a prompt at most; a context of 128 k tokens has some 600,000. */
 const MAX_TEXT = 4e6
 
-/** The text that a template makes of messages. Throws BAD_TEMPLATE; `path` is for its message. */
+/** The text that a template makes of messages, or JSON of its names. Throws BAD_TEMPLATE; `path` is for its message. */
 export async function renderTemplate(path: string, request: TemplateRequest): Promise<string> {
-  const { signal, deadline = DEADLINE, ...rest } = request
+  const { signal, deadline = DEADLINE } = request
   signal?.throwIfAborted()
   const reply = await new Promise<TemplateReply>((resolve) => {
     const options = {
@@ -40,7 +41,8 @@ export async function renderTemplate(path: string, request: TemplateRequest): Pr
     // A process that has ended already reads nothing; how it ended is what counts.
     child.stdin?.on('error', () => undefined)
     // The program comes on stdin, as an argument has not enough room for it; the request is a literal in front.
-    const json = JSON.stringify({ ...rest, deadline, maxText: MAX_TEXT })
+    const asked: ProcessRequest = { ...renderRequest(request), deadline, maxText: MAX_TEXT }
+    const json = JSON.stringify(asked)
     child.stdin?.end(`globalThis.templateRequest = ${JSON.stringify(json)}\n${renderProcess}`)
   })
   signal?.throwIfAborted()
