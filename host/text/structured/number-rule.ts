@@ -55,16 +55,17 @@ export const MOST_REMAINDERS = 1000
 
 /** undefined: there is none. */
 export function numberRule(limits: NumberLimits): Rule | undefined {
-  const { isInteger, least, most, multipleOf } = limits
-  const isFree = !least && !most && multipleOf === undefined
-  const known = isFree ? free.get(isInteger) : undefined
-  if (known) return known
-  const rule = new NumberReader(limits).table()
-  if (isFree && rule) free.set(isInteger, rule)
-  return rule
+  const key = JSON.stringify(limits)
+  if (!kept.has(key)) {
+    kept.set(key, new NumberReader(limits).table())
+    for (const oldest of kept.keys()) if (kept.size > MOST_KEPT) kept.delete(oldest)
+  }
+  return kept.get(key)
 }
 
-const free = new Map<boolean, Rule>()
+/** Those that were asked for last: with them, tokenizers keep their masks. */
+const kept = new Map<string, Rule | undefined>()
+const MOST_KEPT = 200
 
 /** What all multiples of some numbers above 0 are multiples of; undefined if it is too large to count with. */
 export function divisorOf(numbers: readonly number[]): Divisor | undefined {
