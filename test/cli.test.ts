@@ -358,15 +358,15 @@ const shell = (line: string) =>
 test('run --json-schema and --pattern write that form, and nothing else on stdout', async () => {
   const schema = join(folder, 'schema.json')
   const properties = { name: { maxLength: 8 }, age: { type: 'integer', maximum: 9 } }
-  await writeFile(schema, JSON.stringify({ properties, required: ['name', 'age'] }))
+  writeFileSync(schema, JSON.stringify({ properties, required: ['name', 'age'] }))
   const { code, stdout } = await run('run', stories, '--json-schema', schema, '-s', '1', '-p', 'Once')
   assert.is(code, 0)
   assert.equal(Object.keys(JSON.parse(stdout)), ['name', 'age'])
   const { text } = await json<Generated>('run', stories, '--pattern', '(?:cat|dog)s? [a-z]{3}', '-p', 'Once')
   assert.match(text ?? '', /^(?:cat|dog)s? [a-z]{3}$/)
-  await writeFile(schema, '{"properties":{"a":{"not":{}}}}')
+  writeFileSync(schema, '{"properties":{"a":{"not":{}}}}')
   await fails(1, ['run', stories, '--json-schema', schema], '"not" of the schema at "/properties/a"')
-  await writeFile(schema, '{')
+  writeFileSync(schema, '{')
   await fails(1, ['run', stories, '--json-schema', schema], 'must be valid JSON')
   await fails(2, ['run', stories, '--json-schema', schema, '--pattern', 'a'], 'only one of --json-schema, --pattern')
 })
@@ -861,9 +861,12 @@ test('a model that cannot fit is refused whatever its weight files are', async (
 })
 
 test('doctor tells what it found', async () => {
-  const found = await json<{ chosen: string; node: string }>('doctor')
+  const found = await json<{ chosen: string; node: string; gpu: { adapters: { unfit?: string }[] } }>('doctor')
   assert.type(found.chosen, 'string')
   assert.ok(found.node.includes(process.versions.node))
+  // A machine with a GPU, with one in software, or with none.
+  for (const { unfit } of found.gpu.adapters) assert.ok(unfit === undefined || unfit.length > 10)
+  assert.match((await run('doctor')).stdout, /^gpu {11}\S/m)
 })
 
 interface WithSession extends Generated {

@@ -2,8 +2,15 @@
 
 import { errors } from '../errors.ts'
 import { advice } from '../platform/advice.ts'
-import type { ConversationOptions, GenerateOptions, Generation, OpenOptions, Prompt } from '../runtime/api.ts'
-import { GenerationStream } from '../runtime/stream.ts'
+import type {
+  ConversationOptions,
+  Embeddings,
+  GenerateOptions,
+  Generation,
+  OpenOptions,
+  Prompt,
+} from '../runtime/api.ts'
+import { type GenerationParts, GenerationStream } from '../runtime/stream.ts'
 import { check, jsonSchemaOf } from '../text/structured/standard-schema.ts'
 import { Connection } from './connection.ts'
 import type { EngineFacts, SentModel } from './protocol.ts'
@@ -84,7 +91,7 @@ export class Model {
   }
 
   /**
-   * Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. A conversation
+   * Streams the continuation of a prompt, piece by piece; `result` of the stream tells how it went. A conversation
    * of its own, which is forgotten.
    */
   generate<T = unknown>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions = {}): GenerationStream<T> {
@@ -95,6 +102,11 @@ export class Model {
   /** Logits (vocabSize) after the last token of a prompt. */
   async logits(prompt: Prompt): Promise<Float32Array> {
     return await this.connection.ask('logits', [0, prompt])
+  }
+
+  /** Vectors of texts, as in Node. */
+  async embed(texts: readonly Prompt[]): Promise<Embeddings> {
+    return await this.connection.ask('embed', [texts])
   }
 
   /** A new conversation; close it, or it keeps its part of the cache. If all are taken it waits when it is first used. */
@@ -158,13 +170,13 @@ export class Conversation {
   }
 }
 
-/** One piece is asked for after the other, so what nobody reads is not computed, as in Node. */
+/** One event is asked for after the other, so what nobody reads is not computed, as in Node. */
 async function* generate<T>(
   connection: Connection,
   conversation: number,
   prompt: Prompt | undefined,
   options: GenerateOptions<T> & ConversationOptions,
-): AsyncGenerator<string, Generation<T>> {
+): GenerationParts<T> {
   const { signal, onToken, onPrefill, schema, ...rest } = options
   // A library's schema has functions, which cannot be sent.
   const sent = schema === undefined ? rest : { ...rest, schema: jsonSchemaOf(schema) as object }
@@ -175,11 +187,12 @@ async function* generate<T>(
   let isOver = false
   try {
     for (;;) {
-      const { tokens, text, generation } = await connection.ask('next', [number], onPrefill)
-      for (const token of tokens) onToken?.(token)
-      isOver = generation !== undefined
-      if (generation) return await checked(generation, schema)
-      yield text as string
+      const event = await connection.ask('next', [number])
+      isOver = event.type === 'end'
+      if (event.type === 'end') return await checked(event.result, schema)
+      if (event.type === 'token') onToken?.(event.id)
+      else onPrefill?.({ done: event.done, total: event.total, cached: event.cached })
+      yield event
       signal?.throwIfAborted()
     }
   } catch (error) {
