@@ -5,7 +5,6 @@
 import * as abi from '../../../assembly/abi.ts'
 import { attentionOperations } from './attention.ts'
 import type { AttentionStep } from './attention-step.ts'
-import { stateOperations } from './state.ts'
 import { embedOperations } from './embed.ts'
 import type { Gpu } from './gpu.ts'
 import { NORM_NONE, type Norm, normOperation } from './norm.ts'
@@ -13,6 +12,7 @@ import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts
 import type { DevicePages } from './pages.ts'
 import type { GpuLayer, GpuPlan } from './plan.ts'
 import { type ProductScratch, productOperations } from './products.ts'
+import { stateOperations } from './state.ts'
 import { activateText, mathText, softcapText } from './texts.ts'
 
 /** What passes from one operation to the next, f32 (maxRows, stride). */
@@ -27,8 +27,9 @@ export interface Activations {
   branch: RowsAt
   /** What the feed-forward block of a parallel layer reads. */
   ffnInput: RowsAt
-  /** (maxLogits, stride): normed rows that want logits, and the logits. */
+  /** Normed rows that want logits, then those that want their hidden state alone. */
   last: RowsAt
+  /** (maxLogits, stride) */
   logits: RowsAt
 }
 
@@ -154,7 +155,7 @@ async function headOperations(parts: Parts): Promise<Operation[]> {
   const norm = { kind: plan.headNormKind, eps: plan.headNormEps, weight: plan.headNorm, bias: plan.headNormBias }
   const { last, logits } = rows
   const operations = [
-    await normOperation(parts, norm, rows.x, last, { count: 'logits' }),
+    await normOperation(parts, norm, rows.x, last, { count: 'last' }),
     ...(await product(parts, plan.head, { from: last, into: logits, bias: plan.headBias }, 'logits')),
   ]
   if (!plan.headSoftcap) return operations

@@ -3,8 +3,8 @@
  * assembly/mixers/state.ts is the same of the other engine; models/state.ts has the picture.
  */
 import { type Layer, MIXER_CONV, type Recurrence } from '../../../assembly/abi.ts'
-import { padded } from './attention-kind.ts'
 import type { AttentionLayer } from './attention.ts'
+import { padded } from './attention-kind.ts'
 import { headText } from './attention-texts.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
