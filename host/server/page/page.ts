@@ -100,7 +100,11 @@ async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const response = await fetch(path, { ...init, headers: headers() })
   if (response.ok) return response
   const body = (await response.json().catch(() => ({}))) as { error?: { message?: string; code?: string } }
-  throw new Refusal(response.status, body.error?.message ?? `the server answered ${response.status}`, body.error?.code ?? '')
+  throw new Refusal(
+    response.status,
+    body.error?.message ?? `the server answered ${response.status}`,
+    body.error?.code ?? '',
+  )
 }
 
 async function start(): Promise<void> {
