@@ -54,8 +54,6 @@ export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
 }
 
 function checkInput({ spec, plan, options }: GpuEngineInput): void {
-  const state = spec.layers.find(({ mixer }) => mixer.is !== 'attention')
-  if (state) throw gpuErrors.noMixer(state.mixer.is)
   // Offsets of the plan are words.
   if (plan.bytes > 2 ** 32) throw gpuErrors.limit('the model', plan.bytes, 'offsets of 32 bits', 2 ** 32)
   if (options.offload) throw errors.badOption('offload (--offload)', 'left out with a GPU', options.offload.bytes)
@@ -115,7 +113,7 @@ function makeRows(gpu: GpuDevice, plan: GpuPlan, { maxRows, maxLogits }: EngineO
     activation: rows('activation', buffers.activation),
     branch: rows('branch', buffers.branch),
     ffnInput: rows('feed-forward input', buffers.ffnInput),
-    last: rows('last', hidden, maxLogits),
+    last: rows('last', hidden),
     logits: rows('logits', padded(plan.vocabSize), maxLogits),
   }
 }
