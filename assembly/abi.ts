@@ -74,7 +74,10 @@ export const Q8K_BYTES: u32 = 288
 /** Widest input of a matrix: keeps int32 sums of 7 bit × 8 bit products exact. */
 export const MAX_WIDTH: u32 = 131072
 
-/** What is sampled from logits that are not finite. */
+/** Biases of one conversation at most. */
+export const MAX_BIASES: u32 = 1024
+
+/** What is sampled from logits that are not finite, or where no token is allowed. */
 export const NO_TOKEN: u32 = 0xffff_ffff
 
 // Numbers of the plan. What may be absent begins with 1.
@@ -381,6 +384,22 @@ export class Row {
   seedHigh: u32 = 0
   /** Tokens that its conversation had and the cache has no more: `position` counts from the first one that it has. */
   dropped: u32 = 0
+  /** 1: only what the mask of its conversation allows is sampled. */
+  isMasked: u32 = 0
+  /** How many of the biases of its conversation are added to logits. */
+  biases: u32 = 0
+  /** Logits of tokens from position `generatedFrom` on are lowered: once, and by so much for each time that they came. */
+  presencePenalty: f32 = NaN
+  frequencyPenalty: f32 = NaN
+  generatedFrom: u32 = 0
+  /** 1: keep its hidden state behind the last norm. Not together with logits. */
+  wantsState: u32 = 0
+}
+
+/** A number that is added to the logit of a token. */
+export class Bias {
+  token: u32 = 0
+  value: f32 = NaN
 }
 
 /** f64: milliseconds that a rank spent in each part of its steps, see profile.ts. */

@@ -13,8 +13,10 @@
  */
 import {
   ARENA,
+  Bias,
   LayerKind,
   LayoutRequest,
+  MAX_BIASES,
   MAX_PAGE_KINDS,
   PAGE_TOKENS,
   Plan,
@@ -28,7 +30,7 @@ import { ACTIVATION_SHIFT } from './kernels/lanes'
 import { Product, TILE_BYTES } from './kernels/product'
 import { PAGE_SCRATCH } from './kernels/sweep'
 import { buffersOf } from './plan'
-import { ACCOUNT_BYTES, hiddenStride, keyBiasBytes, logitsStride, pageStride, streamStride } from './sizes'
+import { ACCOUNT_BYTES, hiddenStride, keyBiasBytes, logitsStride, maskStride, pageStride, streamStride } from './sizes'
 
 @unmanaged
 export class Arena {
@@ -57,6 +59,8 @@ export class Arena {
   tables: usize // u32 (conversations, tableBlocks): the blocks of each conversation, in order
   places: usize // u32 (page kinds, blocks): where the pages of each block lie, see cache.ts
   history: usize // u32 (blocks, PAGE_TOKENS): the token of each row of the cache
+  masks: usize // u32 (conversations, maskStride): bit t & 31 of word t >> 5: token t may be sampled
+  biases: usize // Bias (conversations, MAX_BIASES)
   sampled: usize // u32[maxLogits]
   x: usize // f32 (maxRows, hiddenStride): the residual stream
   normed: usize // f32 (maxRows, hiddenStride)
@@ -137,6 +141,15 @@ export function rowAt(index: u32): Row {
   return changetype<Row>(arena().rows + index * offsetof<Row>())
 }
 
+/** The mask of a row: that of its conversation. */
+export function maskOf(plan: Plan, row: Row): usize {
+  return arena().masks + row.conversation * maskStride(plan)
+}
+
+export function biasAt(row: Row, index: u32): Bias {
+  return changetype<Bias>(arena().biases + (row.conversation * MAX_BIASES + index) * offsetof<Bias>())
+}
+
 /** Address of the query of row i: that of its first map. */
 export function queryAt(plan: Plan, kind: LayerKind, i: u32): usize {
   const a = arena()
@@ -203,6 +216,8 @@ function takeStep(plan: Plan): void {
   a.tables = take((a.conversations as u64) * a.tableBlocks * 4)
   a.places = take((a.blocks as u64) * plan.nPageKinds * 4)
   a.history = take((a.blocks as u64) * PAGE_TOKENS * 4)
+  a.masks = take((a.conversations as u64) * maskStride(plan))
+  a.biases = take((a.conversations as u64) * MAX_BIASES * offsetof<Bias>())
   a.sampled = take((a.maxLogits as u64) * 4)
   a.x = take(rows * hiddenStride(plan))
   a.normed = take(rows * hiddenStride(plan))

@@ -14,7 +14,7 @@ import { kindAt, pageKindAt } from './plan'
 import { checkPlan } from './plan-check'
 import { Walk } from './plan-tensors'
 import { setProfile, times } from './profile'
-import { layerStride, logitsStride, streamStride } from './sizes'
+import { hiddenStride, layerStride, logitsStride, streamStride } from './sizes'
 import { barrier, poison, setRanks, spanStart } from './team'
 
 /** Version of the plan words that this engine executes. */
@@ -104,6 +104,16 @@ export function setStream(isOn: u32, layers: u32): void {
   a.streamed = layers
 }
 
+/** Address of u32 (conversations, (vocabSize + 31) >> 5): bit t & 31 of word t >> 5: token t may be sampled. */
+export function masks(): usize {
+  return arena().masks
+}
+
+/** Address of Bias (conversations, MAX_BIASES). */
+export function biases(): usize {
+  return arena().biases
+}
+
 /** Address of u32[maxLogits]: what the last step sampled. */
 export function sampled(): usize {
   return arena().sampled
@@ -113,6 +123,15 @@ export function sampled(): usize {
 export function logits(k: u32): usize {
   const a = arena()
   return a.logits + k * logitsStride(changetype<Plan>(a.plan))
+}
+
+/**
+ * Address of the f32 (hiddenDim) hidden state of the k-th row of the last step among those that wanted logits, in their
+ * order, and behind them those that wanted their state.
+ */
+export function state(k: u32): usize {
+  const a = arena()
+  return a.normed + k * hiddenStride(changetype<Plan>(a.plan))
 }
 
 /** The first eight bytes of their SHA-256: a change of any bit shows. Not while a step runs. */

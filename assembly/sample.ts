@@ -1,31 +1,36 @@
 /**
- * Chooses the next token from logits, in the order of llama.cpp's default chain: repetition penalty, top-k, top-p,
- * min-p, temperature. All arithmetic is the engine's own, and the random number is a function of (seed, position), so a
+ * Chooses the next token from logits, in the order of llama.cpp's default chain: biases, penalties, top-k, top-p, min-p,
+ * temperature. What the mask does not allow is no candidate. All arithmetic is the engine's own, and the random number is a function of (seed, position), so a
  * seed gives the same text on every platform, and a rewound conversation repeats itself.
  *
  * Candidates are (f32 logit, u32 id), ordered by logit, the lower id first among equals.
  */
 import { NO_TOKEN, Plan, Row } from './abi'
-import { arena, mine } from './arena'
+import { arena, biasAt, maskOf, mine } from './arena'
 import { tokenAt } from './cache'
 import { exp1 } from './kernels/exp'
 import { maxLanes } from './kernels/lanes'
 
-/** The sampled token; NO_TOKEN if a logit is not finite. `logits` stays as it is. */
+/** The sampled token; NO_TOKEN if a logit is not finite, or none is allowed. `logits` stays as it is. */
 export function sample(plan: Plan, row: Row, logits: usize): u32 {
   const n = plan.vocabSize
   if (!isFinite4(logits, n)) return NO_TOKEN
+  const mask = row.isMasked ? maskOf(plan, row) : 0
   // The limit of small temperatures, where 1 / temperature would overflow, is the most likely token.
   const isGreedy = row.temperature < 1e-30
-  if (isGreedy && row.repeatPenalty == 1) return best4(logits, n)
+  const isAdjusted = row.biases > 0 || row.repeatPenalty != 1 || row.presencePenalty != 0 || row.frequencyPenalty != 0
+  if (isGreedy && !isAdjusted) return mask ? bestAllowed4(logits, mask, n) : best4(logits, n)
   const candidates = mine(arena().candidates)
-  for (let i: u32 = 0; i < n; i++) put(candidates, i, load<f32>(logits + (i << 2)), i)
-  if (row.repeatPenalty != 1) penalise(row, logits, candidates)
-  if (isGreedy) return best(candidates, n)
+  if (isAdjusted) adjust(row, logits, candidates, n)
+  else if (!mask) for (let i: u32 = 0; i < n; i++) put(candidates, i, load<f32>(logits + (i << 2)), i)
+  let count = n
+  if (mask) count = isAdjusted ? keepAllowed(candidates, mask, n) : takeAllowed(logits, candidates, mask, n)
+  if (!count) return NO_TOKEN
+  if (isGreedy) return best(candidates, count)
 
-  heapify(candidates, n)
-  const kept = select(row, candidates, n)
-  return draw(row, candidates, n, kept)
+  heapify(candidates, count)
+  const kept = select(row, candidates, count)
+  return draw(row, candidates, count, kept)
 }
 
 /** x − x is 0 for finite x only. */
@@ -43,16 +48,77 @@ function isFinite4(logits: usize, n: u32): bool {
   return !v128.any_true(bad)
 }
 
-/** The penalty of CTRL (arXiv 1909.05858) once per token, over the last tokens of the conversation up to this row. */
-function penalise(row: Row, logits: usize, candidates: usize): void {
-  const end = row.position + 1
-  const first = end - min(end, row.penaltyWindow)
-  for (let i = first; i < end; i++) {
-    const id = load<u32>(tokenAt(row.conversation, i))
-    const logit = load<f32>(logits + (id << 2))
-    // From the logit itself, so a token that comes again is not penalised again.
-    put(candidates, id, logit > 0 ? logit / row.repeatPenalty : logit * row.repeatPenalty, id)
+/** Bit of a mark: the token is among those that the repetition penalty looks at. The others count how often it was generated. */
+const REPEATED: u32 = 0x8000_0000
+
+/**
+ * Candidates 0 … n−1 with biases and penalties: of CTRL (arXiv 1909.05858) once for each token among the last ones, then
+ * those of OpenAI for tokens that were generated. Meanwhile marks take the place of the ids, which are the indices.
+ */
+function adjust(row: Row, logits: usize, candidates: usize, n: u32): void {
+  for (let i: u32 = 0; i < n; i++) put(candidates, i, load<f32>(logits + (i << 2)), 0)
+  for (let i: u32 = 0; i < row.biases; i++) {
+    const bias = biasAt(row, i)
+    assert(bias.token < n)
+    put(candidates, bias.token, logitAt(candidates, bias.token) + bias.value, 0)
   }
+  const end = row.position + 1
+  const repeated = row.repeatPenalty != 1 ? end - min(end, row.penaltyWindow) : end
+  const isCounted = row.presencePenalty != 0 || row.frequencyPenalty != 0
+  const generated = isCounted ? min(end, row.generatedFrom) : end
+  for (let i = repeated; i < end; i++) {
+    const id = load<u32>(tokenAt(row.conversation, i))
+    put(candidates, id, logitAt(candidates, id), REPEATED)
+  }
+  for (let i = generated; i < end; i++) {
+    const id = load<u32>(tokenAt(row.conversation, i))
+    put(candidates, id, logitAt(candidates, id), idAt(candidates, id) + 1)
+  }
+  for (let i = min(repeated, generated); i < end; i++)
+    penalise(row, candidates, load<u32>(tokenAt(row.conversation, i)))
+  for (let i: u32 = 0; i < n; i++) put(candidates, i, logitAt(candidates, i), i)
+}
+
+/** Once for each token: its mark is taken away. */
+function penalise(row: Row, candidates: usize, id: u32): void {
+  const mark = idAt(candidates, id)
+  let logit = logitAt(candidates, id)
+  if (mark & REPEATED) logit = logit > 0 ? logit / row.repeatPenalty : logit * row.repeatPenalty
+  const count = mark & ~REPEATED
+  if (count) logit -= (count as f32) * row.frequencyPenalty + row.presencePenalty
+  put(candidates, id, logit, 0)
+}
+
+/** The word of a mask with the bits of tokens from `first` on; those behind the n-th are not set. */
+function allowedAt(mask: usize, first: u32, n: u32): u32 {
+  const word = load<u32>(mask + ((first >> 5) << 2))
+  return n - first < 32 ? word & ((1 << (n - first)) - 1) : word
+}
+
+/** Makes what is allowed a list of candidates; returns how many. */
+function takeAllowed(logits: usize, candidates: usize, mask: usize, n: u32): u32 {
+  let count: u32 = 0
+  for (let first: u32 = 0; first < n; first += 32) {
+    let word = allowedAt(mask, first, n)
+    // Whatever is not allowed is overwritten by what comes next: no branch that would be guessed wrong.
+    for (let id = first; word; id++) {
+      put(candidates, count, load<f32>(logits + (id << 2)), id)
+      count += word & 1
+      word >>= 1
+    }
+  }
+  return count
+}
+
+/** Takes from candidates 0 … n−1 what is not allowed; returns how many are left. */
+function keepAllowed(candidates: usize, mask: usize, n: u32): u32 {
+  let count: u32 = 0
+  for (let first: u32 = 0; first < n; first += 32)
+    for (let word = allowedAt(mask, first, n); word; word &= word - 1) {
+      const id = first + ctz(word)
+      put(candidates, count++, logitAt(candidates, id), id)
+    }
+  return count
 }
 
 /** Index of the largest of n finite logits; the lowest among equals. */
@@ -72,11 +138,39 @@ function best4(logits: usize, n: u32): u32 {
   return 0
 }
 
-/** The same of candidates. */
+/** The same among what a mask allows; NO_TOKEN if that is nothing. Word by word of the mask: of most of them nothing has to be looked at. */
+function bestAllowed4(logits: usize, mask: usize, n: u32): u32 {
+  let winner = NO_TOKEN
+  let peak: f32 = -Infinity
+  for (let first: u32 = 0; first < n; first += 32) {
+    const word = allowedAt(mask, first, n)
+    if (!word) continue
+    const at = logits + (first << 2)
+    // Is there anything better at all, allowed or not?
+    if (popcnt(word) > 4 && n - first >= 32 && peakOf32(at) <= peak) continue
+    for (let rest = word; rest; rest &= rest - 1) {
+      const i = ctz(rest)
+      const logit = load<f32>(at + (i << 2))
+      if (logit <= peak) continue
+      peak = logit
+      winner = first + i
+    }
+  }
+  return winner
+}
+
+/** The largest of 32 numbers. */
+function peakOf32(at: usize): f32 {
+  const a = f32x4.max(f32x4.max(v128.load(at), v128.load(at, 16)), f32x4.max(v128.load(at, 32), v128.load(at, 48)))
+  const b = f32x4.max(f32x4.max(v128.load(at, 64), v128.load(at, 80)), f32x4.max(v128.load(at, 96), v128.load(at, 112)))
+  return maxLanes(f32x4.max(a, b))
+}
+
+/** Of n candidates in the order of their ids. */
 function best(candidates: usize, n: u32): u32 {
   let winner: u32 = 0
   for (let i: u32 = 1; i < n; i++) if (logitAt(candidates, i) > logitAt(candidates, winner)) winner = i
-  return winner
+  return idAt(candidates, winner)
 }
 
 /**

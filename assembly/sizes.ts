@@ -32,6 +32,11 @@ export function logitsStride(plan: Plan): usize {
   return floatStride(plan.vocabSize)
 }
 
+/** A bit for each token. */
+export function maskStride(plan: Plan): usize {
+  return ((plan.vocabSize + 31) >> 5) << 2
+}
+
 // Parts of a row of a step.
 
 /** Width of one map's q as it is projected: its un-rotated part, and what meets the second key view. */

@@ -63,6 +63,7 @@ function run(): void {
 function write(prompt: Prompt, context: u32, stats: Run): void {
   const o = options()
   const settings = sampling()
+  settings.generatedFrom = prompt.count
   const stopsAtEos = !isGiven(o.ignoreEos) && (isGiven(o.stopEos) || prompt.text != 0)
   const started = now()
   const one = reserve(4)

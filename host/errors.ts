@@ -141,6 +141,11 @@ export const errors = {
       'NOT_FINITE',
       'logits must be finite, found NaN or infinity: the weights are broken, get the model again',
     ),
+  nothingAllowed: () =>
+    new GtaError(
+      'NOTHING_ALLOWED',
+      'a constraint must allow at least one token, found none: no token of this model can go on with what was asked for, ask for another form',
+    ),
   badWeights: () =>
     new GtaError(
       'BAD_FILE',
@@ -159,6 +164,12 @@ export const errors = {
       {
         cause,
       },
+    ),
+  conversationLost: (cause: unknown) =>
+    new GtaError(
+      'ENGINE_FAILED',
+      `the conversation must be computed again since its engine was lost, it cannot be: ${cause instanceof Error ? cause.message : cause}. Begin another one`,
+      { cause },
     ),
   closed: () => new GtaError('CLOSED', 'the model must be open, found it closed: load it again'),
   conversationClosed: () =>
@@ -184,6 +195,8 @@ export const errors = {
     new GtaError('BAD_OPTION', `"${path}" must be a new file, found one that is there already: ${advice}`),
   noBuild: (reason: string, advice: string) =>
     new GtaError('NO_BUILD', `this platform must run WebAssembly with ${reason}, found none: ${advice}`),
+  noGpu: (found: string, advice: string) =>
+    new GtaError('NO_GPU', `gpu (--gpu) must have a GPU that it can use, found ${found}: ${advice}`),
   needsFiles: (what: string) =>
     new GtaError('BAD_OPTION', `${what} must have files to write to, found a browser: use it in Node`),
   needsProcesses: () =>

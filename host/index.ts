@@ -12,15 +12,18 @@ export { version } from './platform/version.ts'
 export type {
   ChatOptions,
   ConversationOptions,
+  Embeddings,
   GenerateOptions,
   Generation,
+  GenerationEvent,
   Prompt,
   SavedConversation,
+  ScoredToken,
 } from './runtime/api.ts'
 export type { Chat } from './runtime/chat.ts'
 export type { Conversation } from './runtime/conversation.ts'
 export type { Model } from './runtime/model.ts'
 export type { GenerationStream } from './runtime/stream.ts'
 export { SessionStore } from './sessions/store.ts'
-export type { ChatMessage } from './text/template/template.ts'
+export type { ChatMessage } from './text/template/messages.ts'
 export type { Tokenizer } from './text/tokenizer.ts'

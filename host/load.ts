@@ -73,6 +73,7 @@ export async function checkModelPath(path: string | undefined): Promise<string |
 export async function openSource(name: string, options: LoadOptions): Promise<ModelSource> {
   const { type, signal, onProgress, verify } = options
   const path = await locateModel(name)
+  const reopen = () => openSource(path, { type })
   if ((await statModel(path)).isDirectory() || (await isGguf(path))) {
     if (verify) throw errors.notVerifiable(path)
     const [{ openCheckpoint }, { packTensors }] = await Promise.all([
@@ -82,7 +83,7 @@ export async function openSource(name: string, options: LoadOptions): Promise<Mo
     const { checkpoint, plan } = await openCheckpoint(path, type ?? settings.type.default)
     const load = (weights: Weights) => packTensors(checkpoint, plan, weights.write, { signal, onProgress })
     const { model, files, unused } = checkpoint
-    return { model, files, plan, unused, load, close: () => checkpoint.close() }
+    return { model, files, plan, unused, load, reopen, close: () => checkpoint.close() }
   }
   if (path.endsWith('.json')) throw errors.notAModel(path, 'a .gta file or a model directory', 'a .json file')
   const packed = await openPacked(path)
@@ -100,7 +101,7 @@ export async function openSource(name: string, options: LoadOptions): Promise<Mo
     throw error
   }
   const load = (weights: Weights) => packed.readWeights(weights, { signal, onProgress })
-  return { model, files, plan, unused: [], load, close: packed.close }
+  return { model, files, plan, unused: [], load, reopen, close: packed.close }
 }
 
 function checkOffload({ offload, offloadDirectory }: LoadOptions): EngineOptions['offload'] {

@@ -13,8 +13,11 @@ export interface Setting {
   short?: string
   /** Several letters behind one dash, as llama.cpp has them: `-tb`. */
   alias?: string
-  /** bytes: a number in the library, `512M` on a command line (sizes.ts). texts: a list; its flag may be given several times. */
-  kind: 'whole' | 'number' | 'bytes' | 'choice' | 'text' | 'texts' | 'boolean'
+  /**
+   * bytes: a number in the library, `512M` on a command line (sizes.ts). texts: a list; its flag may be given several times.
+   * biases: an object in the library, `5+1.5` on a command line, several times.
+   */
+  kind: 'whole' | 'number' | 'bytes' | 'choice' | 'text' | 'texts' | 'biases' | 'boolean'
   /** What stands for the value in help; of a choice, the choices. */
   value?: string
   /** Range of a number, both ends included; a model may have a smaller largest one. */
@@ -38,6 +41,9 @@ export const contextPolicies = ['error', 'window', 'shift'] as const
 
 /** What a conversation does when as many as there can be are open. */
 export const busyChoices = ['wait', 'throw'] as const
+
+/** What a GPU computes. */
+export const gpuModes = ['off', 'on', 'prefill', 'auto'] as const
 
 const MAX_SAFE = Number.MAX_SAFE_INTEGER
 /** More positions than any engine can address. */
@@ -126,6 +132,23 @@ export const modelSettings = {
     otherwise: 'as -t, else measured',
     help: 'threads of prefill',
   },
+  gpu: {
+    flag: 'gpu',
+    kind: 'choice',
+    choices: gpuModes,
+    default: 'off',
+    help: 'use a GPU: not at all, for everything, for prompts only, or as was measured once to be fastest',
+  },
+  gpuForce: {
+    flag: 'gpu-force',
+    kind: 'boolean',
+    help: 'use it even if it is computed by the CPU, or known to be slower than the CPU',
+  },
+  recover: {
+    flag: 'recover',
+    kind: 'boolean',
+    help: 'when a GPU or a thread is lost, go on with another engine on the CPU: what conversations had is computed again',
+  },
   verify: {
     flag: 'verify',
     kind: 'boolean',
@@ -204,7 +227,7 @@ export const samplingSettings = {
     max: 1,
     default: 0.95,
     isRecommended: true,
-    help: 'choose among the tokens that hold this share of probability',
+    help: 'choose among the tokens with this share of probability',
   },
   minP: {
     flag: 'min-p',
@@ -214,7 +237,7 @@ export const samplingSettings = {
     max: 1,
     default: 0.05,
     isRecommended: true,
-    help: 'drop tokens less likely than this, in relation to the best',
+    help: 'drop tokens less likely than this share of the best',
   },
   repeatPenalty: {
     flag: 'repeat-penalty',
@@ -234,6 +257,24 @@ export const samplingSettings = {
     max: 2 ** 31,
     default: 64,
     help: 'how many tokens the penalty looks at',
+  },
+  presencePenalty: {
+    flag: 'presence-penalty',
+    kind: 'number',
+    value: 'X',
+    min: -2,
+    max: 2,
+    default: 0,
+    help: 'lower the logits of tokens that were written, once; 0: off',
+  },
+  frequencyPenalty: {
+    flag: 'frequency-penalty',
+    kind: 'number',
+    value: 'X',
+    min: -2,
+    max: 2,
+    default: 0,
+    help: 'lower them again for each time that they were; 0: off',
   },
 } as const satisfies Record<string, Setting>
 
@@ -262,7 +303,19 @@ export const generateSettings = {
     otherwise: 'the text is the same',
     help: 'guess up to N tokens from what followed earlier, and check them in one step',
   },
+  logitBias: {
+    flag: 'logit-bias',
+    kind: 'biases',
+    value: 'ID±X',
+    help: 'add X to the logit of a token, as in 15043+1 or 15043-100; may be given several times',
+  },
   stop: { flag: 'stop', kind: 'texts', value: 'TEXT', help: 'end before this text; may be given several times' },
+} as const satisfies Record<string, Setting>
+
+/** Of `generate()`: what it tells of how likely tokens were. */
+export const scoreSettings = {
+  logprobs: { kind: 'whole', min: 0, max: 20, help: 'log probabilities of tokens, and alternatives to each' },
+  promptLogprobs: { kind: 'whole', min: 0, max: 20, help: 'the same of the tokens of the prompt' },
 } as const satisfies Record<string, Setting>
 
 /** What only commands have: the model and the prompt, which the library is given directly, and how a text ends. */
@@ -283,11 +336,25 @@ export const commandSettings = {
   help: { flag: 'help', short: 'h', kind: 'boolean', help: 'this text' },
 } as const satisfies Record<string, Setting>
 
-export const settings = { ...modelSettings, ...contextSettings, ...generateSettings, ...commandSettings } as const
+export const settings = {
+  ...modelSettings,
+  ...contextSettings,
+  ...generateSettings,
+  ...scoreSettings,
+  ...commandSettings,
+} as const
 
 export type SettingName = keyof typeof settings
 
-type Kinds = { whole: number; number: number; bytes: number; text: string; texts: string[]; boolean: boolean }
+type Kinds = {
+  whole: number
+  number: number
+  bytes: number
+  text: string
+  texts: string[]
+  biases: Record<number, number>
+  boolean: boolean
+}
 
 /** What a setting is in the library. */
 export type ValueOf<N extends SettingName> = (typeof settings)[N] extends { choices: readonly (infer C)[] }

@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'CONTEXT_FULL'
   | 'OUT_OF_MEMORY'
   | 'NOT_FINITE'
+  | 'NOTHING_ALLOWED'
   | 'ENGINE_FAILED'
   | 'OFFLOAD_FAILED'
   | 'CLOSED'
@@ -26,8 +27,10 @@ export type ErrorCode =
   | 'BAD_SESSION'
   | 'OTHER_MODEL'
   | 'NO_BUILD'
+  | 'NO_GPU'
   | 'GPU_LOST'
   | 'FETCH_FAILED'
+  | 'BAD_SCHEMA'
 
 export class GtaError extends Error {
   override name = 'GtaError'

@@ -1,12 +1,13 @@
 /** Chat templates: those of real models against prompts written by hand, hostile ones, and messages that are hostile. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { convert } from '../host/files/convert.ts'
 import { load, type Model } from '../host/index.ts'
 import { chooseMark, markControls } from '../host/text/template/mark.ts'
+import type { ChatMessage } from '../host/text/template/messages.ts'
 import { renderTemplate } from '../host/text/template/render.ts'
-import type { ChatMessage } from '../host/text/template/template.ts'
 import { builtInTemplates } from '../host/text/template/templates.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { deepseek2, deepseekR1, gemma, mistral, qwen2 } from './fixtures/chat-templates.ts'
@@ -265,7 +266,7 @@ test('messages are checked', async () => {
     [{ role: 'user' }],
     [{ role: 'user', content: 1 }],
     [{ role: 'root', content: 'x' }],
-    [{ role: 'user', content: 'x', tool_calls: [] }],
+    [{ role: 'user', content: 'x', tools: [] }],
   ]
   await withModel({ template: builtInTemplates.chatml }, async (model) => {
     for (const messages of wrong) {
@@ -273,6 +274,23 @@ test('messages are checked', async () => {
       assert.is(error.code, 'BAD_OPTION', JSON.stringify(messages))
     }
   })
+})
+
+const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean)
+
+test('two processes render for all; one that the system ended is replaced', async () => {
+  const texts = await Promise.all(Array.from({ length: 20 }, (_, i) => render(`${i}`)))
+  assert.equal(
+    texts,
+    Array.from({ length: 20 }, (_, i) => `${i}`),
+  )
+  if (process.platform !== 'linux') return
+  const kept = children()
+  assert.ok(kept.length > 0 && kept.length <= 2, kept.join())
+  for (const pid of kept) process.kill(Number(pid), 'SIGKILL')
+  assert.is(await render('again'), 'again')
+  await refused('{{ raise_exception("no") }}', 'no')
+  assert.is(await render('and again'), 'and again')
 })
 
 test.run()

@@ -18,8 +18,8 @@ import {
   type Model,
   OutOfMemoryError,
 } from '../host/index.ts'
-import { promptLookup } from '../host/runtime/generate.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
+import { promptLookup } from '../host/runtime/sampler.ts'
 import { failure } from './fixtures/checkpoints.ts'
 import { golden, kinds } from './fixtures/goldens.ts'
 import { feed, openEngine, strict } from './harness/engines.ts'

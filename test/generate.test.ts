@@ -199,7 +199,8 @@ test('settings: given ones over recommended ones over our defaults', async () =>
   const { sampling } = await run(stories, PROMPT, { maxTokens: 1, topP: 0.5, seed: 3 })
   // generation_config.json of the stories model says temperature 0.7, top_k 50 and repetition_penalty 1.05.
   const recommended = { topK: 50, repeatPenalty: 1.05 }
-  assert.equal(sampling, { temperature: 0.7, topP: 0.5, minP: 0.05, repeatLastN: 64, seed: 3, ...recommended })
+  const none = { presencePenalty: 0, frequencyPenalty: 0 }
+  assert.equal(sampling, { temperature: 0.7, topP: 0.5, minP: 0.05, repeatLastN: 64, seed: 3, ...recommended, ...none })
 })
 
 test('the prompt in slices of 3 gives the tokens and logits of the prompt at once', async () => {

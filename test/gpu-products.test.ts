@@ -61,7 +61,7 @@ async function run(device: Device, operations: Operation[], rows: number, result
   const encoder = gpu.device.createCommandEncoder()
   const pass = encoder.beginComputePass()
   for (const { pipeline, bindings, workgroups } of operations) {
-    const [x, y, z = 1] = workgroups({ rows, logits: 0, pages: 0 })
+    const [x, y, z = 1] = workgroups({ rows, logits: 0, pages: 0, tiles: 0, tileRows: 0, chunks: 0 })
     if (x * y * z === 0) continue
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, bindings)
@@ -148,8 +148,7 @@ async function check(device: Device, options: Case): Promise<void> {
   const found = new Float32Array(await run(device, operations, count, into.buffer))
   const label = JSON.stringify({ ...options, canDot: gpu.canDot })
   const words = new Uint32Array(found.buffer)
-  const isResult = (at: number) =>
-    at >= yOffset && at < yOffset + count * yStride && (at - yOffset) % yStride < rows
+  const isResult = (at: number) => at >= yOffset && at < yOffset + count * yStride && (at - yOffset) % yStride < rows
   for (const [at, word] of words.entries()) if (!isResult(at)) assert.is(word, at < y.length ? POISON : 0, label)
   for (const [at, one] of xs.entries()) {
     const q = quantised(one)

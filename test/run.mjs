@@ -96,11 +96,12 @@ const quick = `
 /**
  * npm run test:long: what is shown once more and at length, although its parts have tests: what rounding costs on
  * whole texts, every character in gta.wasm's tokenizer, memory that has to settle, the documents' commands, other people's
- * bundlers and package managers; and faults and damaged files by the hundred.
+ * bundlers and package managers; faults and damaged files by the hundred; and engines that are lost or share the work.
  */
 const long = `
   conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
   session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
+  gpu-conformance gpu-engine gpu-growth gpu-stories recovery paired server-together
 `
   .trim()
   .split(/\s+/)

@@ -4,123 +4,11 @@ import * as assert from 'uvu/assert'
 import { finite, greedy, NO_TOKEN, type Weights } from '../host/engine/engine.ts'
 import { checkSampling, defaultSampling, recommendedSampling } from '../host/engine/sampling.ts'
 import { openWasmEngine } from '../host/engine/wasm/engine.ts'
-import { ROW_WORDS, writeRow } from '../host/engine/wasm/rows.ts'
 import { GtaError } from '../host/errors.ts'
 import type { Sampling } from '../host/index.ts'
-import { derivedBytes, describe, planModel } from '../models/index.ts'
-import { openDebug, Random } from './harness/debug-engine.ts'
-
-const { fround } = Math
-const VOCAB = 203
-const CONTEXT = 128
-
-const config = {
-  architectures: ['LlamaForCausalLM'],
-  num_attention_heads: 2,
-  hidden_size: 8,
-  intermediate_size: 8,
-  num_hidden_layers: 1,
-  vocab_size: VOCAB,
-  tie_word_embeddings: false,
-}
-const model = describe(config)
-const engine = openDebug(model, 'f32', { context: CONTEXT, conversations: 2 })
-const { exports } = engine
-// Two pages for each conversation.
-engine.words(exports.tables(), 4).set([0, 1, 2, 3])
-
-interface Draw {
-  logits: Float32Array
-  sampling: Sampling
-  position?: number
-  /** Tokens at positions 0 … position. */
-  history?: number[]
-}
-
-/** What the engine chooses. The second of two conversations, so that its history must be found. */
-function engineDraw({ logits, sampling, position = 0, history = [] }: Draw): number {
-  const at = exports.rows() >>> 0
-  writeRow(engine.words(at, ROW_WORDS), engine.floats(at, ROW_WORDS), 0, {
-    conversation: 1,
-    position,
-    token: 0,
-    sampling,
-  })
-  engine.words(exports.history() + 4 * CONTEXT, history.length).set(history)
-  engine.floats(exports.logits(0), VOCAB).set(logits)
-  const chosen = exports.sampleRow(0, exports.logits(0)) >>> 0
-  const bits = new Uint32Array(logits.buffer)
-  assert.equal(engine.words(exports.logits(0), VOCAB).slice(), bits, 'the logits stay as they are')
-  return chosen
-}
-
-function twinDraw({ logits, sampling, position = 0, history = [] }: Draw): number {
-  const { topK, repeatLastN, seed } = sampling
-  const [temperature, topP, minP, penalty] = [
-    sampling.temperature,
-    sampling.topP,
-    sampling.minP,
-    sampling.repeatPenalty,
-  ].map(fround) as [number, number, number, number]
-  const changed = logits.slice()
-  for (const id of new Set(history.slice(Math.max(0, position + 1 - repeatLastN), position + 1))) {
-    const logit = logits[id] as number
-    changed[id] = logit > 0 ? logit / penalty : logit * penalty
-  }
-  const order = [...changed.entries()].sort(([a, x], [b, y]) => y - x || a - b)
-  const best = order[0] as [number, number]
-  if (temperature === 0) return best[0]
-  const weigh = ([, logit]: [number, number]) => exp(fround(logit - best[1]))
-  const some = order.slice(0, topK || VOCAB)
-  const total = some.reduce((sum, one) => sum + weigh(one), 0)
-  const kept: [number, number][] = []
-  let mass = 0
-  for (const one of some) {
-    if (kept.length > 0 && weigh(one) < minP) break
-    kept.push(one)
-    mass += weigh(one)
-    if (topP < 1 && mass >= topP * total) break
-  }
-  const inverse = fround(1 / temperature)
-  const weights = kept.map(([, logit]) => exp(fround(fround(logit - best[1]) * inverse)))
-  const goal = uniform(seed, position) * weights.reduce((sum, weight) => sum + weight, 0)
-  let sum = 0
-  for (const [i, weight] of weights.entries()) {
-    sum += weight
-    if (sum > goal) return (kept[i] as [number, number])[0]
-  }
-  return (kept.at(-1) as [number, number])[0]
-}
-
-/** SplitMix64 as in its paper: the state grows by the golden gamma, the output is mixed from it. */
-function uniform(seed: number, position: number): number {
-  const mask = 2n ** 64n - 1n
-  let z = (BigInt(seed) + (BigInt(position) + 1n) * 0x9e3779b97f4a7c15n) & mask
-  z = ((z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n) & mask
-  z = ((z ^ (z >> 27n)) * 0x94d049bb133111ebn) & mask
-  z = z ^ (z >> 31n)
-  return Number(z >> 11n) / 2 ** 53
-}
-
-/** e^x in f32 steps, Cephes' polynomial: the sampler's sums need the engine's own bits. */
-function exp(value: number): number {
-  const x = Math.min(Math.max(value, fround(-87.33654)), fround(88.02969))
-  const n = Math.round(fround(x * fround(Math.LOG2E)))
-  const r = fround(fround(x - fround(n * 0.693359375)) - fround(n * fround(-2.1219444e-4)))
-  const p = [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1]
-  const series = p.reduce((sum, next) => fround(fround(sum * r) + fround(next)), 0)
-  return fround(fround(fround(fround(fround(series * r) * r) + r) + 1) * 2 ** n)
-}
-
-/** Like a model's: many unlikely ones, a few likely ones, some of them equal. */
-function someLogits(random: Random): Float32Array {
-  const logits = Float32Array.from({ length: VOCAB }, () => -4 + random.signed() * 3)
-  for (let i = 0; i < 12; i++) logits[random.below(VOCAB)] = random.pick([5, 4.5, 4, 3.5, 0, random.next() * 5])
-  return logits
-}
-
-const seeds = (random: Random) => random.below(2 ** 21) * 2 ** 32 + random.below(2 ** 32)
-const open: Sampling = { ...greedy, temperature: 1 }
+import { derivedBytes, planModel } from '../models/index.ts'
+import { CONTEXT, engineDraw, model, open, seeds, someLogits, twinDraw, VOCAB } from './fixtures/sampler-twin.ts'
+import { Random } from './harness/debug-engine.ts'
 
 test('greedy takes the most likely token, the lowest id among equals', () => {
   for (let i = 0; i < 300; i++) {
@@ -347,6 +235,8 @@ test('settings are checked, and the error names the setting and its range', () =
     minP: [-0.01, 1.01, Number.NaN],
     repeatPenalty: [0, -1, 101, Number.NaN],
     repeatLastN: [-1, 0.5, Number.NaN],
+    presencePenalty: [-2.1, 2.1, Number.NaN],
+    frequencyPenalty: [-2.1, 2.1, Number.NaN, '0'],
     seed: [-1, 0.5, 2 ** 53, Number.NaN, 1n],
   }
   assert.equal(checkSampling(good), good)

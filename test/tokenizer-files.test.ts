@@ -248,7 +248,7 @@ test('a template is told the special tokens, whatever names them', async () => {
     told = variables
     return ''
   })
-  await template.render([{ role: 'user', content: 'a' }], true)
+  await template.render([{ role: 'user', content: 'a' }], {})
   assert.equal(told, { bos_token: '<s>', sep_token: '</s>', mask_token: '<think>' })
 })
 

@@ -123,6 +123,8 @@ export class Options {
   minP: f64 = NaN
   repeatPenalty: f64 = NaN
   repeatLastN: f64 = NaN
+  presencePenalty: f64 = NaN
+  frequencyPenalty: f64 = NaN
   stopEos: f64 = NaN
   ignoreEos: f64 = NaN
   version: f64 = NaN

@@ -26,6 +26,10 @@ export class Sampling {
   minP: f32
   repeatPenalty: f32
   repeatLastN: u32
+  presencePenalty: f32
+  frequencyPenalty: f32
+  /** Tokens of the prompt. */
+  generatedFrom: u32
   seedLow: u32
   seedHigh: u32
 }
@@ -97,6 +101,11 @@ function writeRow(index: u32, position: u32, token: u32, isLast: bool, sampling:
   row.minP = sampling.minP
   row.repeatPenalty = sampling.repeatPenalty
   row.penaltyWindow = sampling.repeatLastN
+  row.presencePenalty = sampling.presencePenalty
+  row.frequencyPenalty = sampling.frequencyPenalty
+  row.generatedFrom = sampling.generatedFrom
+  row.isMasked = 0
+  row.biases = 0
   row.seedLow = sampling.seedLow
   row.seedHigh = sampling.seedHigh
   row.dropped = 0

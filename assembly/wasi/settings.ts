@@ -27,6 +27,8 @@ export function sampling(): Sampling {
   target.minP = choose(offsetof<Options>('minP'), h.minP) as f32
   target.repeatPenalty = choose(offsetof<Options>('repeatPenalty'), h.repeatPenalty) as f32
   target.repeatLastN = choose(offsetof<Options>('repeatLastN'), NaN) as u32
+  target.presencePenalty = choose(offsetof<Options>('presencePenalty'), NaN) as f32
+  target.frequencyPenalty = choose(offsetof<Options>('frequencyPenalty'), NaN) as f32
   if (!isGiven(o.seed)) {
     random_get(RESULT, 4)
     o.seed = load<u32>(RESULT) as f64

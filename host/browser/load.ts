@@ -5,6 +5,7 @@ import { readSafetensors } from '../files/safetensors.ts'
 import type { OpenOptions } from '../runtime/api.ts'
 import type { Model } from '../runtime/model.ts'
 import { openModel } from '../runtime/open.ts'
+import type { ModelSource } from '../runtime/source.ts'
 import { modelSettings, type Setting } from '../settings.ts'
 import { RemoteFile } from './remote-file.ts'
 
@@ -21,29 +22,36 @@ const openOptions = [
 export async function loadRemote(url: string, options: OpenOptions): Promise<Model> {
   checkNames('load()', options, openOptions)
   checkSetting('cache', options.cache)
+  const source = await openRemote(url, options)
+  try {
+    return await openModel(url, source, options)
+  } finally {
+    await source.close()
+  }
+}
+
+async function openRemote(url: string, options: OpenOptions): Promise<ModelSource> {
   const file = await RemoteFile.open(url)
   try {
     const opened = await readSafetensors(url, file)
     const { model, files, plan, readWeights, readTokenizer } = await checkPacked(opened)
     const end = Math.max(...[...opened.tensors.values()].map(({ begin, bytes }) => begin + bytes))
-    return await openModel(
-      url,
-      {
-        model,
-        files,
-        plan,
-        unused: [],
-        load: (weights) => readWeights(weights, options),
-        async readTokenizer() {
-          const tokenizer = await readTokenizer()
-          await file.expectEnd(end)
-          return tokenizer
-        },
-        close: () => file.close(),
+    return {
+      model,
+      files,
+      plan,
+      unused: [],
+      load: (weights) => readWeights(weights, options),
+      async readTokenizer() {
+        const tokenizer = await readTokenizer()
+        await file.expectEnd(end)
+        return tokenizer
       },
-      options,
-    )
-  } finally {
+      reopen: () => openRemote(url, {}),
+      close: () => file.close(),
+    }
+  } catch (error) {
     await file.close()
+    throw error
   }
 }

@@ -5,30 +5,13 @@
 import { PAGE_TOKENS } from '../../models/index.ts'
 import type { Engine, EngineFacts, PageStore, Probe, Row, StoredKind, ThreadCounts } from '../engine/engine.ts'
 import { checkTokens, errors } from '../errors.ts'
+import type { CachedPage, CachedPages } from './cached-pages.ts'
 import type { OffloadUse, Pager } from './pager.ts'
 import { PageCache, type Reuse } from './pages.ts'
+import { Recovery } from './recovery.ts'
 import type { WindowMemory } from './window-pages.ts'
 
-/** A conversation as it lies in the cache, for reading and writing. */
-export interface CachedPages {
-  /** Tokens in the cache, and those that it has no more. */
-  length: number
-  dropped: number
-  /** The pages of its tokens, the last one perhaps partial. */
-  pages: CachedPage[]
-  /** Kept pages as they were computed, if there was a drop, and how much was dropped when they were. */
-  originals: (CachedPage & { dropped: number })[]
-  /** For each kind of layers, the first page of which there is what they keep; that of originals is there where it is 0. */
-  from: number[]
-}
-
-export interface CachedPage {
-  id: number
-  /** Another number whenever what the page holds changes. */
-  stamp: number
-  /** The token of each row: a view. */
-  tokens: Uint32Array
-}
+export type { CachedPage, CachedPages }
 
 export class KvCache {
   readonly engine: Engine
@@ -40,6 +23,8 @@ export class KvCache {
   private readonly windows: number[]
   /** Where some pages lie in a file. */
   private readonly pager: Pager | undefined
+  /** Where an engine that is lost is not the end. */
+  readonly recovery: Recovery | undefined
   private isBusy = false
   private isClosed = false
   /** Conversations of the step that runs. */
@@ -78,6 +63,7 @@ export class KvCache {
       },
       clear: (page) => {
         this.pager?.admit(page)
+        this.recovery?.take(page)
         const place = this.placeOf(page)
         // A session that is saved must hold nothing of another conversation.
         if (place !== undefined) for (const kind of this.whole) store.clear(place, kind)
@@ -86,6 +72,7 @@ export class KvCache {
       windows: this.windows.map((kind) => this.windowMemory(kind)),
     })
     this.pager = pager
+    this.recovery = engine.revive ? new Recovery(engine, this.pages, (work) => this.alone(work)) : undefined
   }
 
   get facts(): EngineFacts {
@@ -102,7 +89,7 @@ export class KvCache {
 
   /**
    * Runs the rows; resolves to one sampled id for every row with `sampling`, in their order, or NO_TOKEN. Throws
-   * OutOfMemoryError before anything is done.
+   * OutOfMemoryError before anything is done; if the engine is lost, its conversations are where they were.
    */
   async step(rows: readonly Row[]): Promise<Uint32Array> {
     return this.alone(async () => {
@@ -114,12 +101,19 @@ export class KvCache {
           await this.pager.makeRoom(written, fresh)
           ;({ fresh, written } = this.check(rows))
         }
+        const starts = new Map(rows.toReversed().map(({ conversation, position }) => [conversation, position]))
         this.pages.extend(rows)
-        await this.pager?.begin([...conversations].flatMap((conversation) => [...this.pages.pagesOf(conversation)]))
-        const sampled = await this.engine.step(this.withDropped(rows, conversations))
-        this.pager?.end()
-        for (const conversation of conversations) this.pages.publish(conversation)
-        return sampled
+        try {
+          await this.pager?.begin([...conversations].flatMap((conversation) => [...this.pages.pagesOf(conversation)]))
+          const sampled = await this.engine.step(this.withDropped(rows, conversations))
+          this.pager?.end()
+          for (const conversation of conversations) this.pages.publish(conversation)
+          return sampled
+        } catch (error) {
+          // A state cannot be taken back.
+          if (!this.hasStates) for (const start of starts) this.pages.rewind(...start)
+          throw error
+        }
       } finally {
         this.running = new Set()
       }
@@ -129,6 +123,11 @@ export class KvCache {
   /** Logits (vocabSize) of the k-th row with `sampling` of the last step; valid until the next one. */
   async logits(k: number): Promise<Float32Array> {
     return (await this.engine.logits(k)).values
+  }
+
+  /** Hidden state (hiddenDim) of the k-th row with `wantsState` of the last step; valid until the next one. */
+  async state(k: number): Promise<Float32Array> {
+    return await this.engine.state(k)
   }
 
   /** SHA-256 of the same logits, first 16 hex digits: a change of any bit shows. */
@@ -206,6 +205,7 @@ export class KvCache {
    */
   rewind(conversation: number, length: number): number {
     this.checkIdle(conversation)
+    if (length === 0) this.recovery?.empty(conversation)
     return this.pages.rewind(conversation, length)
   }
 
@@ -213,6 +213,7 @@ export class KvCache {
   fork(from: number, to: number): void {
     this.checkIdle(from, to)
     this.pages.fork(from, to)
+    this.recovery?.fork(from, to)
   }
 
   /** Fills an empty conversation with as much of a prompt as lies in the cache, but for its last token. */
@@ -237,6 +238,7 @@ export class KvCache {
 
   /** The conversation as it lies in the cache; valid until it changes. */
   cached(conversation: number): CachedPages {
+    this.recovery?.check(conversation)
     const view = (id: number) => ({ id, stamp: this.pages.stampOf(id), tokens: this.pages.historyOf(id) })
     return {
       length: this.pages.lengthOf(conversation),
@@ -369,6 +371,7 @@ export class KvCache {
       throw new RangeError(`a step samples ${maxLogits} rows at most`)
     const ids = rows.map(({ token }) => token)
     checkTokens(ids, vocabSize)
+    for (const { conversation } of rows) this.recovery?.check(conversation)
     return this.pages.check(rows, context)
   }
 

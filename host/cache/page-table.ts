@@ -84,6 +84,16 @@ export class PageTable {
     return this.windows.used
   }
 
+  /** All conversations. */
+  get numbers(): number[] {
+    return [...this.conversations.keys()]
+  }
+
+  /** Pages that are not free. */
+  get held(): number[] {
+    return Array.from({ length: this.pool.size }, (_, page) => page).filter((page) => this.pool.holdersOf(page) > 0)
+  }
+
   lengthOf(conversation: number): number {
     return this.at(conversation).length
   }

@@ -79,6 +79,14 @@ export class PageCache extends PageTable {
     return { reused: this.cut(conversation, this.windows.wholeBelow(it, it.length)), matched }
   }
 
+  /** Makes the prefixes unknown that these pages are. */
+  forgetPrefixes(pages: Iterable<number>): void {
+    for (const page of pages) {
+      const prefix = this.prefixes.of(page)
+      if (prefix) this.prefixes.forget(prefix)
+    }
+  }
+
   /** Makes an empty conversation share all pages of another one. */
   fork(from: number, to: number): void {
     const source = this.at(from)

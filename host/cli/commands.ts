@@ -31,6 +31,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'remove what was downloaded',
     read: async () => (await import('./models.ts')).remove,
   },
+  serve: {
+    summary: 'an API for programs, as OpenAI, Ollama and llama.cpp have it',
+    read: async () => (await import('./serve.ts')).serve,
+  },
   inspect: {
     summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
     read: async () => (await import('./inspect.ts')).inspect,

@@ -6,9 +6,10 @@
 import * as abi from '../../assembly/abi.ts'
 import type { CacheType } from '../../models/index.ts'
 import { fieldsOf } from '../../models/records.ts'
-import { errors } from '../errors.ts'
+import { errors, GtaError } from '../errors.ts'
+import type { gpuModes } from '../settings.ts'
 
-/** How the next token is chosen; the engine's order is repetition penalty, top-k, top-p, min-p, temperature. */
+/** How the next token is chosen; the engine's order is penalties, top-k, top-p, min-p, temperature. */
 export interface Sampling {
   /** 0: the most likely token, always. */
   temperature: number
@@ -22,6 +23,10 @@ export interface Sampling {
   repeatPenalty: number
   /** How many of the latest tokens the penalty looks at. */
   repeatLastN: number
+  /** Lowers the logits of tokens that were generated, once; 0: off. */
+  presencePenalty: number
+  /** And again for each time that they were. */
+  frequencyPenalty: number
   /** Same seed, same text. 0 … 2^53 − 1. */
   seed: number
 }
@@ -33,7 +38,16 @@ export const greedy: Sampling = {
   minP: 0,
   repeatPenalty: 1,
   repeatLastN: 64,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
   seed: 0,
+}
+
+/** What is added to the logits of some tokens. */
+export interface LogitBias {
+  /** At most MAX_BIASES of assembly/abi.ts, each once. */
+  tokens: Uint32Array
+  values: Float32Array
 }
 
 /** One token of one conversation. Rows of a conversation come in the order of their positions. */
@@ -45,6 +59,16 @@ export interface Row {
   sampling?: Sampling
   /** Tokens that its conversation had and the cache has no more; default 0. Filled in by host/cache. */
   dropped?: number
+  /**
+   * Bit t & 31 of word t >> 5: token t may be sampled; those behind its end may not. Default: all. One, and one list of
+   * biases, for all rows of a conversation in a step.
+   */
+  mask?: Uint32Array
+  bias?: LogitBias
+  /** Keep its hidden state behind the last norm; nothing is sampled then. */
+  wantsState?: boolean
+  /** Position of the first token that was generated: what presence and frequency penalty count; default: none was. */
+  generatedFrom?: number
 }
 
 /** Threads for steps of one row and for those of more. */
@@ -203,10 +227,19 @@ export interface Engine {
   step(rows: readonly Row[]): Promise<Uint32Array>
   /** Of the k-th row with `sampling` of the last step; valid until the next one. Where they lie elsewhere, they are fetched. */
   logits(k: number): Promise<Logits>
+  /** f32 (hiddenDim): that of the k-th row with `wantsState` of the last step; valid until the next one. */
+  state(k: number): Promise<Float32Array>
   /** Writes block `to` with block `from`, its keys rotated on by `delta` positions. */
   turn(from: number, to: number, delta: number): Promise<void>
   readonly probe: Probe | undefined
+  /** Opens another engine in the place of one that was lost: its pages hold nothing. Absent: it cannot. */
+  revive?(): Promise<void>
   close(): Promise<void>
+}
+
+/** Is the engine gone, with all that its pages held? */
+export function isLoss(error: unknown): boolean {
+  return error instanceof GtaError && (error.code === 'ENGINE_FAILED' || error.code === 'GPU_LOST')
 }
 
 /** For people: 'wasm relaxed-simd, 2 threads'. */
@@ -230,4 +263,10 @@ export interface EngineOptions {
   threads?: number | undefined
   /** Threads for steps of more rows; default: as many. */
   batchThreads?: number | undefined
+  /** What a GPU computes; default: nothing. */
+  gpu?: (typeof gpuModes)[number] | undefined
+  /** Uses one that is not fit for it. */
+  gpuForce?: boolean | undefined
+  /** Goes on with another engine, on the CPU, when it is lost. */
+  recover?: boolean | undefined
 }

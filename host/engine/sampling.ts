@@ -3,7 +3,8 @@ import { checkSetting } from '../errors.ts'
 import { isAllowed, samplingSettings } from '../settings.ts'
 import type { Sampling } from './engine.ts'
 
-const { temperature, topK, topP, minP, repeatPenalty, repeatLastN } = samplingSettings
+const { temperature, topK, topP, minP, repeatPenalty, repeatLastN, presencePenalty, frequencyPenalty } =
+  samplingSettings
 
 export const defaultSampling: Omit<Sampling, 'seed'> = {
   temperature: temperature.default,
@@ -12,6 +13,8 @@ export const defaultSampling: Omit<Sampling, 'seed'> = {
   minP: minP.default,
   repeatPenalty: repeatPenalty.default,
   repeatLastN: repeatLastN.default,
+  presencePenalty: presencePenalty.default,
+  frequencyPenalty: frequencyPenalty.default,
 }
 
 export const samplingNames = Object.keys(samplingSettings) as (keyof Sampling)[]

@@ -27,6 +27,14 @@ export const platform: Platform = {
       terminate: async () => worker.terminate(),
     }
   },
+  async openGpu() {
+    const { gpu } = navigator as { gpu?: GPU }
+    if (gpu) return gpu
+    throw errors.noGpu(
+      'no WebGPU in this browser, or a page that is not secure',
+      'serve it by https or from localhost, and use Chrome or Edge 113, Safari 26, or a later one',
+    )
+  },
   prepareOffload() {
     throw errors.needsFiles('offload')
   },

@@ -4,6 +4,7 @@ import { availableParallelism, cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { type Transferable, Worker } from 'node:worker_threads'
 import { makeDirectory } from './directory.ts'
+import { openGpu } from './gpu.ts'
 import { readKernel } from './kernels.ts'
 import { watchLoad } from './load.ts'
 import type { Platform, ThreadStart } from './platform.ts'
@@ -26,6 +27,7 @@ export const platform: Platform = {
     worker.once('exit', onExit)
     return worker
   },
+  openGpu,
   prepareOffload(directory) {
     makeDirectory(directory)
     return join(directory, `.offload-${randomUUID()}`)

@@ -50,6 +50,8 @@ export interface Platform {
   /** The module of an engine's build, by the name of its file. */
   readKernel(file: string): Promise<Uint8Array<ArrayBuffer>>
   startThread(start: ThreadStart): Thread
+  /** A GPU of WebGPU's types, which not every program has; nothing of it is read before. Throws NO_GPU. */
+  openGpu(): Promise<unknown>
   /** The path of a file for pages, in a folder that is there then. */
   prepareOffload(directory: string): string
   /** What was measured before, by its key; nothing where nothing is kept. */

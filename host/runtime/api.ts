@@ -1,13 +1,19 @@
 /** What users give to the runtime and get from it; only types. */
 import type { CacheType } from '../../models/index.ts'
 import type { Sampling } from '../engine/engine.ts'
-import type { busyChoices, contextPolicies } from '../settings.ts'
+import type { busyChoices, contextPolicies, gpuModes } from '../settings.ts'
+import type { Constraint } from '../text/structured/constraint.ts'
+import type { Issue, StandardSchema } from '../text/structured/standard-schema.ts'
+import type { Tokenizer } from '../text/tokenizer.ts'
 
 /** How far a load, or the reading of a prompt, is: in bytes, or in tokens. */
 export interface Progress {
   done: number
   total: number
 }
+
+/** What a GPU computes. */
+export type GpuMode = (typeof gpuModes)[number]
 
 /** Options of `load()` wherever the weights come from. */
 export interface OpenOptions {
@@ -25,9 +31,27 @@ export interface OpenOptions {
   threads?: number
   /** Threads of prefill; default: as many as `threads` if those are given, else measured too. */
   batchThreads?: number
+  /**
+   * What a GPU computes: nothing (off, the default), everything (on), prompts only (prefill), or what was measured to be
+   * fastest when the model was first loaded here (auto). In Node it takes the package `webgpu`.
+   */
+  gpu?: GpuMode
+  /** Uses a GPU even if it is computed by the CPU, or known to be slower than the CPU; default false. */
+  gpuForce?: boolean
+  /**
+   * When the engine is lost, a GPU or a thread, opens another one on the CPU and computes again what conversations had; one
+   * at which that is lost too fails alone. Default false: everything fails with GPU_LOST or ENGINE_FAILED.
+   */
+  recover?: boolean
   signal?: AbortSignal
   /** Told while the weights are loaded; in bytes. */
   onProgress?: (progress: Progress) => void
+}
+
+/** How far the reading of a prompt is. */
+export interface PrefillProgress extends Progress {
+  /** Tokens that lay in the cache: the first of those that are done. */
+  cached: number
 }
 
 /** A text, or token ids that are taken as they are. */
@@ -63,7 +87,15 @@ export interface SavedConversation {
   isIncremental: boolean
 }
 
-export interface GenerateOptions extends Partial<Sampling> {
+/** What a constraint is made for. @internal */
+export interface ConstraintParts {
+  tokenizer: Tokenizer | undefined
+  vocabSize: number
+  /** Tokens that end the text. */
+  ends: ReadonlySet<number>
+}
+
+export interface GenerateOptions<T = unknown> extends Partial<Sampling> {
   /** Tokens to generate at most, 0: only read the prompt; default: until the text ends or the context is full. */
   maxTokens?: number
   /** End at a token that ends a text; default: true for a text prompt, false for ids or a model that knows only ids. */
@@ -77,11 +109,60 @@ export interface GenerateOptions extends Partial<Sampling> {
    * what followed when the text last said the same three, or two, tokens. The text stays the same, it may come faster.
    */
   speculate?: number
+  /** Numbers from −100 to 100 that are added to the logits of tokens, by their ids; at most 1024. */
+  logitBias?: Readonly<Record<number, number>>
+  /** Log probabilities of the generated tokens, and of so many of the most likely ones in their place, 0 to 20. */
+  logprobs?: number
+  /** The same of the prompt's tokens: then all of it is computed, whatever the cache has. */
+  promptLogprobs?: number
+  /**
+   * The text is JSON of this schema, and `value` of the result what it says: a JSON Schema (draft 2020-12; see docs/library.md
+   * for what it may hold), or a schema of zod or valibot, whose type the value has. What is not enforced is refused by name.
+   */
+  schema?: StandardSchema<T> | object | boolean
+  /** The whole text matches this regular expression (ECMAScript, flag "u"; no looking around, no back references). */
+  pattern?: string
+  /** The text is a JSON object. */
+  json?: boolean
+  /** Control tokens that are a part of the text. @internal */
+  shownTokens?: number[]
+  /** What may be written, token by token; made once the prompt is known to be good. `speculate` is off with it. @internal */
+  constraint?: (parts: ConstraintParts) => Constraint | undefined | Promise<Constraint | undefined>
   signal?: AbortSignal
   /** Told of every token as it is generated. */
   onToken?: (id: number) => void
   /** Told while the prompt is read. */
-  onPrefill?: (progress: Progress) => void
+  onPrefill?: (progress: PrefillProgress) => void
+}
+
+/**
+ * How likely a token was, by the model's own distribution: before masks, biases, penalties and temperature. `bytes` are what
+ * it is in the text, perhaps a part of a character; none of a token that is not shown.
+ */
+export interface TokenLogprob {
+  id: number
+  bytes: Uint8Array
+  /** Natural logarithm of its probability. */
+  logprob: number
+}
+
+/** With the most likely tokens in its place, best first; it need not be one of them. */
+export interface ScoredToken extends TokenLogprob {
+  top: TokenLogprob[]
+}
+
+/** What a generation tells as it goes; `end` is the last. What a token's text holds back, as half a character, comes with a later one. */
+export type GenerationEvent<T = unknown> =
+  | ({ type: 'prefill' } & PrefillProgress)
+  | ({ type: 'token'; id: number; text: string } & Partial<ScoredToken>)
+  | { type: 'end'; result: Generation<T> }
+
+/** What a request is billed by. */
+export interface Usage {
+  promptTokens: number
+  /** Those of the prompt that were not computed again. */
+  cachedTokens: number
+  completionTokens: number
 }
 
 /** How well guessing went. */
@@ -95,7 +176,7 @@ export interface Speculation {
 /** Why a generation ended. */
 export type Finish = 'length' | 'eos' | 'stop' | 'context'
 
-export interface Generation {
+export interface Generation<T = unknown> {
   /** Generated ids, an ending token included. */
   tokens: number[]
   text: string
@@ -106,6 +187,15 @@ export interface Generation {
   /** Those that the cached text most like the prompt has too: where it differs, the next one was computed again. */
   matchedTokens: number
   finish: Finish
+  usage: Usage
+  /** Of each generated token, with `logprobs`. */
+  logprobs?: ScoredToken[]
+  /** Of each of the `promptTokens`, with `promptLogprobs`; of the first one there is nothing. */
+  promptLogprobs?: (ScoredToken | undefined)[]
+  /** With `schema` or `json`, if the text is whole: what it says. */
+  value?: T
+  /** What a library's schema finds wrong with it by checks that JSON Schema does not know; there is no value then. */
+  issues?: readonly Issue[]
   /** The settings used, with the seed that repeats this text. */
   sampling: Sampling
   prefillSeconds: number
@@ -126,6 +216,15 @@ export interface ChatOptions extends TemplateOptions, ConversationOptions {
   /** Instructions before all messages; not every template has a place for them. */
   system?: string | undefined
   signal?: AbortSignal | undefined
+}
+
+export interface Embeddings {
+  /** f32 (hiddenDim) of each text, of length 1: their products are cosines. */
+  vectors: Float32Array[]
+  /** Tokens of all texts. */
+  promptTokens: number
+  /** Was the model made for this? No model that is read here says so: the mean of a language model is a makeshift. */
+  isEmbeddingModel: boolean
 }
 
 export interface Evaluation {

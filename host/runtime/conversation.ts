@@ -5,7 +5,7 @@
 import type { GenerateOptions, Prompt, SavedConversation } from './api.ts'
 import { generate } from './generate.ts'
 import type { Sequence } from './sequence.ts'
-import type { GenerationStream } from './stream.ts'
+import { GenerationStream } from './stream.ts'
 
 /** @internal */
 export let conversationOf: (sequence: Sequence) => Conversation
@@ -55,8 +55,8 @@ export class Conversation {
    * prompt it goes on where it ended. A prompt that is not read to its end, because of an error or an abort, leaves the
    * conversation as it was.
    */
-  generate(prompt?: Prompt, options: GenerateOptions = {}): GenerationStream {
-    return generate(this.#sequence, prompt, options)
+  generate<T = unknown>(prompt?: Prompt, options: GenerateOptions<T> = {}): GenerationStream<T> {
+    return new GenerationStream(generate(this.#sequence, prompt, options))
   }
 
   /**

@@ -4,7 +4,7 @@
  */
 import type { KvCache } from '../cache/cache.ts'
 import type { Sampling } from '../engine/engine.ts'
-import type { TemplateRenderer } from '../text/template/template.ts'
+import type { TemplateRenderer } from '../text/template/requests.ts'
 
 export interface Extensions {
   /** Runs a chat template: text/template/render.ts. */

@@ -1,96 +1,162 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
-import type { Sampling } from '../engine/engine.ts'
-import { checkSampling, defaultSampling, samplingNames } from '../engine/sampling.ts'
-import { checkNames, checkSetting, checkTokens, errors, OutOfMemoryError } from '../errors.ts'
-import { generateSettings, settings } from '../settings.ts'
-import { TextStream } from '../text/text-stream.ts'
-import type { Finish, GenerateOptions, Generation, Prompt, Speculation } from './api.ts'
+import { errors } from '../errors.ts'
+import type { GenerateOptions, Generation, PrefillProgress, Prompt, ScoredToken } from './api.ts'
+import { type CheckedOptions, checkOptionNames, checkOptions } from './generate-options.ts'
+import { Output } from './output.ts'
 import type { Runtime } from './runtime.ts'
-import type { SampledLogits } from './scheduler.ts'
+import { type Choice, Sampler, type Verdict } from './sampler.ts'
 import type { Sequence } from './sequence.ts'
-import { StopStrings } from './stop.ts'
-import { GenerationStream } from './stream.ts'
+import type { GenerationParts, PartEvent } from './stream.ts'
+import { structureOf } from './structure.ts'
 
-const generateOptions = [...Object.keys(generateSettings), 'stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill']
-
-/** See `Conversation.generate`. */
-export function generate(sequence: Sequence, prompt: Prompt | undefined, options: GenerateOptions): GenerationStream {
-  return new GenerationStream(pieces(sequence, prompt, options))
-}
-
-async function* pieces(
+/** What a generation tells, and how it went: see `Conversation.generate`. */
+export async function* generate<T>(
   sequence: Sequence,
   prompt: Prompt | undefined,
-  options: GenerateOptions,
-): AsyncGenerator<string, Generation> {
+  options: GenerateOptions<T>,
+): GenerationParts<T> {
   const release = sequence.acquire()
   try {
-    return yield* continueWith(sequence, prompt, options)
+    checkOptionNames(options)
+    const ids = idsOf(sequence, prompt)
+    const structure = await structureOf(options)
+    const constrain = structure?.constraint ?? options.constraint
+    const checked = checkOptions(sequence, prompt, options, constrain !== undefined)
+    const output = new Output(sequence.runtime, checked.stops, checked.shown)
+    const choice = await choiceOf(sequence, checked, { signal: options.signal, constrain }, output)
+    const sampler = new Sampler(sequence, choice)
+    const started = performance.now()
+    await sequence.claim(options.signal)
+    const { reused, matched } = yield* prefill(sequence, sampler, ids, checked, options)
+    const prefilled = performance.now()
+    const finish = yield* decode(sequence, sampler, checked, options)
+    const { tokens, text } = output
+    const isWhole = finish === 'eos' || choice.constraint?.isComplete
+    const decodeSeconds = (performance.now() - prefilled) / 1000
+    return {
+      ...{ tokens, text, promptTokens: ids.length, cachedTokens: reused, matchedTokens: matched, finish },
+      ...(isWhole ? await structure?.valueOf(text) : {}),
+      usage: { promptTokens: ids.length, cachedTokens: reused, completionTokens: tokens.length },
+      sampling: checked.sampling,
+      prefillSeconds: (prefilled - started) / 1000,
+      decodeSeconds,
+      ...(checked.speculate > 0 ? { speculation: sampler.speculation } : {}),
+      ...(checked.logprobs === undefined ? {} : { logprobs: sampler.logprobs }),
+      ...(checked.promptLogprobs === undefined ? {} : { promptLogprobs: [undefined, ...sampler.promptLogprobs] }),
+      logitsHash: sampler.logitsHash,
+    }
   } finally {
     release()
   }
 }
 
-async function* continueWith(
-  sequence: Sequence,
-  prompt: Prompt | undefined,
-  options: GenerateOptions,
-): AsyncGenerator<string, Generation> {
-  const { runtime } = sequence
-  checkNames('generate()', options, generateOptions)
+/** What is to be computed. Throws BAD_PROMPT or CONTEXT_FULL. */
+function idsOf(sequence: Sequence, prompt: Prompt | undefined): number[] {
   sequence.checkLength(prompt)
-  const given = prompt === undefined ? [] : runtime.promptIds(prompt, sequence.isBegun)
+  const given = prompt === undefined ? [] : sequence.runtime.promptIds(prompt, sequence.isBegun)
   const ids = [...sequence.pending, ...given]
   if (ids.length === 0) throw errors.emptyPrompt()
   sequence.checkRoom(ids)
-  const sampling = resolveSampling(runtime, sequence.lastSampling, options)
-  const {
-    maxTokens = Number.POSITIVE_INFINITY,
-    // Without a prompt it goes on with text, if the model has a tokenizer.
-    stopAtEos = typeof prompt === 'string' || (prompt === undefined && runtime.tokenizer !== undefined),
-    signal,
-    speculate = settings.speculate.default,
-  } = options
-  if (maxTokens !== Number.POSITIVE_INFINITY) checkSetting('maxTokens', maxTokens)
-  checkSetting('speculate', speculate)
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw errors.badOption('signal', 'an AbortSignal', signal)
+  return ids
+}
 
-  const stops = checkStops(options.stop ?? [])
-  if (stops.length > 0 && !runtime.tokenizer)
-    throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
-  const stopTokens = options.stopTokens ?? []
-  checkTokens(stopTokens, runtime.spec.vocabSize)
-  const output = new Output(runtime, stops)
-  /** What a token says, and whether it is the last; asked once for each, in their order, when it is sampled. */
+async function choiceOf(
+  sequence: Sequence,
+  { sampling, speculate, bias, ends, shown, maxTokens, logprobs, promptLogprobs }: CheckedOptions,
+  { signal, constrain }: { signal: AbortSignal | undefined; constrain: GenerateOptions['constraint'] },
+  output: Output,
+): Promise<Choice> {
+  const { runtime } = sequence
+  const { tokenizer, spec } = runtime
+  const constraint = await constrain?.({ tokenizer, vocabSize: spec.vocabSize, ends })
   const judge = (token: number, position: number): Verdict => {
     if (maxTokens === 0) return { piece: '', finish: 'length' }
-    const isEos = (stopAtEos && runtime.eos.has(token)) || stopTokens.includes(token)
-    const piece = isEos ? output.end(token) : output.push(token)
-    if (isEos) return { piece, finish: 'eos' }
-    if (output.isStopped) return { piece, finish: 'stop' }
-    if (output.tokens.length >= maxTokens) return { piece, finish: 'length' }
+    const isEnd = ends.has(token)
+    const piece = isEnd ? output.end(token) : output.push(token)
+    if (!isEnd) constraint?.push(token)
     const isFull = sequence.context.policy === 'error' && position >= runtime.context
-    return { piece, finish: isFull ? 'context' : undefined }
+    const finish = isEnd
+      ? 'eos'
+      : output.isStopped || constraint?.isComplete
+        ? 'stop'
+        : output.tokens.length >= maxTokens
+          ? 'length'
+          : isFull
+            ? 'context'
+            : undefined
+    return { piece: finish ? piece + output.flush() : piece, finish }
   }
-  const sampler = new Sampler(sequence, sampling, speculate, signal, judge)
-  const started = performance.now()
-  await sequence.claim(signal)
-  const { reused, matched } = await sequence.whole(async () => {
-    const reuse = sequence.reuse(ids)
-    const report = (done: number) => options.onPrefill?.({ done: reuse.reused + done, total: ids.length })
-    await sampler.start(ids.slice(reuse.reused), report)
+  const score = logprobs === undefined && promptLogprobs === undefined ? undefined : await scorer(runtime, shown)
+  return { sampling, speculate, bias, signal, constraint, judge, score, logprobs, promptLogprobs }
+}
+
+async function scorer({ tokenizer }: Runtime, shown: ReadonlySet<number>): Promise<Choice['score']> {
+  const { scoreToken } = await import('./logprobs.ts')
+  const bytesOf = (id: number) => tokenizer?.bytesOf(id, shown.has(id)) ?? new Uint8Array()
+  return (logits, token, count): ScoredToken => scoreToken(logits, token, count, bytesOf)
+}
+
+/** Reads the prompt and samples the first token. Who leaves meanwhile ends it: the conversation is as it was. */
+async function* prefill(
+  sequence: Sequence,
+  sampler: Sampler,
+  ids: number[],
+  { promptLogprobs }: CheckedOptions,
+  { onPrefill }: GenerateOptions,
+): AsyncGenerator<PartEvent, { reused: number; matched: number }> {
+  const told: PrefillProgress[] = []
+  let wake = () => {}
+  let isOver = false
+  const leaving = new AbortController()
+  const reading = sequence.whole(async () => {
+    // What the cache has of a prompt has no logits.
+    const reuse = promptLogprobs === undefined ? sequence.reuse(ids) : { reused: 0, matched: 0 }
+    const cached = reuse.reused
+    const tell = (done: number) => {
+      const progress = { done: cached + done, total: ids.length, cached }
+      onPrefill?.(progress)
+      told.push(progress)
+      wake()
+    }
+    await sampler.start(ids.slice(cached), tell, leaving.signal)
     return reuse
   })
-  const prefilled = performance.now()
-  let finish: Finish | undefined
+  const end = () => {
+    isOver = true
+    wake()
+  }
+  reading.then(end, end)
   try {
     for (;;) {
-      const { token, piece } = sampler.current
-      finish = sampler.current.finish
-      if (maxTokens > 0) options.onToken?.(token)
-      if (piece !== '') yield piece
-      if (finish) break
+      for (let progress = told.shift(); progress; progress = told.shift()) yield { type: 'prefill', ...progress }
+      if (isOver) return await reading
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+    }
+  } finally {
+    if (!isOver) {
+      leaving.abort(errors.streamLeft())
+      await reading.catch(() => undefined)
+    }
+  }
+}
+
+/** One token after the other; returns what ended them. */
+async function* decode(
+  sequence: Sequence,
+  sampler: Sampler,
+  { maxTokens, sampling }: CheckedOptions,
+  { signal, onToken }: GenerateOptions,
+): AsyncGenerator<PartEvent, Generation['finish']> {
+  try {
+    for (;;) {
+      const { token, piece, finish, scored } = sampler.current
+      if (maxTokens > 0) {
+        onToken?.(token)
+        yield { type: 'token', id: token, text: piece, ...scored }
+      }
+      if (finish) return finish
       signal?.throwIfAborted()
       sequence.checkOpen()
       await sampler.advance()
@@ -100,219 +166,4 @@ async function* continueWith(
     // What was sampled is not wanted: whoever goes on samples again, behind the same prompt.
     if (maxTokens === 0) sequence.stepBack(sampling)
   }
-  const decodeSeconds = (performance.now() - prefilled) / 1000
-  const rest = output.isStopped ? '' : output.flush()
-  if (rest !== '') yield rest
-  return {
-    tokens: output.tokens,
-    text: output.text,
-    promptTokens: ids.length,
-    cachedTokens: reused,
-    matchedTokens: matched,
-    finish,
-    sampling,
-    prefillSeconds: (prefilled - started) / 1000,
-    decodeSeconds,
-    ...(speculate > 0 ? { speculation: sampler.speculation } : {}),
-    logitsHash: sampler.logitsHash,
-  }
-}
-
-interface Verdict {
-  /** Text that can be shown now. */
-  piece: string
-  /** Why this token is the last. */
-  finish: Finish | undefined
-}
-
-interface Sampled extends Verdict {
-  token: number
-}
-
-/** The tokens of a conversation, one after the other; with speculation, some of them are computed ahead. */
-class Sampler {
-  readonly speculation: Speculation = { steps: 0, drafted: 0, accepted: 0 }
-  /** Positions in the cache before the current token. */
-  position = 0
-  /** That of the logits of the last token, once there is one: they are in the engine only until its next step. */
-  logitsHash = ''
-  private readonly sequence: Sequence
-  private readonly sampling: Sampling
-  private readonly speculate: number
-  private readonly signal: AbortSignal | undefined
-  private readonly judge: (token: number, position: number) => Verdict
-  /** The current token, and those behind it that are known already. */
-  private ahead: Sampled[] = []
-  /** Tokens that were judged before their computation failed. */
-  private readonly judged: Sampled[] = []
-  /** All tokens before the current one. */
-  private readonly history: number[] = []
-
-  constructor(
-    sequence: Sequence,
-    sampling: Sampling,
-    speculate: number,
-    signal: AbortSignal | undefined,
-    judge: (token: number, position: number) => Verdict,
-  ) {
-    this.sequence = sequence
-    this.sampling = sampling
-    this.speculate = speculate
-    this.signal = signal
-    this.judge = judge
-  }
-
-  get current(): Sampled {
-    return this.ahead[0] as Sampled
-  }
-
-  /** Computes a prompt and samples what follows. */
-  async start(ids: readonly number[], onProgress: (done: number) => void): Promise<void> {
-    await this.compute(ids, [], onProgress)
-    this.position = this.sequence.length
-    // The token that was pending before the prompt is computed.
-    this.sequence.resume(undefined, this.sampling)
-    if (this.speculate > 0) this.history.push(...this.sequence.tokens)
-  }
-
-  /** Goes on to the next token. */
-  async advance(): Promise<void> {
-    const { sequence, speculation, history } = this
-    const { token } = this.current
-    if (this.speculate > 0) history.push(token)
-    if (this.ahead.length > 1) {
-      this.ahead.shift()
-      this.position++
-      return
-    }
-    const draft = this.draft()
-    let accepted: number
-    try {
-      accepted = await this.compute([...sequence.unread, token, ...draft], draft)
-    } catch (error) {
-      // Others took the memory that the guess needed: compute this token without a guess.
-      if (draft.length === 0 || !(error instanceof OutOfMemoryError)) throw error
-      draft.length = 0
-      sequence.cut(this.position)
-      accepted = await this.compute([...sequence.unread, token], draft)
-    }
-    this.position = sequence.length - draft.length
-    sequence.cut(this.position + accepted)
-    speculation.steps++
-    speculation.drafted += draft.length
-    speculation.accepted += accepted
-  }
-
-  /** Leaves the conversation where the caller stopped: the current token is computed with what will follow it. */
-  settle(): void {
-    this.sequence.cut(this.position)
-    this.sequence.resume(this.current.token, this.sampling)
-  }
-
-  private async noteHash(logits: SampledLogits): Promise<void> {
-    this.logitsHash = await logits.hash()
-  }
-
-  private draft(): number[] {
-    const { sequence, speculate, history } = this
-    // A state cannot go back by a few tokens: a wrong guess would cost up to a page of them.
-    if (speculate === 0 || sequence.runtime.cache.hasStates) return []
-    const draft = promptLookup(history, Math.min(speculate, sequence.share - 1))
-    return sequence.hasMemory(1 + draft.length) ? draft : []
-  }
-
-  /** Computes tokens, of which the last are a guess at what will be sampled; returns how much of the guess was right. */
-  private async compute(tokens: readonly number[], draft: readonly number[], onProgress?: (done: number) => void) {
-    const { sequence, sampling, signal } = this
-    const first = sequence.length + tokens.length - draft.length
-    const sampled: Sampled[] = []
-    let accepted = 0
-    let isRight = true
-    const onSampled = (token: number, logits: SampledLogits) => {
-      if (!isRight) return undefined
-      let pending: Promise<void> | undefined
-      // What an attempt that failed has judged is sampled again.
-      if (!sampled.at(-1)?.finish) {
-        const next = this.judged.shift() ?? { token, ...this.judge(token, first + accepted) }
-        sampled.push(next)
-        if (next.finish) pending = this.noteHash(logits)
-      }
-      isRight = token === draft[accepted]
-      if (isRight) accepted++
-      return pending
-    }
-    try {
-      await sequence.feed({ tokens, sampling, isEvery: draft.length > 0, signal, onProgress, onSampled })
-    } catch (error) {
-      this.judged.unshift(...sampled)
-      throw error
-    }
-    this.ahead = sampled
-    return accepted
-  }
-}
-
-/** Tokens so far and their text; a model without a tokenizer has no text. */
-class Output {
-  readonly tokens: number[] = []
-  text = ''
-  isStopped = false
-  private readonly stream: TextStream | undefined
-  private readonly stops: StopStrings
-
-  constructor({ tokenizer }: Runtime, stops: string[]) {
-    this.stream = tokenizer && new TextStream(tokenizer)
-    this.stops = new StopStrings(stops)
-  }
-
-  /** Adds a token and returns the text that can be shown now. */
-  push(token: number): string {
-    this.tokens.push(token)
-    const { text, isStopped } = this.stops.push(this.stream?.push(token) ?? '')
-    this.isStopped = isStopped
-    this.text += text
-    return text
-  }
-
-  /** Adds the token that ends the text; it is not shown. */
-  end(token: number): string {
-    this.tokens.push(token)
-    return ''
-  }
-
-  /** What was held back. */
-  flush(): string {
-    const { text } = this.stops.push(this.stream?.end() ?? '')
-    const rest = text + this.stops.end()
-    this.text += rest
-    return rest
-  }
-}
-
-/** What followed when the tokens last ended as they do now: prompt lookup (A. Saxena 2023). */
-export function promptLookup(tokens: readonly number[], most: number): number[] {
-  const end = tokens.length
-  if (most < 1) return []
-  for (const n of [3, 2])
-    for (let i = end - n - 1; i >= 0; i--) {
-      let same = 0
-      while (same < n && tokens[i + same] === tokens[end - n + same]) same++
-      if (same === n) return tokens.slice(i + n, i + n + most)
-    }
-  return []
-}
-
-function resolveSampling(runtime: Runtime, last: Sampling | undefined, options: GenerateOptions): Sampling {
-  const given = Object.fromEntries(
-    samplingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined),
-  )
-  const seed = crypto.getRandomValues(new Uint32Array(1))[0] as number
-  return checkSampling({ seed, ...defaultSampling, ...runtime.recommended, ...last, ...given })
-}
-
-function checkStops(stops: string[]): string[] {
-  if (!Array.isArray(stops)) throw errors.badOption('stop', 'a list of texts', stops)
-  for (const stop of stops)
-    if (typeof stop !== 'string' || stop === '') throw errors.badOption('a stop text', 'not empty', stop)
-  return stops
 }

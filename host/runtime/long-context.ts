@@ -6,10 +6,12 @@ import type { ModelSource } from './source.ts'
 export function sourceFor(source: ModelSource, context: number): ModelSource {
   const { model, plan } = forContext(source.model, source.plan, context)
   if (model === source.model) return source
+  const { reopen } = source
   return {
     ...source,
     model,
     plan,
+    ...(reopen ? { reopen: async () => sourceFor(await reopen(), context) } : {}),
     async load(weights) {
       await source.load(weights)
       for (const tensor of plan.tensors) {

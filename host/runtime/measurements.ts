@@ -1,6 +1,6 @@
 /**
- * What was measured once on this machine and is believed until it is measured again: the threads that suit a model, the
- * roofline of the analyzer. One file, one shape:
+ * What was measured once on this machine and is believed until it is measured again: the threads that suit a model, whether
+ * a GPU does, the roofline of the analyzer. One file, one shape:
  *
  *     "roofline 2c302f74dd5f464e": { "value": …, "date": "2026-11-30T…", "load": 0.1, "foreignShare": 0.02 }
  *
@@ -10,7 +10,7 @@
 import { platform } from '#platform'
 import type { MachineLoad } from '../platform/platform.ts'
 
-export type MeasurementKind = 'threads' | 'roofline'
+export type MeasurementKind = 'threads' | 'gpu' | 'roofline'
 
 export interface Measurement<T> extends MachineLoad {
   value: T

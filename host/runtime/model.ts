@@ -4,14 +4,14 @@
 import { type CacheType, type ModelSpec, type PackingType, weightBytesPerToken } from '../../models/index.ts'
 import { nameOf, type Sampling } from '../engine/engine.ts'
 import { checkNames, errors } from '../errors.ts'
-import type { ChatMessage } from '../text/template/template.ts'
+import type { ChatMessage } from '../text/template/messages.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import type {
   ChatOptions,
   ConversationOptions,
+  Embeddings,
   Evaluation,
   GenerateOptions,
-  Generation,
   Predictions,
   PredictOptions,
   Prompt,
@@ -19,9 +19,10 @@ import type {
 } from './api.ts'
 import type { Chat, ChatParts } from './chat.ts'
 import { type Conversation, conversationOf } from './conversation.ts'
+import { generate } from './generate.ts'
 import type { Runtime } from './runtime.ts'
 import { Sequence } from './sequence.ts'
-import { GenerationStream } from './stream.ts'
+import { type GenerationParts, GenerationStream } from './stream.ts'
 
 /** @internal */
 export let modelOf: (runtime: Runtime) => Model
@@ -105,20 +106,20 @@ export class Model {
    * Streams the continuation of a prompt, piece by piece; `result` of the stream tells how it went. A conversation
    * of its own, which is forgotten; what earlier prompts have in common with it need not be computed again.
    */
-  generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): GenerationStream {
-    return new GenerationStream(this.#pieces(prompt, options))
+  generate<T = unknown>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions = {}): GenerationStream<T> {
+    return new GenerationStream(this.#parts(prompt, options))
   }
 
-  async *#pieces(prompt: Prompt, options: GenerateOptions & ConversationOptions): AsyncGenerator<string, Generation> {
+  async *#parts<T>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions): GenerationParts<T> {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     if (typeof options !== 'object' || options === null)
       throw errors.badOption('options of generate()', 'an object', options)
     const { contextPolicy, keep, busy, ...rest } = options
-    const conversation = this.open({ contextPolicy, keep, busy })
+    const sequence = new Sequence(this.#runtime, { contextPolicy, keep, busy })
     try {
-      return yield* conversation.generate(prompt, rest)
+      return yield* generate(sequence, prompt, rest)
     } finally {
-      conversation.close()
+      sequence.close()
     }
   }
 
@@ -156,9 +157,9 @@ export class Model {
     checkNames('applyChatTemplate()', options, ['template', 'addGenerationPrompt', 'signal'])
     const { template, addGenerationPrompt = true, signal } = options
     const tokenizer = this.#runtime.requireTokenizer()
-    const { checkMessages } = await import('../text/template/template.ts')
+    const { checkMessages } = await import('../text/template/messages.ts')
     const chatTemplate = await this.#runtime.chatTemplate(template)
-    const { text, mark } = await chatTemplate.render(checkMessages(messages), addGenerationPrompt, signal)
+    const { text, mark } = await chatTemplate.render(checkMessages(messages), { addGenerationPrompt, signal })
     return { text: text.replaceAll(mark, ''), tokens: tokenizer.encodeChat(text, mark) }
   }
 
@@ -166,6 +167,16 @@ export class Model {
   async logits(prompt: Prompt): Promise<Float32Array> {
     using sequence = new Sequence(this.#runtime, {})
     return await sequence.logits(prompt)
+  }
+
+  /**
+   * Vectors of texts whose products say how alike they are: the mean of the hidden states behind the last norm over all
+   * tokens, brought to length 1. A model that was made to write is not made for this, and the result says so. Short texts
+   * share steps; a vector does not depend on what else runs. Throws BAD_PROMPT, CONTEXT_FULL or OutOfMemoryError.
+   */
+  async embed(texts: readonly Prompt[], options: { signal?: AbortSignal } = {}): Promise<Embeddings> {
+    const { embed } = await import('./embed.ts')
+    return await embed(this.#runtime, texts, options)
   }
 
   /** Loss of every token of a text given those before it, in windows of the context. */

@@ -6,7 +6,9 @@ import {
   PAGE_TOKENS,
   type Plan,
   pageBytes,
+  pageKinds,
   poolBytes,
+  windowOf,
 } from '../../models/index.ts'
 import { KvCache } from '../cache/cache.ts'
 import { checkFit, largest } from '../engine/check-fit.ts'
@@ -22,7 +24,7 @@ import type { Extensions } from './extensions.ts'
 import { sourceFor } from './long-context.ts'
 import { type Model, modelOf } from './model.ts'
 import { Runtime } from './runtime.ts'
-import type { ModelSource } from './source.ts'
+import type { ModelSource, WeightSource } from './source.ts'
 import { availableThreads, chooseThreads, rememberedThreads, threadsKey } from './tune.ts'
 
 /** Conversations that a model can have open. */
@@ -36,10 +38,15 @@ export async function openModel(
   offload?: EngineOptions['offload'],
   extensions: Extensions = {},
 ): Promise<Model> {
-  const engineOptions = { ...checkOptions(given.model.spec, given.plan, options), offload }
+  const engineOptions = { ...optionsFor(given.model.spec, given.plan, options), offload }
+  for (const name of ['gpu', 'recover'] as const)
+    if (offload && (options[name] ?? 'off') !== 'off' && options[name] !== false)
+      throw errors.badOption(titleOf('offload'), `absent with ${titleOf(name)}`, offload.bytes)
   const source = sourceFor(given, engineOptions.context)
   const { model, plan } = source
-  await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
+  // A GPU has memory of its own, and says itself what does not fit.
+  if (engineOptions.gpu !== 'on')
+    await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
   // The tokenizer first, where it is there: it fails faster than the weights load.
   const { tokenizer, tokenizerConfig } = source.files
   const read = async (json: Uint8Array | undefined) => {
@@ -59,11 +66,19 @@ export async function openModel(
   }
 }
 
-/** An engine and its cache, with the threads that are asked for, remembered or measured. */
-export async function openCache(
-  { model, plan, load }: Pick<ModelSource, 'model' | 'plan' | 'load'>,
-  options: EngineOptions,
-): Promise<KvCache> {
+/** An engine and its cache: on the CPU, on a GPU or on both, as is asked for, remembered or measured. */
+export async function openCache(source: WeightSource, options: EngineOptions): Promise<KvCache> {
+  if (options.gpu === undefined || options.gpu === 'off') return openOnCpu(source, options)
+  const { chooseMode } = await import('./tune-gpu.ts')
+  const gpu = await chooseMode(source.plan, options, (gpu) => openCache(source, { ...options, gpu }))
+  if (gpu !== 'on') return openOnCpu(source, { ...options, gpu })
+  const { openOnGpu } = await import('./gpu.ts')
+  return attachCache(await openOnGpu(source, options), source, options)
+}
+
+/** With the threads that are asked for, remembered or measured; prompts on a GPU with `gpu: 'prefill'`. */
+async function openOnCpu(source: WeightSource, options: EngineOptions): Promise<KvCache> {
+  const { model, plan, load } = source
   const compiled = await chooseBuild()
   // Fails faster than the weights load.
   if (options.offload && countPages(model.spec, options).streamPages > 0) {
@@ -72,8 +87,10 @@ export async function openCache(
   }
   const open = async ({ decode, prefill }: Partial<ThreadCounts>) => {
     const own = { ...options, threads: decode, batchThreads: prefill }
-    const engine = await openWasmEngine({ spec: model.spec, plan, options: own, compiled, load })
-    return attachCache(engine, options.offload?.directory)
+    const onCpu = (from: typeof load) => openWasmEngine({ spec: model.spec, plan, options: own, compiled, load: from })
+    if (options.gpu !== 'prefill') return attachCache(await onCpu(load), source, options)
+    const { openForPrompts } = await import('./gpu.ts')
+    return attachCache(await openForPrompts(source, own, onCpu), source, options)
   }
   if (!compiled.build.isShared) return open({ decode: 1, prefill: 1 })
   if (options.threads !== undefined) return open({ decode: options.threads, prefill: options.batchThreads })
@@ -98,20 +115,54 @@ export async function openCache(
   }
 }
 
-async function attachCache(engine: Engine, directory: string | undefined): Promise<KvCache> {
+async function attachCache(engine: Engine, source: WeightSource, options: EngineOptions): Promise<KvCache> {
   try {
-    return await KvCache.open(engine, directory)
+    if (!options.recover) return await KvCache.open(engine, options.offload?.directory)
+    const { openReviving } = await import('../engine/reviving.ts')
+    return new KvCache(await openReviving(engine, (counts) => reopen(source, options, counts)))
   } catch (error) {
     await engine.close()
     throw error
   }
 }
 
-function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
+/** Another engine in the place of one that was lost, on the CPU. A GPU has no threads to go by. */
+async function reopen(source: WeightSource, options: EngineOptions, lost: ThreadCounts): Promise<Engine> {
+  const again = await source.reopen?.()
+  if (!again) throw errors.closed()
+  try {
+    const { model, plan, load } = again
+    const compiled = await chooseBuild()
+    const counts = options.gpu === 'on' ? await rememberedThreads(threadsKey(plan, compiled.build.name)) : lost
+    const { decode, prefill } = counts ?? { decode: availableThreads(), prefill: availableThreads() }
+    const { threads = decode, batchThreads = options.threads ?? prefill } = options
+    return await openWasmEngine({
+      spec: model.spec,
+      plan,
+      compiled,
+      load,
+      options: { ...options, threads, batchThreads },
+    })
+  } finally {
+    await again.close()
+  }
+}
+
+/** The options of an engine that has this model. Throws BAD_OPTION. @internal */
+export function optionsFor(spec: ModelSpec, plan: Plan, options: OpenOptions): EngineOptions {
   checkSetting('context', options.context, longestContext(spec))
-  for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads'] as const) checkSetting(name, options[name])
+  for (const name of ['batch', 'maxLogits', 'threads', 'batchThreads', 'gpu'] as const)
+    checkSetting(name, options[name])
+  const { gpu = settings.gpu.default, gpuForce = false, recover = false } = options
+  if (gpuForce && gpu === 'off') throw errors.badOption(titleOf('gpuForce'), `absent without ${titleOf('gpu')}`, true)
   const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
   const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options
+  if (recover && pageKinds(spec).kinds.some((kind) => windowOf(kind.layer) !== undefined))
+    throw errors.badOption(
+      titleOf('recover'),
+      'absent for a model with layers that look back a window or keep a state: what they had is given back',
+      true,
+    )
   return {
     context,
     cache,
@@ -121,6 +172,9 @@ function checkOptions(spec: ModelSpec, plan: Plan, options: OpenOptions): Engine
     pages: countBlocks(spec, cache, { context, rows: Math.min(batch, context) }, options.cacheMemory),
     threads,
     batchThreads,
+    gpu,
+    gpuForce,
+    recover,
   }
 }
 

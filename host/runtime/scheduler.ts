@@ -5,7 +5,8 @@
  */
 import { PAGE_TOKENS } from '../../models/index.ts'
 import type { KvCache } from '../cache/cache.ts'
-import { NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
+import type { Recovery } from '../cache/recovery.ts'
+import { isLoss, type LogitBias, NO_TOKEN, type Row, type Sampling } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
 import type { ContextPolicy } from './api.ts'
 
@@ -19,16 +20,25 @@ export interface ContextSettings {
 export interface Feed {
   conversation: number
   tokens: readonly number[]
-  /** Sample a token behind the last one; with `isEvery` behind each. */
-  sampling: Sampling
+  /** Sample a token behind the last one; with `isEvery` behind each. Absent: none. */
+  sampling?: Sampling
   isEvery?: boolean
+  /** What may be sampled behind the last one only: a mask is for one token. */
+  mask?: Uint32Array | undefined
+  bias?: LogitBias | undefined
+  /** Tokens of the conversation before the first one that was generated, those that are forgotten too. */
+  generatedFrom?: number
   context: ContextSettings
   signal?: AbortSignal | undefined
-  /** Another one: the conversation is closed. */
+  /** Another one: nobody waits for it any more. */
+  leaving?: AbortSignal | undefined
+  /** And another one: the conversation is closed. */
   closing?: AbortSignal | undefined
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
   /** Told of every sampled token; if it asks for logits, the next step waits for the promise that it returns. */
+  /** Told the hidden state (hiddenDim) of each token, a view, in their order; nothing is sampled then. */
+  onState?: (state: Float32Array) => void
   onSampled?: (token: number, sampled: SampledLogits) => Promise<void> | undefined
 }
 
@@ -40,12 +50,13 @@ export interface SampledLogits {
   hash(): Promise<string>
 }
 
-/** What a scheduler needs of a cache; windows only where there are layers with one. */
-export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvailable'>> &
+/** What a scheduler needs of a cache; windows only where there are layers with one, revival where an engine can be. */
+export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvailable' | 'recovery'>> &
   Pick<
     KvCache,
     | 'facts'
     | 'lengthOf'
+    | 'droppedOf'
     | 'checkRoom'
     | 'pagesNeeded'
     | 'pagesAvailable'
@@ -55,6 +66,7 @@ export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvail
     | 'drop'
     | 'step'
     | 'logits'
+    | 'state'
     | 'logitsHash'
   >
 
@@ -65,6 +77,12 @@ interface Job {
   waited: number
   resolve(): void
   reject(error: unknown): void
+}
+
+/** Tokens of a job that a step computes. */
+interface Slice {
+  job: Job
+  count: number
 }
 
 /** Turns of the event loop's shortest kind that a step waits for conversations which are about to want their next token. */
@@ -118,7 +136,8 @@ export class Scheduler {
   private async advance(): Promise<void> {
     for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
     for (const job of this.jobs) {
-      const aborted = [job.feed.signal, job.feed.closing].find((signal) => signal?.aborted)
+      const { signal, leaving, closing } = job.feed
+      const aborted = [signal, leaving, closing].find((one) => one?.aborted)
       if (aborted) this.end(job, aborted.reason)
     }
     await this.makeRoom()
@@ -132,6 +151,11 @@ export class Scheduler {
     const { cache } = this
     for (const job of this.jobs) {
       const { conversation, context } = job.feed
+      const failure = cache.recovery?.failureOf(conversation)
+      if (failure) {
+        this.end(job, failure)
+        continue
+      }
       if (cache.lengthOf(conversation) < cache.facts.context) continue
       try {
         if (context.policy === 'error')
@@ -145,11 +169,11 @@ export class Scheduler {
   }
 
   /** How many tokens of which job the next step takes. Jobs for which there is no memory end here. */
-  private compose(): { job: Job; count: number }[] {
+  private compose(): Slice[] {
     const { cache } = this
     // The least first: what they leave of their share is for those who want more.
     const jobs = this.jobs.toSorted((a, b) => b.waited - a.waited || remaining(a) - remaining(b))
-    const slices: { job: Job; count: number }[] = []
+    const slices: Slice[] = []
     let rows = cache.facts.maxRows
     let logits = cache.facts.maxLogits
     let available = cache.pagesAvailable
@@ -161,7 +185,7 @@ export class Scheduler {
       // Nothing for one that came, full, while others forgot: its turn to forget is before the next step.
       let count = Math.min(remaining(job), share(rows), cache.facts.context - cache.lengthOf(conversation))
       if (isEvery) count = Math.min(count, share(logits))
-      else if (count === remaining(job) && logits === 0) count--
+      else if (sampledBy(job, count) > logits) count--
       if (count === 0) {
         job.waited++
         continue
@@ -189,24 +213,51 @@ export class Scheduler {
       available -= needed
       for (const [k, { pages }] of needs.entries()) windows[k] = (windows[k] as number) - pages
       rows -= count
-      logits -= isEvery ? count : count === remaining(job) ? 1 : 0
+      logits -= sampledBy(job, count)
       slices.push({ job, count })
     }
     return slices
   }
 
-  private async step(slices: { job: Job; count: number }[]): Promise<void> {
+  private async step(slices: Slice[]): Promise<void> {
+    const { recovery } = this.cache
+    try {
+      await this.compute(slices)
+    } catch (error) {
+      if (!recovery || !isLoss(error)) throw error
+      await recovery.revive()
+      await this.stepApart(slices, recovery)
+    }
+  }
+
+  /**
+   * A step at which the engine was lost, once more in another one, conversation by conversation: the one at which that is lost
+   * too fails, alone.
+   */
+  private async stepApart(slices: Slice[], recovery: Recovery): Promise<void> {
+    for (const slice of slices) {
+      const failure = recovery.failureOf(slice.job.feed.conversation)
+      try {
+        if (failure) throw failure
+        await this.compute([slice])
+      } catch (error) {
+        this.end(slice.job, error)
+        if (!failure && isLoss(error)) await recovery.revive()
+      }
+    }
+  }
+
+  private async compute(slices: Slice[]): Promise<void> {
     const { cache } = this
-    const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, cache.lengthOf(job.feed.conversation)))
+    const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, cache))
     const sampled = await cache.step(rows)
-    let k = 0
+    let [k, state] = [0, 0]
     for (const { job, count } of slices) {
       const { feed } = job
+      const first = k
+      k += sampledBy(job, count)
       job.done += count
       job.waited = 0
-      const tokens = feed.isEvery ? count : remaining(job) === 0 ? 1 : 0
-      const first = k
-      k += tokens
       try {
         if (sampled.subarray(first, k).includes(NO_TOKEN)) throw errors.notFinite()
         for (let i = first; i < k; i++) {
@@ -214,6 +265,7 @@ export class Scheduler {
           const pending = feed.onSampled?.(sampled[i] as number, logits)
           if (pending) await pending
         }
+        if (feed.onState) for (let i = 0; i < count; i++) feed.onState(await cache.state(state++))
         feed.onProgress?.(job.done)
         if (remaining(job) === 0) this.end(job)
       } catch (error) {
@@ -233,12 +285,33 @@ function remaining({ feed, done }: Job): number {
   return feed.tokens.length - done
 }
 
-function rowsOf({ feed, done }: Job, count: number, length: number): Row[] {
-  const { conversation, tokens, sampling, isEvery } = feed
+/** Tokens that are sampled in a step which takes `count` of a job's. */
+function sampledBy({ feed, done }: Job, count: number): number {
+  if (!feed.sampling) return 0
+  return feed.isEvery ? count : done + count === feed.tokens.length ? 1 : 0
+}
+
+function rowsOf({ feed, done }: Job, count: number, cache: ScheduledCache): Row[] {
+  const { conversation, tokens, sampling, isEvery, mask, bias } = feed
+  const length = cache.lengthOf(conversation)
+  const choice = {
+    ...(sampling ? { sampling } : {}),
+    ...(mask ? { mask } : {}),
+    ...(bias ? { bias } : {}),
+    ...(feed.generatedFrom === undefined ? {} : { generatedFrom: positionOf(feed, cache) }),
+  }
   return Array.from({ length: count }, (_, i) => {
-    const row = { conversation, position: length + i, token: tokens[done + i] as number }
-    return isEvery || done + i === tokens.length - 1 ? { ...row, sampling } : row
+    const row: Row = { conversation, position: length + i, token: tokens[done + i] as number }
+    if (feed.onState) row.wantsState = true
+    return isEvery || done + i === tokens.length - 1 ? { ...row, ...choice } : row
   })
+}
+
+/** Of the first generated token that is not forgotten. */
+function positionOf({ conversation, context, generatedFrom = 0 }: Feed, cache: ScheduledCache): number {
+  const dropped = cache.droppedOf(conversation)
+  const kept = planDrop(context, cache.facts.context).keep * PAGE_TOKENS
+  return dropped === 0 || generatedFrom < kept ? generatedFrom : Math.max(kept, generatedFrom - dropped)
 }
 
 /** Pages of a full conversation that are kept at its beginning, and that are forgotten behind them. */

@@ -2,6 +2,9 @@ import type { ModelDescription, Plan } from '../../models/index.ts'
 import type { Weights } from '../engine/engine.ts'
 import type { ModelFiles } from '../files/source.ts'
 
+/** What an engine is opened from. */
+export type WeightSource = Pick<ModelSource, 'model' | 'plan' | 'load' | 'reopen'>
+
 /** A model whose weights are still to be loaded, wherever they come from. */
 export interface ModelSource {
   model: ModelDescription
@@ -12,5 +15,7 @@ export interface ModelSource {
   load(weights: Weights): Promise<void>
   /** Where the tokenizer comes behind the weights: to be called when those are loaded. */
   readTokenizer?(): Promise<Uint8Array | undefined>
+  /** The same once more, when this one may be closed already. */
+  reopen?(): Promise<ModelSource>
   close(): Promise<void>
 }

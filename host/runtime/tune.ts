@@ -86,7 +86,7 @@ async function best(cache: KvCache, rows: number): Promise<number> {
 }
 
 /** Milliseconds of the fastest of a few steps, or of the only one if it takes long: a neighbour may be busy. */
-async function fastest(cache: KvCache, rows: number): Promise<number> {
+export async function fastest(cache: KvCache, rows: number): Promise<number> {
   const end = performance.now() + BUDGET / 8
   let least = await timeStep(cache, rows)
   for (let i = 0; i < 20 && performance.now() < end; i++) least = Math.min(least, await timeStep(cache, rows))

@@ -218,7 +218,8 @@ async function checkState(
 function checkSaved(path: string, sampling: unknown): Sampling | undefined {
   if (sampling === undefined) return undefined
   try {
-    const given = sampling as Sampling
+    // Sessions of before there were these.
+    const given = { presencePenalty: 0, frequencyPenalty: 0, ...(sampling as Partial<Sampling>) }
     return checkSampling(Object.fromEntries(samplingNames.map((name) => [name, given[name]])) as unknown as Sampling)
   } catch (cause) {
     throw errors.badSession(path, 'the settings of sampling', 'usable', show(sampling), cause)

@@ -19,7 +19,7 @@ export interface DebugExports extends EngineExports {
   hidden(): number
   hiddenStrideBytes(): number
   history(): number
-  cache(): number
+  cache(pageKind?: number): number
   counted(rank: number): number
   attentionLayer(index: number, count: number): void
   matmul(

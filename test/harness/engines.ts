@@ -1,7 +1,7 @@
 /** Engines of the golden and of other checkpoints in every build, opened without the detour over `load()`. */
 
 import { KvCache } from '../../host/cache/cache.ts'
-import { type EngineOptions, greedy, type Row } from '../../host/engine/engine.ts'
+import { type Engine, type EngineOptions, greedy, type Row } from '../../host/engine/engine.ts'
 import { type Build, builds, singleBuilds } from '../../host/engine/wasm/builds.ts'
 import { openWasmEngine } from '../../host/engine/wasm/engine.ts'
 import { Checkpoint } from '../../host/files/checkpoint.ts'
@@ -34,27 +34,38 @@ function once<T>(map: Map<string, Promise<T>>, key: string, make: () => Promise<
   return found
 }
 
+/** A checkpoint's packed tensors; each is packed once per type. */
+export const packedOf = (directory: string, type: WeightType): Promise<Packed> =>
+  once(packed, `${directory} ${type}`, () => pack(directory, type))
+
+/** What an engine of a test is opened with, unless the test says otherwise. The cache is int8 unless the weights are f32. */
+export const testOptions = (type: WeightType): EngineOptions => ({
+  ...{ context: 192, cache: type === 'f32' ? 'f32' : 'int8', maxRows: 64, maxLogits: 4, conversations: 1 },
+})
+
 export interface OpenOptions extends Partial<EngineOptions> {
   type?: WeightType
   build?: Build
 }
 
-/** An engine of a checkpoint, behind its cache; each checkpoint is packed once per type. The cache is int8 unless the weights are f32. */
-export async function openEngine(
+/** An engine of a checkpoint. */
+export async function openBare(
   directory: string,
   { type = 'q8', build = relaxed, ...options }: OpenOptions = {},
-): Promise<KvCache> {
-  const { spec, plan, weights } = await once(packed, `${directory} ${type}`, () => pack(directory, type))
-  const cache = type === 'f32' ? 'f32' : 'int8'
-  const defaults: EngineOptions = { context: 192, cache, maxRows: 64, maxLogits: 4, conversations: 1 }
-  const engine = await openWasmEngine({
+): Promise<Engine> {
+  const { spec, plan, weights } = await packedOf(directory, type)
+  return await openWasmEngine({
     spec,
     plan,
-    options: { ...defaults, ...options },
+    options: { ...testOptions(type), ...options },
     build,
     load: (target) => target.write(0, weights),
   })
-  return await KvCache.open(engine, options.offload?.directory)
+}
+
+/** The same behind its cache. */
+export async function openEngine(directory: string, options: OpenOptions = {}): Promise<KvCache> {
+  return await KvCache.open(await openBare(directory, options), options.offload?.directory)
 }
 
 /** Feeds tokens from a position on, `slice` at a time; resolves to the logits of the last one. */

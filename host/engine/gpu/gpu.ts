@@ -19,6 +19,14 @@ export interface Shader {
   text: string
 }
 
+/** What an engine gets its device from. */
+export interface GpuSource {
+  /** Gives one device, which the engine takes. */
+  adapter: GPUAdapter
+  /** `wgslLanguageFeatures` of the GPU that the adapter is from. */
+  language: ReadonlySet<string>
+}
+
 export interface Gpu {
   readonly device: GPUDevice
   /** Has WGSL dot4I8Packed here? */
@@ -49,7 +57,7 @@ export class GpuDevice implements Gpu {
   /** Bytes of all buffers. */
   bytes = 0
   private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>()
-  private readonly buffers: GPUBuffer[] = []
+  private readonly buffers = new Set<GPUBuffer>()
   private failed: Error | undefined
   private isClosed = false
   private tellFailure: (error: Error) => void = () => undefined
@@ -83,6 +91,18 @@ export class GpuDevice implements Gpu {
   check(): void {
     if (this.isClosed) throw errors.closed()
     if (this.failed) throw this.failed
+  }
+
+  /** Waits for the device; throws what ended the engine instead of waiting for ever, or of what a destroyed buffer says. */
+  async until<T>(done: Promise<T>): Promise<T> {
+    try {
+      return await Promise.race([done, this.failure])
+    } catch (cause) {
+      this.check()
+      // A device says that it is lost a moment after what it was to do has failed.
+      await Promise.race([this.failure, new Promise((resolve) => setTimeout(resolve, 1000))])
+      throw gpuErrors.refused(cause instanceof Error ? cause.message : String(cause))
+    }
   }
 
   /** Runs what makes things on the device; throws TOO_LARGE or ENGINE_FAILED if the driver refuses one of them. */
@@ -132,6 +152,8 @@ export class GpuDevice implements Gpu {
   }
 
   buffer(name: string, bytes: number): GPUBuffer {
+    const most = this.device.limits.maxStorageBufferBindingSize
+    if (bytes > most) throw gpuErrors.limit(name, bytes, 'maxStorageBufferBindingSize', most)
     return this.make(name, bytes, usage.STORAGE | usage.COPY_SRC | usage.COPY_DST)
   }
 
@@ -146,9 +168,15 @@ export class GpuDevice implements Gpu {
     const most = this.device.limits.maxBufferSize
     if (size > most) throw gpuErrors.limit(name, size, 'maxBufferSize', most)
     const buffer = this.device.createBuffer({ label: name, size, usage: flags })
-    this.buffers.push(buffer)
+    this.buffers.add(buffer)
     this.bytes += size
     return buffer
+  }
+
+  free(buffer: GPUBuffer): void {
+    this.buffers.delete(buffer)
+    this.bytes -= buffer.size
+    buffer.destroy()
   }
 
   bind(name: string, pipeline: GPUComputePipeline, entries: readonly (GPUBuffer | GPUBufferBinding)[]): GPUBindGroup {

@@ -4,13 +4,19 @@
  * operation in one command buffer, and submits that once.
  */
 
-/** How much there is in a step. */
-export interface StepSizes {
+import type { TileSizes } from './attention-tiles.ts'
+
+/** How much there is in a step, and how the sweep shares out its rows. */
+export interface StepSizes extends TileSizes {
   rows: number
   /** Rows that want logits. */
   logits: number
   /** Pages that the row with the most of them has in its conversation. */
   pages: number
+  /** Rows that want their hidden state behind the last norm, and no logits. */
+  states?: number
+  /** Rows that draw from their best candidates: all that want logits take part, or none. */
+  drawn?: number
 }
 
 /** A dispatch; one with a count of 0 is left out. */
@@ -37,7 +43,7 @@ export interface StepBuffers {
   sizes: GPUBuffer
   /** Storage, Row[maxRows] of assembly/abi.ts. */
   rows: GPUBuffer
-  /** Storage, u32 (maxLogits): the rows that want logits, in their order. */
+  /** Storage, u32 (maxRows): the rows that want logits, in their order, then those that want their hidden state. */
   wanted: GPUBuffer
   /** Storage, u32 (conversations, tableBlocks): the blocks of each conversation. */
   tables: GPUBuffer

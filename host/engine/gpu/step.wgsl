@@ -17,4 +17,9 @@ struct Row {
   seedLow: u32,
   seedHigh: u32,
   dropped: u32,
+  isMasked: u32,
+  biases: u32,
+  presencePenalty: f32,
+  frequencyPenalty: f32,
+  generatedFrom: u32,
 }

@@ -5,8 +5,9 @@
 import type { Plan } from '../../../models/index.ts'
 import type { Weights } from '../engine.ts'
 import { gpuErrors } from './errors.ts'
-import type { Gpu } from './gpu.ts'
+import { type GpuDevice, usage } from './gpu.ts'
 import type { GpuWeights } from './operations.ts'
+import type { Part } from './readback.ts'
 
 /** What comes at once from a file. */
 const PIECE_BYTES = 2 ** 22
@@ -32,14 +33,15 @@ export function cutTensors(tensors: readonly { offset: number; bytes: number }[]
 
 export class DeviceWeights implements GpuWeights {
   readonly mostBytes: number
-  private readonly gpu: Gpu
+  private readonly gpu: GpuDevice
   private readonly plan: Plan
   private readonly alignment: number
   private readonly parts: (Span & { buffer: GPUBuffer })[]
+  private readonly kept: { offset: number; bytes: Uint8Array }[] = []
   private underWay = 0
 
   /** Throws TOO_LARGE if a tensor is larger than a buffer can be. */
-  constructor(gpu: Gpu, plan: Plan) {
+  constructor(gpu: GpuDevice, plan: Plan) {
     const { maxBufferSize, maxStorageBufferBindingSize, minStorageBufferOffsetAlignment } = gpu.device.limits
     this.gpu = gpu
     this.plan = plan
@@ -48,7 +50,8 @@ export class DeviceWeights implements GpuWeights {
     for (const { name, bytes } of plan.tensors)
       if (bytes > maxBufferSize) throw gpuErrors.limit(`tensor ${name}`, bytes, 'maxBufferSize', maxBufferSize)
     const spans = cutTensors(plan.tensors, Math.min(maxBufferSize, maxStorageBufferBindingSize))
-    this.parts = spans.map(({ from, to }, i) => ({ from, to, buffer: gpu.buffer(`weights ${i}`, to - from) }))
+    const flags = usage.STORAGE | usage.COPY_SRC | usage.COPY_DST
+    this.parts = spans.map(({ from, to }, i) => ({ from, to, buffer: gpu.make(`weights ${i}`, to - from, flags) }))
   }
 
   bind(offset: number, bytes: number): { resource: GPUBufferBinding; word: number } {
@@ -61,6 +64,19 @@ export class DeviceWeights implements GpuWeights {
       )
     const size = Math.ceil((at - start + bytes) / 4) * 4
     return { resource: { buffer: part.buffer, offset: start, size }, word: (at - start) / 4 }
+  }
+
+  /** A part of a tensor, to be read back. */
+  partAt(offset: number, bytes: number): Part {
+    const { buffer, from } = this.partOf(offset)
+    return { buffer, offset: offset - from, bytes }
+  }
+
+  /** A copy of some of what will be loaded, for the host. */
+  keep(offset: number, length: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(length)
+    this.kept.push({ offset, bytes })
+    return bytes
   }
 
   /** What the model is loaded through. */
@@ -88,6 +104,11 @@ export class DeviceWeights implements GpuWeights {
 
   private async write(offset: number, piece: Uint8Array): Promise<void> {
     const { queue } = this.gpu.device
+    for (const { offset: start, bytes } of this.kept) {
+      const from = Math.max(start, offset)
+      const to = Math.min(start + bytes.length, offset + piece.length)
+      if (from < to) bytes.set(piece.subarray(from - offset, to - offset), from - start)
+    }
     for (let at = 0; at < piece.length; ) {
       const part = this.partOf(offset + at)
       const length = Math.min(piece.length - at, part.to - offset - at)

@@ -16,8 +16,8 @@ import {
   type ThreadCounts,
   type Weights,
 } from '../engine.ts'
+import { fingerprint, type WeightRange } from '../fingerprint.ts'
 import { type Build, type CompiledBuild, chooseBuild } from './builds.ts'
-import { fingerprint } from './fingerprint.ts'
 import * as mail from './mailbox.ts'
 import { layoutOf, maxThreads, type PageCounts, tablePages } from './memory.ts'
 import { type Probed, WasmProbe } from './probe.ts'
@@ -78,7 +78,12 @@ async function start(
   const ranks = isShared ? maxThreads(options) : 1
   const sizes: mail.MailboxSizes = {
     ...{ maxRows, maxLogits, conversations, rowWords: ROW_WORDS, pageTokens: PAGE_TOKENS },
-    ...{ vocabSize: spec.vocabSize, tablePages: tablePages(options), times: ranks * stepParts.length },
+    ...{
+      vocabSize: spec.vocabSize,
+      hiddenDim: spec.hiddenDim,
+      tablePages: tablePages(options),
+      times: ranks * stepParts.length,
+    },
     ...{ blocks: pages.blocks, kinds: pages.kinds.length },
   }
   const mailbox = new mail.Mailbox(sizes, isShared)
@@ -139,7 +144,10 @@ class WasmEngine implements Engine, Probed {
     const { rows: words, rowFloats, sampled } = this.mailbox
     const { decode, prefill } = this.counts
     const prepare = () => {
-      for (const [index, row] of rows.entries()) writeRow(words, rowFloats, index, row)
+      for (const [index, row] of rows.entries()) {
+        writeRow(words, rowFloats, index, row)
+        if (row.sampling) this.mailbox.steer(row.conversation, row.mask, row.bias)
+      }
     }
     const finish = () => sampled.slice(0, rows.filter((row) => row.sampling).length)
     const ranks = rows.length === 1 ? decode : prefill
@@ -155,6 +163,11 @@ class WasmEngine implements Engine, Probed {
     const values = this.mailbox.logitsOf(k)
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     return { values, hash: () => platform.createHash().update(bytes).digest('hex').slice(0, 16) }
+  }
+
+  async state(k: number): Promise<Float32Array> {
+    this.checkOpen()
+    return this.mailbox.stateOf(k)
   }
 
   async turn(from: number, to: number, delta: number): Promise<void> {
@@ -207,7 +220,12 @@ class WasmEngine implements Engine, Probed {
       read: (place, kind) => transfer.read(at(place, kind)),
       write: (place, bytes, kind, start = 0) => transfer.write(at(place, kind).address + start, bytes),
       fingerprint: () => {
-        this.hash ??= fingerprint(plan, options.cache, transfer)
+        const read = (ranges: readonly WeightRange[], use: (bytes: Uint8Array) => void) =>
+          transfer.readRanges(
+            ranges.map(({ offset, bytes }) => ({ address: abi.WEIGHTS + offset, bytes })),
+            use,
+          )
+        this.hash ??= fingerprint(plan, options.cache, { most: mail.PIECE_BYTES, read })
         return this.hash
       },
     }

@@ -24,8 +24,11 @@ export interface EngineExports extends Record<string, unknown> {
   streamBytes(): number
   setStream(isOn: number, layers: number): void
   turn(from: number, to: number, delta: number): void
+  masks(): number
+  biases(): number
   sampled(): number
   logits(k: number): number
+  state(k: number): number
   setTeam(count: number): void
   check(): number
   step(count: number): number

@@ -6,20 +6,26 @@
  *     rows     u32 (maxRows, ROW_WORDS)           ┐
  *     tables   u32 (conversations, tablePages)    │ the host writes them; rank 0 takes them before a step or a turn
  *     places   u32 (page kinds, blocks)           │
- *     history  u32 (blocks, PAGE_TOKENS)          ┘
+ *     history  u32 (blocks, PAGE_TOKENS)          │
+ *     masks    u32 (conversations, words of one)  │
+ *     biases   u32 (conversations, BIAS_WORDS)    ┘
  *     moves    u32 (1 + 4 · MOST_MOVES)             the host writes them: pages to copy or to clear before anything else
- *     sampled  u32 (maxLogits)                    ┐ rank 0 writes them behind a step
- *     logits   f32 (maxLogits, vocabSize)         ┘
+ *     sampled  u32 (maxLogits)                    ┐
+ *     logits   f32 (maxLogits, vocabSize)         │ rank 0 writes them behind a step
+ *     states   f32 (maxRows, hiddenDim)           ┘
  *     times    f64 (ranks, step parts)              rank 0 writes it when it is asked to
  *     facts    f64 (see below)                      rank 0 writes it once
  *     pieces   u8 (PIECES, PIECE_BYTES)             weights on their way in, pages of the cache on their way in or out
  */
+import * as abi from '../../../assembly/abi.ts'
+import type { LogitBias } from '../engine.ts'
 
 export interface MailboxSizes {
   rowWords: number
   maxRows: number
   maxLogits: number
   vocabSize: number
+  hiddenDim: number
   conversations: number
   tablePages: number
   blocks: number
@@ -34,6 +40,9 @@ export const MOST_MOVES = 128
 export const MOVE_WORDS = 3
 /** The target is cleared. */
 export const NO_SOURCE = 0xffffffff
+
+/** Token and value of each bias. */
+export const BIAS_WORDS = 2 * abi.MAX_BIASES
 
 /** Pieces under way at a time, as many as there are readers of a file, and bytes of one. */
 export const PIECES = 4
@@ -51,9 +60,12 @@ export class Mailbox {
   readonly tables: Uint32Array
   readonly places: Uint32Array
   readonly history: Uint32Array
+  readonly masks: Uint32Array
+  readonly biases: Uint32Array
   readonly moves: Uint32Array
   readonly sampled: Uint32Array
   readonly logits: Float32Array
+  private readonly states: Float32Array
   readonly times: Float64Array
   readonly facts: Float64Array
   private readonly sizes: MailboxSizes
@@ -73,9 +85,12 @@ export class Mailbox {
     const tables = take(conversations * tablePages, 4)
     const places = take(kinds * blocks, 4)
     const history = take(blocks * pageTokens, 4)
+    const masks = take(conversations * maskWords(vocabSize), 4)
+    const biases = take(conversations * BIAS_WORDS, 4)
     const moves = take(1 + MOVE_WORDS * MOST_MOVES, 4)
     const sampled = take(maxLogits, 4)
     const logits = take(maxLogits * vocabSize, 4)
+    const states = take(maxRows * sizes.hiddenDim, 4)
     const times = take(sizes.times, 8)
     const facts = take(KINDS + 2 * kinds, 8)
     ;[this.piecesAt] = take(PIECES * PIECE_BYTES, 1)
@@ -87,9 +102,12 @@ export class Mailbox {
     this.tables = new Uint32Array(whole, ...tables)
     this.places = new Uint32Array(whole, ...places)
     this.history = new Uint32Array(whole, ...history)
+    this.masks = new Uint32Array(whole, ...masks)
+    this.biases = new Uint32Array(whole, ...biases)
     this.moves = new Uint32Array(whole, ...moves)
     this.sampled = new Uint32Array(whole, ...sampled)
     this.logits = new Float32Array(whole, ...logits)
+    this.states = new Float32Array(whole, ...states)
     this.times = new Float64Array(whole, ...times)
     this.facts = new Float64Array(whole, ...facts)
   }
@@ -98,6 +116,37 @@ export class Mailbox {
   logitsOf(k: number): Float32Array {
     const { vocabSize } = this.sizes
     return this.logits.subarray(k * vocabSize, (k + 1) * vocabSize)
+  }
+
+  /** f32 (hiddenDim): the k-th hidden state of the last step. */
+  stateOf(k: number): Float32Array {
+    const { hiddenDim } = this.sizes
+    return this.states.subarray(k * hiddenDim, (k + 1) * hiddenDim)
+  }
+
+  maskOf(conversation: number): Uint32Array {
+    const words = maskWords(this.sizes.vocabSize)
+    return this.masks.subarray(conversation * words, (conversation + 1) * words)
+  }
+
+  biasesOf(conversation: number, count = abi.MAX_BIASES): Uint32Array {
+    return this.biases.subarray(conversation * BIAS_WORDS, conversation * BIAS_WORDS + 2 * count)
+  }
+
+  /** What is sampled for a conversation in the next step. A mask of another length: what is missing is not allowed. */
+  steer(conversation: number, mask: Uint32Array | undefined, bias: LogitBias | undefined): void {
+    if (mask) {
+      const words = this.maskOf(conversation)
+      words.fill(0)
+      words.set(mask.subarray(0, words.length))
+    }
+    if (!bias) return
+    const words = this.biasesOf(conversation, bias.tokens.length)
+    const floats = new Float32Array(words.buffer, words.byteOffset, words.length)
+    for (let i = 0; i < bias.tokens.length; i++) {
+      words[2 * i] = bias.tokens[i] as number
+      floats[2 * i + 1] = bias.values[i] as number
+    }
   }
 
   /** Where the pages of a kind lie in the engine's memory, and bytes of each. */
@@ -110,3 +159,6 @@ export class Mailbox {
     return new Uint8Array(this.buffer, this.piecesAt + index * PIECE_BYTES, PIECE_BYTES)
   }
 }
+
+/** Words of a mask: a bit for each token. */
+export const maskWords = (vocabSize: number) => Math.ceil(vocabSize / 32)

@@ -4,47 +4,63 @@
  * tokens (mark.ts).
  */
 import { show } from '../../../models/index.ts'
-import { checkNames, errors } from '../../errors.ts'
+import { errors } from '../../errors.ts'
 import type { Tokenizer } from '../tokenizer.ts'
-import { chooseMark, markControls } from './mark.ts'
+import type { CallForm } from '../tools/calls.ts'
+import { callFormOf, genericForm } from '../tools/forms.ts'
+import {
+  addInstructions,
+  addToQuestion,
+  callsToText,
+  type PlainMessage,
+  resultsToText,
+  toolInstructions,
+} from '../tools/plain-tools.ts'
+import { isReasoningOpen, type ReasoningForm, reasoningOf } from '../tools/reasoning.ts'
+import type { Tool } from '../tools/tool-list.ts'
+import { pythonJson } from './json-values.ts'
+import { chooseMark } from './mark.ts'
+import { Marking, readExact, textsIn } from './marking.ts'
+import type { ChatMessage } from './messages.ts'
+import type { TemplateNames, TemplateRenderer } from './requests.ts'
 import { builtInTemplates } from './templates.ts'
+import { effortVariables, type ReasoningEffort } from './thinking.ts'
 
-export const roles = ['system', 'user', 'assistant', 'tool'] as const
-
-export interface ChatMessage {
-  role: (typeof roles)[number]
-  content: string
-}
-
-/** What a process renders: one text for each list of messages. */
-export interface TemplateRequest {
-  template: string
-  variables: Record<string, string>
-  messages: readonly ChatMessage[]
-  addGenerationPrompt: boolean
+export interface RenderOptions {
+  /** Should the prompt end where an answer begins? Default: yes. */
+  addGenerationPrompt?: boolean
+  /** Checked ones. */
+  tools?: readonly Tool[]
+  reasoningEffort?: ReasoningEffort | undefined
+  /** For the template, beside those that every one gets: JSON. */
+  variables?: Record<string, unknown> | undefined
   signal?: AbortSignal | undefined
-  /** Milliseconds that the template may take; default 10 s. */
-  deadline?: number | undefined
 }
-
-/** Runs a template where it can do no harm; `path` is for its errors. Throws BAD_TEMPLATE. */
-export type TemplateRenderer = (path: string, request: TemplateRequest) => Promise<string>
 
 /** A prompt as a template made it: control tokens behind a mark are text that somebody typed. */
 export interface Rendered {
   text: string
   mark: string
+  /** How the answer calls tools. */
+  calls: CallForm
+  /** How the answer thinks; absent where the model does not. */
+  reasoning: ReasoningForm | undefined
+  /** Does the prompt end within thoughts? */
+  isReasoningOpen: boolean
 }
 
 /** Real ones have 20,000 at most. */
 const MAX_TEMPLATE = 250_000
+/** Variables that nobody gives by hand. */
+const RESERVED = /^(?:messages|tools|xml_tools|documents|add_generation_prompt|\w+_token)$/
 
 export class ChatTemplate {
   readonly path: string
   private readonly source: string
   private readonly tokenizer: Tokenizer
-  private readonly variables: Record<string, string>
+  private readonly tokens: Record<string, string>
   private readonly renderer: TemplateRenderer
+  private names: Promise<TemplateNames> | undefined
 
   /**
    * The template of a model, or `given`: the name of a built-in one, or a template. Throws NO_TEMPLATE if there is none,
@@ -64,38 +80,141 @@ export class ChatTemplate {
       throw errors.badTemplate(path, `have at most ${MAX_TEMPLATE} characters`, this.source.length)
     this.tokenizer = tokenizer
     this.renderer = renderer
-    this.variables = tokenNames(config)
+    this.tokens = tokenNames(config)
   }
 
-  /** Throws BAD_TEMPLATE if the template cannot render these messages, or takes too much to do it. */
-  async render(
-    messages: readonly ChatMessage[],
-    addGenerationPrompt: boolean,
-    signal?: AbortSignal,
-  ): Promise<Rendered> {
-    const { path, source: template, tokenizer, variables } = this
-    const mark = chooseMark([template, ...messages.map(({ content }) => content)])
-    const marked = messages.map(({ role, content }) => ({
-      role,
-      content: markControls(content, tokenizer.controlNames(role === 'assistant'), mark),
-    }))
-    const request = { template, variables, messages: marked, addGenerationPrompt, signal }
-    return { text: await this.renderer(path, request), mark }
+  /**
+   * The prompt that checked messages make. Throws BAD_TEMPLATE if the template cannot render them, leaves out calls or
+   * results, or takes too much; BAD_OPTION for a variable that it does not use.
+   */
+  async render(messages: readonly ChatMessage[], options: RenderOptions = {}): Promise<Rendered> {
+    const { tools = [], variables = {}, reasoningEffort } = options
+    const hasCalls = messages.some(({ role, tool_calls }) => role === 'tool' || tool_calls)
+    const isSimple = tools.length === 0 && !hasCalls && reasoningEffort === undefined
+    const names =
+      isSimple && Object.keys(variables).length === 0 ? { variables: [], words: [] } : await this.findNames()
+    const effort = reasoningEffort === undefined ? {} : effortVariables(reasoningEffort, names, this.source)
+    checkVariables(variables, names)
+
+    const mark = chooseMark([this.source, ...textsIn([messages.map(withArguments), tools, variables])])
+    const marking = new Marking(this.tokenizer, mark)
+    const native = this.nativeForm(names)
+    const given = { ...effort, ...marking.value('a template variable', variables) }
+    const shown = tools.map((tool) => marking.value('a tool', tool))
+    const talk = messages.map((message) => marking.message(message, this.source, native))
+    const isPlain = !native && (tools.length > 0 || hasCalls)
+    const text = isPlain
+      ? await this.runPlain(talk, shown, given, options)
+      : await this.runNative(talk, native, names, { ...given, ...toolVariables(shown, names) }, options)
+    const reasoning = reasoningOf(this.source)
+    return {
+      text,
+      mark,
+      calls: native ?? genericForm,
+      reasoning,
+      isReasoningOpen: reasoning !== undefined && isReasoningOpen(reasoning, text),
+    }
+  }
+
+  /** The form that the template writes tools in by itself. */
+  private nativeForm({ variables }: TemplateNames): CallForm | undefined {
+    return variables.includes('tools') || variables.includes('xml_tools') ? callFormOf(this.source) : undefined
+  }
+
+  /** Calls and results whose native form has no place in the template become texts, or take a role that it has. */
+  private async runNative(
+    talk: readonly PlainMessage[],
+    native: CallForm | undefined,
+    { words }: TemplateNames,
+    variables: Record<string, unknown>,
+    options: RenderOptions,
+  ): Promise<string> {
+    if (!native) return await this.run(talk, variables, options)
+    const called = words.includes('tool_calls') ? talk : callsToText(native, talk, pythonJson)
+    if (words.includes('tool') || !talk.some(({ role }) => role === 'tool'))
+      return await this.run(called, variables, options)
+    if (words.includes('tool_response')) return await this.run(withRole(called, 'tool_response'), variables, options)
+    try {
+      return await this.run(called, variables, options)
+    } catch (error) {
+      if (options.signal?.aborted) throw error
+      return await this.run(resultsToText(called), variables, options)
+    }
+  }
+
+  /** For a template that knows no tools, or in a form that is not known here. */
+  private async runPlain(
+    talk: readonly PlainMessage[],
+    tools: readonly object[],
+    variables: Record<string, unknown>,
+    options: RenderOptions,
+  ): Promise<string> {
+    const plain = resultsToText(callsToText(genericForm, talk, pythonJson))
+    if (tools.length === 0) return await this.run(plain, variables, options)
+    const text = toolInstructions(genericForm, tools.map(pythonJson))
+    try {
+      return await this.run(addInstructions(plain, text), variables, options)
+    } catch (error) {
+      // Some take no instructions: what was not the user's wish may stand elsewhere.
+      if (plain[0]?.role === 'system' || options.signal?.aborted) throw error
+      return await this.run(addToQuestion(plain, text), variables, options)
+    }
+  }
+
+  private async run(
+    messages: readonly PlainMessage[],
+    variables: Record<string, unknown>,
+    { addGenerationPrompt = true, signal }: RenderOptions,
+  ): Promise<string> {
+    const { path, source: template, tokens } = this
+    return await this.renderer(path, {
+      ...{ template, messages, addGenerationPrompt, signal },
+      variables: { ...tokens, ...variables },
+    })
+  }
+
+  /** The names that stand in the template; they are looked for once, whoever asks. */
+  private async findNames(): Promise<TemplateNames> {
+    this.names ??= this.renderer(this.path, { template: this.source }).then((text) => JSON.parse(text))
+    const asked = this.names
+    try {
+      return await asked
+    } catch (error) {
+      if (this.names === asked) this.names = undefined
+      throw error
+    }
   }
 }
 
-/** Refuses what is no list of messages. Throws BAD_OPTION. */
-export function checkMessages(messages: unknown): readonly ChatMessage[] {
-  if (!Array.isArray(messages) || messages.length === 0)
-    throw errors.badOption('messages', 'a list of at least one', show(messages))
-  for (const message of messages) {
-    checkNames('a message', message, ['role', 'content'])
-    if (!roles.includes(message.role))
-      throw errors.badOption('the role of a message', `one of ${roles.join(', ')}`, show(message.role))
-    if (typeof message.content !== 'string')
-      throw errors.badOption('the content of a message', 'a text', show(message.content))
+function withRole(messages: readonly PlainMessage[], role: string): PlainMessage[] {
+  return messages.map((message) => (message.role === 'tool' ? { ...message, role } : message))
+}
+
+/** A message with what its calls say when their JSON is read: characters may be written as escapes there. */
+const withArguments = (message: ChatMessage): unknown[] => [
+  message,
+  message.tool_calls?.map((call) => readExact(call.function.arguments)),
+]
+
+function toolVariables(tools: readonly object[], { variables }: TemplateNames): Record<string, unknown> {
+  if (tools.length === 0) return {}
+  // SmolLM3 has a name of its own for tools that are called in JSON.
+  return variables.includes('xml_tools') ? { tools, xml_tools: tools } : { tools }
+}
+
+function checkVariables(variables: Record<string, unknown>, names: TemplateNames): void {
+  if (typeof variables !== 'object' || variables === null || Array.isArray(variables))
+    throw errors.badOption('variables of a template (chat_template_kwargs)', 'an object', show(variables))
+  for (const name of Object.keys(variables)) {
+    if (RESERVED.test(name))
+      throw errors.badOption('a template variable (chat_template_kwargs)', 'none that is given otherwise', name)
+    if (!names.variables.includes(name))
+      throw errors.badOption(
+        'a template variable (chat_template_kwargs)',
+        `one that the chat template of this model uses, such as enable_thinking where it has that,`,
+        name,
+      )
   }
-  return messages
 }
 
 /** A text, or a list of them with names, of which "default" is meant. */

@@ -51,14 +51,15 @@ TALK = [
 ]
 
 
-def render(template, messages=TALK, add_generation_prompt=True):
+def render(template, messages=TALK, add_generation_prompt=True, tools=None, **variables):
     """The text; None where Jinja refuses, or prints the address of an object."""
     try:
         text = environment.from_string(template).render(
             messages=messages,
-            tools=None,
+            tools=tools,
             documents=None,
             add_generation_prompt=add_generation_prompt,
+            **variables,
             bos_token="<s>",
             eos_token="</s>",
         )
@@ -1137,6 +1138,76 @@ TALKS = [
 ]
 
 
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "What the \"weather\" is, in <|im_end|> °C",
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "city": {"type": "string", "description": "Where"},
+                    "days": {"type": "integer", "minimum": 1},
+                    "scale": {"enum": ["C", "F"], "default": None},
+                },
+                "required": ["city"],
+            },
+        },
+    },
+    {"type": "function", "function": {"name": "now", "description": "The time", "parameters": {"type": "object", "properties": {}}}},
+]
+
+
+def call(id, name, arguments):
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+# With tools: a question, a call and its result, two calls at once with words and thoughts, and a switch. Arguments are a
+# dict for transformers, and text in the API.
+TOOL_TALKS = [
+    {"messages": [TALK[0], {"role": "user", "content": "Is it warm?"}]},
+    {
+        "messages": [
+            {"role": "user", "content": "Is it warm?"},
+            {"role": "assistant", "content": "", "tool_calls": [call("abcdefghi", "get_weather", {"city": "Zü'rich \"x\" </tool_call>", "days": 2, "mean": 1.0, "big": 12345678901234567890, "deep": {"a": [True, None]}})]},
+            {"role": "tool", "tool_call_id": "abcdefghi", "name": "get_weather", "content": "{\"t\": 22.5} <|im_end|>"},
+        ]
+    },
+    {
+        "messages": [
+            {"role": "user", "content": "Is it warm?"},
+            {
+                "role": "assistant",
+                "content": "I look.",
+                "reasoning_content": "Two calls",
+                "thinking": "Two calls",
+                "tool_calls": [call("abcdefghi", "get_weather", {"city": "Bern"}), call("bcdefghij", "now", {})],
+            },
+            {"role": "tool", "tool_call_id": "abcdefghi", "name": "get_weather", "content": "22"},
+            {"role": "tool", "tool_call_id": "bcdefghij", "name": "now", "content": "12:00"},
+            {"role": "assistant", "content": "Yes."},
+            {"role": "user", "content": "Thanks"},
+        ]
+    },
+    {"messages": [{"role": "user", "content": "Is it warm?"}], "variables": {"enable_thinking": False}},
+    {"messages": [{"role": "user", "content": "Is it warm?"}], "tools": None},
+]
+
+
+def as_api(talk):
+    """A talk as clients send it: arguments are JSON in a text."""
+    talk = json.loads(json.dumps(talk))
+    for message in talk["messages"]:
+        message.pop("thinking", None)
+        for made in message.get("tool_calls", []):
+            made["function"]["arguments"] = json.dumps(made["function"]["arguments"], ensure_ascii=False)
+    return talk
+
+
+TOOL_TEMPLATES = ["qwen2.5-instruct", "qwen3", "mistral-nemo", "tools/llama", "tools/lfm", "tools/gemma"]
+
+
 def whole_templates():
     """The .jinja files of this folder, and those in the sources that are one string in double quotes."""
     for path in sorted(FOLDER.glob("*.jinja")):
@@ -1159,9 +1230,31 @@ def main():
         for i, talk in enumerate(TALKS)
         for prompted in (True, False)
     ]
+    tool_wholes = [
+        {
+            "name": name,
+            "talk": i,
+            "expected": render(
+                (FOLDER / f"{name}.jinja").read_text(),
+                talk["messages"],
+                True,
+                tools=talk.get("tools", TOOLS),
+                **talk.get("variables", {}),
+            ),
+        }
+        for name in TOOL_TEMPLATES
+        for i, talk in enumerate(TOOL_TALKS)
+    ]
     parts = [
         f'"{key}": [\n' + ",\n".join(json.dumps(value) for value in values) + "\n]"
-        for key, values in (("talks", TALKS), ("cases", cases), ("wholes", wholes))
+        for key, values in (
+            ("talks", TALKS),
+            ("cases", cases),
+            ("wholes", wholes),
+            ("tools", TOOLS),
+            ("toolTalks", map(as_api, TOOL_TALKS)),
+            ("toolWholes", tool_wholes),
+        )
     ]
     (FOLDER / "cases.json").write_text("{" + ",\n".join(parts) + "}\n")
     print(f"{len(cases)} cases and {len(wholes)} prompts with Python {sys.version.split()[0]} and Jinja {jinja2.__version__}")

@@ -1,9 +1,6 @@
 /** What the contents of cache pages depend on besides the tokens, as one number: pages of another one are of no use. */
 import { platform } from '#platform'
-import { WEIGHTS } from '../../../assembly/abi.ts'
-import { type CacheType, PAGE_TOKENS, type Plan } from '../../../models/index.ts'
-import { PIECE_BYTES } from './mailbox.ts'
-import type { Transfer } from './transfer.ts'
+import { type CacheType, PAGE_TOKENS, type Plan } from '../../models/index.ts'
 
 /**
  * Changes with what the cache holds for the same tokens: then pages of another version are of no use. 2: an int8 cache keeps
@@ -14,18 +11,37 @@ const cacheVersion = (plan: Plan, cache: CacheType) =>
 /** Bytes of each of the sixteen pieces that are sampled of a large tensor. */
 const SAMPLE_BYTES = 1024
 
-/** Of each tensor what tells it from another one; all of the small ones, among them the frequencies of RoPE. */
-export async function fingerprint(plan: Plan, cache: CacheType, transfer: Transfer): Promise<string> {
+/** A part of the packed tensors. */
+export interface WeightRange {
+  offset: number
+  bytes: number
+}
+
+/**
+ * Of each tensor what tells it from another one; all of the small ones, among them the frequencies of RoPE. `read` gives the
+ * bytes of some ranges one behind the other, of no more than `most` bytes in all. Every engine has the same one, as pages are
+ * laid out alike: where another one rounded, a conversation goes on with its rounding.
+ */
+export async function fingerprint(
+  plan: Plan,
+  cache: CacheType,
+  {
+    most,
+    read,
+  }: {
+    most: number
+    read: (ranges: readonly WeightRange[], use: (bytes: Uint8Array) => void) => Promise<void>
+  },
+): Promise<string> {
   const hash = platform.createHash().update(`gta-edge cache ${cacheVersion(plan, cache)} ${PAGE_TOKENS} ${cache}`)
   const ranges = plan.tensors.flatMap(({ offset, bytes }) => {
     const pieces = bytes <= 16 * SAMPLE_BYTES ? 1 : 16
     const size = pieces === 1 ? bytes : SAMPLE_BYTES
     const from = (i: number) => Math.floor((i * (bytes - size)) / Math.max(1, pieces - 1))
-    return Array.from({ length: pieces }, (_, i) => ({ address: WEIGHTS + offset + from(i), bytes: size }))
+    return Array.from({ length: pieces }, (_, i) => ({ offset: offset + from(i), bytes: size }))
   })
   // None is longer than 16 samples.
-  const most = Math.floor(PIECE_BYTES / (16 * SAMPLE_BYTES))
-  for (let i = 0; i < ranges.length; i += most)
-    await transfer.readRanges(ranges.slice(i, i + most), (bytes) => hash.update(bytes))
+  const count = Math.floor(most / (16 * SAMPLE_BYTES))
+  for (let i = 0; i < ranges.length; i += count) await read(ranges.slice(i, i + count), (bytes) => hash.update(bytes))
   return hash.digest('hex')
 }

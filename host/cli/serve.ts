@@ -1,0 +1,154 @@
+/** gta serve: models behind an API for programs. */
+import { basename } from 'node:path'
+import { checkModelPath, defaultModel } from '../load.ts'
+import type { GenerateOptions } from '../runtime/api.ts'
+import { parseKeys } from '../server/admittance.ts'
+import { serverErrors } from '../server/errors.ts'
+import type { ModelEntry } from '../server/model-pool.ts'
+import { type ApiServer, type LogEntry, openServer } from '../server/server.ts'
+import { builtInTemplates } from '../text/template/templates.ts'
+import { exitCodes } from './interrupt.ts'
+import { readText } from './open.ts'
+import { type Arguments, type Command, common, generateNames, generateOptions, modelOptions } from './options.ts'
+import { say } from './terminal.ts'
+
+const DEFAULTS = { port: 8080, parallel: 4, queue: 16, timeout: 600, drain: 10 }
+
+const { model: _, recover: __, ...loadFlags } = modelOptions
+
+export const serve: Command = {
+  usage: 'serve [[NAME=]MODEL …] [options]',
+  options: {
+    host: { type: 'string', value: 'HOST', help: 'where to listen (default 127.0.0.1: this machine only)' },
+    port: { type: 'string', value: 'N', help: `0: any that is free (default ${DEFAULTS.port})` },
+    parallel: {
+      type: 'string',
+      alias: 'np',
+      value: 'N',
+      help: `texts that are written at a time (default ${DEFAULTS.parallel})`,
+    },
+    queue: {
+      type: 'string',
+      value: 'N',
+      help: `requests that may wait; all others get status 429 at once (default ${DEFAULTS.queue})`,
+    },
+    timeout: {
+      type: 'string',
+      value: 'SECONDS',
+      help: `what a request may take, with its waiting (default ${DEFAULTS.timeout})`,
+    },
+    drain: {
+      type: 'string',
+      value: 'SECONDS',
+      help: `what requests under way may take when the server ends (default ${DEFAULTS.drain})`,
+    },
+    'models-memory': {
+      type: 'string',
+      value: 'SIZE',
+      help: 'memory of all models; the one that nobody used for longest goes (default: three quarters of the machine)',
+    },
+    'api-key-file': { type: 'string', value: 'FILE', help: 'keys, one a line: whoever asks must have one' },
+    insecure: { type: 'boolean', help: 'others may connect without a key' },
+    cors: { type: 'string', multiple: true, value: 'ORIGIN', help: 'pages of this origin may ask, or of all: *' },
+    'allow-host': { type: 'string', multiple: true, value: 'NAME', help: 'another name of this machine' },
+    'chat-template': {
+      type: 'string',
+      value: 'NAME|FILE',
+      help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
+    },
+    quiet: { type: 'boolean', help: 'log nothing but what went wrong' },
+    ...loadFlags,
+    ...generateOptions,
+    ...common,
+    json: { type: 'boolean', help: 'what is logged as JSON, a document a line' },
+  },
+  run: execute,
+}
+
+async function execute(args: Arguments): Promise<void> {
+  const defaults: GenerateOptions = args.values(...generateNames)
+  const server = await openServer({
+    models: await entriesOf(args.positionals),
+    load: {
+      ...given(args.values('type', 'cache', 'context', 'cacheMemory', 'offload', 'offloadDirectory')),
+      ...given(args.values('threads', 'batchThreads', 'gpu', 'gpuForce', 'verify')),
+      // Who loses a thread is not to end all that others are told.
+      recover: true,
+    },
+    slots: args.whole('parallel', 1, 32) ?? DEFAULTS.parallel,
+    queue: args.whole('queue', 0, 10_000) ?? DEFAULTS.queue,
+    timeout: args.whole('timeout', 1, 86_400) ?? DEFAULTS.timeout,
+    drain: args.whole('drain', 0, 3600) ?? DEFAULTS.drain,
+    budget: args.bytes('models-memory', 1e6),
+    template: await readTemplate(args.text('chat-template')),
+    host: args.text('host'),
+    port: args.whole('port', 0, 65_535) ?? DEFAULTS.port,
+    keys: await readKeys(args.text('api-key-file')),
+    isInsecure: args.flag('insecure'),
+    origins: args.texts('cors'),
+    hosts: args.texts('allow-host'),
+    defaults: given(defaults),
+    ...(args.flag('quiet') ? {} : logging),
+    onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
+  })
+  process.stdout.write(`listening on ${server.url}\n`)
+  await ended(server, args.flag('quiet'))
+}
+
+const logging = {
+  onLoad: (name: string, milliseconds: number) => say(`loaded ${name} in ${Math.round(milliseconds)} ms`),
+  onUnload: (name: string) => say(`unloaded ${name}`),
+  onRequest: (entry: LogEntry) => say(lineOf(entry)),
+}
+
+/** Until a signal has ended it; a second one ends it at once. */
+async function ended(server: ApiServer, isQuiet: boolean): Promise<void> {
+  await new Promise<void>((resolve) => {
+    let count = 0
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+      process.on(name, () => {
+        count++
+        if (count === 1) {
+          if (!isQuiet) say('ending: requests under way are finished; once more ends at once')
+          server.close().then(resolve)
+        } else {
+          server.abort().then(resolve)
+          setTimeout(() => process.exit(exitCodes[name]), 1000).unref()
+        }
+      })
+  })
+}
+
+/** NAME=MODEL, a path, or the name of a pulled model. A path is called by the name of its file. */
+async function entriesOf(positionals: readonly string[]): Promise<ModelEntry[]> {
+  if (positionals.length === 0) return [{ name: 'stories', path: defaultModel }]
+  return await Promise.all(
+    positionals.map(async (text) => {
+      const [, alias, model = text] = /^([\w.:-]+)=(.+)$/.exec(text) ?? []
+      const path = (await checkModelPath(model)) as string
+      const name = path === model ? basename(model).replace(/\.(?:gta|gguf)$/, '') : model
+      return { name: alias ?? name, path }
+    }),
+  )
+}
+
+async function readTemplate(name: string | undefined): Promise<string | undefined> {
+  return name === undefined || Object.hasOwn(builtInTemplates, name) ? name : await readText(name)
+}
+
+async function readKeys(path: string | undefined): Promise<string[]> {
+  if (path === undefined) return []
+  const keys = parseKeys(await readText(path))
+  if (keys.length === 0) throw serverErrors.noKeys(path)
+  return keys
+}
+
+/** 'POST /v1/chat/completions 200 812 ms, 41 tokens' */
+function lineOf({ method, route, status, milliseconds, ...notes }: LogEntry): string {
+  const more = Object.entries(notes).map(([name, value]) => `, ${name} ${value}`)
+  return `${method} ${route} ${status ?? 'gone'} ${milliseconds} ms${more.join('')}`
+}
+
+function given<T extends object>(values: T): { [name in keyof T]?: Exclude<T[name], undefined> } {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
+}

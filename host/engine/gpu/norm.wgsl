@@ -1,0 +1,76 @@
+// Norms of rows of the residual stream: f32 (rows, width) → f32 (rows, width), padded with zeros to 16 numbers.
+//
+//     KIND 1   y = w ⊙ x / sqrt(mean(x²) + eps)                      NORM_RMS
+//     KIND 2   y = w ⊙ (x − μ) / sqrt(σ² + eps) + b                  NORM_LAYER
+//     KIND 0   y = x
+//     ADDS     y is added to what is there
+//     GATHERS  row k is row wanted[k] of the step
+//
+// Workgroups: one for each row. A thread sums every 128th number in f32, then halves add up: always in the same order.
+
+override KIND: u32;
+override ADDS: bool;
+override GATHERS: bool;
+override WIDTH: u32;
+override STRIDE: u32;
+override EPS: f32;
+
+// u32 of the bindings before the first number of w and of b.
+struct Parameters { weight: u32, bias: u32, unused0: u32, unused1: u32 }
+
+@group(0) @binding(0) var<uniform> parameters: Parameters;
+@group(0) @binding(1) var<storage, read> wanted: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<f32>;
+@group(0) @binding(3) var<storage, read> biases: array<f32>;
+@group(0) @binding(4) var<storage, read> source: array<f32>;
+@group(0) @binding(5) var<storage, read_write> normed: array<f32>;
+
+const THREADS = 128u;
+var<workgroup> partial: array<f32, THREADS>;
+
+// The sum over all threads, to each of them.
+fn sumOf(mine: f32, thread: u32) -> f32 {
+  partial[thread] = mine;
+  workgroupBarrier();
+  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
+    if (thread < half) { partial[thread] += partial[thread + half]; }
+    workgroupBarrier();
+  }
+  let sum = partial[0];
+  workgroupBarrier();
+  return sum;
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  var row = group.x;
+  // Every binding is used, whatever the constants say.
+  if (GATHERS) { row = wanted[row]; }
+  let start = row * STRIDE;
+  let first = group.x * STRIDE;
+  var mean = 0.0;
+  var factor = 1.0;
+  if (KIND == 2u) {
+    var sum = 0.0;
+    for (var i = thread; i < WIDTH; i += THREADS) { sum += source[start + i]; }
+    mean = sumOf(sum, thread) / f32(WIDTH);
+  }
+  if (KIND != 0u) {
+    var squares = 0.0;
+    for (var i = thread; i < WIDTH; i += THREADS) {
+      let x = source[start + i] - mean;
+      squares += x * x;
+    }
+    factor = 1.0 / sqrt(sumOf(squares, thread) / f32(WIDTH) + EPS);
+  }
+  for (var i = thread; i < STRIDE; i += THREADS) {
+    var y = 0.0;
+    if (i < WIDTH) {
+      y = source[start + i];
+      if (KIND == 1u) { y = y * factor * weights[parameters.weight + i]; }
+      if (KIND == 2u) { y = (y - mean) * factor * weights[parameters.weight + i] + biases[parameters.bias + i]; }
+      if (ADDS) { y += normed[first + i]; }
+    }
+    normed[first + i] = y;
+  }
+}

@@ -1,0 +1,56 @@
+/** Bodies of requests: bounded, each and all together, and JSON in UTF-8 or refused. */
+import type { IncomingMessage } from 'node:http'
+import { apiErrors } from './errors.ts'
+import { object } from './readers.ts'
+
+/** A context of 128 k tokens is half a megabyte of text; with every character escaped, three. */
+export const MAX_BODY = 8 * 2 ** 20
+/** Of all requests that are being read. */
+const MAX_BODIES = 64 * 2 ** 20
+
+let bodies = 0
+
+/** The object in the body of a request. Throws ApiError. */
+export async function readJson(request: IncomingMessage): Promise<Record<string, unknown>> {
+  checkType(request)
+  const bytes = await readBytes(request)
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw apiErrors.badJson('it is not UTF-8')
+  }
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw apiErrors.badJson(text === '' ? 'it is empty' : `it is not JSON (${(error as Error).message.slice(0, 100)})`)
+  }
+  return object(value, 'the body')
+}
+
+/** curl -d says that it sends a form; pages of others that send one say where they come from, and are refused before. */
+function checkType({ headers: { 'content-type': given } }: IncomingMessage): void {
+  const type = given?.split(';')[0]?.trim().toLowerCase()
+  if (type !== undefined && type !== 'application/json' && type !== 'application/x-www-form-urlencoded')
+    throw apiErrors.badType(type.slice(0, 100))
+}
+
+async function readBytes(request: IncomingMessage): Promise<Uint8Array> {
+  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY) throw apiErrors.tooLong(MAX_BODY)
+  const parts: Uint8Array[] = []
+  let length = 0
+  try {
+    // Not destroyed where the loop ends early: the answer goes over the same connection.
+    for await (const part of request.iterator({ destroyOnReturn: false })) {
+      length += part.length
+      bodies += part.length
+      if (length > MAX_BODY) throw apiErrors.tooLong(MAX_BODY)
+      if (bodies > MAX_BODIES) throw apiErrors.bodiesFull()
+      parts.push(part)
+    }
+    return Buffer.concat(parts)
+  } finally {
+    bodies -= length
+  }
+}

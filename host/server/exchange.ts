@@ -1,0 +1,102 @@
+/**
+ * A request and its answer: who waits for it, and until when. Its `signal` is aborted when the client has gone, when the time is
+ * over, or when the server ends; whatever is done for the request stops then.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type ApiError, apiErrors, asApiError, type ErrorShape, errorBody } from './errors.ts'
+import type { AnswerStream } from './streams.ts'
+
+/** What the client has left behind is still read for so long, so that it reads our answer before the connection ends. */
+const LINGER = 10_000
+
+/** The client has gone: nobody is to be told anything. */
+export class Gone extends Error {
+  override name = 'Gone'
+}
+
+export class Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** The path of the request without its query. */
+  readonly path: string
+  readonly started = performance.now()
+  shape: ErrorShape = 'openai'
+  /** What streams the answer, once it does. */
+  stream: AnswerStream | undefined
+  /** For the log and the metrics; never anything of the text. */
+  readonly notes: Record<string, string | number> = {}
+  private readonly controller = new AbortController()
+  private timer: NodeJS.Timeout | undefined
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.request = request
+    this.response = response
+    this.path = (request.url ?? '').split('?')[0] as string
+    response.on('close', () => {
+      if (!response.writableFinished) this.controller.abort(new Gone('the client has gone'))
+      this.end()
+    })
+    // The same is told by close.
+    response.on('error', () => undefined)
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal
+  }
+
+  /** Milliseconds since it came. */
+  get age(): number {
+    return performance.now() - this.started
+  }
+
+  /** The answer must be complete in so many seconds from now. */
+  limit(seconds: number): void {
+    this.timer = setTimeout(() => this.abort(apiErrors.deadline(seconds)), seconds * 1000)
+    this.timer.unref()
+  }
+
+  abort(reason: ApiError): void {
+    this.controller.abort(reason)
+  }
+
+  /** Nothing is left to wait for. */
+  end(): void {
+    clearTimeout(this.timer)
+  }
+
+  json(value: object, status = 200, headers: Record<string, string> = {}): void {
+    this.text(JSON.stringify(value), 'application/json', status, headers)
+  }
+
+  text(body: string | Uint8Array, type: string, status = 200, headers: Record<string, string> = {}): void {
+    const { response, request } = this
+    if (response.headersSent || response.destroyed) return
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body
+    response.writeHead(status, { 'content-type': type, 'content-length': bytes.length, ...headers })
+    response.end(request.method === 'HEAD' ? undefined : bytes)
+  }
+
+  /** Tells what went wrong, in the shape of the API; nothing where nobody listens. Returns what was told. */
+  fail(error: unknown): ApiError | undefined {
+    if (this.signal.reason instanceof Gone) return undefined
+    const told = asApiError(error)
+    if (this.stream?.isOpen) this.stream.fail(errorBody(this.shape, told))
+    else this.refuse(told)
+    return told
+  }
+
+  private refuse(error: ApiError): void {
+    const { request } = this
+    const isWhole = request.complete || request.method === 'GET' || request.method === 'HEAD'
+    this.json(errorBody(this.shape, error), error.status, {
+      ...error.headers,
+      ...(isWhole ? {} : { connection: 'close' }),
+    })
+    if (isWhole) return
+    // A connection that ends with bytes unread is reset, and the client never sees why.
+    request.resume()
+    const timer = setTimeout(() => request.destroy(), LINGER)
+    timer.unref()
+    request.once('close', () => clearTimeout(timer))
+  }
+}

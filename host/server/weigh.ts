@@ -1,0 +1,61 @@
+/** What a model is and takes, counted from its header before any weights are read: so a server knows all of its models. */
+import { fileURLToPath } from 'node:url'
+import { platform } from '#platform'
+import { cost, type ModelSpec, PAGE_TOKENS, type PackingType, poolBytes } from '../../models/index.ts'
+import { counter, largest } from '../engine/check-fit.ts'
+import { type LoadOptions, openSource } from '../load.ts'
+import { optionsFor } from '../runtime/open.ts'
+import { availableThreads } from '../runtime/tune.ts'
+
+export interface Weighed {
+  spec: ModelSpec
+  type: PackingType
+  /** Bytes of its weights, and of the engine that holds them with its cache. */
+  weightBytes: number
+  bytes: number
+  parameters: number
+  /** Positions of a conversation. */
+  context: number
+  /** What to load it with. */
+  options: LoadOptions
+}
+
+/**
+ * Throws as `load()` does before it reads weights. Unless `cacheMemory` is given, the cache has room for as many full contexts
+ * as there are slots, or for as many as `budget` bytes leave.
+ */
+export async function weigh(path: string | URL, options: LoadOptions, slots: number, budget: number): Promise<Weighed> {
+  const name = path instanceof URL ? fileURLToPath(path) : path
+  const source = await openSource(name, options)
+  try {
+    const { model, plan } = source
+    const { spec } = model
+    const bytesOf = await counter(spec, plan)
+    const threads = options.threads ?? availableThreads()
+    const count = (cacheMemory: number | undefined) =>
+      bytesOf({ ...optionsFor(spec, plan, { ...options, cacheMemory }), threads })
+    const { context, cache, maxRows, conversations } = optionsFor(spec, plan, options)
+    const tableBlocks = Math.ceil(context / PAGE_TOKENS)
+    const memoryFor = (contexts: number) =>
+      poolBytes(spec, cache, contexts * (tableBlocks + 1), { rows: maxRows, tableBlocks, conversations })
+    // One context is the least: what cannot hold that is refused with a sentence when it is loaded.
+    const contexts = largest((n) => n <= slots && count(memoryFor(n)) <= budget)
+    const cacheMemory = options.cacheMemory ?? (contexts > 1 ? memoryFor(contexts) : undefined)
+    return {
+      spec,
+      type: plan.type,
+      weightBytes: plan.bytes,
+      bytes: count(cacheMemory),
+      parameters: cost(model).parameters,
+      context,
+      options: cacheMemory === undefined ? options : { ...options, cacheMemory },
+    }
+  } finally {
+    await source.close()
+  }
+}
+
+/** Bytes that all models together may take, where nobody says: three quarters of the machine, or of its control group. */
+export function defaultBudget(): number {
+  return Math.floor(platform.machineMemory() * 0.75)
+}

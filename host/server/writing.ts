@@ -1,0 +1,108 @@
+/**
+ * Writes texts for a request: room in the cache is promised first, then all texts of it are generated beside each other, and
+ * those of other requests. Whoever reads slowly holds up its own texts only. What one fails of, the others of the request end
+ * with.
+ */
+import { GtaError } from '../errors.ts'
+import type { GenerateOptions, Generation, GenerationEvent } from '../runtime/api.ts'
+import type { Exchange } from './exchange.ts'
+import type { ServedModel } from './served-model.ts'
+import type { Services } from './services.ts'
+
+export type TokenEvent = Extract<GenerationEvent, { type: 'token' }>
+
+export interface Writing {
+  ids: number[]
+  options: GenerateOptions
+  /** Texts of the same prompt; each has a seed of its own. */
+  count?: number
+  /** Told of every token; if it returns a promise, this text waits for it. */
+  onToken: (choice: number, token: TokenEvent) => Promise<void> | undefined
+  /** Told when one of the texts is complete. */
+  onEnd?: (choice: number, generation: Generation) => Promise<void> | undefined
+}
+
+/** Resolves to how each text went. Rejects with what ended one of them, or the reason of the exchange's signal. */
+export async function write(
+  services: Services,
+  exchange: Exchange,
+  served: ServedModel,
+  writing: Writing,
+): Promise<Generation[]> {
+  const { pool, metrics, defaults } = services
+  const { ids, count = 1 } = writing
+  const options = { stopAtEos: true, ...defaults, ...writing.options }
+  const giveBack = await served.reserve(
+    ids.length + (options.maxTokens ?? served.model.context),
+    count,
+    exchange.signal,
+  )
+  // What one of them fails of ends the others too.
+  const stopped = new AbortController()
+  const stop = () => stopped.abort(exchange.signal.reason)
+  exchange.signal.addEventListener('abort', stop)
+  if (exchange.signal.aborted) stop()
+  const one = async (choice: number) => {
+    const seed = options.seed === undefined ? {} : { seed: options.seed + choice }
+    const own = { ...writing, choice, options: { ...options, ...seed, signal: stopped.signal } }
+    try {
+      return await writeOne(services, exchange, served, own)
+    } catch (error) {
+      stopped.abort(error)
+      throw error
+    }
+  }
+  try {
+    const outcomes = await Promise.allSettled(Array.from({ length: count }, (_, choice) => one(choice)))
+    const failed = outcomes.some(({ status }) => status === 'rejected')
+    if (failed) throw stopped.signal.reason
+    const generations = outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Generation>).value)
+    metrics.wrote(generations)
+    Object.assign(exchange.notes, notesOf(generations))
+    return generations
+  } catch (error) {
+    if (error instanceof GtaError && (error.code === 'ENGINE_FAILED' || error.code === 'CLOSED')) pool.discard(served)
+    throw error
+  } finally {
+    exchange.signal.removeEventListener('abort', stop)
+    giveBack()
+  }
+}
+
+async function writeOne(
+  { metrics }: Services,
+  exchange: Exchange,
+  { model }: ServedModel,
+  { ids, options, choice, onToken, onEnd }: Writing & { choice: number },
+): Promise<Generation> {
+  const begun = performance.now()
+  let isFirst = true
+  const events = model.generate(ids, options).events()
+  try {
+    for (;;) {
+      const { value: event } = await events.next()
+      if (event.type === 'prefill') exchange.stream?.progress(event.done, event.total)
+      else if (event.type === 'token') {
+        if (isFirst) metrics.firstToken((performance.now() - begun) / 1000)
+        isFirst = false
+        metrics.tokens++
+        const slow = onToken(choice, event)
+        if (slow) await slow
+      } else {
+        await onEnd?.(choice, event.result)
+        return event.result
+      }
+    }
+  } finally {
+    await events.return?.()
+  }
+}
+
+function notesOf(generations: readonly Generation[]): Record<string, number> {
+  const [first] = generations
+  return {
+    promptTokens: first?.promptTokens ?? 0,
+    cachedTokens: first?.cachedTokens ?? 0,
+    tokens: generations.reduce((sum, { tokens }) => sum + tokens.length, 0),
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * Objects of JSON: named properties, and others whose names fit a rule. In order: named ones as they are listed, then the
+ * others; an optional one can be left out, a required one not be passed over. Or in any order. No named one comes twice.
+ */
+import type { Call, Rule } from './rule.ts'
+import { nextSpace } from './space.ts'
+
+export interface ObjectParts {
+  properties: readonly { name: string; value: Rule; isRequired: boolean }[]
+  /** Names are JSON strings with their quotes, and none of the above. */
+  others: readonly { name: Rule; value: Rule }[]
+  least: number
+  most: number
+  isInOrder: boolean
+}
+
+type Place = 'before' | 'open' | 'name' | 'colon' | 'value' | 'behind value' | 'behind comma' | 'closed'
+
+interface State {
+  place: Place
+  space: number
+  /** Named properties that cannot come any more. */
+  passed: bigint
+  /** Properties that count. */
+  count: number
+  /** Node of the names, number of a property, or that of the others behind them. */
+  at: number
+}
+
+interface Names {
+  next: Map<number, number>
+  /** Properties whose names go on here. */
+  below: bigint
+  /** -1: a name does not end here. */
+  property: number
+}
+
+export class ObjectRule implements Rule {
+  readonly start: number
+  private readonly parts: ObjectParts
+  private readonly names: Names[] = [{ next: new Map(), below: 0n, property: -1 }]
+  private readonly required: bigint
+  private readonly states: State[] = []
+  private readonly known = new Map<string, number>()
+
+  constructor(parts: ObjectParts) {
+    this.parts = parts
+    this.required = parts.properties.reduce(
+      (set, { isRequired }, i) => (isRequired ? set | (1n << BigInt(i)) : set),
+      0n,
+    )
+    parts.properties.forEach(({ name }, i) => {
+      this.addName(name, i)
+    })
+    this.start = this.stateOf({ place: 'before', space: 0, passed: 0n, count: 0, at: 0 })
+  }
+
+  next(state: number, byte: number): number {
+    const found = this.step(this.states[state] as State, byte)
+    return found ? this.stateOf(found) : -1
+  }
+
+  isEnd(state: number): boolean {
+    return (this.states[state] as State).place === 'closed'
+  }
+
+  isFinal(state: number): boolean {
+    return this.isEnd(state)
+  }
+
+  calls(number: number): readonly Call[] {
+    const state = this.states[number] as State
+    const { properties, others } = this.parts
+    if (state.place === 'value') {
+      const { value } = (properties[state.at] ?? others[state.at - properties.length]) as { value: Rule }
+      return [{ rule: value, back: this.stateOf({ ...state, place: 'behind value', space: 0, at: 0 }) }]
+    }
+    if ((state.place !== 'open' && state.place !== 'behind comma') || !this.canHaveOthers(state)) return []
+    return others.map(({ name }, i) => {
+      const at = properties.length + i
+      return { rule: name, back: this.stateOf({ ...this.pass(state, at), place: 'colon', space: 0, at }) }
+    })
+  }
+
+  private step(state: State, byte: number): State | undefined {
+    const { place } = state
+    if (place === 'closed') return undefined
+    if (place === 'before') return byte === 0x7b ? { ...state, place: 'open' } : undefined
+    if (place === 'colon') return byte === 0x3a ? { ...state, place: 'value' } : undefined
+    if (place === 'name') return this.stepName(state, byte)
+    // Behind white space, nothing but the end can follow a value.
+    const isSpaced = place !== 'behind value' || this.canClose(state)
+    const space = isSpaced ? nextSpace(state.space, byte, place === 'value') : -1
+    if (space >= 0) return { ...state, space }
+    const isBetween = place === 'open' || place === 'behind comma'
+    if (isBetween && byte === 0x22) return this.stepName({ ...state, place: 'name', space: 0, at: 0 }, byte)
+    if (byte === 0x7d && (place === 'open' || place === 'behind value') && this.canClose(state))
+      return { ...state, place: 'closed', space: 0, passed: 0n, count: 0, at: 0 }
+    return byte === 0x2c && place === 'behind value' && state.space === 0 && this.canGoOn(state)
+      ? { ...state, place: 'behind comma', space: 0 }
+      : undefined
+  }
+
+  private stepName(state: State, byte: number): State | undefined {
+    const at = this.names[state.at]?.next.get(byte)
+    if (at === undefined) return undefined
+    const { below, property } = this.names[at] as Names
+    if ((below & this.allowed(state)) === 0n) return undefined
+    return property < 0 ? { ...state, at } : { ...this.pass(state, property), place: 'colon', at: property }
+  }
+
+  /** Behind a property. */
+  private pass(state: State, property: number): State {
+    const { properties, isInOrder } = this.parts
+    const index = BigInt(Math.min(property, properties.length))
+    const isOther = property >= properties.length
+    const passed = isInOrder
+      ? (1n << (isOther ? index : index + 1n)) - 1n
+      : isOther
+        ? state.passed
+        : state.passed | (1n << index)
+    return { ...state, passed, count: this.isCounting ? state.count + 1 : 0 }
+  }
+
+  private get isCounting(): boolean {
+    return this.parts.least > 0 || Number.isFinite(this.parts.most)
+  }
+
+  /** Named properties that may come. */
+  private allowed(state: State): bigint {
+    const left = ~state.passed & ((1n << BigInt(this.parts.properties.length)) - 1n)
+    const missing = left & this.required
+    if (!this.parts.isInOrder || missing === 0n) return left
+    // None behind the first one that is missing.
+    return left & ((lowest(missing) << 1n) - 1n)
+  }
+
+  private canClose(state: State): boolean {
+    return (this.required & ~state.passed) === 0n && state.count >= this.parts.least
+  }
+
+  private canHaveOthers(state: State): boolean {
+    const { others, isInOrder } = this.parts
+    return others.length > 0 && (!isInOrder || (this.required & ~state.passed) === 0n)
+  }
+
+  private canGoOn(state: State): boolean {
+    return this.allowed(state) !== 0n || this.canHaveOthers(state)
+  }
+
+  private addName(name: string, property: number): void {
+    let at = 0
+    for (const byte of new TextEncoder().encode(JSON.stringify(name))) {
+      const names = this.names[at] as Names
+      names.below |= 1n << BigInt(property)
+      let next = names.next.get(byte)
+      if (next === undefined) {
+        next = this.names.push({ next: new Map(), below: 0n, property: -1 }) - 1
+        names.next.set(byte, next)
+      }
+      at = next
+    }
+    const last = this.names[at] as Names
+    last.property = property
+    last.below = 1n << BigInt(property)
+  }
+
+  private stateOf(state: State): number {
+    const { place, space, passed, count, at } = state
+    const key = `${place},${space},${passed.toString(36)},${count},${at}`
+    let found = this.known.get(key)
+    if (found === undefined) {
+      found = this.states.push(state) - 1
+      this.known.set(key, found)
+    }
+    return found
+  }
+}
+
+function lowest(set: bigint): bigint {
+  return set & -set
+}

@@ -1,0 +1,131 @@
+/** Objects that satisfy some schemas at once. */
+import { type Part as CharacterPart, CountedCharacters, combine, isAccepted, someOf } from './characters.ts'
+import { SchemaError } from './errors.ts'
+import { type Member, placeBelow, type Schema, type SchemaObject } from './keywords.ts'
+import type { Builder, Choice, Part } from './parts.ts'
+import type { Characters } from './pattern-automaton.ts'
+import type { Rule } from './rule.ts'
+import { TextRule } from './text-rule.ts'
+import { anyString, inPlace, searchOf, valuesOf } from './text-values.ts'
+
+/** Names by pattern; each set of patterns that fit together is a kind of name of its own. */
+const MOST_PATTERNS = 4
+
+interface NamePattern {
+  member: Member
+  pattern: string
+  /** undefined: no name fits. */
+  characters: Characters | undefined
+}
+
+export function objectPart(members: readonly Member[], builder: Builder): Part {
+  const patterns = members.flatMap((member) => patternsOf(member))
+  const listed = new Set(valuesOf<SchemaObject>(members, 'properties').flatMap(Object.keys))
+  const required = new Set(valuesOf<string[]>(members, 'required').flat())
+  const names = [...new Set([...listed, ...required])]
+  const properties = names.map((name) => ({
+    name,
+    value: namedChoice(name, members, patterns, builder),
+    isRequired: required.has(name),
+  }))
+  const isInOrder = builder.form === 'canonical'
+  return { kind: 'object', properties, others: othersOf(names, listed.size > 0, members, patterns, builder), isInOrder }
+}
+
+function patternsOf(member: Member): NamePattern[] {
+  return Object.keys((member.schema.patternProperties ?? {}) as SchemaObject).map((pattern) => ({
+    member,
+    pattern,
+    characters: inPlace(member, 'patternProperties', () => searchOf(pattern)),
+  }))
+}
+
+/** What every schema says of a property by its name, by patterns, or else of additional ones. */
+function namedChoice(
+  name: string,
+  members: readonly Member[],
+  patterns: readonly NamePattern[],
+  builder: Builder,
+): Choice {
+  const fitting = patterns.filter(({ characters }) => characters && isAccepted(characters, name))
+  return builder.choiceOf(
+    members.flatMap((member) => {
+      const { schema, place } = member
+      const own = schema.properties as SchemaObject | undefined
+      const said =
+        own && Object.hasOwn(own, name)
+          ? [builder.members.of(own[name] as Schema, placeBelow(place, 'properties', name))]
+          : []
+      said.push(...fitting.filter((pattern) => pattern.member === member).map((pattern) => byPattern(pattern, builder)))
+      return said.length > 0 ? said : [additional(member, builder)]
+    }),
+  )
+}
+
+function byPattern({ member, pattern }: NamePattern, builder: Builder): Member | undefined | null {
+  const schemas = member.schema.patternProperties as Record<string, Schema>
+  return builder.members.of(schemas[pattern] as Schema, placeBelow(member.place, 'patternProperties', pattern))
+}
+
+function additional({ schema, place }: Member, builder: Builder): Member | undefined | null {
+  const said = schema.additionalProperties as Schema | undefined
+  return said === undefined ? undefined : builder.members.of(said, placeBelow(place, 'additionalProperties'))
+}
+
+/** Properties that are not named: one kind for each set of patterns that their names can fit. */
+function othersOf(
+  names: readonly string[],
+  isListed: boolean,
+  members: readonly Member[],
+  patterns: readonly NamePattern[],
+  builder: Builder,
+): { name: Rule; value: Choice }[] {
+  if (patterns.length > MOST_PATTERNS) {
+    const { place } = (patterns[MOST_PATTERNS] as NamePattern).member
+    throw new SchemaError(
+      place,
+      'patternProperties',
+      `of at most ${MOST_PATTERNS} patterns that hold at once`,
+      `${patterns.length}`,
+    )
+  }
+  const isSaid = members.some(({ schema }) => schema.additionalProperties !== undefined)
+  // In canonical form, an object whose properties are listed has no others unless it says so.
+  const isOpen = builder.form === 'any' || isSaid || (!isListed && patterns.length === 0)
+  const kinds: { name: Rule; value: Choice }[] = []
+  for (let set = 0; set < 2 ** patterns.length; set++) {
+    if (set === 0 && !isOpen) continue
+    const fitting = patterns.filter((_, i) => (set >> i) & 1)
+    const value = builder.choiceOf(
+      members.flatMap((member) => {
+        const own = fitting.filter((pattern) => pattern.member === member)
+        return own.length > 0 ? own.map((pattern) => byPattern(pattern, builder)) : [additional(member, builder)]
+      }),
+    )
+    const name = nameRule(names, patterns, fitting, members[0])
+    if (name) kinds.push({ name, value })
+  }
+  return kinds
+}
+
+/** Names that are none of some, and fit some patterns and not the others; undefined if there are none. */
+function nameRule(
+  names: readonly string[],
+  patterns: readonly NamePattern[],
+  fitting: readonly NamePattern[],
+  member: Member | undefined,
+): Rule | undefined {
+  const parts: CharacterPart[] = []
+  if (names.length > 0) parts.push({ characters: someOf(names), isNegated: true })
+  for (const pattern of patterns) {
+    const isNegated = !fitting.includes(pattern)
+    if (pattern.characters) parts.push({ characters: pattern.characters, isNegated })
+    else if (!isNegated) return undefined
+  }
+  if (parts.length === 0 || !member) return anyString
+  parts.push({ characters: new CountedCharacters(0, Number.POSITIVE_INFINITY) })
+  const all = inPlace(member, 'additionalProperties' in member.schema ? 'additionalProperties' : 'properties', () =>
+    combine(parts),
+  )
+  return all && new TextRule(all, 'json')
+}

@@ -1,0 +1,53 @@
+/** What the values of a schema are made of, before it is a rule: one part for each type that they can have. */
+import type { Members } from './alternatives.ts'
+import type { Member } from './keywords.ts'
+import type { Rule } from './rule.ts'
+
+/**
+ * 'canonical': as a model had best write: properties in the order of the schema, none but those named where the schema does
+ * not say, and of the type that a schema without one speaks of. 'any': all that the schema allows.
+ */
+export type Form = 'canonical' | 'any'
+
+/** Makes choices of schemas. */
+export interface Builder {
+  readonly form: Form
+  readonly members: Members
+  /** Of schemas that hold at once; undefined is true, and null false. Its parts come later. */
+  choiceOf(all: readonly (Member | undefined | null)[]): Choice
+}
+
+/** All values of schemas that hold at once. Others refer to it before it is known whether there are any. */
+export interface Choice {
+  readonly members: readonly Member[]
+  parts: Part[]
+  /** Is there a value at all, of finite length? */
+  isPossible: boolean
+  readonly rule: Rule & { rules: readonly Rule[] }
+}
+
+export type Part =
+  | { kind: 'leaf'; rule: Rule }
+  /** JSON texts. */
+  | { kind: 'literals'; texts: string[] }
+  | { kind: 'array'; first: Choice[]; rest: Choice | undefined; least: number; most: number }
+  | {
+      kind: 'object'
+      properties: { name: string; value: Choice; isRequired: boolean }[]
+      others: { name: Rule; value: Choice }[]
+      isInOrder: boolean
+    }
+
+/** Can all that a part needs be had? */
+export function isPartPossible(part: Part): boolean {
+  if (part.kind === 'object') return part.properties.every(({ value, isRequired }) => !isRequired || value.isPossible)
+  if (part.kind === 'array') return mostElements(part) >= part.least
+  return part.kind === 'leaf' || part.texts.length > 0
+}
+
+/** Elements up to the first that there is no value for. */
+export function mostElements({ first, rest, most }: Part & { kind: 'array' }): number {
+  const missing = first.findIndex(({ isPossible }) => !isPossible)
+  if (missing >= 0) return Math.min(missing, most)
+  return rest?.isPossible ? most : Math.min(first.length, most)
+}

@@ -1,0 +1,38 @@
+/** How large a schema may be: it is walked once before anything is done with it, without recursion, and never beyond these. */
+import { SchemaError } from './errors.ts'
+
+const MOST_VALUES = 50_000
+const MOST_CHARACTERS = 1_000_000
+const DEEPEST = 200
+
+/** Throws SchemaError. */
+export function checkSize(schema: unknown): void {
+  let level: unknown[] = [schema]
+  let values = 1
+  let characters = 0
+  const tooMany = (found: string) =>
+    new SchemaError(
+      '',
+      '',
+      `of at most ${MOST_VALUES} values, ${MOST_CHARACTERS} characters, and ${DEEPEST} levels`,
+      found,
+    )
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > DEEPEST) throw tooMany('more levels')
+    const below: unknown[] = []
+    for (const value of level) {
+      if (typeof value === 'string') characters += value.length
+      else if (typeof value === 'object' && value !== null) {
+        if (Array.isArray(value) && value.length > MOST_VALUES) throw tooMany(`${value.length} values`)
+        const names = Array.isArray(value) ? undefined : Object.keys(value)
+        for (const name of names ?? []) characters += name.length
+        values += names?.length ?? (value as unknown[]).length
+        if (values > MOST_VALUES) throw tooMany('more values')
+        for (const part of Array.isArray(value) ? value : Object.values(value)) below.push(part)
+      } else if (!['boolean', 'number'].includes(typeof value) && value !== null)
+        throw new SchemaError('', '', 'made of what JSON has', typeof value)
+      if (characters > MOST_CHARACTERS) throw tooMany('more characters')
+    }
+    level = below
+  }
+}

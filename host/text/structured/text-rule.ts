@@ -1,0 +1,98 @@
+/**
+ * Texts: a JSON string with its quotes, or characters as they are. A state is that of the characters and that of the
+ * decoder, which stands within one (see decoder.ts):
+ *
+ *     0 before the quote, 1 behind the last one, else 2 + characters * states of the decoder + its state
+ */
+import { Decoder, NOTHING, type Writing } from './decoder.ts'
+import type { Characters } from './pattern-automaton.ts'
+import type { Rule } from './rule.ts'
+
+const BEFORE = 0
+const BEHIND = 1
+const QUOTE = 0x22
+
+export class TextRule implements Rule {
+  readonly start: number
+  private readonly characters: Characters
+  private readonly isJson: boolean
+  private readonly decoder: Decoder
+  private readonly states: number
+  /** Of states within a character. */
+  private readonly alive = new Map<number, boolean>()
+
+  constructor(characters: Characters, writing: Writing) {
+    this.characters = characters
+    this.isJson = writing === 'json'
+    this.decoder = decoderOf(characters, writing)
+    this.states = this.decoder.states
+    this.start = this.isJson ? BEFORE : this.stateOf(characters.start, 0)
+  }
+
+  next(state: number, byte: number): number {
+    if (state < 2) return state === BEFORE && byte === QUOTE ? this.stateOf(this.characters.start, 0) : -1
+    const inside = (state - 2) % this.states
+    const at = Math.floor((state - 2) / this.states)
+    if (this.isJson && inside === 0 && byte === QUOTE) return this.characters.accepts(at) ? BEHIND : -1
+    const entry = this.decoder.table[inside * 256 + byte] as number
+    if (entry === NOTHING) return -1
+    if (entry >= 0) return this.isAlive(at, entry) ? this.stateOf(at, entry) : -1
+    const next = this.characters.next(at, -2 - entry)
+    return next < 0 ? -1 : this.stateOf(next, 0)
+  }
+
+  isEnd(state: number): boolean {
+    if (this.isJson) return state === BEHIND
+    return (state - 2) % this.states === 0 && this.characters.accepts(Math.floor((state - 2) / this.states))
+  }
+
+  isFinal(state: number): boolean {
+    return this.isJson && state === BEHIND
+  }
+
+  get isCounted(): boolean {
+    return this.characters.isCounted
+  }
+
+  room(state: number, slice: number): number {
+    if (!this.isJson || state < 2 || (state - 2) % this.states !== 0) return 0
+    return this.characters.room(Math.floor((state - 2) / this.states), slice)
+  }
+
+  maskKey(state: number): number {
+    if (state < 2) return state
+    const inside = (state - 2) % this.states
+    return this.stateOf(this.characters.key(Math.floor((state - 2) / this.states)), inside)
+  }
+
+  private stateOf(at: number, inside: number): number {
+    return 2 + at * this.states + inside
+  }
+
+  /** Can what is begun become a character that may follow? */
+  private isAlive(at: number, inside: number): boolean {
+    const state = this.stateOf(at, inside)
+    let isAlive = this.alive.get(state)
+    if (isAlive === undefined) {
+      isAlive = (this.decoder.reach[inside] as readonly number[]).some((found) => this.characters.next(at, found) >= 0)
+      if (this.alive.size > 50_000) this.alive.clear()
+      this.alive.set(state, isAlive)
+    }
+    return isAlive
+  }
+}
+
+const decoders = new WeakMap<object, Map<Writing, Decoder>>()
+const anyDecoders = new Map<Writing, Decoder>()
+
+/** One for all alphabets of a single class: it is the same. */
+function decoderOf({ alphabet }: Characters, writing: Writing): Decoder {
+  const known = alphabet.size === 1 ? anyDecoders : (decoders.get(alphabet) ?? new Map<Writing, Decoder>())
+  if (known !== anyDecoders) decoders.set(alphabet, known)
+  let decoder = known.get(writing)
+  if (!decoder) {
+    decoder = new Decoder(alphabet, writing)
+    known.set(writing, decoder)
+  }
+  return decoder
+}

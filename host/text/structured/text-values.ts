@@ -1,0 +1,61 @@
+/** Strings that satisfy some schemas at once. */
+import { type Part as CharacterPart, CountedCharacters, combine, LimitedCharacters } from './characters.ts'
+import { PatternError, SchemaError } from './errors.ts'
+import { formatOf } from './formats.ts'
+import type { Member } from './keywords.ts'
+import { automatonOf, type Characters, type TableCharacters } from './pattern-automaton.ts'
+import { ANYTHING, parsePattern } from './pattern-parser.ts'
+import type { Rule } from './rule.ts'
+import { TextRule } from './text-rule.ts'
+
+/** The values of a keyword in all schemas that have it. */
+export function valuesOf<T>(members: readonly Member[], keyword: string): T[] {
+  return members.flatMap(({ schema }) => (Object.hasOwn(schema, keyword) ? [schema[keyword] as T] : []))
+}
+
+const anyText = new CountedCharacters(0, Number.POSITIVE_INFINITY)
+/** One for all schemas, so that a tokenizer keeps its masks. */
+export const anyString: Rule = new TextRule(anyText, 'json')
+
+export function stringRule(members: readonly Member[]): Rule | undefined {
+  const characters = charactersOf(members)
+  if (characters === anyText) return anyString
+  return characters && new TextRule(characters, 'json')
+}
+
+/** Strings that satisfy all schemas; undefined if there are none. */
+export function charactersOf(members: readonly Member[]): Characters | undefined {
+  const least = Math.max(0, ...valuesOf<number>(members, 'minLength'))
+  const most = Math.min(Number.POSITIVE_INFINITY, ...valuesOf<number>(members, 'maxLength'))
+  const parts: CharacterPart[] = []
+  for (const member of members)
+    for (const keyword of ['pattern', 'format']) {
+      const text = member.schema[keyword] as string | undefined
+      if (text === undefined) continue
+      const characters = inPlace(member, keyword, () => (keyword === 'format' ? formatOf(text) : searchOf(text)))
+      if (!characters) return undefined
+      parts.push({ characters })
+    }
+  if (least > most) return undefined
+  if (parts.length === 0)
+    return least === 0 && most === Number.POSITIVE_INFINITY ? anyText : new CountedCharacters(least, most)
+  if (least > 0) parts.push({ characters: new CountedCharacters(least, Number.POSITIVE_INFINITY) })
+  const [first] = members.filter(({ schema }) => schema.pattern !== undefined || schema.format !== undefined)
+  const all = inPlace(first as Member, 'pattern', () => combine(parts))
+  return all && (most === Number.POSITIVE_INFINITY ? all : LimitedCharacters.of(all, most))
+}
+
+/** A pattern anywhere in a text. */
+export function searchOf(pattern: string): TableCharacters | undefined {
+  return automatonOf({ kind: 'sequence', parts: [ANYTHING, parsePattern(pattern), ANYTHING] })
+}
+
+/** What is wrong with a pattern is said with its place. */
+export function inPlace<T>({ place, schema }: Member, keyword: string, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (!(error instanceof PatternError)) throw error
+    throw new SchemaError(place, keyword in schema ? keyword : 'format', error.expected, error.found)
+  }
+}
