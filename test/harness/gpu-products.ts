@@ -60,11 +60,13 @@ async function run(device: Device, operations: Operation[], rows: number, result
   const encoder = gpu.device.createCommandEncoder()
   const pass = encoder.beginComputePass()
   for (const { pipeline, bindings, workgroups } of operations) {
-    const [x, y, z = 1] = workgroups({ rows, logits: 0, pages: 0, tiles: 0, tileRows: 0, chunks: 0 })
-    if (x * y * z === 0) continue
+    const [x, y] = workgroups({ rows, logits: 0, pages: 0, tiles: 0, tileRows: 0, chunks: 0 })
+    if (x * y === 0) continue
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, bindings)
-    pass.dispatchWorkgroups(x, y, z)
+    // In two dimensions, and too many, as where there are more than one dimension takes.
+    if (x > 1) pass.dispatchWorkgroups(Math.ceil((x * y) / 2) + 1, 2)
+    else pass.dispatchWorkgroups(x, y)
   }
   pass.end()
   const copy = gpu.make('read', result.size, usage.MAP_READ | usage.COPY_DST)
