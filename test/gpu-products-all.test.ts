@@ -18,7 +18,7 @@ const shapes: Omit<ProductCase, 'seed' | 'type'>[] = [
 const inBlocks: typeof shapes = [
   { rows: 12, cols: 20, count: 3, blocks: 4 },
   { rows: 10, cols: 70, count: 40, blocks: 2, adds: true },
-  { rows: 15, cols: 64, count: 1, blocks: 5, mostBytes: 1600 },
+  { rows: 15, cols: 64, count: 1, blocks: 5, mostBytes: 1000 },
 ]
 
 for (const type of Object.keys(types) as Type[])

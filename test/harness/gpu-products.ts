@@ -3,9 +3,10 @@
  * within its rounding. What is not to be read is NaN before, and what is not to be written stays so.
  */
 import * as assert from 'uvu/assert'
-import { GpuDevice, MAP_READ, usage } from '../../host/engine/gpu/gpu.ts'
+import { GpuDevice, usage } from '../../host/engine/gpu/gpu.ts'
 import type { GpuWeights, Operation, StepBuffers } from '../../host/engine/gpu/operations.ts'
 import { type ProductScratch, productOperations } from '../../host/engine/gpu/products.ts'
+import { Readback } from '../../host/engine/gpu/readback.ts'
 import { DeviceWeights } from '../../host/engine/gpu/weights.ts'
 import type { Plan } from '../../models/index.ts'
 import { Random } from './debug-engine.ts'
@@ -52,30 +53,27 @@ function upload(gpu: GpuDevice, words: Uint32Array<ArrayBuffer>): GPUBuffer {
   return buffer
 }
 
-/** Runs operations as a step does, and reads a buffer. */
-async function run(device: Device, operations: Operation[], rows: number, result: GPUBuffer): Promise<ArrayBuffer> {
+/** Runs operations as a step does, and reads buffers. */
+function run(device: Device, operations: Operation[], rows: number, results: GPUBuffer[]): Promise<ArrayBuffer[]> {
   const { gpu, step } = device
   // No row wants logits: nobody may count the wrong ones.
   gpu.device.queue.writeBuffer(step.sizes, 0, new Uint32Array([rows, 0, 0, 0]))
-  const encoder = gpu.device.createCommandEncoder()
-  const pass = encoder.beginComputePass()
-  for (const { pipeline, bindings, workgroups } of operations) {
-    const [x, y] = workgroups({ rows, logits: 0, pages: 0, tiles: 0, tileRows: 0, chunks: 0 })
-    if (x * y === 0) continue
-    pass.setPipeline(pipeline)
-    pass.setBindGroup(0, bindings)
-    // In two dimensions, and too many, as where there are more than one dimension takes.
-    if (x > 1) pass.dispatchWorkgroups(Math.ceil((x * y) / 2) + 1, 2)
-    else pass.dispatchWorkgroups(x, y)
-  }
-  pass.end()
-  const copy = gpu.make('read', result.size, usage.MAP_READ | usage.COPY_DST)
-  encoder.copyBufferToBuffer(result, 0, copy, 0, result.size)
-  gpu.device.queue.submit([encoder.finish()])
-  await copy.mapAsync(MAP_READ)
-  const bytes = copy.getMappedRange().slice(0)
-  copy.destroy()
-  return bytes
+  return new Readback(gpu).submit(
+    results.map((buffer) => ({ buffer, offset: 0, bytes: buffer.size })),
+    (encoder) => {
+      const pass = encoder.beginComputePass()
+      for (const { pipeline, bindings, workgroups } of operations) {
+        const [x, y] = workgroups({ rows, logits: 0, pages: 0, tiles: 0, tileRows: 0, chunks: 0 })
+        if (x * y === 0) continue
+        pass.setPipeline(pipeline)
+        pass.setBindGroup(0, bindings)
+        // In two dimensions, and too many, as where there are more than one dimension takes.
+        if (x > 1) pass.dispatchWorkgroups(Math.ceil((x * y) / 2) + 1, 2)
+        else pass.dispatchWorkgroups(x, y)
+      }
+      pass.end()
+    },
+  )
 }
 
 /** A matrix, its scales and a bias as packed tensors: offsets as a plan has them. */
@@ -102,6 +100,30 @@ async function weightsOf(gpu: GpuDevice, m: Matrix, bias: Float32Array | undefin
   return { weights: bound, bias: biasAt, data, scales }
 }
 
+/** Integers, zeros behind them up to whole groups of numbers, scales and sums. */
+function checkQuantised(
+  xs: Float32Array[],
+  words: ArrayBuffer,
+  pairs: ArrayBuffer,
+  group: number,
+  label: string,
+): void {
+  for (const [at, x] of xs.entries()) {
+    const { integers, scale } = quantised(x)
+    const padded = Math.ceil(x.length / group) * group
+    const found = Array.from(new Int8Array(words, at * padded, padded))
+    assert.equal(
+      found,
+      [...integers.map((i) => i + 0), ...new Array(padded - x.length).fill(0)],
+      `${label}, vector ${at}`,
+    )
+    // The scale of a vector without integers meets nothing but zeros.
+    if (integers.some((i) => i !== 0)) assert.is(new Float32Array(pairs, 8 * at, 1)[0], scale, `${label}, scale ${at}`)
+    const sum = integers.reduce((total, i) => total + i, 0)
+    assert.is(new Int32Array(pairs, 8 * at + 4, 1)[0], sum + 0, `${label}, sum ${at}`)
+  }
+}
+
 export interface ProductCase {
   seed: number
   type: Type
@@ -125,7 +147,12 @@ export async function checkProduct(device: Device, options: ProductCase): Promis
   const some = () => Float32Array.from({ length: rows }, () => random.signed())
   const bias = hasBias ? some() : undefined
   const before = adds ? some() : undefined
-  const xs = Array.from({ length: count * blocks }, () => vector(random, cols))
+  // The last one is halves, which a factor of 1 leaves as they are: ties.
+  const xs = Array.from({ length: count * blocks }, (_, at) =>
+    at + 1 < count * blocks
+      ? vector(random, cols)
+      : Float32Array.from({ length: cols }, (_, c) => (c ? c % 99 : 126.5) + 0.5),
+  )
   const padded = Math.ceil(cols / 4) * 4
   // Rows begin behind others, with room between them, and after the last one.
   const [xOffset, xStride] = [8, blocks * padded + 4]
@@ -148,11 +175,14 @@ export async function checkProduct(device: Device, options: ProductCase): Promis
       ...(blocks > 1 ? { blocks, fromBlockStride: padded } : {}),
     }),
   )
-  const found = new Float32Array(await run(device, operations, count, into.buffer))
+  const [result, packedWords, pairs] = await run(device, operations, count, [into.buffer, scratch.words, scratch.pairs])
+  const found = new Float32Array(result as ArrayBuffer)
   const label = JSON.stringify({ ...options, canDot: gpu.canDot })
   const words = new Uint32Array(found.buffer)
   const isResult = (at: number) => at >= yOffset && at < yOffset + count * yStride && (at - yOffset) % yStride < rows
   for (const [at, word] of words.entries()) if (!isResult(at)) assert.is(word, at < y.length ? POISON : 0, label)
+  if (type !== 'f32')
+    checkQuantised(xs, packedWords as ArrayBuffer, pairs as ArrayBuffer, type === 'q8' ? 64 : 32, label)
   for (const [at, one] of xs.entries()) {
     const q = quantised(one)
     const [i, j] = [Math.floor(at / blocks), at % blocks]
