@@ -94,7 +94,9 @@ function tokenOf(layer: GpuLayer, weights: PlanWeights, x: ArrayLike<number>, po
     ]
     const own = Array.from(queryWeight).slice(j * dim, (j + 1) * dim)
     const normed = isTurned ? rmsNormed(both, own, kind.queryEps) : both
-    const encoder = kind.encoderDim ? rowsOf(weights, matrices.encoder).slice(j * kind.key0Dim, (j + 1) * kind.key0Dim) : []
+    const encoder = kind.encoderDim
+      ? rowsOf(weights, matrices.encoder).slice(j * kind.key0Dim, (j + 1) * kind.key0Dim)
+      : []
     const first = normed.slice(0, plain)
     return [kind.encoderDim ? encoder.map((row) => dot(first, row)) : first, normed.slice(plain)]
   })
@@ -109,12 +111,16 @@ function tokenOf(layer: GpuLayer, weights: PlanWeights, x: ArrayLike<number>, po
   return { position, queries: heads, slots, gate: projected.slice(at) }
 }
 
+/** The head of a slot, as far as a view goes. */
+const viewOf = ({ slots }: Token, slot: number, head: number, dim: number): Vector =>
+  (slots[slot]?.[head] ?? []).slice(0, dim)
+
 function average(kind: GpuLayerKind, own: Token, seen: readonly Token[], j: number): Vector {
   const [key0, key1, value] = kind.heads.map((heads) => heads[j] ?? 0) as [number, number, number]
   const [first, second] = own.queries[j] as [Vector, Vector]
-  const scores = seen.map(({ slots }) => {
-    const k = (slots[kind.key0Slot]?.[key0] as Vector).slice(0, kind.key0Dim)
-    const r = kind.key1Dim ? (slots[kind.key1Slot]?.[key1] as Vector).slice(0, kind.key1Dim) : []
+  const scores = seen.map((token) => {
+    const k = viewOf(token, kind.key0Slot, key0, kind.key0Dim)
+    const r = viewOf(token, kind.key1Slot, key1, kind.key1Dim)
     const score = kind.scale * (dot(first, k) + dot(second, r))
     return kind.softcap ? kind.softcap * Math.tanh(score / kind.softcap) : score
   })
@@ -122,7 +128,11 @@ function average(kind: GpuLayerKind, own: Token, seen: readonly Token[], j: numb
   const weights = scores.map((score) => Math.exp(score - peak))
   const sum = weights.reduce((total, weight) => total + weight, 0)
   return range(kind.valueDim).map(
-    (d) => seen.reduce((total, { slots }, t) => total + (weights[t] as number) * (slots[kind.valueSlot]?.[value]?.[d] as number), 0) / sum,
+    (d) =>
+      seen.reduce(
+        (total, { slots }, t) => total + (weights[t] as number) * (slots[kind.valueSlot]?.[value]?.[d] as number),
+        0,
+      ) / sum,
   )
 }
 
