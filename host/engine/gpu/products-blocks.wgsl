@@ -1,6 +1,6 @@
-// Weights in blocks of eight rows, TYPE of blocks.wgsl, which goes before: q4, and those with a scale and a minimum. assembly/kernels/
-// products-q4.ts and blocks.ts have pictures of them. A group is the columns that have one scale, a quad four columns of it.
-// Vectors as quantise.wgsl leaves them; sums of integers are exact, and
+// Weights in blocks of eight rows, TYPE of blocks.wgsl, which goes before: q4, and those with a scale and a minimum.
+// assembly/kernels/products-q4.ts and blocks.ts have pictures of them. A group is the columns that have one scale, a quad
+// four columns of it. Vectors as quantise.wgsl leaves them; sums of integers are exact, and
 //
 //     y = s_x · Σ_groups s · (Σ w'·x − 8·Σx)          q4
 //     y = s_x · Σ_groups ( s · Σ q·x − m · Σx )       the others
