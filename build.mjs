@@ -169,7 +169,7 @@ const bundled = (commit, kernels, platform) => ({
   format: 'esm',
   define: { GTA_VERSION: JSON.stringify(manifest().version), GTA_COMMIT: JSON.stringify(commit) },
   plugins: [embedKernels(kernels, platform === 'node'), embedPrograms, embedTexts],
-  loader: { '.html': 'text', '.css': 'text', '.wgsl': 'text' },
+  loader: { '.html': 'text', '.css': 'text' },
   legalComments: 'inline',
   logLevel: 'warning',
 })
@@ -227,6 +227,11 @@ const embedTexts = {
       const contents = texts.map(({ name, file }) => `export { default as ${name} } from '${file}'`).join('\n')
       return { contents, resolveDir: dirname(path) }
     })
+    // Without comments and indents; lines stay, because errors of a shader name them.
+    onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(/\/\/.*$|^ +/gm, ''),
+      loader: 'text',
+    }))
   },
 }
 
