@@ -98,15 +98,9 @@ interface FamilyCase {
 const best = (logits: Float32Array) => logits.indexOf(Math.max(...logits))
 const folderOf = (family: string) => golden(`families/${family}`)
 const specOf = (family: string) => describe(readJson(`${folderOf(family)}/config.json`)).spec
-/** Those whose layers have nothing but attention. */
 const families = readdirSync(golden('families'))
-const attended = families.filter((family) => specOf(family).layers.every(({ mixer }) => mixer.is === 'attention'))
 
-test('there are families of attention alone, and others', () => {
-  assert.ok(attended.length > 15 && attended.length < families.length)
-})
-
-for (const family of attended)
+for (const family of families)
   gpuTest(
     `${family}, f32: the logits and the tokens of its reference`,
     async (adapter) => {

@@ -189,6 +189,27 @@ gpuTest('turned pages have the keys of the WebAssembly engine, some positions la
   }
 })
 
+gpuTest('hidden states are those of the WebAssembly engine, beside rows that want logits', async (adapter) => {
+  const cpu = await openEngine(golden('gta'), { type: 'f32', conversations: 2 })
+  const { cache } = await openGpu(adapter, golden('gta'), { type: 'f32', conversations: 2 })
+  const step: Row[] = [
+    ...prompt.map((token, position) => ({ conversation: 0, position, token, wantsState: position !== 1 })),
+    { conversation: 1, position: 0, token: 9, sampling: greedy },
+  ]
+  const [expected, found] = await Promise.all([cpu.step(step), cache.step(step)])
+  assert.equal(found, expected)
+  assert.ok(worst(await cache.logits(0), await cpu.logits(0)) < 1e-4)
+  for (const k of prompt
+    .keys()
+    .filter((position) => position !== 1)
+    .map((_, k) => k)) {
+    const [state, other] = [await cache.state(k), await cpu.state(k)]
+    assert.is(state.length, other.length)
+    assert.ok(worst(state, other) < 1e-4 && Math.max(...other.map(Math.abs)) > 0.1, `state ${k}`)
+  }
+  await Promise.all([cpu.close(), cache.close()])
+})
+
 gpuTest('pages are copied and cleared before the next step', async (adapter) => {
   const { spec, plan, weights } = await packedOf(golden('gta'), 'f32')
   const engine = await openGpuEngine({
