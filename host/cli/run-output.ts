@@ -55,7 +55,7 @@ function printDocument(
   { bandwidth, session }: Circumstances,
   measured: Measured,
 ): void {
-  const { tokens, text, value, finish, promptTokens, cachedTokens, speculation, sampling, logitsHash } = outcome
+  const { tokens, text, finish, promptTokens, cachedTokens, speculation, sampling, logitsHash } = outcome
   printJson('run', {
     tokens,
     text: model.tokenizer ? text : null,
