@@ -55,10 +55,11 @@ function printDocument(
   { bandwidth, session }: Circumstances,
   measured: Measured,
 ): void {
-  const { tokens, text, finish, promptTokens, cachedTokens, speculation, sampling, logitsHash } = outcome
+  const { tokens, text, value, finish, promptTokens, cachedTokens, speculation, sampling, logitsHash } = outcome
   printJson('run', {
     tokens,
     text: model.tokenizer ? text : null,
+    value,
     finish,
     promptTokens,
     cachedTokens,
