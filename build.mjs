@@ -159,19 +159,17 @@ async function importSource(path) {
   return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
-/** What all bundles have in common. Nothing is left outside but WebGPU for Node: an installed package needs no other. */
+/** What all bundles have in common. Nothing is left outside but `webgpu`, which host/platform/gpu.ts imports if a GPU is asked for: an installed package needs no other. */
 const bundled = (commit, kernels, platform) => ({
   platform,
   absWorkingDir: root,
   outdir: 'dist',
   outExtension: { '.js': '.mjs' },
   bundle: true,
-  // The user's to install, see host/platform/gpu.ts.
-  external: ['webgpu'],
   format: 'esm',
   define: { GTA_VERSION: JSON.stringify(manifest().version), GTA_COMMIT: JSON.stringify(commit) },
   plugins: [embedKernels(kernels, platform === 'node'), embedPrograms, embedTexts],
-  loader: { '.html': 'text', '.css': 'text', '.wgsl': 'text' },
+  loader: { '.html': 'text', '.css': 'text' },
   legalComments: 'inline',
   logLevel: 'warning',
 })
@@ -229,6 +227,11 @@ const embedTexts = {
       const contents = texts.map(({ name, file }) => `export { default as ${name} } from '${file}'`).join('\n')
       return { contents, resolveDir: dirname(path) }
     })
+    // Without comments and indents; lines stay, because errors of a shader name them.
+    onLoad({ filter: /\.wgsl$/ }, ({ path }) => ({
+      contents: readFileSync(path, 'utf8').replace(/\/\/.*$|^ +/gm, ''),
+      loader: 'text',
+    }))
   },
 }
 

@@ -845,9 +845,12 @@ test('a model that cannot fit is refused whatever its weight files are', async (
 })
 
 test('doctor tells what it found', async () => {
-  const found = await json<{ chosen: string; node: string }>('doctor')
+  const found = await json<{ chosen: string; node: string; gpu: { adapters: { unfit?: string }[] } }>('doctor')
   assert.type(found.chosen, 'string')
   assert.ok(found.node.includes(process.versions.node))
+  // A machine with a GPU, with one in software, or with none.
+  for (const { unfit } of found.gpu.adapters) assert.ok(unfit === undefined || unfit.length > 10)
+  assert.match((await run('doctor')).stdout, /^gpu {11}\S/m)
 })
 
 interface WithSession extends Generated {

@@ -84,7 +84,7 @@ test('the first that is fit is chosen, others only by force', async () => {
   assert.is((await chooseAdapter(true, fakeGpu(software, nvidia))).facts.vendor, 'nvidia')
   assert.is((await chooseAdapter(true, fakeGpu(pi, pi, software))).facts.vendor, 'broadcom')
   const message = await refusal(chooseAdapter(false, fakeGpu(pi, pi, software)))
-  for (const part of [/V3DV/, /Raspberry Pi has no/, /llvmpipe/, /--gpu-force/]) assert.match(message, part)
+  for (const part of [/V3DV/, /GPU of a Raspberry Pi has no/, /llvmpipe/, /--gpu-force/]) assert.match(message, part)
   assert.match(await refusal(chooseAdapter(true, fakeGpu())), /found none.*apt install libvulkan1 mesa-vulkan-drivers/)
 })
 

@@ -4,6 +4,7 @@ import { forgetMeasurements, isBusy } from '../runtime/measurements.ts'
 import { percent } from '../tools/analyze/amounts.ts'
 import { measureThis } from '../tools/analyze/measure.ts'
 import { type Diagnosis, diagnose } from '../tools/diagnose.ts'
+import { diagnoseGpu, type GpuDiagnosis } from '../tools/diagnose-gpu.ts'
 import { tellOfMeasuring } from './analyze.ts'
 import { type Arguments, type Command, common } from './options.ts'
 import { printJson } from './terminal.ts'
@@ -26,13 +27,13 @@ async function execute(args: Arguments): Promise<void> {
     await forgetMeasurements()
     await measureThis({ again: 'anew', onMeasure: tellOfMeasuring })
   }
-  const found = await diagnose()
-  if (args.flag('json')) printJson('doctor', found)
-  else process.stdout.write(`${describe(found).join('\n')}\n`)
+  const [found, gpu] = [await diagnose(), await diagnoseGpu()]
+  if (args.flag('json')) printJson('doctor', { ...found, gpu })
+  else process.stdout.write(`${describe(found, gpu).join('\n')}\n`)
   if (!found.chosen) process.exitCode = 1
 }
 
-function describe(found: Diagnosis): string[] {
+function describe(found: Diagnosis, gpu: GpuDiagnosis): string[] {
   const unknown = 'the system does not tell'
   const rows: [string, string][] = [
     ['node', `${found.node} on ${found.platform}`],
@@ -43,9 +44,21 @@ function describe(found: Diagnosis): string[] {
     ['governor', found.governor ?? unknown],
     ['relaxed SIMD', found.relaxedSimd ? 'yes' : 'no: Node 22 and later have it'],
     ...describeMeasurements(found),
+    ...describeGpu(gpu),
     ['engine', `${found.chosen ?? 'none'}: ${found.reason}`],
   ]
   return rows.map(([name, value]) => `${name.padEnd(14)}${value}`)
+}
+
+/** Each GPU, and whether `--gpu` uses it. */
+function describeGpu({ adapters, problem, chosen }: GpuDiagnosis): [string, string][] {
+  if (adapters.length === 0) return [['gpu', problem ?? 'none: WebGPU finds no driver that it can use']]
+  return adapters.map(({ name, unfit, limits, canDot }, i) => {
+    const use =
+      unfit === undefined ? (name === chosen ? 'used with --gpu' : 'not the first') : `not used: ${unfit} (--gpu-force)`
+    const facts = `${canDot ? 'int8 products' : 'no int8 products'}, bindings of ${megabytes(limits.maxStorageBufferBindingSize)}`
+    return [i === 0 ? 'gpu' : '', `${name}, ${facts}; ${use}`]
+  })
 }
 
 /** What is believed of this machine, and whether it should be. */

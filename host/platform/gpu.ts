@@ -17,9 +17,12 @@ export async function openGpu(): Promise<GPU> {
   return scope[KEPT]
 }
 
+/** Not a literal: bundlers of programs would look for it, and not everybody has it. */
+const dawn = 'webgpu'
+
 async function importDawn(): Promise<typeof import('webgpu')> {
   try {
-    return await import('webgpu')
+    return await import(/* webpackIgnore: true */ /* @vite-ignore */ dawn)
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException
     if (code === 'ERR_MODULE_NOT_FOUND')

@@ -127,7 +127,7 @@ export interface GenerateOptions<T = unknown> extends Partial<Sampling> {
   /** Control tokens that are a part of the text. @internal */
   shownTokens?: number[]
   /** What may be written, token by token; made once the prompt is known to be good. `speculate` is off with it. @internal */
-  constraint?: (parts: ConstraintParts) => Constraint | Promise<Constraint>
+  constraint?: (parts: ConstraintParts) => Constraint | undefined | Promise<Constraint | undefined>
   signal?: AbortSignal
   /** Told of every token as it is generated. */
   onToken?: (id: number) => void

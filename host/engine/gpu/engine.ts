@@ -115,7 +115,7 @@ function makeRows(gpu: GpuDevice, plan: GpuPlan, { maxRows, maxLogits }: EngineO
     activation: rows('activation', buffers.activation),
     branch: rows('branch', buffers.branch),
     ffnInput: rows('feed-forward input', buffers.ffnInput),
-    last: rows('last', hidden, maxLogits),
+    last: rows('last', hidden),
     logits: rows('logits', padded(plan.vocabSize), maxLogits),
   }
 }
