@@ -22,7 +22,9 @@ const MARGIN = 1e-2
 /** The beginnings of stories that the model was not trained on. */
 async function prompts(): Promise<number[][]> {
   const model = await load(golden('stories'))
-  const stories = readFileSync(`${golden('stories')}/valid_slice.txt`, 'utf8').split('<|endoftext|>').slice(1)
+  const stories = readFileSync(`${golden('stories')}/valid_slice.txt`, 'utf8')
+    .split('<|endoftext|>')
+    .slice(1)
   const ids = stories.map((story) => runtimeOf(model).promptIds(story.trim()).slice(0, 12))
   await model.close()
   return ids.filter((list) => list.length === 12).slice(0, PROMPTS)
