@@ -101,7 +101,11 @@ const quick = `
  */
 const long = `
   conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
+<<<<<<< HEAD
   session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
+=======
+  memory-limit session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
+>>>>>>> library
   recovery paired server-together
 `
   .trim()
