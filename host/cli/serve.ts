@@ -56,6 +56,7 @@ export const serve: Command = {
       value: 'NAME|FILE',
       help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
     },
+    'no-page': { type: 'boolean', help: 'without the page to chat with, at /' },
     quiet: { type: 'boolean', help: 'log nothing but what went wrong' },
     ...loadFlags,
     ...generateOptions,
@@ -88,6 +89,7 @@ async function execute(args: Arguments): Promise<void> {
     origins: args.texts('cors'),
     hosts: args.texts('allow-host'),
     defaults: given(defaults),
+    hasPage: !args.flag('no-page'),
     ...(args.flag('quiet') ? {} : logging),
     onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
   })
