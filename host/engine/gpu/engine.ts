@@ -53,7 +53,7 @@ export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
   }
 }
 
-function checkInput({ spec, plan, options }: GpuEngineInput): void {
+function checkInput({ plan, options }: GpuEngineInput): void {
   // Offsets of the plan are words.
   if (plan.bytes > 2 ** 32) throw gpuErrors.limit('the model', plan.bytes, 'offsets of 32 bits', 2 ** 32)
   if (options.offload) throw errors.badOption('offload (--offload)', 'left out with a GPU', options.offload.bytes)
