@@ -392,6 +392,8 @@ export class Row {
   presencePenalty: f32 = NaN
   frequencyPenalty: f32 = NaN
   generatedFrom: u32 = 0
+  /** 1: keep its hidden state behind the last norm. Not together with logits. */
+  wantsState: u32 = 0
 }
 
 /** A number that is added to the logit of a token. */

@@ -157,31 +157,35 @@ function normaliseRow(plan: Plan, kind: u32, eps: f32, weight: u32, bias: u32, f
   else rmsNorm(from, base + weight, plan.hiddenDim, eps, to)
 }
 
+/** Hidden states behind the last norm: of the rows that want logits, then of those that want nothing else; how many the former are. */
+function normaliseLast(plan: Plan, count: u32): u32 {
+  const a = arena()
+  const stride = hiddenStride(plan)
+  let wanted: u32 = 0
+  for (let i: u32 = 0; i < count; i++) if (rowAt(i).wantsLogits) wanted++
+  let next: u32 = 0
+  let nextState = wanted
+  for (let i: u32 = 0; i < count; i++) {
+    const row = rowAt(i)
+    if (!row.wantsLogits && !row.wantsState) continue
+    const place = row.wantsLogits ? next++ : nextState++
+    if (!isMine(place)) continue
+    const target = a.normed + place * stride
+    const from = a.x + i * stride
+    normaliseRow(plan, plan.headNormKind, plan.headNormEps, plan.headNorm, plan.headNormBias, from, target)
+    countNorm(plan, plan.headNormKind)
+  }
+  return wanted
+}
+
 /** Logits and samples of the rows that want them, in their order. */
 function finish(plan: Plan, count: u32): u32 {
   const a = arena()
   const stride = hiddenStride(plan)
-  let wanted: u32 = 0
-  for (let i: u32 = 0; i < count; i++) {
-    if (!rowAt(i).wantsLogits) continue
-    if (isMine(wanted)) {
-      const target = a.normed + wanted * stride
-      normaliseRow(
-        plan,
-        plan.headNormKind,
-        plan.headNormEps,
-        plan.headNorm,
-        plan.headNormBias,
-        a.x + i * stride,
-        target,
-      )
-    }
-    wanted++
-  }
+  const wanted = normaliseLast(plan, count)
   assert(wanted <= a.maxLogits)
   // A slice of a prompt that is not its last has no use for the head.
   if (wanted) {
-    countNorm(plan, plan.headNormKind)
     const p = productOf(head(plan), wanted)
     p.bias = vectorAt(plan, plan.headBias)
     p.from(a.normed, stride)

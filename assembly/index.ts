@@ -14,7 +14,7 @@ import { kindAt, pageKindAt } from './plan'
 import { checkPlan } from './plan-check'
 import { Walk } from './plan-tensors'
 import { setProfile, times } from './profile'
-import { layerStride, logitsStride, streamStride } from './sizes'
+import { hiddenStride, layerStride, logitsStride, streamStride } from './sizes'
 import { barrier, poison, setRanks, spanStart } from './team'
 
 /** Version of the plan words that this engine executes. */
@@ -123,6 +123,15 @@ export function sampled(): usize {
 export function logits(k: u32): usize {
   const a = arena()
   return a.logits + k * logitsStride(changetype<Plan>(a.plan))
+}
+
+/**
+ * Address of the f32 (hiddenDim) hidden state of the k-th row of the last step among those that wanted logits, in their
+ * order, and behind them those that wanted their state.
+ */
+export function state(k: u32): usize {
+  const a = arena()
+  return a.normed + k * hiddenStride(changetype<Plan>(a.plan))
 }
 
 /** The first eight bytes of their SHA-256: a change of any bit shows. Not while a step runs. */

@@ -12,10 +12,13 @@ export { version } from './platform/version.ts'
 export type {
   ChatOptions,
   ConversationOptions,
+  Embeddings,
   GenerateOptions,
   Generation,
+  GenerationEvent,
   Prompt,
   SavedConversation,
+  ScoredToken,
 } from './runtime/api.ts'
 export type { Chat } from './runtime/chat.ts'
 export type { Conversation } from './runtime/conversation.ts'

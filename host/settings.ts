@@ -13,8 +13,11 @@ export interface Setting {
   short?: string
   /** Several letters behind one dash, as llama.cpp has them: `-tb`. */
   alias?: string
-  /** bytes: a number in the library, `512M` on a command line (sizes.ts). texts: a list; its flag may be given several times. */
-  kind: 'whole' | 'number' | 'bytes' | 'choice' | 'text' | 'texts' | 'boolean'
+  /**
+   * bytes: a number in the library, `512M` on a command line (sizes.ts). texts: a list; its flag may be given several times.
+   * biases: an object in the library, `5+1.5` on a command line, several times.
+   */
+  kind: 'whole' | 'number' | 'bytes' | 'choice' | 'text' | 'texts' | 'biases' | 'boolean'
   /** What stands for the value in help; of a choice, the choices. */
   value?: string
   /** Range of a number, both ends included; a model may have a smaller largest one. */
@@ -300,7 +303,19 @@ export const generateSettings = {
     otherwise: 'the text is the same',
     help: 'guess up to N tokens from what followed earlier, and check them in one step',
   },
+  logitBias: {
+    flag: 'logit-bias',
+    kind: 'biases',
+    value: 'ID±X',
+    help: 'add X to the logit of a token, as in 15043+1 or 15043-100; may be given several times',
+  },
   stop: { flag: 'stop', kind: 'texts', value: 'TEXT', help: 'end before this text; may be given several times' },
+} as const satisfies Record<string, Setting>
+
+/** Of `generate()`: what it tells of how likely tokens were. */
+export const scoreSettings = {
+  logprobs: { kind: 'whole', min: 0, max: 20, help: 'log probabilities of tokens, and alternatives to each' },
+  promptLogprobs: { kind: 'whole', min: 0, max: 20, help: 'the same of the tokens of the prompt' },
 } as const satisfies Record<string, Setting>
 
 /** What only commands have: the model and the prompt, which the library is given directly, and how a text ends. */
@@ -321,11 +336,25 @@ export const commandSettings = {
   help: { flag: 'help', short: 'h', kind: 'boolean', help: 'this text' },
 } as const satisfies Record<string, Setting>
 
-export const settings = { ...modelSettings, ...contextSettings, ...generateSettings, ...commandSettings } as const
+export const settings = {
+  ...modelSettings,
+  ...contextSettings,
+  ...generateSettings,
+  ...scoreSettings,
+  ...commandSettings,
+} as const
 
 export type SettingName = keyof typeof settings
 
-type Kinds = { whole: number; number: number; bytes: number; text: string; texts: string[]; boolean: boolean }
+type Kinds = {
+  whole: number
+  number: number
+  bytes: number
+  text: string
+  texts: string[]
+  biases: Record<number, number>
+  boolean: boolean
+}
 
 /** What a setting is in the library. */
 export type ValueOf<N extends SettingName> = (typeof settings)[N] extends { choices: readonly (infer C)[] }

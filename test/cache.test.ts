@@ -75,6 +75,10 @@ class PlainEngine implements Engine {
     return { values: new Float32Array(VOCAB).fill(this.sampled[k] as number), hash: () => `${this.sampled[k]}` }
   }
 
+  async state(k: number): Promise<Float32Array> {
+    return Float32Array.of(this.sampled[k] as number)
+  }
+
   /** Adds up how far a row was turned: what it holds says how often and from where. */
   async turn(from: number, to: number, delta: number): Promise<void> {
     for (let i = 0; i < PAGE_TOKENS; i++) {
@@ -112,12 +116,12 @@ const text = (length: number, seed: number) => {
   return Array.from({ length }, () => Math.floor(next() * VOCAB))
 }
 
-test('an engine has nine members and a name', () => {
+test('an engine has ten members and a name', () => {
   const members: Record<keyof Engine, true> = {
     ...{ facts: true, threads: true, pages: true, probe: true },
-    ...{ step: true, logits: true, turn: true, revive: true, close: true },
+    ...{ step: true, logits: true, state: true, turn: true, revive: true, close: true },
   }
-  assert.is(Object.keys(members).length, 9)
+  assert.is(Object.keys(members).length, 10)
   assert.is(nameOf(open()), 'plain, 1 thread')
 })
 

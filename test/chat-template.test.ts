@@ -1,4 +1,5 @@
 /** Chat templates: those of real models against prompts written by hand, hostile ones, and messages that are hostile. */
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -273,6 +274,23 @@ test('messages are checked', async () => {
       assert.is(error.code, 'BAD_OPTION', JSON.stringify(messages))
     }
   })
+})
+
+const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean)
+
+test('two processes render for all; one that the system ended is replaced', async () => {
+  const texts = await Promise.all(Array.from({ length: 20 }, (_, i) => render(`${i}`)))
+  assert.equal(
+    texts,
+    Array.from({ length: 20 }, (_, i) => `${i}`),
+  )
+  if (process.platform !== 'linux') return
+  const kept = children()
+  assert.ok(kept.length > 0 && kept.length <= 2, kept.join())
+  for (const pid of kept) process.kill(Number(pid), 'SIGKILL')
+  assert.is(await render('again'), 'again')
+  await refused('{{ raise_exception("no") }}', 'no')
+  assert.is(await render('and again'), 'and again')
 })
 
 test.run()

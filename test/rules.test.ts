@@ -139,12 +139,12 @@ test('no files load each other in a circle', () => {
   assert.is(circleIn(graph)?.join(' → '), undefined)
 })
 
-test('the root has at most 30 names, types among them', () => {
+test('the root has at most 36 names, types among them', () => {
   const text = readFileSync(join(root, 'host/index.ts'), 'utf8')
   const names = [...text.matchAll(/^export (?:type )?\{([^}]*)\}/gm)].flatMap(([, list]) => list?.split(',') ?? [])
   const exports = [...text.matchAll(/^export /gm)]
   assert.is(exports.length, [...text.matchAll(/^export (?:type )?\{/gm)].length, 'names are listed one by one')
-  assert.ok(names.length >= 20 && names.length <= 30, `${names.length} names`)
+  assert.ok(names.length >= 20 && names.length <= 36, `${names.length} names`)
 })
 
 /** Files of dist/types/ that a declaration there is made of. */
@@ -181,7 +181,8 @@ test('users see of models, conversations and chats what is theirs', () => {
       'restore',
       'generate',
     ],
-    ...['chat', 'restoreChat', 'applyChatTemplate', 'logits', 'evaluate', 'predict', 'close', '[Symbol.asyncDispose]'],
+    ...['chat', 'restoreChat', 'applyChatTemplate', 'logits', 'embed', 'evaluate', 'predict', 'close'],
+    '[Symbol.asyncDispose]',
   ])
   assert.equal(membersOf('Conversation'), [
     ...[...common, 'id', 'length', 'dropped', 'tokens', 'notes', 'generate', 'logits', 'fork', 'rewind', 'save'],

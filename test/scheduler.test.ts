@@ -40,6 +40,7 @@ class FakeCache implements ScheduledCache {
   private taken = 0
   private readonly pages: number
   private sampled: number[] = []
+  private states: number[] = []
   private isBusy = false
 
   constructor({ maxRows = 64, maxLogits = 32, context = 4096, pages = 1e6 }: Options) {
@@ -101,6 +102,7 @@ class FakeCache implements ScheduledCache {
         this.lengths.set(conversation, position + 1)
       }
       this.sampled = rows.filter(({ sampling }) => sampling).map(({ token }) => token + 1)
+      this.states = rows.filter(({ wantsState }) => wantsState).map(({ token }) => token)
       assert.ok(this.sampled.length <= this.facts.maxLogits, `${this.sampled.length} rows with logits`)
       this.steps.push(counts)
       await tick()
@@ -114,6 +116,10 @@ class FakeCache implements ScheduledCache {
 
   async logits(k: number): Promise<Float32Array> {
     return Float32Array.of(this.sampled[k] as number)
+  }
+
+  async state(k: number): Promise<Float32Array> {
+    return Float32Array.of(this.states[k] as number)
   }
 
   async logitsHash(k: number): Promise<string> {

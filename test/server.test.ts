@@ -160,6 +160,9 @@ test('what cannot be done is refused by name, in OpenAI’s shape', async () => 
 test('a context that is too small says so with counts', async () => {
   const { body } = await ask(server, complete, { prompt: 'wood '.repeat(600) })
   assert.match(body.error.message, /context of 512 tokens, found \d+ tokens/)
+  // Not even cut into tokens: that would take a second.
+  const { body: more } = await ask(server, complete, { prompt: 'wood '.repeat(200_000) })
+  assert.match(more.error.message, /found at least \d+ tokens/)
 })
 
 test('other media types and bytes that are no text are refused', async () => {

@@ -7,6 +7,7 @@ import { functionGemma, gemma4 } from '../host/text/tools/gemma-form.ts'
 import { granite, hermes, llama3, mistral, mistralNew } from '../host/text/tools/json-forms.ts'
 import { type AnswerEvent, AnswerParser, type ParserOptions } from '../host/text/tools/parser.ts'
 import { lfm2 } from '../host/text/tools/python-form.ts'
+import { random as randoms } from './fixtures/checkpoints.ts'
 
 const forms = [hermes, granite, llama3, mistral, mistralNew, lfm2, functionGemma, gemma4]
 const think = { open: '<think>', close: '</think>' }
@@ -215,17 +216,6 @@ const scraps = [
   '<|tool_call_start|>[', 'get(', "city='it's'", ', ', 'days=2', ')', ']<|tool_call_end|>', '<start_function_call>call:get{', 'days:1',
   'city:<escape>a<escape>', '<end_function_call>', '<|python_tag|>', '{"name": "now"}', ';', '<|tool_call|>', '"', '\\', '😀', '<', '{', '<|tool_call>call:now{}', '<tool_call|>',
 ] // biome-ignore format: a list of scraps
-
-/** Numbers of a sequence that is the same each time (mulberry32). */
-function randoms(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 test('an answer is the same however it is cut: 3,000 random ones, in random pieces and one by one', () => {
   const random = randoms(1)

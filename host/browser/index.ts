@@ -9,11 +9,17 @@ export { commit, version } from '../platform/version.ts'
 export type {
   ContextPolicy,
   ConversationOptions,
+  Embeddings,
   Finish,
   GenerateOptions,
   Generation,
+  GenerationEvent,
+  PrefillProgress,
   Prompt,
+  ScoredToken,
   Speculation,
+  TokenLogprob,
+  Usage,
 } from '../runtime/api.ts'
 export { Conversation, type LoadOptions, load, Model } from './model.ts'
 export type { EngineFacts } from './protocol.ts'

@@ -2,8 +2,8 @@
 
 import { errors } from '../errors.ts'
 import { advice } from '../platform/advice.ts'
-import type { ConversationOptions, GenerateOptions, Generation, OpenOptions, Prompt } from '../runtime/api.ts'
-import { GenerationStream } from '../runtime/stream.ts'
+import type { ConversationOptions, Embeddings, GenerateOptions, OpenOptions, Prompt } from '../runtime/api.ts'
+import { type GenerationParts, GenerationStream } from '../runtime/stream.ts'
 import { Connection } from './connection.ts'
 import type { EngineFacts, SentModel } from './protocol.ts'
 
@@ -83,7 +83,7 @@ export class Model {
   }
 
   /**
-   * Streams the continuation of a prompt, piece by piece; the iterator's return value tells how it went. A conversation
+   * Streams the continuation of a prompt, piece by piece; `result` of the stream tells how it went. A conversation
    * of its own, which is forgotten.
    */
   generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): GenerationStream {
@@ -94,6 +94,11 @@ export class Model {
   /** Logits (vocabSize) after the last token of a prompt. */
   async logits(prompt: Prompt): Promise<Float32Array> {
     return await this.connection.ask('logits', [0, prompt])
+  }
+
+  /** Vectors of texts, as in Node. */
+  async embed(texts: readonly Prompt[]): Promise<Embeddings> {
+    return await this.connection.ask('embed', [texts])
   }
 
   /** A new conversation; close it, or it keeps its part of the cache. If all are taken it waits when it is first used. */
@@ -157,13 +162,13 @@ export class Conversation {
   }
 }
 
-/** One piece is asked for after the other, so what nobody reads is not computed, as in Node. */
+/** One event is asked for after the other, so what nobody reads is not computed, as in Node. */
 async function* generate(
   connection: Connection,
   conversation: number,
   prompt: Prompt | undefined,
   options: GenerateOptions & ConversationOptions,
-): AsyncGenerator<string, Generation> {
+): GenerationParts {
   const { signal, onToken, onPrefill, ...sent } = options
   signal?.throwIfAborted()
   const number = await connection.ask('generate', [conversation, prompt, sent])
@@ -172,11 +177,12 @@ async function* generate(
   let isOver = false
   try {
     for (;;) {
-      const { tokens, text, generation } = await connection.ask('next', [number], onPrefill)
-      for (const token of tokens) onToken?.(token)
-      isOver = generation !== undefined
-      if (generation) return generation
-      yield text as string
+      const event = await connection.ask('next', [number])
+      isOver = event.type === 'end'
+      if (event.type === 'end') return event.result
+      if (event.type === 'token') onToken?.(event.id)
+      else onPrefill?.({ done: event.done, total: event.total, cached: event.cached })
+      yield event
       signal?.throwIfAborted()
     }
   } catch (error) {

@@ -8,10 +8,18 @@
 import type { CacheType, ModelSpec, PackingType } from '../../models/index.ts'
 import type { Sampling, ThreadCounts } from '../engine/engine.ts'
 import { type ErrorCode, GtaError, OutOfMemoryError } from '../errors.ts'
-import type { ConversationOptions, GenerateOptions, Generation, OpenOptions, Progress, Prompt } from '../runtime/api.ts'
+import type {
+  ConversationOptions,
+  Embeddings,
+  GenerateOptions,
+  GenerationEvent,
+  OpenOptions,
+  Progress,
+  Prompt,
+} from '../runtime/api.ts'
 
 /** Functions and signals stay in the page. */
-export type SentGenerateOptions = Omit<GenerateOptions, 'signal' | 'onToken' | 'onPrefill'>
+export type SentGenerateOptions = Omit<GenerateOptions, 'signal' | 'onToken' | 'onPrefill' | 'constraint'>
 export type SentOpenOptions = Omit<OpenOptions, 'signal' | 'onProgress'>
 
 /** The engine that a model got. */
@@ -38,13 +46,6 @@ export interface SentModel {
   engine: EngineFacts
 }
 
-/** A step of a generation: a piece of text, or how it went; and the tokens since the step before. */
-export interface Piece {
-  tokens: number[]
-  text?: string
-  generation?: Generation
-}
-
 /** What the page may ask for. Conversations and generations are numbers; conversation 0 is one of its own, for once. */
 export interface Methods {
   load(url: string, options: SentOpenOptions): SentModel
@@ -54,8 +55,9 @@ export interface Methods {
   tokens(conversation: number): number[]
   close(conversation: number): void
   logits(conversation: number, prompt: Prompt): Float32Array
+  embed(texts: readonly Prompt[]): Embeddings
   generate(conversation: number, prompt: Prompt | undefined, options: SentGenerateOptions & ConversationOptions): number
-  next(generation: number): Piece
+  next(generation: number): GenerationEvent
   end(generation: number): void
 }
 

@@ -1,7 +1,7 @@
 /** The worker's side: a model, its conversations and generations under the numbers that the page knows them by. */
 import { platform } from '#platform'
 import { errors } from '../errors.ts'
-import type { ConversationOptions, Generation, Progress, Prompt } from '../runtime/api.ts'
+import type { ConversationOptions, Embeddings, GenerationEvent, Progress, Prompt } from '../runtime/api.ts'
 import type { Conversation } from '../runtime/conversation.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
 import { loadRemote } from './load.ts'
@@ -9,7 +9,6 @@ import {
   type Answer,
   type Message,
   type Methods,
-  type Piece,
   type Request,
   type SentGenerateOptions,
   type SentModel,
@@ -20,12 +19,8 @@ import {
 type Served = { [M in keyof Methods]: (...args: Parameters<Methods[M]>) => Promise<ReturnType<Methods[M]>> }
 
 interface Running {
-  iterator: AsyncGenerator<string, Generation>
+  events: AsyncIterableIterator<GenerationEvent>
   controller: AbortController
-  /** Since the last piece. */
-  tokens: number[]
-  /** The request that waits for the next piece. */
-  request: number
 }
 
 export class Service implements Served {
@@ -98,6 +93,10 @@ export class Service implements Served {
     return await (conversation === 0 ? this.loaded() : this.find(conversation)).logits(prompt)
   }
 
+  async embed(texts: readonly Prompt[]): Promise<Embeddings> {
+    return await this.loaded().embed(texts)
+  }
+
   async generate(
     conversation: number,
     prompt: Prompt | undefined,
@@ -105,35 +104,26 @@ export class Service implements Served {
   ): Promise<number> {
     const number = ++this.last
     const controller = new AbortController()
-    const tokens: number[] = []
-    const all = {
-      ...options,
-      signal: controller.signal,
-      onToken: (token: number) => tokens.push(token),
-      onPrefill: (progress: Progress) => this.post({ id: this.running.get(number)?.request ?? 0, progress }),
-    }
-    const iterator =
+    const all = { ...options, signal: controller.signal }
+    const stream =
       conversation === 0 ? this.loaded().generate(prompt as Prompt, all) : this.find(conversation).generate(prompt, all)
-    this.running.set(number, { iterator, controller, tokens, request: 0 })
+    this.running.set(number, { events: stream.events(), controller })
     return number
   }
 
-  async next(generation: number): Promise<Piece> {
+  async next(generation: number): Promise<GenerationEvent> {
     const running = this.running.get(generation)
     if (!running) throw errors.closed()
-    running.request = this.request
-    const { done, value } = await running.iterator.next()
-    const tokens = running.tokens.splice(0)
-    if (!done) return { tokens, text: value }
-    this.running.delete(generation)
-    return { tokens, generation: value }
+    const { value } = await running.events.next()
+    if (value.type === 'end') this.running.delete(generation)
+    return value
   }
 
   /** Where the reader has had enough. */
   async end(generation: number): Promise<void> {
     const running = this.running.get(generation)
     this.running.delete(generation)
-    await running?.iterator.return(undefined as never)
+    await running?.events.return?.()
   }
 
   private add(conversation: Conversation): number {

@@ -125,6 +125,11 @@ export class KvCache {
     return (await this.engine.logits(k)).values
   }
 
+  /** Hidden state (hiddenDim) of the k-th row with `wantsState` of the last step; valid until the next one. */
+  async state(k: number): Promise<Float32Array> {
+    return await this.engine.state(k)
+  }
+
   /** SHA-256 of the same logits, first 16 hex digits: a change of any bit shows. */
   async logitsHash(k: number): Promise<string> {
     return (await this.engine.logits(k)).hash()

@@ -46,7 +46,7 @@ export function flagsOf(...names: SettingName[]): Options {
         ...(short === undefined ? {} : { short }),
         ...(alias === undefined ? {} : { alias }),
         ...(value === undefined ? {} : { value }),
-        ...(kind === 'texts' ? { multiple: true } : {}),
+        ...(kind === 'texts' || kind === 'biases' ? { multiple: true } : {}),
       }
       return [setting.flag as string, option]
     }),
@@ -141,6 +141,7 @@ export class Arguments {
     const { flag = '', kind, none, choices = [] } = setting
     if (kind === 'boolean') return this.flag(flag)
     if (kind === 'texts') return this.texts(flag)
+    if (kind === 'biases') return this.biases(flag)
     if (kind === 'bytes') return this.bytes(flag, setting.min)
     if (kind === 'choice') return this.oneOf(flag, choices)
     if (kind === 'text') return this.text(flag)
@@ -149,6 +150,19 @@ export class Arguments {
     if (!isAllowed(setting, value))
       throw new UsageError(`--${flag} must be ${expectedOf(setting)}, found "${this.text(flag)}"`)
     return value
+  }
+
+  /** Numbers by token id: 5+1.5, 7-100. */
+  private biases(name: string): Record<number, number> | undefined {
+    const texts = this.texts(name)
+    if (texts.length === 0) return undefined
+    const found = texts.map((text) => {
+      const [, id, value] = /^(\d+)([+-]\d+(?:\.\d+)?)$/.exec(text) ?? []
+      if (id === undefined || Math.abs(Number(value)) > 100)
+        throw new UsageError(`--${name} must be a token id with +X or -X behind it, X up to 100, found "${text}"`)
+      return [Number(id), Number(value)] as const
+    })
+    return Object.fromEntries(found)
   }
 
   number(name: string): number | undefined {

@@ -14,7 +14,7 @@ import { say } from './terminal.ts'
 
 const DEFAULTS = { port: 8080, parallel: 4, queue: 16, timeout: 600, drain: 10 }
 
-const { model: _, ...loadFlags } = modelOptions
+const { model: _, recover: __, ...loadFlags } = modelOptions
 
 export const serve: Command = {
   usage: 'serve [[NAME=]MODEL …] [options]',
@@ -56,7 +56,7 @@ export const serve: Command = {
       value: 'NAME|FILE',
       help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
     },
-    quiet: { type: 'boolean', help: 'no line for each request' },
+    quiet: { type: 'boolean', help: 'log nothing but what went wrong' },
     ...loadFlags,
     ...generateOptions,
     ...common,
@@ -69,19 +69,12 @@ async function execute(args: Arguments): Promise<void> {
   const defaults: GenerateOptions = args.values(...generateNames)
   const server = await openServer({
     models: await entriesOf(args.positionals),
-    load: given(
-      args.values(
-        'type',
-        'cache',
-        'context',
-        'cacheMemory',
-        'offload',
-        'offloadDirectory',
-        'threads',
-        'batchThreads',
-        'verify',
-      ),
-    ),
+    load: {
+      ...given(args.values('type', 'cache', 'context', 'cacheMemory', 'offload', 'offloadDirectory')),
+      ...given(args.values('threads', 'batchThreads', 'gpu', 'gpuForce', 'verify')),
+      // Who loses a thread is not to end all that others are told.
+      recover: true,
+    },
     slots: args.whole('parallel', 1, 32) ?? DEFAULTS.parallel,
     queue: args.whole('queue', 0, 10_000) ?? DEFAULTS.queue,
     timeout: args.whole('timeout', 1, 86_400) ?? DEFAULTS.timeout,
@@ -95,24 +88,28 @@ async function execute(args: Arguments): Promise<void> {
     origins: args.texts('cors'),
     hosts: args.texts('allow-host'),
     defaults: given(defaults),
-    onLoad: (name, milliseconds) => say(`loaded ${name} in ${Math.round(milliseconds)} ms`),
-    onUnload: (name) => say(`unloaded ${name}`),
-    onRequest: args.flag('quiet') ? undefined : (entry) => say(lineOf(entry)),
+    ...(args.flag('quiet') ? {} : logging),
     onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
   })
   process.stdout.write(`listening on ${server.url}\n`)
-  await ended(server)
+  await ended(server, args.flag('quiet'))
+}
+
+const logging = {
+  onLoad: (name: string, milliseconds: number) => say(`loaded ${name} in ${Math.round(milliseconds)} ms`),
+  onUnload: (name: string) => say(`unloaded ${name}`),
+  onRequest: (entry: LogEntry) => say(lineOf(entry)),
 }
 
 /** Until a signal has ended it; a second one ends it at once. */
-async function ended(server: ApiServer): Promise<void> {
+async function ended(server: ApiServer, isQuiet: boolean): Promise<void> {
   await new Promise<void>((resolve) => {
     let count = 0
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
       process.on(name, () => {
         count++
         if (count === 1) {
-          say('ending: requests under way are finished; once more ends at once')
+          if (!isQuiet) say('ending: requests under way are finished; once more ends at once')
           server.close().then(resolve)
         } else {
           server.abort().then(resolve)

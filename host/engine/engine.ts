@@ -65,6 +65,8 @@ export interface Row {
    */
   mask?: Uint32Array
   bias?: LogitBias
+  /** Keep its hidden state behind the last norm; nothing is sampled then. */
+  wantsState?: boolean
   /** Position of the first token that was generated: what presence and frequency penalty count; default: none was. */
   generatedFrom?: number
 }
@@ -225,6 +227,8 @@ export interface Engine {
   step(rows: readonly Row[]): Promise<Uint32Array>
   /** Of the k-th row with `sampling` of the last step; valid until the next one. Where they lie elsewhere, they are fetched. */
   logits(k: number): Promise<Logits>
+  /** f32 (hiddenDim): that of the k-th row with `wantsState` of the last step; valid until the next one. */
+  state(k: number): Promise<Float32Array>
   /** Writes block `to` with block `from`, its keys rotated on by `delta` positions. */
   turn(from: number, to: number, delta: number): Promise<void>
   readonly probe: Probe | undefined

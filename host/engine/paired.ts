@@ -87,7 +87,9 @@ class PairedEngine implements Engine {
 
   async step(rows: readonly Row[]): Promise<Uint32Array> {
     const conversations = new Set(rows.map(({ conversation }) => conversation)).size
-    const own = rows.length - conversations >= this.promptRows ? FIRST : SECOND
+    // States have the second engine's bits, however long a text is.
+    const isPrompt = rows.length - conversations >= this.promptRows && !rows.some(({ wantsState }) => wantsState)
+    const own = isPrompt ? FIRST : SECOND
     const { read, written } = this.touchedBy(rows)
     await this.bring(own, read)
     for (const page of written) this.setHolder(page, own)
@@ -98,6 +100,10 @@ class PairedEngine implements Engine {
 
   logits(k: number): Promise<Logits> {
     return this.last.logits(k)
+  }
+
+  state(k: number): Promise<Float32Array> {
+    return this.last.state(k)
   }
 
   async turn(from: number, to: number, delta: number): Promise<void> {

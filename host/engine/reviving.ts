@@ -56,6 +56,10 @@ class RevivingEngine implements Engine {
     return this.inner.logits(k)
   }
 
+  state(k: number): Promise<Float32Array> {
+    return this.inner.state(k)
+  }
+
   async turn(from: number, to: number, delta: number): Promise<void> {
     this.hand()
     await this.inner.turn(from, to, delta)

@@ -48,6 +48,12 @@ export interface OpenOptions {
   onProgress?: (progress: Progress) => void
 }
 
+/** How far the reading of a prompt is. */
+export interface PrefillProgress extends Progress {
+  /** Tokens that lay in the cache: the first of those that are done. */
+  cached: number
+}
+
 /** A text, or token ids that are taken as they are. */
 export type Prompt = string | ArrayLike<number>
 
@@ -103,6 +109,12 @@ export interface GenerateOptions<T = unknown> extends Partial<Sampling> {
    * what followed when the text last said the same three, or two, tokens. The text stays the same, it may come faster.
    */
   speculate?: number
+  /** Numbers from −100 to 100 that are added to the logits of tokens, by their ids; at most 1024. */
+  logitBias?: Readonly<Record<number, number>>
+  /** Log probabilities of the generated tokens, and of so many of the most likely ones in their place, 0 to 20. */
+  logprobs?: number
+  /** The same of the prompt's tokens: then all of it is computed, whatever the cache has. */
+  promptLogprobs?: number
   /**
    * The text is JSON of this schema, and `value` of the result what it says: a JSON Schema (draft 2020-12; see docs/library.md
    * for what it may hold), or a schema of zod or valibot, whose type the value has. What is not enforced is refused by name.
@@ -112,13 +124,45 @@ export interface GenerateOptions<T = unknown> extends Partial<Sampling> {
   pattern?: string
   /** The text is a JSON object. */
   json?: boolean
+  /** Control tokens that are a part of the text. @internal */
+  shownTokens?: number[]
   /** What may be written, token by token; made once the prompt is known to be good. `speculate` is off with it. @internal */
-  constraint?: (parts: ConstraintParts) => Constraint | Promise<Constraint>
+  constraint?: (parts: ConstraintParts) => Constraint | undefined | Promise<Constraint | undefined>
   signal?: AbortSignal
   /** Told of every token as it is generated. */
   onToken?: (id: number) => void
   /** Told while the prompt is read. */
-  onPrefill?: (progress: Progress) => void
+  onPrefill?: (progress: PrefillProgress) => void
+}
+
+/**
+ * How likely a token was, by the model's own distribution: before masks, biases, penalties and temperature. `bytes` are what
+ * it is in the text, perhaps a part of a character; none of a token that is not shown.
+ */
+export interface TokenLogprob {
+  id: number
+  bytes: Uint8Array
+  /** Natural logarithm of its probability. */
+  logprob: number
+}
+
+/** With the most likely tokens in its place, best first; it need not be one of them. */
+export interface ScoredToken extends TokenLogprob {
+  top: TokenLogprob[]
+}
+
+/** What a generation tells as it goes; `end` is the last. What a token's text holds back, as half a character, comes with a later one. */
+export type GenerationEvent<T = unknown> =
+  | ({ type: 'prefill' } & PrefillProgress)
+  | ({ type: 'token'; id: number; text: string } & Partial<ScoredToken>)
+  | { type: 'end'; result: Generation<T> }
+
+/** What a request is billed by. */
+export interface Usage {
+  promptTokens: number
+  /** Those of the prompt that were not computed again. */
+  cachedTokens: number
+  completionTokens: number
 }
 
 /** How well guessing went. */
@@ -143,6 +187,11 @@ export interface Generation<T = unknown> {
   /** Those that the cached text most like the prompt has too: where it differs, the next one was computed again. */
   matchedTokens: number
   finish: Finish
+  usage: Usage
+  /** Of each generated token, with `logprobs`. */
+  logprobs?: ScoredToken[]
+  /** Of each of the `promptTokens`, with `promptLogprobs`; of the first one there is nothing. */
+  promptLogprobs?: (ScoredToken | undefined)[]
   /** With `schema` or `json`, if the text is whole: what it says. */
   value?: T
   /** What a library's schema finds wrong with it by checks that JSON Schema does not know; there is no value then. */
@@ -167,6 +216,15 @@ export interface ChatOptions extends TemplateOptions, ConversationOptions {
   /** Instructions before all messages; not every template has a place for them. */
   system?: string | undefined
   signal?: AbortSignal | undefined
+}
+
+export interface Embeddings {
+  /** f32 (hiddenDim) of each text, of length 1: their products are cosines. */
+  vectors: Float32Array[]
+  /** Tokens of all texts. */
+  promptTokens: number
+  /** Was the model made for this? No model that is read here says so: the mean of a language model is a makeshift. */
+  isEmbeddingModel: boolean
 }
 
 export interface Evaluation {

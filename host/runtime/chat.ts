@@ -8,9 +8,17 @@ import { markControls } from '../text/template/mark.ts'
 import { type ChatMessage, checkMessages } from '../text/template/messages.ts'
 import type { ChatTemplate, Rendered } from '../text/template/template.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
-import type { ChatOptions, ConversationOptions, GenerateOptions, Generation, SavedConversation } from './api.ts'
+import type {
+  ChatOptions,
+  ConversationOptions,
+  GenerateOptions,
+  Generation,
+  PrefillProgress,
+  SavedConversation,
+} from './api.ts'
 import { type Conversation, sequenceOf } from './conversation.ts'
-import { GenerationStream } from './stream.ts'
+import { generate } from './generate.ts'
+import { type GenerationParts, GenerationStream } from './stream.ts'
 
 /** What ends an answer: a control token, or a text where the tokenizer knows no such token. */
 interface Ending {
@@ -76,10 +84,10 @@ export class Chat {
    * aborted stays as far as it was heard; where there is none yet, because of an error or an abort, nothing was said.
    */
   send<T = unknown>(content: string, options: GenerateOptions<T> = {}): GenerationStream<T> {
-    return new GenerationStream(this.#pieces(content, options))
+    return new GenerationStream(this.#parts(content, options))
   }
 
-  async *#pieces<T>(content: string, options: GenerateOptions<T>): AsyncGenerator<string, Generation<T>> {
+  async *#parts<T>(content: string, options: GenerateOptions<T>): GenerationParts<T> {
     this.#checkIdle()
     this.#isBusy = true
     try {
@@ -97,35 +105,33 @@ export class Chat {
     prompt: Rendered,
     ids: number[],
     options: GenerateOptions<T>,
-  ): AsyncGenerator<string, Generation<T>> {
+  ): GenerationParts<T> {
     const ending = this.#ending
     const rest = this.#align(ids)
     const heard: number[] = []
-    const pieces = this.conversation.generate(rest.length > 0 ? rest : undefined, {
+    const parts = generate(sequenceOf(this.conversation), rest.length > 0 ? rest : undefined, {
       ...options,
       stopAtEos: options.stopAtEos ?? true,
       stop: [...ending.stop, ...(options.stop ?? [])],
       stopTokens: [...ending.stopTokens, ...(options.stopTokens ?? [])],
-      onToken: (id) => {
-        heard.push(id)
-        options.onToken?.(id)
-      },
     })
     let text = ''
     let finish: Generation['finish'] | undefined
     try {
       for (;;) {
-        const { done, value } = await pieces.next()
+        const { done, value } = await parts.next()
         if (done) {
           finish = value.finish
-          const computed = value.promptTokens - value.cachedTokens
-          return { ...value, promptTokens: ids.length, cachedTokens: ids.length - computed }
+          return ofAll(value, ids.length)
         }
-        text += value
-        yield value
+        if (value.type === 'token') {
+          heard.push(value.id)
+          text += value.text
+        }
+        yield value.type === 'prefill' ? { ...value, ...progressOfAll(value, ids.length) } : value
       }
     } finally {
-      await pieces.return(undefined as never)
+      await parts.return(undefined as never)
       if (heard.length > 0) {
         this.#history = [...said, { role: 'assistant', content: text }]
         this.#ids = [...ids, ...heard]
@@ -248,6 +254,18 @@ function talkOf(conversation: Conversation, session: string): Talk {
   } catch (cause) {
     throw errors.badSession(session, 'what was said', 'the messages of a chat', show(messages).slice(0, 100), cause)
   }
+}
+
+/** How a turn went, of a prompt of so many tokens of all messages: what was not handed over lay in the cache. */
+function ofAll<T>(generation: Generation<T>, promptTokens: number): Generation<T> {
+  const cachedTokens = promptTokens - (generation.promptTokens - generation.cachedTokens)
+  const usage = { ...generation.usage, promptTokens, cachedTokens }
+  return { ...generation, promptTokens, cachedTokens, usage }
+}
+
+function progressOfAll({ done, total, cached }: PrefillProgress, promptTokens: number): PrefillProgress {
+  const before = promptTokens - total
+  return { done: done + before, total: promptTokens, cached: cached + before }
 }
 
 const PROBE = 'probe'

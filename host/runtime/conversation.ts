@@ -5,7 +5,7 @@
 import type { GenerateOptions, Prompt, SavedConversation } from './api.ts'
 import { generate } from './generate.ts'
 import type { Sequence } from './sequence.ts'
-import type { GenerationStream } from './stream.ts'
+import { GenerationStream } from './stream.ts'
 
 /** @internal */
 export let conversationOf: (sequence: Sequence) => Conversation
@@ -56,7 +56,7 @@ export class Conversation {
    * conversation as it was.
    */
   generate<T = unknown>(prompt?: Prompt, options: GenerateOptions<T> = {}): GenerationStream<T> {
-    return generate(this.#sequence, prompt, options)
+    return new GenerationStream(generate(this.#sequence, prompt, options))
   }
 
   /**

@@ -2,6 +2,7 @@
 import { greedy } from '../engine/engine.ts'
 import { checkTokens, errors } from '../errors.ts'
 import type { Evaluation, Predictions, PredictOptions } from './api.ts'
+import { logSumExp } from './logprobs.ts'
 import type { Runtime } from './runtime.ts'
 import type { SampledLogits } from './scheduler.ts'
 import { Sequence } from './sequence.ts'
@@ -77,13 +78,4 @@ export async function evaluate(
   const variance = losses.reduce((sum, value) => sum + (value - nll) ** 2, 0) / predicted
   const nllError = Math.sqrt(variance / predicted)
   return { tokens: ids.length, predicted, nll, nllError, perplexity: Math.exp(nll), losses, top }
-}
-
-/** log Σ e^logit in float64: what a logit is diminished by to be a log probability. */
-export function logSumExp(logits: ArrayLike<number>): number {
-  let peak = Number.NEGATIVE_INFINITY
-  for (let i = 0; i < logits.length; i++) peak = Math.max(peak, logits[i] as number)
-  let sum = 0
-  for (let i = 0; i < logits.length; i++) sum += Math.exp((logits[i] as number) - peak)
-  return Math.log(sum) + peak
 }

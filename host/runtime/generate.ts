@@ -1,114 +1,162 @@
 /** Generation: prefill, then one token after the other, until something ends it. */
-import type { Sampling } from '../engine/engine.ts'
-import { checkSampling, defaultSampling, samplingNames } from '../engine/sampling.ts'
-import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
-import { generateSettings, settings } from '../settings.ts'
-import { TextStream } from '../text/text-stream.ts'
-import type { Finish, GenerateOptions, Generation, Prompt } from './api.ts'
+import { errors } from '../errors.ts'
+import type { GenerateOptions, Generation, PrefillProgress, Prompt, ScoredToken } from './api.ts'
+import { type CheckedOptions, checkOptionNames, checkOptions } from './generate-options.ts'
+import { Output } from './output.ts'
 import type { Runtime } from './runtime.ts'
-import { Sampler, type Verdict } from './sampler.ts'
+import { type Choice, Sampler, type Verdict } from './sampler.ts'
 import type { Sequence } from './sequence.ts'
-import { StopStrings } from './stop.ts'
-import { GenerationStream } from './stream.ts'
+import type { GenerationParts, PartEvent } from './stream.ts'
 import { structureOf } from './structure.ts'
 
-const generateOptions = [
-  ...Object.keys(generateSettings),
-  ...['stopAtEos', 'stopTokens', 'signal', 'onToken', 'onPrefill', 'schema', 'pattern', 'json', 'constraint'],
-]
-
-/** See `Conversation.generate`. */
-export function generate<T>(
+/** What a generation tells, and how it went: see `Conversation.generate`. */
+export async function* generate<T>(
   sequence: Sequence,
   prompt: Prompt | undefined,
   options: GenerateOptions<T>,
-): GenerationStream<T> {
-  return new GenerationStream(pieces(sequence, prompt, options))
-}
-
-async function* pieces<T>(
-  sequence: Sequence,
-  prompt: Prompt | undefined,
-  options: GenerateOptions<T>,
-): AsyncGenerator<string, Generation<T>> {
+): GenerationParts<T> {
   const release = sequence.acquire()
   try {
-    return yield* continueWith(sequence, prompt, options)
+    checkOptionNames(options)
+    const ids = idsOf(sequence, prompt)
+    const structure = await structureOf(options)
+    const constrain = structure?.constraint ?? options.constraint
+    const checked = checkOptions(sequence, prompt, options, constrain !== undefined)
+    const output = new Output(sequence.runtime, checked.stops, checked.shown)
+    const choice = await choiceOf(sequence, checked, { signal: options.signal, constrain }, output)
+    const sampler = new Sampler(sequence, choice)
+    const started = performance.now()
+    await sequence.claim(options.signal)
+    const { reused, matched } = yield* prefill(sequence, sampler, ids, checked, options)
+    const prefilled = performance.now()
+    const finish = yield* decode(sequence, sampler, checked, options)
+    const { tokens, text } = output
+    const isWhole = finish === 'eos' || choice.constraint?.isComplete
+    const decodeSeconds = (performance.now() - prefilled) / 1000
+    return {
+      ...{ tokens, text, promptTokens: ids.length, cachedTokens: reused, matchedTokens: matched, finish },
+      ...(isWhole ? await structure?.valueOf(text) : {}),
+      usage: { promptTokens: ids.length, cachedTokens: reused, completionTokens: tokens.length },
+      sampling: checked.sampling,
+      prefillSeconds: (prefilled - started) / 1000,
+      decodeSeconds,
+      ...(checked.speculate > 0 ? { speculation: sampler.speculation } : {}),
+      ...(checked.logprobs === undefined ? {} : { logprobs: sampler.logprobs }),
+      ...(checked.promptLogprobs === undefined ? {} : { promptLogprobs: [undefined, ...sampler.promptLogprobs] }),
+      logitsHash: sampler.logitsHash,
+    }
   } finally {
     release()
   }
 }
 
-async function* continueWith<T>(
-  sequence: Sequence,
-  prompt: Prompt | undefined,
-  options: GenerateOptions<T>,
-): AsyncGenerator<string, Generation<T>> {
-  const { runtime } = sequence
-  checkNames('generate()', options, generateOptions)
-  const structure = await structureOf(options)
-  const constrain = structure?.constraint ?? options.constraint
+/** What is to be computed. Throws BAD_PROMPT or CONTEXT_FULL. */
+function idsOf(sequence: Sequence, prompt: Prompt | undefined): number[] {
   sequence.checkLength(prompt)
-  const given = prompt === undefined ? [] : runtime.promptIds(prompt, sequence.isBegun)
+  const given = prompt === undefined ? [] : sequence.runtime.promptIds(prompt, sequence.isBegun)
   const ids = [...sequence.pending, ...given]
   if (ids.length === 0) throw errors.emptyPrompt()
   sequence.checkRoom(ids)
-  const sampling = resolveSampling(runtime, sequence.lastSampling, options)
-  const {
-    maxTokens = Number.POSITIVE_INFINITY,
-    // Without a prompt it goes on with text, if the model has a tokenizer. A constraint says where the text may end.
-    stopAtEos = typeof prompt === 'string' ||
-      (prompt === undefined && runtime.tokenizer !== undefined) ||
-      constrain !== undefined,
-    signal,
-    speculate = settings.speculate.default,
-  } = options
-  if (maxTokens !== Number.POSITIVE_INFINITY) checkSetting('maxTokens', maxTokens)
-  checkSetting('speculate', speculate)
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw errors.badOption('signal', 'an AbortSignal', signal)
+  return ids
+}
 
-  const stops = checkStops(options.stop ?? [])
-  if (stops.length > 0 && !runtime.tokenizer)
-    throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
-  const stopTokens = options.stopTokens ?? []
-  checkTokens(stopTokens, runtime.spec.vocabSize)
-  const output = new Output(runtime, stops)
-  const ends = new Set([...(stopAtEos ? runtime.eos : []), ...stopTokens])
-  const constraint = await constrain?.({
-    tokenizer: runtime.tokenizer,
-    vocabSize: runtime.spec.vocabSize,
-    ends,
-  })
+async function choiceOf(
+  sequence: Sequence,
+  { sampling, speculate, bias, ends, shown, maxTokens, logprobs, promptLogprobs }: CheckedOptions,
+  { signal, constrain }: { signal: AbortSignal | undefined; constrain: GenerateOptions['constraint'] },
+  output: Output,
+): Promise<Choice> {
+  const { runtime } = sequence
+  const { tokenizer, spec } = runtime
+  const constraint = await constrain?.({ tokenizer, vocabSize: spec.vocabSize, ends })
   const judge = (token: number, position: number): Verdict => {
     if (maxTokens === 0) return { piece: '', finish: 'length' }
-    const isEos = ends.has(token)
-    const piece = isEos ? output.end(token) : output.push(token)
-    if (isEos) return { piece, finish: 'eos' }
-    constraint?.push(token)
-    if (output.isStopped || constraint?.isComplete) return { piece, finish: 'stop' }
-    if (output.tokens.length >= maxTokens) return { piece, finish: 'length' }
+    const isEnd = ends.has(token)
+    const piece = isEnd ? output.end(token) : output.push(token)
+    if (!isEnd) constraint?.push(token)
     const isFull = sequence.context.policy === 'error' && position >= runtime.context
-    return { piece, finish: isFull ? 'context' : undefined }
+    const finish = isEnd
+      ? 'eos'
+      : output.isStopped || constraint?.isComplete
+        ? 'stop'
+        : output.tokens.length >= maxTokens
+          ? 'length'
+          : isFull
+            ? 'context'
+            : undefined
+    return { piece: finish ? piece + output.flush() : piece, finish }
   }
-  const sampler = new Sampler(sequence, { sampling, speculate, constraint, signal, judge })
-  const started = performance.now()
-  await sequence.claim(signal)
-  const { reused, matched } = await sequence.whole(async () => {
-    const reuse = sequence.reuse(ids)
-    const report = (done: number) => options.onPrefill?.({ done: reuse.reused + done, total: ids.length })
-    await sampler.start(ids.slice(reuse.reused), report)
+  const score = logprobs === undefined && promptLogprobs === undefined ? undefined : await scorer(runtime, shown)
+  return { sampling, speculate, bias, signal, constraint, judge, score, logprobs, promptLogprobs }
+}
+
+async function scorer({ tokenizer }: Runtime, shown: ReadonlySet<number>): Promise<Choice['score']> {
+  const { scoreToken } = await import('./logprobs.ts')
+  const bytesOf = (id: number) => tokenizer?.bytesOf(id, shown.has(id)) ?? new Uint8Array()
+  return (logits, token, count): ScoredToken => scoreToken(logits, token, count, bytesOf)
+}
+
+/** Reads the prompt and samples the first token. Who leaves meanwhile ends it: the conversation is as it was. */
+async function* prefill(
+  sequence: Sequence,
+  sampler: Sampler,
+  ids: number[],
+  { promptLogprobs }: CheckedOptions,
+  { onPrefill }: GenerateOptions,
+): AsyncGenerator<PartEvent, { reused: number; matched: number }> {
+  const told: PrefillProgress[] = []
+  let wake = () => {}
+  let isOver = false
+  const leaving = new AbortController()
+  const reading = sequence.whole(async () => {
+    // What the cache has of a prompt has no logits.
+    const reuse = promptLogprobs === undefined ? sequence.reuse(ids) : { reused: 0, matched: 0 }
+    const cached = reuse.reused
+    const tell = (done: number) => {
+      const progress = { done: cached + done, total: ids.length, cached }
+      onPrefill?.(progress)
+      told.push(progress)
+      wake()
+    }
+    await sampler.start(ids.slice(cached), tell, leaving.signal)
     return reuse
   })
-  const prefilled = performance.now()
-  let finish: Finish | undefined
+  const end = () => {
+    isOver = true
+    wake()
+  }
+  reading.then(end, end)
   try {
     for (;;) {
-      const { token, piece } = sampler.current
-      finish = sampler.current.finish
-      if (maxTokens > 0) options.onToken?.(token)
-      if (piece !== '') yield piece
-      if (finish) break
+      for (let progress = told.shift(); progress; progress = told.shift()) yield { type: 'prefill', ...progress }
+      if (isOver) return await reading
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+    }
+  } finally {
+    if (!isOver) {
+      leaving.abort(errors.streamLeft())
+      await reading.catch(() => undefined)
+    }
+  }
+}
+
+/** One token after the other; returns what ended them. */
+async function* decode(
+  sequence: Sequence,
+  sampler: Sampler,
+  { maxTokens, sampling }: CheckedOptions,
+  { signal, onToken }: GenerateOptions,
+): AsyncGenerator<PartEvent, Generation['finish']> {
+  try {
+    for (;;) {
+      const { token, piece, finish, scored } = sampler.current
+      if (maxTokens > 0) {
+        onToken?.(token)
+        yield { type: 'token', id: token, text: piece, ...scored }
+      }
+      if (finish) return finish
       signal?.throwIfAborted()
       sequence.checkOpen()
       await sampler.advance()
@@ -118,75 +166,4 @@ async function* continueWith<T>(
     // What was sampled is not wanted: whoever goes on samples again, behind the same prompt.
     if (maxTokens === 0) sequence.stepBack(sampling)
   }
-  const decodeSeconds = (performance.now() - prefilled) / 1000
-  const rest = output.isStopped ? '' : output.flush()
-  if (rest !== '') yield rest
-  const isWhole = finish === 'eos' || constraint?.isComplete
-  const checked = isWhole ? await structure?.valueOf(output.text) : undefined
-  return {
-    tokens: output.tokens,
-    text: output.text,
-    promptTokens: ids.length,
-    cachedTokens: reused,
-    matchedTokens: matched,
-    finish,
-    ...checked,
-    sampling,
-    prefillSeconds: (prefilled - started) / 1000,
-    decodeSeconds,
-    ...(speculate > 0 ? { speculation: sampler.speculation } : {}),
-    logitsHash: sampler.logitsHash,
-  }
-}
-
-/** Tokens so far and their text; a model without a tokenizer has no text. */
-class Output {
-  readonly tokens: number[] = []
-  text = ''
-  isStopped = false
-  private readonly stream: TextStream | undefined
-  private readonly stops: StopStrings
-
-  constructor({ tokenizer }: Runtime, stops: string[]) {
-    this.stream = tokenizer && new TextStream(tokenizer)
-    this.stops = new StopStrings(stops)
-  }
-
-  /** Adds a token and returns the text that can be shown now. */
-  push(token: number): string {
-    this.tokens.push(token)
-    const { text, isStopped } = this.stops.push(this.stream?.push(token) ?? '')
-    this.isStopped = isStopped
-    this.text += text
-    return text
-  }
-
-  /** Adds the token that ends the text; it is not shown. */
-  end(token: number): string {
-    this.tokens.push(token)
-    return ''
-  }
-
-  /** What was held back. */
-  flush(): string {
-    const { text } = this.stops.push(this.stream?.end() ?? '')
-    const rest = text + this.stops.end()
-    this.text += rest
-    return rest
-  }
-}
-
-function resolveSampling(runtime: Runtime, last: Sampling | undefined, options: GenerateOptions): Sampling {
-  const given = Object.fromEntries(
-    samplingNames.map((name) => [name, options[name]] as const).filter(([, value]) => value !== undefined),
-  )
-  const seed = crypto.getRandomValues(new Uint32Array(1))[0] as number
-  return checkSampling({ seed, ...defaultSampling, ...runtime.recommended, ...last, ...given })
-}
-
-function checkStops(stops: string[]): string[] {
-  if (!Array.isArray(stops)) throw errors.badOption('stop', 'a list of texts', stops)
-  for (const stop of stops)
-    if (typeof stop !== 'string' || stop === '') throw errors.badOption('a stop text', 'not empty', stop)
-  return stops
 }

@@ -9,9 +9,9 @@ import type { Tokenizer } from '../text/tokenizer.ts'
 import type {
   ChatOptions,
   ConversationOptions,
+  Embeddings,
   Evaluation,
   GenerateOptions,
-  Generation,
   Predictions,
   PredictOptions,
   Prompt,
@@ -19,9 +19,10 @@ import type {
 } from './api.ts'
 import type { Chat, ChatParts } from './chat.ts'
 import { type Conversation, conversationOf } from './conversation.ts'
+import { generate } from './generate.ts'
 import type { Runtime } from './runtime.ts'
 import { Sequence } from './sequence.ts'
-import { GenerationStream } from './stream.ts'
+import { type GenerationParts, GenerationStream } from './stream.ts'
 
 /** @internal */
 export let modelOf: (runtime: Runtime) => Model
@@ -106,22 +107,19 @@ export class Model {
    * of its own, which is forgotten; what earlier prompts have in common with it need not be computed again.
    */
   generate<T = unknown>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions = {}): GenerationStream<T> {
-    return new GenerationStream(this.#pieces(prompt, options))
+    return new GenerationStream(this.#parts(prompt, options))
   }
 
-  async *#pieces<T>(
-    prompt: Prompt,
-    options: GenerateOptions<T> & ConversationOptions,
-  ): AsyncGenerator<string, Generation<T>> {
+  async *#parts<T>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions): GenerationParts<T> {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     if (typeof options !== 'object' || options === null)
       throw errors.badOption('options of generate()', 'an object', options)
     const { contextPolicy, keep, busy, ...rest } = options
-    const conversation = this.open({ contextPolicy, keep, busy })
+    const sequence = new Sequence(this.#runtime, { contextPolicy, keep, busy })
     try {
-      return yield* conversation.generate(prompt, rest)
+      return yield* generate(sequence, prompt, rest)
     } finally {
-      conversation.close()
+      sequence.close()
     }
   }
 
@@ -169,6 +167,16 @@ export class Model {
   async logits(prompt: Prompt): Promise<Float32Array> {
     using sequence = new Sequence(this.#runtime, {})
     return await sequence.logits(prompt)
+  }
+
+  /**
+   * Vectors of texts whose products say how alike they are: the mean of the hidden states behind the last norm over all
+   * tokens, brought to length 1. A model that was made to write is not made for this, and the result says so. Short texts
+   * share steps; a vector does not depend on what else runs. Throws BAD_PROMPT, CONTEXT_FULL or OutOfMemoryError.
+   */
+  async embed(texts: readonly Prompt[], options: { signal?: AbortSignal } = {}): Promise<Embeddings> {
+    const { embed } = await import('./embed.ts')
+    return await embed(this.#runtime, texts, options)
   }
 
   /** Loss of every token of a text given those before it, in windows of the context. */

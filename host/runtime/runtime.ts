@@ -153,6 +153,11 @@ export class Runtime {
     return this.tokenizer
   }
 
+  /** Does the model bring a chat template of its own? */
+  get hasTemplate(): boolean {
+    return ((this.tokenizerConfig ?? {}) as { chat_template?: unknown }).chat_template !== undefined
+  }
+
   /** The model's own template, or `given`. Throws NO_TEMPLATE, BAD_TEMPLATE, or BAD_OPTION where no template can run. */
   async chatTemplate(given: string | undefined): Promise<ChatTemplate> {
     const { renderTemplate } = this.extensions

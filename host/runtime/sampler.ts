@@ -2,8 +2,8 @@
 import type { LogitBias, Sampling } from '../engine/engine.ts'
 import { errors, OutOfMemoryError } from '../errors.ts'
 import type { Constraint } from '../text/structured/constraint.ts'
-import type { Finish, Speculation } from './api.ts'
-import type { SampledLogits } from './scheduler.ts'
+import type { Finish, ScoredToken, Speculation } from './api.ts'
+import type { Feed, SampledLogits } from './scheduler.ts'
 import type { Sequence } from './sequence.ts'
 
 export interface Verdict {
@@ -15,6 +15,8 @@ export interface Verdict {
 
 interface Sampled extends Verdict {
   token: number
+  /** With log probabilities. */
+  scored?: ScoredToken
 }
 
 /** How tokens are chosen, and judged. */
@@ -25,6 +27,10 @@ export interface Choice {
   constraint?: Constraint | undefined
   bias?: LogitBias | undefined
   signal?: AbortSignal | undefined
+  /** Log probabilities of a token and of so many alternatives, and how many of each kind of token. */
+  score?: ((logits: Float32Array, token: number, count: number) => ScoredToken) | undefined
+  logprobs?: number | undefined
+  promptLogprobs?: number | undefined
   /** What a token says, and whether it is the last; asked once for each, in their order, when it is sampled. */
   judge(token: number, position: number): Verdict
 }
@@ -36,6 +42,9 @@ export class Sampler {
   position = 0
   /** That of the logits of the last token, once there is one: they are in the engine only until its next step. */
   logitsHash = ''
+  /** Of all tokens so far, and of those of the prompt behind its first one; where they are asked for. */
+  readonly logprobs: ScoredToken[] = []
+  readonly promptLogprobs: ScoredToken[] = []
   private readonly choice: Choice
   private readonly sequence: Sequence
   private readonly sampling: Sampling
@@ -62,8 +71,8 @@ export class Sampler {
   }
 
   /** Computes a prompt and samples what follows. */
-  async start(ids: readonly number[], onProgress: (done: number) => void): Promise<void> {
-    await this.compute(ids, [], onProgress)
+  async start(ids: readonly number[], onProgress: (done: number) => void, leaving: AbortSignal): Promise<void> {
+    await this.compute(ids, [], { onProgress, leaving })
     this.position = this.sequence.length
     this.generatedFrom = this.position + this.sequence.dropped
     // The token that was pending before the prompt is computed.
@@ -105,10 +114,6 @@ export class Sampler {
     this.sequence.resume(this.current.token, this.sampling)
   }
 
-  private async noteHash(logits: SampledLogits): Promise<void> {
-    this.logitsHash = await logits.hash()
-  }
-
   private draft(): number[] {
     const { sequence, speculate, history } = this
     // A state cannot go back by a few tokens: a wrong guess would cost up to a page of them.
@@ -118,21 +123,25 @@ export class Sampler {
   }
 
   /** Computes tokens, of which the last are a guess at what will be sampled; returns how much of the guess was right. */
-  private async compute(tokens: readonly number[], draft: readonly number[], onProgress?: (done: number) => void) {
+  private async compute(tokens: readonly number[], draft: readonly number[], prefill: Partial<Feed> = {}) {
     const { sequence, sampling, generatedFrom } = this
-    const { signal, bias, constraint, judge } = this.choice
+    const { signal, bias, constraint, judge, promptLogprobs } = this.choice
     const first = sequence.length + tokens.length - draft.length
+    // Of a prompt whose log probabilities are wanted, all but the last are no tokens of the text.
+    const isScored = promptLogprobs !== undefined && generatedFrom === undefined
+    let place = isScored ? 1 : tokens.length
     const sampled: Sampled[] = []
     let accepted = 0
     let isRight = true
     const onSampled = (token: number, logits: SampledLogits) => {
+      if (place < tokens.length) return this.scorePrompt(tokens[place++] as number, logits)
       if (!isRight) return undefined
       let pending: Promise<void> | undefined
       // What an attempt that failed has judged is sampled again.
       if (!sampled.at(-1)?.finish) {
         const next = this.judged.shift() ?? { token, ...judge(token, first + accepted) }
         sampled.push(next)
-        if (next.finish) pending = this.noteHash(logits)
+        pending = this.note(next, logits)
       }
       isRight = token === draft[accepted]
       if (isRight) accepted++
@@ -140,15 +149,34 @@ export class Sampler {
     }
     try {
       const mask = checkMask(constraint?.allowed(), sequence.runtime.spec.vocabSize)
-      const isEvery = draft.length > 0
+      const isEvery = isScored || draft.length > 0
       const from = generatedFrom === undefined ? {} : { generatedFrom }
-      await sequence.feed({ tokens, sampling, isEvery, mask, bias, ...from, signal, onProgress, onSampled })
+      await sequence.feed({ tokens, sampling, isEvery, mask, bias, ...from, signal, ...prefill, onSampled })
     } catch (error) {
       this.judged.unshift(...sampled)
       throw error
     }
     this.ahead = sampled
     return accepted
+  }
+
+  /** What is to be read from the logits of a token, if anything. */
+  private note(next: Sampled, logits: SampledLogits): Promise<void> | undefined {
+    const { score, logprobs } = this.choice
+    if (!next.finish && logprobs === undefined) return undefined
+    const read = async () => {
+      if (score && logprobs !== undefined && !next.scored) {
+        next.scored = score(await logits.values(), next.token, logprobs)
+        this.logprobs.push(next.scored)
+      }
+      if (next.finish) this.logitsHash = await logits.hash()
+    }
+    return read()
+  }
+
+  private async scorePrompt(token: number, logits: SampledLogits): Promise<void> {
+    const { score, promptLogprobs = 0 } = this.choice
+    if (score) this.promptLogprobs.push(score(await logits.values(), token, promptLogprobs))
   }
 }
 

@@ -20,8 +20,8 @@ export interface ContextSettings {
 export interface Feed {
   conversation: number
   tokens: readonly number[]
-  /** Sample a token behind the last one; with `isEvery` behind each. */
-  sampling: Sampling
+  /** Sample a token behind the last one; with `isEvery` behind each. Absent: none. */
+  sampling?: Sampling
   isEvery?: boolean
   /** What may be sampled behind the last one only: a mask is for one token. */
   mask?: Uint32Array | undefined
@@ -30,11 +30,15 @@ export interface Feed {
   generatedFrom?: number
   context: ContextSettings
   signal?: AbortSignal | undefined
-  /** Another one: the conversation is closed. */
+  /** Another one: nobody waits for it any more. */
+  leaving?: AbortSignal | undefined
+  /** And another one: the conversation is closed. */
   closing?: AbortSignal | undefined
   /** Told after every step how many of the tokens are done. */
   onProgress?: ((done: number) => void) | undefined
   /** Told of every sampled token; if it asks for logits, the next step waits for the promise that it returns. */
+  /** Told the hidden state (hiddenDim) of each token, a view, in their order; nothing is sampled then. */
+  onState?: (state: Float32Array) => void
   onSampled?: (token: number, sampled: SampledLogits) => Promise<void> | undefined
 }
 
@@ -62,6 +66,7 @@ export type ScheduledCache = Partial<Pick<KvCache, 'windowNeeds' | 'windowsAvail
     | 'drop'
     | 'step'
     | 'logits'
+    | 'state'
     | 'logitsHash'
   >
 
@@ -131,7 +136,8 @@ export class Scheduler {
   private async advance(): Promise<void> {
     for (let turn = 0; turn < TURNS && this.jobs.length < this.active; turn++) await undefined
     for (const job of this.jobs) {
-      const aborted = [job.feed.signal, job.feed.closing].find((signal) => signal?.aborted)
+      const { signal, leaving, closing } = job.feed
+      const aborted = [signal, leaving, closing].find((one) => one?.aborted)
       if (aborted) this.end(job, aborted.reason)
     }
     await this.makeRoom()
@@ -179,7 +185,7 @@ export class Scheduler {
       // Nothing for one that came, full, while others forgot: its turn to forget is before the next step.
       let count = Math.min(remaining(job), share(rows), cache.facts.context - cache.lengthOf(conversation))
       if (isEvery) count = Math.min(count, share(logits))
-      else if (count === remaining(job) && logits === 0) count--
+      else if (sampledBy(job, count) > logits) count--
       if (count === 0) {
         job.waited++
         continue
@@ -207,7 +213,7 @@ export class Scheduler {
       available -= needed
       for (const [k, { pages }] of needs.entries()) windows[k] = (windows[k] as number) - pages
       rows -= count
-      logits -= isEvery ? count : count === remaining(job) ? 1 : 0
+      logits -= sampledBy(job, count)
       slices.push({ job, count })
     }
     return slices
@@ -245,14 +251,13 @@ export class Scheduler {
     const { cache } = this
     const rows = slices.flatMap(({ job, count }) => rowsOf(job, count, cache))
     const sampled = await cache.step(rows)
-    let k = 0
+    let [k, state] = [0, 0]
     for (const { job, count } of slices) {
       const { feed } = job
+      const first = k
+      k += sampledBy(job, count)
       job.done += count
       job.waited = 0
-      const tokens = feed.isEvery ? count : remaining(job) === 0 ? 1 : 0
-      const first = k
-      k += tokens
       try {
         if (sampled.subarray(first, k).includes(NO_TOKEN)) throw errors.notFinite()
         for (let i = first; i < k; i++) {
@@ -260,6 +265,7 @@ export class Scheduler {
           const pending = feed.onSampled?.(sampled[i] as number, logits)
           if (pending) await pending
         }
+        if (feed.onState) for (let i = 0; i < count; i++) feed.onState(await cache.state(state++))
         feed.onProgress?.(job.done)
         if (remaining(job) === 0) this.end(job)
       } catch (error) {
@@ -279,17 +285,24 @@ function remaining({ feed, done }: Job): number {
   return feed.tokens.length - done
 }
 
+/** Tokens that are sampled in a step which takes `count` of a job's. */
+function sampledBy({ feed, done }: Job, count: number): number {
+  if (!feed.sampling) return 0
+  return feed.isEvery ? count : done + count === feed.tokens.length ? 1 : 0
+}
+
 function rowsOf({ feed, done }: Job, count: number, cache: ScheduledCache): Row[] {
   const { conversation, tokens, sampling, isEvery, mask, bias } = feed
   const length = cache.lengthOf(conversation)
   const choice = {
-    sampling,
+    ...(sampling ? { sampling } : {}),
     ...(mask ? { mask } : {}),
     ...(bias ? { bias } : {}),
     ...(feed.generatedFrom === undefined ? {} : { generatedFrom: positionOf(feed, cache) }),
   }
   return Array.from({ length: count }, (_, i) => {
-    const row = { conversation, position: length + i, token: tokens[done + i] as number }
+    const row: Row = { conversation, position: length + i, token: tokens[done + i] as number }
+    if (feed.onState) row.wantsState = true
     return isEvery || done + i === tokens.length - 1 ? { ...row, ...choice } : row
   })
 }

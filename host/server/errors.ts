@@ -131,6 +131,7 @@ const statuses: Partial<Record<GtaError['code'], [number, string]>> = {
   CONTEXT_FULL: [400, 'context_length_exceeded'],
   NO_TEMPLATE: [400, 'no_chat_template'],
   BAD_TEMPLATE: [400, 'chat_template_failed'],
+  NOTHING_ALLOWED: [400, 'nothing_allowed'],
   OUT_OF_MEMORY: [503, 'out_of_memory'],
   TOO_MANY: [503, 'overloaded'],
   CLOSED: [503, 'model_closed'],

@@ -7,7 +7,7 @@ import { type ApiError, apiErrors, asApiError, type ErrorShape, errorBody } from
 import type { AnswerStream } from './streams.ts'
 
 /** What the client has left behind is still read for so long, so that it reads our answer before the connection ends. */
-const LINGER = 2000
+const LINGER = 10_000
 
 /** The client has gone: nobody is to be told anything. */
 export class Gone extends Error {
@@ -86,7 +86,7 @@ export class Exchange {
   }
 
   private refuse(error: ApiError): void {
-    const { request, response } = this
+    const { request } = this
     const isWhole = request.complete || request.method === 'GET' || request.method === 'HEAD'
     this.json(errorBody(this.shape, error), error.status, {
       ...error.headers,
@@ -98,6 +98,5 @@ export class Exchange {
     const timer = setTimeout(() => request.destroy(), LINGER)
     timer.unref()
     request.once('close', () => clearTimeout(timer))
-    response.once('finish', () => undefined)
   }
 }

@@ -1,9 +1,13 @@
 /** Every endpoint of the server, in one table. */
 import type { ErrorShape } from './errors.ts'
-import { health, metrics, props } from './llama.ts'
+import { applyTemplate, detokenize, health, metrics, props, tokenize } from './llama.ts'
+import { chat, generate } from './ollama/chat.ts'
+import { running, show, tags, version } from './ollama/models.ts'
 import { chatCompletions } from './openai/chat.ts'
 import { completions } from './openai/completions.ts'
+import { embeddings, ollamaEmbed, ollamaEmbedOne } from './openai/embeddings.ts'
 import { listModels, showModel } from './openai/models.ts'
+import { responses } from './openai/responses.ts'
 import type { Handler } from './services.ts'
 
 export interface Route {
@@ -31,6 +35,19 @@ export const routes: readonly Route[] = [
   get('/v1/models/*', showModel),
   post('/v1/chat/completions', chatCompletions),
   post('/v1/completions', completions),
+  post('/v1/responses', responses),
+  post('/v1/embeddings', embeddings),
+  post('/tokenize', tokenize),
+  post('/detokenize', detokenize),
+  post('/apply-template', applyTemplate),
+  post('/api/chat', chat),
+  post('/api/generate', generate),
+  post('/api/embed', ollamaEmbed),
+  post('/api/embeddings', ollamaEmbedOne),
+  get('/api/tags', tags),
+  get('/api/ps', running),
+  post('/api/show', show),
+  get('/api/version', version),
 ]
 
 const exact = new Map<string, Route[]>()

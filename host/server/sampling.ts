@@ -2,7 +2,7 @@
 import type { GenerateOptions } from '../runtime/api.ts'
 import { samplingSettings } from '../settings.ts'
 import { apiErrors } from './errors.ts'
-import { list, number, object, oneOrMore, type Read, type Reader, whole } from './readers.ts'
+import { boolean, list, number, object, oneOrMore, type Read, type Reader, whole } from './readers.ts'
 
 const MAX_STOPS = 16
 
@@ -65,6 +65,7 @@ export const samplingFields = {
   logit_bias: logitBias,
   seed,
   stop,
+  ignore_eos: boolean,
 }
 
 export const ids = list(whole(0, 2 ** 31), { min: 1 })
@@ -83,6 +84,7 @@ export function samplingOf(read: Read<typeof samplingFields>): GenerateOptions {
     logitBias: read.logit_bias && Object.keys(read.logit_bias).length > 0 ? read.logit_bias : undefined,
     seed: read.seed,
     stop: read.stop,
+    stopAtEos: read.ignore_eos ? false : undefined,
   })
 }
 

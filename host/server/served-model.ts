@@ -1,16 +1,20 @@
-/** A model in memory as a server uses it: its chat template, and cache that is promised to requests before they begin. */
-import { PAGE_TOKENS } from '../../models/index.ts'
+/** A model in memory as a server uses it: prompts of chats, and cache that is promised to requests before they begin. */
+import { longestContext, PAGE_TOKENS } from '../../models/index.ts'
+import { errors } from '../errors.ts'
+import type { GenerateOptions } from '../runtime/api.ts'
 import { findEnding } from '../runtime/chat.ts'
+import { chatPrompt } from '../runtime/chat-prompt.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
-import { type ChatMessage, checkMessages } from '../text/template/messages.ts'
 import type { ChatTemplate } from '../text/template/template.ts'
+import type { AnswerParser } from '../text/tools/parser.ts'
+import type { ChatAsked } from './chat-asked.ts'
 
-/** A prompt, and what ends an answer to it. */
+/** A prompt, and how an answer to it ends and is read. */
 export interface ChatPrompt {
   text: string
   ids: number[]
-  stopTokens: number[]
-  stop: string[]
+  options: GenerateOptions
+  parser(): AnswerParser
 }
 
 interface Claim {
@@ -33,17 +37,47 @@ export class ServedModel {
     this.given = template
   }
 
-  /** The prompt that messages make. Throws NO_TEMPLATE or BAD_TEMPLATE. */
-  async render(messages: readonly ChatMessage[], signal: AbortSignal): Promise<ChatPrompt> {
+  /** Has it been given a way to chat? */
+  get hasTemplate(): boolean {
+    return this.given !== undefined || runtimeOf(this.model).hasTemplate
+  }
+
+  /** Ids of a prompt. Throws BAD_PROMPT, or CONTEXT_FULL for a text that is too long whatever its tokens are. */
+  promptIds(prompt: string | number[]): number[] {
+    if (typeof prompt === 'string') this.checkLength(prompt.length)
+    return this.model.promptIds(prompt)
+  }
+
+  /** To cut a text into tokens takes a second per megabyte, in which nobody else is answered. */
+  private checkLength(characters: number): void {
+    const { tokenizer, context, spec } = runtimeOf(this.model)
+    const least = tokenizer?.leastTokens(characters) ?? 0
+    if (least > context) throw errors.contextFull(least, context, longestContext(spec), true)
+  }
+
+  /** The prompt that messages make. Throws NO_TEMPLATE, and as chatPrompt(). */
+  async render(asked: ChatAsked, signal: AbortSignal): Promise<ChatPrompt> {
+    const { messages, ...rest } = asked
+    this.checkLength(messages.reduce((sum, { content }) => sum + content.length, 0))
     this.template ??= this.openTemplate()
     const opening = this.template
     const { template, ending } = await opening.catch((error) => {
       if (this.template === opening) this.template = undefined
       throw error
     })
-    const { text, mark } = await template.render(checkMessages(messages), { signal })
-    const ids = runtimeOf(this.model).requireTokenizer().encodeChat(text, mark)
-    return { text: text.replaceAll(mark, ''), ids, ...ending }
+    const tokenizer = runtimeOf(this.model).requireTokenizer()
+    const { text, tokens, answer } = await chatPrompt(template, tokenizer, messages, { ...rest, signal })
+    return {
+      text,
+      ids: tokens,
+      options: {
+        stop: ending.stop,
+        stopTokens: [...ending.stopTokens, ...answer.stopTokens],
+        shownTokens: answer.shownTokens,
+        constraint: (parts) => answer.constraint(parts),
+      },
+      parser: () => answer.parser(),
+    }
   }
 
   private async openTemplate() {
@@ -60,29 +94,30 @@ export class ServedModel {
     const total = runtimeOf(this.model).cache.pagesTotal
     const each = Math.ceil(Math.min(tokens, this.model.context) / PAGE_TOKENS) + 1
     const pages = Math.min(total, each * count)
-    if (this.claims.length > 0 || this.promised + pages > total)
-      await new Promise<void>((resolve, reject) => {
-        const leave = () => {
-          this.claims = this.claims.filter((other) => other !== claim)
-          reject(signal.reason)
-          this.grant()
-        }
-        const claim: Claim = {
-          pages,
-          take: () => {
-            signal.removeEventListener('abort', leave)
-            resolve()
-          },
-        }
-        signal.addEventListener('abort', leave)
-        if (signal.aborted) leave()
-        else this.claims.push(claim)
-      })
-    else this.promised += pages
+    if (this.claims.length === 0 && this.promised + pages <= total) this.promised += pages
+    else await this.queue(pages, signal)
     return () => {
       this.promised -= pages
       this.grant()
     }
+  }
+
+  private async queue(pages: number, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    await new Promise<void>((resolve, reject) => {
+      const leave = () => {
+        this.claims = this.claims.filter((other) => other !== claim)
+        reject(signal.reason)
+        this.grant()
+      }
+      const take = () => {
+        signal.removeEventListener('abort', leave)
+        resolve()
+      }
+      const claim: Claim = { pages, take }
+      signal.addEventListener('abort', leave)
+      this.claims.push(claim)
+    })
   }
 
   private grant(): void {

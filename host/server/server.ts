@@ -32,6 +32,8 @@ export interface ServerOptions extends PoolOptions {
   /** Further names of this machine. */
   hosts?: readonly string[] | undefined
   defaults?: GenerateOptions | undefined
+  /** Milliseconds that headers may take, and a request with its body; for tests. @internal */
+  patience?: { headers: number; request: number } | undefined
   /** Told of every request when it has ended. */
   onRequest?: ((entry: LogEntry) => void) | undefined
   /** Told of what nobody foresaw. */
@@ -57,8 +59,7 @@ export interface ApiServer {
   abort(): Promise<void>
 }
 
-const HEADERS_MS = 10_000
-const REQUEST_MS = 30_000
+const PATIENCE = { headers: 10_000, request: 30_000 }
 const MAX_HEADERS = 16_384
 /** A reader that takes nothing for so long has gone. */
 const IDLE_MS = 30_000
@@ -66,7 +67,15 @@ const MAX_CONNECTIONS = 2000
 
 /** Throws BAD_OPTION for a host that others reach without a key, unless `isInsecure`; and as `ModelPool.open()`. */
 export async function openServer(options: ServerOptions): Promise<ApiServer> {
-  const { host = '127.0.0.1', port = 0, keys = [], origins = [], hosts = [], defaults = {} } = options
+  const {
+    host = '127.0.0.1',
+    port = 0,
+    keys = [],
+    origins = [],
+    hosts = [],
+    defaults = {},
+    patience = PATIENCE,
+  } = options
   if (!isLoopback(host) && keys.length === 0 && !options.isInsecure) throw serverErrors.needsKey(host)
   const pool = await ModelPool.open(options)
   const services: Services = { pool, metrics: new Metrics(), defaults, isServing: true }
@@ -75,9 +84,9 @@ export async function openServer(options: ServerOptions): Promise<ApiServer> {
   const { createServer } = await import('node:http')
   const server = createServer(
     {
-      headersTimeout: HEADERS_MS,
-      requestTimeout: REQUEST_MS,
-      connectionsCheckingInterval: 1000,
+      headersTimeout: patience.headers,
+      requestTimeout: patience.request,
+      connectionsCheckingInterval: Math.min(1000, patience.headers / 2),
       maxHeaderSize: MAX_HEADERS,
     },
     (request, response) => void desk.answer(request, response),

@@ -4,70 +4,58 @@
  * with.
  */
 import { GtaError } from '../errors.ts'
-import type { GenerateOptions, Generation } from '../runtime/api.ts'
+import type { GenerateOptions, Generation, GenerationEvent } from '../runtime/api.ts'
 import type { Exchange } from './exchange.ts'
 import type { ServedModel } from './served-model.ts'
 import type { Services } from './services.ts'
 
-/** Told of every piece of text; if it returns a promise, this text waits for it. */
-export type OnPiece = (choice: number, text: string) => Promise<void> | undefined
+export type TokenEvent = Extract<GenerationEvent, { type: 'token' }>
 
 export interface Writing {
   ids: number[]
   options: GenerateOptions
   /** Texts of the same prompt; each has a seed of its own. */
   count?: number
-  onPiece: OnPiece
+  /** Told of every token; if it returns a promise, this text waits for it. */
+  onToken: (choice: number, token: TokenEvent) => Promise<void> | undefined
+  /** Told when one of the texts is complete. */
+  onEnd?: (choice: number, generation: Generation) => Promise<void> | undefined
 }
 
 /** Resolves to how each text went. Rejects with what ended one of them, or the reason of the exchange's signal. */
 export async function write(
-  { pool, metrics, defaults }: Services,
+  services: Services,
   exchange: Exchange,
   served: ServedModel,
-  { ids, options, count = 1, onPiece }: Writing,
+  writing: Writing,
 ): Promise<Generation[]> {
-  const { model } = served
-  const room = ids.length + (options.maxTokens ?? defaults.maxTokens ?? Number.POSITIVE_INFINITY)
-  const giveBack = await served.reserve(room, count, exchange.signal)
+  const { pool, metrics, defaults } = services
+  const { ids, count = 1 } = writing
+  const options = { stopAtEos: true, ...defaults, ...writing.options }
+  const giveBack = await served.reserve(
+    ids.length + (options.maxTokens ?? served.model.context),
+    count,
+    exchange.signal,
+  )
+  // What one of them fails of ends the others too.
   const stopped = new AbortController()
   const stop = () => stopped.abort(exchange.signal.reason)
   exchange.signal.addEventListener('abort', stop)
   if (exchange.signal.aborted) stop()
-  const begun = performance.now()
-  const one = async (choice: number): Promise<Generation> => {
-    let isFirst = true
-    const pieces = model.generate(ids, {
-      stopAtEos: true,
-      ...defaults,
-      ...options,
-      ...(options.seed === undefined ? {} : { seed: options.seed + choice }),
-      signal: stopped.signal,
-      onPrefill: ({ done, total }) => exchange.stream?.progress(done, total),
-      onToken: () => {
-        if (isFirst) metrics.firstToken((performance.now() - begun) / 1000)
-        isFirst = false
-        metrics.tokens++
-      },
-    })
+  const one = async (choice: number) => {
+    const seed = options.seed === undefined ? {} : { seed: options.seed + choice }
+    const own = { ...writing, choice, options: { ...options, ...seed, signal: stopped.signal } }
     try {
-      for (;;) {
-        const { done, value } = await pieces.next()
-        if (done) return value
-        const slow = onPiece(choice, value)
-        if (slow) await slow
-      }
+      return await writeOne(services, exchange, served, own)
     } catch (error) {
       stopped.abort(error)
       throw error
-    } finally {
-      await pieces.return(undefined as never)
     }
   }
   try {
     const outcomes = await Promise.allSettled(Array.from({ length: count }, (_, choice) => one(choice)))
-    const failed = outcomes.find(({ status }) => status === 'rejected')
-    if (failed) throw stopped.signal.reason ?? (failed as PromiseRejectedResult).reason
+    const failed = outcomes.some(({ status }) => status === 'rejected')
+    if (failed) throw stopped.signal.reason
     const generations = outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Generation>).value)
     metrics.wrote(generations)
     Object.assign(exchange.notes, notesOf(generations))
@@ -78,6 +66,35 @@ export async function write(
   } finally {
     exchange.signal.removeEventListener('abort', stop)
     giveBack()
+  }
+}
+
+async function writeOne(
+  { metrics }: Services,
+  exchange: Exchange,
+  { model }: ServedModel,
+  { ids, options, choice, onToken, onEnd }: Writing & { choice: number },
+): Promise<Generation> {
+  const begun = performance.now()
+  let isFirst = true
+  const events = model.generate(ids, options).events()
+  try {
+    for (;;) {
+      const { value: event } = await events.next()
+      if (event.type === 'prefill') exchange.stream?.progress(event.done, event.total)
+      else if (event.type === 'token') {
+        if (isFirst) metrics.firstToken((performance.now() - begun) / 1000)
+        isFirst = false
+        metrics.tokens++
+        const slow = onToken(choice, event)
+        if (slow) await slow
+      } else {
+        await onEnd?.(choice, event.result)
+        return event.result
+      }
+    }
+  } finally {
+    await events.return?.()
   }
 }
 

@@ -129,8 +129,8 @@ export class Tokenizer {
   }
 
   /** Bytes of one token; none for control tokens and unknown ids. */
-  bytesOf(id: number): Uint8Array {
-    if (this.specialIds.has(id)) return new Uint8Array()
+  bytesOf(id: number, isShown = false): Uint8Array {
+    if (!isShown && this.specialIds.has(id)) return new Uint8Array()
     const added = this.added.get(id)
     if (added !== undefined) return new TextEncoder().encode(added)
     const token = this.plain.token(id)

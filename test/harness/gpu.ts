@@ -60,10 +60,20 @@ function adapterOf(name: (typeof names)[number]): TestAdapter | undefined {
 /** The adapters that are here: none, one or both. */
 export const adapters = (): TestAdapter[] => names.flatMap((name) => adapterOf(name) ?? [])
 
-/** A test on each adapter that is here; one that is not is said. GTA_TEST_ADAPTER names the only one to take. */
-export function gpuTest(what: string, run: (adapter: TestAdapter) => Promise<void> | void): void {
+export interface GpuTestOptions {
+  /** Adapters that it is run on unless GTA_TEST_ADAPTER names one: SwiftShader compiles for half a minute what lavapipe does in seconds. */
+  on?: readonly TestAdapter['name'][]
+}
+
+/** A test on each adapter that is here; one that is not is said. GTA_TEST_ADAPTER names the only one to take, for all tests. */
+export function gpuTest(
+  what: string,
+  run: (adapter: TestAdapter) => Promise<void> | void,
+  { on = names }: GpuTestOptions = {},
+): void {
+  const chosen = process.env.GTA_TEST_ADAPTER
   for (const name of names) {
-    if ((process.env.GTA_TEST_ADAPTER ?? name) !== name) continue
+    if (chosen === undefined ? !on.includes(name) : name !== chosen) continue
     const adapter = adapterOf(name)
     if (adapter) test(`${what}, ${name}`, () => run(adapter))
     else skipLoudly(what, lacking(name))

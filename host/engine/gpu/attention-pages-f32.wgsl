@@ -13,7 +13,7 @@ var<workgroup> weightsOf: array<vec4f, SLOTS * LANES>;
 // vec4 of a query before the harmonics of a view: an f32 cache has none.
 fn biasStart(view: u32) -> u32 { return 0; }
 
-// Scores of tokens 4 lane … in a view; the keys begin at vec4 `at`, the slot's query at `query`.
+// Scores of tokens 4 lane … in a view; the keys begin at vec4 `at`, the query at vec4 `query`.
 fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
   let stride = select(HEAD0, HEAD1, view == 1);
   let dims = (select(KEY0, KEY1, view == 1) + 3) / 4;
@@ -25,7 +25,7 @@ fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
   var c = vec4f();
   var d = vec4f();
   for (var i = 0u; i < dims; i++) {
-    let q = bitcast<vec4f>(queries[first + i]);
+    let q = bitcast<vec4f>(prepared[first + i]);
     a += q * pages[key + i];
     b += q * pages[key + stride + i];
     c += q * pages[key + 2 * stride + i];
@@ -39,8 +39,9 @@ fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bo
   weightsOf[slot * LANES + lane] = weights;
 }
 
-// What a unit of the weights is.
-fn finishWeights(slot: u32, lane: u32) -> f32 { return 1; }
+// Weights are as they are.
+const HAS_DIGITS = false;
+fn finishWeights(slot: u32, lane: u32, lanes: u32) -> f32 { return 1; }
 
 // Σ weight · value of a column of the first `tokens` tokens, for the slots of an owner.
 fn sumValues(at: u32, column: u32, owner: u32, owners: u32, tokens: u32, found: ptr<function, array<vec4f, VALUES>>) {

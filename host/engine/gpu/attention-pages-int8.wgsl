@@ -25,7 +25,7 @@ fn viewFours(dim: u32) -> u32 { return ((dim + 3) / 4 + 1) / 2; }
 // vec4 of a query before the harmonics of a view.
 fn biasStart(view: u32) -> u32 { return 1 + viewFours(KEY0) + viewFours(KEY1) + select(0, HARMONICS0, view == 1); }
 
-// Scores of tokens 4 lane … in a view; the keys begin at vec4 `at`, the slot's query at `query`.
+// Scores of tokens 4 lane … in a view; the keys begin at vec4 `at`, the query at vec4 `query`.
 fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
   let stride = select(HEAD0, HEAD1, view == 1);
   let dims = (select(KEY0, KEY1, view == 1) + 3) / 4;
@@ -34,13 +34,13 @@ fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
   var high = vec4<i32>();
   var low = vec4<i32>();
   for (var i = 0u; i < dims; i++) {
-    let two = queries[first + i / 2];
+    let two = prepared[first + i / 2];
     let q = select(two.zw, two.xy, (i & 1) == 0);
     let k = pages[key + i];
     high += vec4<i32>(dot4(k.x, q.x), dot4(k.y, q.x), dot4(k.z, q.x), dot4(k.w, q.x));
     low += vec4<i32>(dot4(k.x, q.y), dot4(k.y, q.y), dot4(k.z, q.y), dot4(k.w, q.y));
   }
-  let factor = bitcast<f32>(queries[query][view]);
+  let factor = bitcast<f32>(prepared[query][view]);
   return vec4f(high * 128 + low) * (factor * bitcast<vec4f>(pages[at + lane]));
 }
 
@@ -51,10 +51,11 @@ fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bo
   tops[slot * LANES + lane] = max(max(bits.x, bits.y), max(bits.z, bits.w));
 }
 
-// The weights as integers; what a unit of them is.
-fn finishWeights(slot: u32, lane: u32) -> f32 {
+// The weights as integers, behind a barrier; what a unit of them is.
+const HAS_DIGITS = true;
+fn finishWeights(slot: u32, lane: u32, lanes: u32) -> f32 {
   var top = 0u;
-  for (var i = 0u; i < LANES; i++) { top = max(top, tops[slot * LANES + i]); }
+  for (var i = 0u; i < lanes; i++) { top = max(top, tops[slot * LANES + i]); }
   let peak = bitcast<f32>(top);
   let factor = select(16383 / peak, 0f, peak < 1e-34);
   let four = vec4<u32>(round(weighed * factor));

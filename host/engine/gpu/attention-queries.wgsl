@@ -109,14 +109,16 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
     if (BIAS1 != 0) { writeHarmonics(at, 1, first, KEY1, BIAS1 / 2, layer.bias1 + heads[MAPS + map] * KEY1, angle); }
   }
   workgroupBarrier();
-  if (SPREAD0) { spreadHead(0, KEY0, thread); }
-  if (SPREAD1) { spreadHead(first, KEY1, thread); }
+  // One call for both views, here and below: compilers put the function where it is called.
+  for (var view = 0u; view < 2; view++) {
+    if (select(SPREAD0, SPREAD1, view == 1)) { spreadHead(view * first, select(KEY0, KEY1, view == 1), thread); }
+  }
   if (ENCODER != 0) {
     let padded = (ENCODER + 15) & ~15u;
     let start = id.y * layer.plainStride + map * padded;
     for (var i = thread; i < padded; i += LANES) { plain[start + i] = select(0f, head[min(i, HEAD - 1)], i < ENCODER); }
-  } else {
-    writeView(at, 0, 0, KEY0, thread);
   }
-  if (KEY1 != 0) { writeView(at, 1, first, KEY1, thread); }
+  for (var view = select(0u, 1u, ENCODER != 0); view < select(1u, 2u, KEY1 != 0); view++) {
+    writeView(at, view, view * first, select(KEY0, KEY1, view == 1), thread);
+  }
 }

@@ -45,21 +45,12 @@ interface Form {
   values: number
 }
 
-/** Bytes of workgroup memory that a slot takes: queries, weights, reductions. */
-function slotBytes(fours: number, isInt8: boolean): number {
-  return 16 * fours + LANES * (isInt8 ? 8 + 4 + 8 : 16 + 8) + 8
-}
-
-/** The form for `wanted` slots, or as many as fit. Throws MODEL_UNSUPPORTED where not even one does. */
-function formOf(gpu: Gpu, kind: GpuLayerKind, fours: number, isInt8: boolean, wanted: number): Form {
-  const { maxComputeWorkgroupStorageSize: storage, maxComputeInvocationsPerWorkgroup: invocations } = gpu.device.limits
-  const most = Math.min(256, invocations)
+/** The form for `wanted` slots, or as many as fit: they take 6.5 kB of workgroup memory at most. Throws TOO_LARGE for a value too wide. */
+function formOf(gpu: Gpu, kind: GpuLayerKind, wanted: number): Form {
+  const most = Math.min(256, gpu.device.limits.maxComputeInvocationsPerWorkgroup)
   const columns = foursOf(kind.valueDim)
-  const bytes = slotBytes(fours, isInt8)
-  if (bytes > storage) throw gpuErrors.limit('a query', bytes, 'maxComputeWorkgroupStorageSize', storage)
   if (columns > most) throw gpuErrors.limit('a value in vec4', columns, 'maxComputeInvocationsPerWorkgroup', most)
-  const mostOwned = MOST_VALUES * Math.floor(most / columns)
-  const slots = Math.min(wanted, MOST_SLOTS, Math.floor(storage / bytes), mostOwned)
+  const slots = Math.min(wanted, MOST_SLOTS, MOST_VALUES * Math.floor(most / columns))
   const threads = Math.min(most, Math.ceil(Math.max(64, slots * Math.max(LANES, columns)) / 32) * 32)
   return { slots, threads, values: Math.ceil(slots / Math.floor(threads / columns)) }
 }
@@ -81,12 +72,11 @@ function groupWords(groups: Group[]): Uint32Array<ArrayBuffer> {
 }
 
 export async function sweepOperations(gpu: Gpu, step: StepBuffers, options: SweepOptions): Promise<Operation[]> {
-  const { shared, kind, cache, pairs } = options
-  const fours = queryFours(kind, cache.isInt8, pairs)
+  const { shared, kind, cache } = options
   const groups = groupsOf(kind, cache.isInt8)
   const largest = groups.reduce((most, { maps }) => Math.max(most, maps.length), 0)
-  const single = formOf(gpu, kind, fours, cache.isInt8, largest)
-  const several = formOf(gpu, kind, fours, cache.isInt8, largest * Math.min(TILE_ROWS, shared.options.maxRows))
+  const single = formOf(gpu, kind, largest)
+  const several = formOf(gpu, kind, largest * Math.min(TILE_ROWS, shared.options.maxRows))
   const table = gpu.parameters('attention groups', groupWords(groups))
   const isAlone = (tileRows: number) => tileRows === 1 || single.slots === several.slots
   const make = async (form: Form, takes: (tileRows: number) => boolean): Promise<Operation> => {
@@ -105,7 +95,7 @@ export async function sweepOperations(gpu: Gpu, step: StepBuffers, options: Swee
 
 function sweepShader(
   gpu: Gpu,
-  { kind, cache, shared, pairs }: SweepOptions,
+  { kind, cache, pairs }: SweepOptions,
   { slots, threads, values }: Form,
   groups: number,
 ): [{ name: string; text: string }, Record<string, number>] {

@@ -17,7 +17,7 @@ struct Layer {
   tableBlocks: u32,
   // Numbers before this layer's page kind in places.
   places: u32,
-  // vec4 before the turns of this layer's rotation, before those of pages, from page to page, and from cos to sin: numbers.
+  // Numbers before the turns of this layer's rotation, before those of pages, from page to page, and from cos to sin.
   turns: u32,
   pageTurns: u32,
   pageStride: u32,
@@ -33,7 +33,7 @@ struct Layer {
 // Chunks that a row of partials has room for, 0; then first row and number of rows of each tile.
 @group(0) @binding(5) var<storage, read> tiles: array<vec2<u32>>;
 @group(0) @binding(6) var<storage, read> prepared: array<vec4<u32>>;
-@group(0) @binding(7) var<storage, read> turns: array<f32>;
+@group(0) @binding(7) var<storage, read> turns: array<vec4f>;
 @group(0) @binding(8) var<storage, read> pages: array<Four>;
 // (rows, chunks, maps) of peak, sum, 0, 0, then values.
 @group(0) @binding(9) var<storage, read_write> partials: array<vec4f>;
@@ -59,14 +59,13 @@ override KEY1: u32;
 // function have no other.
 override COLUMNS: u32;
 
-var<workgroup> queries: array<vec4<u32>, SLOTS * QUERY>;
 var<workgroup> peaks: array<f32, SLOTS * LANES>;
 var<workgroup> sums: array<f32, SLOTS * LANES>;
 // Of each slot: what is kept of the sum before, and what the page adds of its own.
 var<workgroup> keeps: array<f32, SLOTS>;
 var<workgroup> gains: array<f32, SLOTS>;
-
-fn isNan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
+// The same of its chunk.
+var<workgroup> chunkFactors: array<vec2f, SLOTS>;
 
 // cap · tanh(x / cap), as assembly/kernels/activation.ts has it: the built-in may overflow.
 fn capped(score: vec4f) -> vec4f {
@@ -77,23 +76,24 @@ fn capped(score: vec4f) -> vec4f {
   return select(sign(x) * far, p * z * x + x, abs(x) < vec4f(0.625)) * SOFTCAP;
 }
 
-// What the large biases of the keys that a slot meets add to the scores of four tokens.
-fn biasOf(slot: u32, view: u32, page: u32, lane: u32) -> vec4f {
-  let at = slot * QUERY;
+fn turnAt(i: u32) -> f32 { return turns[i / 4][i % 4]; }
+
+// What the large biases of the keys that the query at vec4 `query` meets add to the scores of four tokens.
+fn biasOf(query: u32, view: u32, page: u32, lane: u32) -> vec4f {
   var sum = vec4f();
-  let count = queries[at][2 + view];
-  let first = at + biasStart(view);
+  let count = prepared[query][2 + view];
+  let first = query + biasStart(view);
   let angle = layer.pageTurns + page * layer.pageStride;
   for (var n = 0u; n < count; n++) {
-    let harmonic = queries[first + n];
+    let harmonic = prepared[first + n];
     let cosine = bitcast<f32>(harmonic.y);
     let sine = bitcast<f32>(harmonic.z);
-    let c = turns[angle + harmonic.x];
-    let s = turns[angle + layer.pairs + harmonic.x];
+    let c = turnAt(angle + harmonic.x);
+    let s = turnAt(angle + layer.pairs + harmonic.x);
     let a = cosine * c + sine * s;
     let b = sine * c - cosine * s;
-    let row = layer.turns + harmonic.x * 2 * PAGE_TOKENS + 4 * lane;
-    for (var k = 0u; k < 4; k++) { sum[k] += a * turns[row + k] + b * turns[row + PAGE_TOKENS + k]; }
+    let row = (layer.turns + harmonic.x * 2 * PAGE_TOKENS) / 4 + lane;
+    sum += a * turns[row] + b * turns[row + PAGE_TOKENS / 4];
   }
   return sum;
 }
@@ -125,16 +125,11 @@ fn main(
     endChunk = id.x + 1;
   }
 
-  for (var i = thread; i < used * QUERY; i += THREADS) {
-    let slot = start + i / QUERY;
-    let k = group.w + slot % maps;
-    let map = groups[GROUPS + 1 + k / 4][k % 4];
-    queries[i] = prepared[((tile.x + slot / maps) * MAPS + map) * QUERY + i % QUERY];
-  }
   // What a thread is in steps 1 and 2, and in step 3.
   let own = thread / LANES;
   let lane = thread % LANES;
   let isScoring = own < used;
+  let query = ((tile.x + (start + own) / maps) * MAPS + mapOf(group.w, (start + own) % maps)) * QUERY;
   let position = first.position + (start + own) / maps;
   let hidden = hiddenBefore(position);
   let column = thread % COLUMNS;
@@ -154,16 +149,19 @@ fn main(
       if (place == NO_PAGE) { continue; }
       let base = place * LAYER_FOURS;
       let tokens = min(PAGE_TOKENS, last + 1 - page * PAGE_TOKENS);
+      // Lanes that have tokens. Loops over them are not unrolled: compilers take long enough as it is.
+      let lanes = (tokens + 3) / 4;
       // 1
-      workgroupBarrier();
       var scores = vec4f(UNSEEN);
       let token = page * PAGE_TOKENS + 4 * lane;
       let at = vec4<u32>(token, token + 1, token + 2, token + 3);
       let isSeen = (at <= vec4<u32>(position)) & (at >= vec4<u32>(hidden)) & vec4<bool>(isScoring);
       if (isScoring && 4 * lane < tokens) {
-        scores = scoresOf(base + group.x, 0, own * QUERY, lane);
-        if (KEY1 != 0) { scores += scoresOf(base + group.y, 1, own * QUERY, lane); }
-        if (HAS_BIAS) { scores += biasOf(own, 0, page, lane) + biasOf(own, 1, page, lane); }
+        scores = vec4f();
+        for (var view = 0u; view < select(1u, 2u, KEY1 != 0); view++) {
+          scores += scoresOf(base + group[view], view, query, lane);
+          if (HAS_BIAS) { scores += biasOf(query, view, page, lane); }
+        }
         if (SOFTCAP != 0) { scores = capped(scores); }
         scores = select(vec4f(UNSEEN), scores, isSeen);
       }
@@ -171,28 +169,31 @@ fn main(
       workgroupBarrier();
       // 2
       var pagePeak = UNSEEN;
-      if (isScoring) {
-        for (var i = 0u; i < LANES; i++) { pagePeak = max(pagePeak, peaks[own * LANES + i]); }
-        let weights = select(vec4f(), exp(scores - pagePeak), isSeen);
-        sums[thread] = (weights.x + weights.y) + (weights.z + weights.w);
-        prepareWeights(base + group.z, own, lane, weights, isSeen);
-      }
+      for (var i = 0u; i < lanes; i++) { pagePeak = max(pagePeak, peaks[min(own, SLOTS - 1) * LANES + i]); }
       let next = max(peak, pagePeak);
       let keep = exp(peak - next);
       let gain = exp(pagePeak - next);
-      workgroupBarrier();
+      peak = next;
       if (isScoring) {
-        var pageSum = 0f;
-        for (var i = 0u; i < LANES; i++) { pageSum += sums[own * LANES + i]; }
-        sum = sum * keep + pageSum * gain;
-        peak = next;
-        let unit = finishWeights(own, lane);
+        let weights = select(vec4f(), exp(scores - pagePeak), isSeen);
+        sums[thread] = (weights.x + weights.y) + (weights.z + weights.w);
+        prepareWeights(base + group.z, own, lane, weights, isSeen);
         if (lane == 0) {
           keeps[own] = keep;
-          gains[own] = gain * unit;
+          gains[own] = gain;
         }
       }
       workgroupBarrier();
+      var pageSum = 0f;
+      for (var i = 0u; i < lanes; i++) { pageSum += sums[min(own, SLOTS - 1) * LANES + i]; }
+      sum = sum * keep + pageSum * gain;
+      if (HAS_DIGITS) {
+        if (isScoring) {
+          let unit = finishWeights(own, lane, lanes);
+          if (lane == 0) { gains[own] = gain * unit; }
+        }
+        workgroupBarrier();
+      }
       // 3
       if (owner < owners) {
         var found = array<vec4f, VALUES>();
@@ -203,20 +204,16 @@ fn main(
         }
       }
     }
-    workgroupBarrier();
     let next = max(totalPeak, peak);
     let keep = exp(totalPeak - next);
     let gain = exp(peak - next);
     totalSum = totalSum * keep + sum * gain;
     totalPeak = next;
-    if (isScoring && lane == 0) {
-      keeps[own] = keep;
-      gains[own] = gain;
-    }
+    if (isScoring && lane == 0) { chunkFactors[own] = vec2f(keep, gain); }
     workgroupBarrier();
     for (var i = 0u; i < VALUES; i++) {
-      let slot = min(owner + i * owners, SLOTS - 1);
-      total[i] = total[i] * keeps[slot] + average[i] * gains[slot];
+      let factors = chunkFactors[min(owner + i * owners, SLOTS - 1)];
+      total[i] = total[i] * factors.x + average[i] * factors.y;
     }
   }
 
@@ -232,9 +229,10 @@ fn main(
   }
 }
 
+// The k-th map of a group that begins at `first` of the list.
+fn mapOf(first: u32, k: u32) -> u32 { return groups[GROUPS + 1 + (first + k) / 4][(first + k) % 4]; }
+
 // Where the partial of a slot begins.
-fn partialOf(row: u32, slot: u32, maps: u32, order: u32, chunks: u32, chunk: u32) -> u32 {
-  let k = order + slot % maps;
-  let map = groups[GROUPS + 1 + k / 4][k % 4];
-  return (((row + slot / maps) * chunks + chunk) * MAPS + map) * (1 + COLUMNS);
+fn partialOf(row: u32, slot: u32, maps: u32, first: u32, chunks: u32, chunk: u32) -> u32 {
+  return (((row + slot / maps) * chunks + chunk) * MAPS + mapOf(first, slot % maps)) * (1 + COLUMNS);
 }

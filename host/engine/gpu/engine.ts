@@ -115,7 +115,7 @@ function makeRows(gpu: GpuDevice, plan: GpuPlan, { maxRows, maxLogits }: EngineO
     activation: rows('activation', buffers.activation),
     branch: rows('branch', buffers.branch),
     ffnInput: rows('feed-forward input', buffers.ffnInput),
-    last: rows('last', hidden, maxLogits),
+    last: rows('last', hidden),
     logits: rows('logits', padded(plan.vocabSize), maxLogits),
   }
 }
@@ -151,6 +151,7 @@ class GpuEngine implements Engine {
 
   step(rows: readonly Row[]): Promise<Uint32Array> {
     return this.alone(async () => {
+      if (rows.some(({ wantsState }) => wantsState)) throw gpuErrors.noStates()
       const { words, step, shared, rows: activations, samples } = this.made
       this.fetched = undefined
       const sampled = rows.filter(({ sampling }) => sampling)
@@ -188,6 +189,10 @@ class GpuEngine implements Engine {
     const { values } = this.fetched
     const hash = () => platform.createHash().update(new Uint8Array(values.buffer)).digest('hex').slice(0, 16)
     return { values, hash }
+  }
+
+  async state(): Promise<never> {
+    throw gpuErrors.noStates()
   }
 
   turn(from: number, to: number, delta: number): Promise<void> {

@@ -27,6 +27,11 @@ export const gpuErrors = {
       'BAD_OPTION',
       `gpu (--gpu) must be off for a model with ${mixer} layers, found on: only attention runs on a GPU`,
     ),
+  noStates: () =>
+    new GtaError(
+      'BAD_OPTION',
+      'gpu (--gpu) must be off or for prompts only where embed() is called, found on: a GPU keeps no hidden states',
+    ),
   refused: (message: string) =>
     new GtaError(
       'ENGINE_FAILED',

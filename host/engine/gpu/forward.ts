@@ -26,8 +26,9 @@ export interface Activations {
   branch: RowsAt
   /** What the feed-forward block of a parallel layer reads. */
   ffnInput: RowsAt
-  /** (maxLogits, stride): normed rows that want logits, and the logits. */
+  /** Normed rows that want logits, then those that want their hidden state alone. */
   last: RowsAt
+  /** (maxLogits, stride) */
   logits: RowsAt
 }
 
@@ -152,7 +153,7 @@ async function headOperations(parts: Parts): Promise<Operation[]> {
   const norm = { kind: plan.headNormKind, eps: plan.headNormEps, weight: plan.headNorm, bias: plan.headNormBias }
   const { last, logits } = rows
   const operations = [
-    await normOperation(parts, norm, rows.x, last, { count: 'logits' }),
+    await normOperation(parts, norm, rows.x, last, { count: 'last' }),
     ...(await product(parts, plan.head, { from: last, into: logits, bias: plan.headBias }, 'logits')),
   ]
   if (!plan.headSoftcap) return operations

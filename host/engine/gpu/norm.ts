@@ -23,15 +23,15 @@ interface Input {
   plan: GpuPlan
 }
 
-/** Rows of `from`, normed, → `into`, another buffer; `count` logits: only those that want some. */
+/** Rows of `from`, normed, → `into`, another buffer; `count` last: only those whose last norm is kept. */
 export async function normOperation(
   { gpu, weights, step, plan }: Input,
   { kind, eps, weight, bias }: Norm,
   from: RowsAt,
   into: RowsAt,
-  { adds = false, count = 'rows' }: { adds?: boolean; count?: 'rows' | 'logits' } = {},
+  { adds = false, count = 'rows' }: { adds?: boolean; count?: 'rows' | 'last' } = {},
 ): Promise<Operation> {
-  const gathers = count === 'logits'
+  const gathers = count === 'last'
   const constants = {
     KIND: kind,
     ADDS: Number(adds),
@@ -48,5 +48,5 @@ export async function normOperation(
   const parameters = gpu.parameters('norm', Uint32Array.of(scale.word, shift.word, 0, 0))
   const entries = [parameters, step.wanted, scale.resource, shift.resource, from.buffer, into.buffer]
   const bindings = gpu.bind('norm', pipeline, entries)
-  return { name: 'norm', pipeline, bindings, workgroups: (sizes) => [sizes[count], 1] }
+  return { name: 'norm', pipeline, bindings, workgroups: ({ rows, logits, states = 0 }) => [gathers ? logits + states : rows, 1] }
 }

@@ -13,6 +13,8 @@ export interface StepSizes extends TileSizes {
   logits: number
   /** Pages that the row with the most of them has in its conversation. */
   pages: number
+  /** Rows that want their hidden state behind the last norm, and no logits. */
+  states?: number
   /** Rows that draw from their best candidates: all that want logits take part, or none. */
   drawn?: number
 }
@@ -41,7 +43,7 @@ export interface StepBuffers {
   sizes: GPUBuffer
   /** Storage, Row[maxRows] of assembly/abi.ts. */
   rows: GPUBuffer
-  /** Storage, u32 (maxLogits): the rows that want logits, in their order. */
+  /** Storage, u32 (maxRows): the rows that want logits, in their order, then those that want their hidden state. */
   wanted: GPUBuffer
   /** Storage, u32 (conversations, tableBlocks): the blocks of each conversation. */
   tables: GPUBuffer

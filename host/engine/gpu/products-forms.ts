@@ -1,5 +1,5 @@
 /** How products are computed: the forms for few and for many vectors, the shaders of each, and bands of a matrix's rows. */
-import { type Matrix, Q4_COLS, Q4_ROWS, TYPE_F32, TYPE_Q4, TYPE_Q8, TYPE_Q8K } from '../../../assembly/abi.ts'
+import { type Matrix, Q4_COLS, Q4_ROWS, TYPE_F32, TYPE_Q4, TYPE_Q8K } from '../../../assembly/abi.ts'
 import { gpuErrors } from './errors.ts'
 import type { Shader } from './gpu.ts'
 import * as texts from './products-texts.ts'

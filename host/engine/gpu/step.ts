@@ -72,7 +72,7 @@ export class DeviceStep implements StepBuffers {
     this.anglesStride = Math.max(4, plan.buffers.angles / 4)
     this.sizes = gpu.make('sizes', 16, usage.UNIFORM | usage.COPY_DST)
     this.rows = gpu.buffer('rows', 4 * ROW_WORDS * maxRows)
-    this.wanted = gpu.buffer('wanted', 4 * maxLogits)
+    this.wanted = gpu.buffer('wanted', 4 * maxRows)
     this.angles = gpu.buffer('angles', 4 * this.anglesStride * maxRows)
     this.tablesOnDevice = new HostWords(gpu, 'tables', conversations * tableBlocks)
     this.placesOnDevice = new HostWords(gpu, 'places', plan.nPageKinds * blocks)
@@ -83,7 +83,7 @@ export class DeviceStep implements StepBuffers {
     this.rowWords = new Uint32Array(ROW_WORDS * maxRows)
     this.rowFloats = new Float32Array(this.rowWords.buffer)
     this.hostAngles = new Float32Array(this.anglesStride * maxRows)
-    this.hostWanted = new Uint32Array(maxLogits)
+    this.hostWanted = new Uint32Array(maxRows)
   }
 
   get tables(): GPUBuffer {

@@ -78,7 +78,12 @@ async function start(
   const ranks = isShared ? maxThreads(options) : 1
   const sizes: mail.MailboxSizes = {
     ...{ maxRows, maxLogits, conversations, rowWords: ROW_WORDS, pageTokens: PAGE_TOKENS },
-    ...{ vocabSize: spec.vocabSize, tablePages: tablePages(options), times: ranks * stepParts.length },
+    ...{
+      vocabSize: spec.vocabSize,
+      hiddenDim: spec.hiddenDim,
+      tablePages: tablePages(options),
+      times: ranks * stepParts.length,
+    },
     ...{ blocks: pages.blocks, kinds: pages.kinds.length },
   }
   const mailbox = new mail.Mailbox(sizes, isShared)
@@ -158,6 +163,11 @@ class WasmEngine implements Engine, Probed {
     const values = this.mailbox.logitsOf(k)
     const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     return { values, hash: () => platform.createHash().update(bytes).digest('hex').slice(0, 16) }
+  }
+
+  async state(k: number): Promise<Float32Array> {
+    this.checkOpen()
+    return this.mailbox.stateOf(k)
   }
 
   async turn(from: number, to: number, delta: number): Promise<void> {

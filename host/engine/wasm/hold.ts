@@ -6,7 +6,7 @@ import * as abi from '../../../assembly/abi.ts'
 import { createMemory, type EngineExports, instantiate, WASM_PAGE } from './instance.ts'
 import * as mail from './mailbox.ts'
 import * as protocol from './protocol.ts'
-import { countLogits, steered } from './rows.ts'
+import { countWanted, steered } from './rows.ts'
 
 /** Memory with the plan in place and everything laid out; the weights are still to be loaded at `WEIGHTS`. */
 export function placeEngine(
@@ -89,10 +89,11 @@ function moveAll({ memory }: RankMemory, mailbox: mail.Mailbox): void {
 /** Behind a request that all ranks have run. */
 export function end({ memory, exports, mailbox }: RankMemory, { command, argument: count }: protocol.Request): void {
   if (!mailbox || command !== protocol.STEP) return
-  const { rows, sampled, logits } = mailbox
+  const { rows, sampled } = mailbox
   sampled.set(new Uint32Array(memory.buffer, exports.sampled() >>> 0, sampled.length))
-  const vocabSize = logits.length / sampled.length
-  const wanted = countLogits(rows, count)
-  for (let k = 0; k < wanted; k++)
-    mailbox.logitsOf(k).set(new Float32Array(memory.buffer, exports.logits(k) >>> 0, vocabSize))
+  const wanted = countWanted(rows, count)
+  const copy = (from: number, target: Float32Array) =>
+    target.set(new Float32Array(memory.buffer, from >>> 0, target.length))
+  for (let k = 0; k < wanted.logits; k++) copy(exports.logits(k), mailbox.logitsOf(k))
+  for (let k = 0; k < wanted.states; k++) copy(exports.state(wanted.logits + k), mailbox.stateOf(k))
 }

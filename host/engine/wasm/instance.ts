@@ -28,6 +28,7 @@ export interface EngineExports extends Record<string, unknown> {
   biases(): number
   sampled(): number
   logits(k: number): number
+  state(k: number): number
   setTeam(count: number): void
   check(): number
   step(count: number): number

@@ -10,8 +10,9 @@
  *     masks    u32 (conversations, words of one)  │
  *     biases   u32 (conversations, BIAS_WORDS)    ┘
  *     moves    u32 (1 + 4 · MOST_MOVES)             the host writes them: pages to copy or to clear before anything else
- *     sampled  u32 (maxLogits)                    ┐ rank 0 writes them behind a step
- *     logits   f32 (maxLogits, vocabSize)         ┘
+ *     sampled  u32 (maxLogits)                    ┐
+ *     logits   f32 (maxLogits, vocabSize)         │ rank 0 writes them behind a step
+ *     states   f32 (maxRows, hiddenDim)           ┘
  *     times    f64 (ranks, step parts)              rank 0 writes it when it is asked to
  *     facts    f64 (see below)                      rank 0 writes it once
  *     pieces   u8 (PIECES, PIECE_BYTES)             weights on their way in, pages of the cache on their way in or out
@@ -24,6 +25,7 @@ export interface MailboxSizes {
   maxRows: number
   maxLogits: number
   vocabSize: number
+  hiddenDim: number
   conversations: number
   tablePages: number
   blocks: number
@@ -63,6 +65,7 @@ export class Mailbox {
   readonly moves: Uint32Array
   readonly sampled: Uint32Array
   readonly logits: Float32Array
+  private readonly states: Float32Array
   readonly times: Float64Array
   readonly facts: Float64Array
   private readonly sizes: MailboxSizes
@@ -87,6 +90,7 @@ export class Mailbox {
     const moves = take(1 + MOVE_WORDS * MOST_MOVES, 4)
     const sampled = take(maxLogits, 4)
     const logits = take(maxLogits * vocabSize, 4)
+    const states = take(maxRows * sizes.hiddenDim, 4)
     const times = take(sizes.times, 8)
     const facts = take(KINDS + 2 * kinds, 8)
     ;[this.piecesAt] = take(PIECES * PIECE_BYTES, 1)
@@ -103,6 +107,7 @@ export class Mailbox {
     this.moves = new Uint32Array(whole, ...moves)
     this.sampled = new Uint32Array(whole, ...sampled)
     this.logits = new Float32Array(whole, ...logits)
+    this.states = new Float32Array(whole, ...states)
     this.times = new Float64Array(whole, ...times)
     this.facts = new Float64Array(whole, ...facts)
   }
@@ -111,6 +116,12 @@ export class Mailbox {
   logitsOf(k: number): Float32Array {
     const { vocabSize } = this.sizes
     return this.logits.subarray(k * vocabSize, (k + 1) * vocabSize)
+  }
+
+  /** f32 (hiddenDim): the k-th hidden state of the last step. */
+  stateOf(k: number): Float32Array {
+    const { hiddenDim } = this.sizes
+    return this.states.subarray(k * hiddenDim, (k + 1) * hiddenDim)
   }
 
   maskOf(conversation: number): Uint32Array {

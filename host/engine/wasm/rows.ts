@@ -14,6 +14,7 @@ export function writeRow(words: Uint32Array, floats: Float32Array, index: number
   words[at + ROW.position] = row.position
   words[at + ROW.token] = row.token
   words[at + ROW.wantsLogits] = row.sampling ? 1 : 0
+  words[at + ROW.wantsState] = row.wantsState ? 1 : 0
   words[at + ROW.dropped] = row.dropped ?? 0
   const { sampling } = row
   if (!sampling) return
@@ -33,11 +34,14 @@ export function writeRow(words: Uint32Array, floats: Float32Array, index: number
   words[at + ROW.seedHigh] = Math.floor(seed / 2 ** 32)
 }
 
-/** Rows among the first `count` that want logits. */
-export function countLogits(words: Uint32Array, count: number): number {
-  let wanted = 0
-  for (let index = 0; index < count; index++) wanted += words[index * ROW_WORDS + ROW.wantsLogits] as number
-  return wanted
+/** Rows among the first `count` that want logits, and that want their state. */
+export function countWanted(words: Uint32Array, count: number): { logits: number; states: number } {
+  let [logits, states] = [0, 0]
+  for (let at = 0; at < count * ROW_WORDS; at += ROW_WORDS) {
+    logits += words[at + ROW.wantsLogits] as number
+    states += words[at + ROW.wantsState] as number
+  }
+  return { logits, states }
 }
 
 /** Conversations of the first `count` rows that have a mask, and those that have biases, with how many. */

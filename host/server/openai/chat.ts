@@ -1,17 +1,19 @@
 /** POST /v1/chat/completions: a chat in OpenAI's shape, whole or as events. */
 import { randomUUID } from 'node:crypto'
-import type { Finish, Generation } from '../../runtime/api.ts'
-import type { ChatMessage } from '../../text/template/messages.ts'
+import { reasoningEfforts } from '../../text/template/thinking.ts'
+import type { AnswerEvent } from '../../text/tools/parser.ts'
+import type { ChatAsked } from '../chat-asked.ts'
+import { type ChatAnswer, type OnEvents, runChat } from '../chat-run.ts'
 import { apiErrors } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import {
   boolean,
-  fields,
   ignored,
   list,
+  object,
   oneOf,
   only,
-  type Reader,
+  type Read,
   readFields,
   required,
   text,
@@ -21,62 +23,67 @@ import {
 import { maxTokens, samplingFields, samplingOf, tokenLimit } from '../sampling.ts'
 import type { Services } from '../services.ts'
 import { EventStream } from '../streams.ts'
-import { write } from '../writing.ts'
+import type { TokenEvent } from '../writing.ts'
+import {
+  formatFieldsOfOthers,
+  formatOf,
+  ignoredFields,
+  messages,
+  responseFormat,
+  streamOptions,
+  toolChoice,
+  tools,
+} from './fields.ts'
+import { chatLogprobs } from './logprobs.ts'
+import { finishReason, timingsOf, usageOf } from './usage.ts'
 
-const part = fields({ type: oneOf('text'), text })
-
-/** A text, or parts of one. */
-const content: Reader<string> = (value, path) => {
-  if (typeof value === 'string') return value
-  return list(part)(value, path)
-    .map((each) => each.text ?? '')
-    .join('\n')
-}
-
-const message = fields({
-  role: oneOf('system', 'developer', 'user', 'assistant', 'tool'),
-  content,
-  name: ignored,
-})
-
-export const messages: Reader<ChatMessage[]> = (value, path) =>
-  list(message, { min: 1 })(value, path).map((each, i) => ({
-    role: each.role === 'developer' ? 'system' : required(each.role, `${path}[${i}].role`),
-    content: each.content ?? '',
-  }))
-
-/** What cannot change the answer, wherever OpenAI's clients send it. */
-export const ignoredFields = {
-  user: ignored,
-  metadata: ignored,
-  store: ignored,
-  service_tier: ignored,
-  safety_identifier: ignored,
-  prompt_cache_key: ignored,
-  prompt_cache_retention: ignored,
-  cache_prompt: ignored,
-  return_progress: ignored,
-  timings_per_token: ignored,
-  id_slot: ignored,
+/** What is said, and what the template is told besides. */
+export const chatFields = {
+  model: text,
+  messages,
+  tools,
+  tool_choice: toolChoice,
+  parallel_tool_calls: boolean,
+  reasoning_effort: oneOf(...reasoningEfforts),
+  chat_template_kwargs: object,
+  enable_thinking: boolean,
+  ...ignoredFields,
 }
 
 const table = {
-  model: text,
-  messages,
+  ...chatFields,
   stream: boolean,
-  stream_options: fields({ include_usage: boolean, include_obfuscation: ignored }),
+  stream_options: streamOptions,
   max_tokens: maxTokens,
   max_completion_tokens: maxTokens,
   n: whole(1, 32),
+  response_format: responseFormat,
+  ...formatFieldsOfOthers,
+  logprobs: boolean,
+  top_logprobs: whole(0, 20),
   ...samplingFields,
-  modalities: (value: unknown, path: string) => list(oneOf('text'))(value, path),
+  modalities: list(oneOf('text')),
   audio: unsupported('answers are texts'),
   function_call: unsupported('it has become tool_choice'),
   functions: unsupported('they have become tools'),
   web_search_options: unsupported('nothing is searched'),
   prediction: ignored,
   verbosity: only('medium', 'other lengths are not'),
-  ...ignoredFields,
+}
+
+export function chatOf(asked: Read<typeof chatFields>): ChatAsked {
+  const variables = {
+    ...(asked.enable_thinking === undefined ? {} : { enable_thinking: asked.enable_thinking }),
+    ...asked.chat_template_kwargs,
+  }
+  return {
+    messages: required(asked.messages, 'messages'),
+    tools: asked.tools ?? [],
+    toolChoice: asked.tool_choice,
+    parallelToolCalls: asked.parallel_tool_calls,
+    reasoningEffort: asked.reasoning_effort,
+    variables,
+  }
 }
 
 export async function chatCompletions(
@@ -85,107 +92,147 @@ export async function chatCompletions(
   body: Record<string, unknown>,
 ): Promise<void> {
   const asked = readFields(table, body)
-  const said = required(asked.messages, 'messages')
-  const count = asked.n ?? 1
-  if (count > services.pool.slots)
-    throw apiErrors.badValue('n', `at most ${services.pool.slots}, the slots of this server`, String(count))
+  const said = { ...chatOf(asked), response: formatOf(asked) }
+  const options = {
+    ...samplingOf(asked),
+    ...tokenLimit(asked.max_completion_tokens, asked.max_tokens),
+    ...(asked.logprobs ? { logprobs: asked.top_logprobs ?? 0 } : {}),
+  }
+  if (asked.top_logprobs !== undefined && !asked.logprobs)
+    throw apiErrors.badValue('top_logprobs', 'left out unless logprobs is true', String(asked.top_logprobs))
+  const count = checkCount(asked.n, services)
   const stream = asked.stream ? new EventStream(exchange, 'data: [DONE]\n\n') : undefined
   const lease = await services.pool.enter(asked.model, count, exchange.signal)
   try {
-    const { model } = lease
-    const prompt = await model.render(said, exchange.signal)
-    const options = { ...samplingOf(asked), ...tokenLimit(asked.max_completion_tokens, asked.max_tokens) }
-    const answer = new ChatAnswer(model.name, stream)
-    const generations = await write(services, exchange, model, {
-      ids: prompt.ids,
-      options: {
-        ...options,
-        stop: [...prompt.stop, ...(asked.stop ?? [])],
-        stopTokens: prompt.stopTokens,
-      },
-      count,
-      onPiece: (choice, piece) => answer.add(choice, piece),
-    })
-    const isUsage = asked.stream_options?.include_usage ?? false
-    if (stream) await answer.finish(generations, isUsage)
-    else exchange.json(answer.whole(generations))
-    stream?.end()
+    const told = new ChatTelling(lease.model.name, stream)
+    const onEvents: OnEvents = (...heard) => told.add(...heard)
+    const onAnswer = (choice: number, answer: ChatAnswer) => told.end(choice, answer)
+    const telling = stream ? { onEvents, onAnswer } : {}
+    const answers = await runChat(services, exchange, lease.model, { ...said, options, count, ...telling })
+    if (!stream) return exchange.json(told.whole(answers))
+    if (asked.stream_options?.include_usage) await told.usage(answers)
+    stream.end()
   } finally {
     lease.release()
   }
 }
 
-/** An answer of one or several choices, while it comes. */
-class ChatAnswer {
+/** Each choice takes a slot. */
+export function checkCount(count = 1, { pool }: Services): number {
+  if (count > pool.slots)
+    throw apiErrors.badValue('n', `at most ${pool.slots}, the slots of this server`, String(count))
+  return count
+}
+
+/** An answer of one or several choices, as it is told. */
+class ChatTelling {
   private readonly stream: EventStream | undefined
-  private readonly head: { id: string; created: number; model: string }
+  private readonly id = `chatcmpl-${randomUUID()}`
+  private readonly created = Math.floor(Date.now() / 1000)
+  private readonly model: string
   private readonly begun = new Set<number>()
 
   constructor(model: string, stream: EventStream | undefined) {
+    this.model = model
     this.stream = stream
-    this.head = { id: `chatcmpl-${randomUUID()}`, created: Math.floor(Date.now() / 1000), model }
   }
 
-  private chunk(index: number, delta: object, finish: string | null, more: object = {}): Promise<void> | undefined {
-    const { id, created, model } = this.head
-    const choices = [{ index, delta, logprobs: null, finish_reason: finish }]
+  private chunk(choices: object[], more: object = {}): Promise<void> | undefined {
+    const { id, created, model } = this
     return this.stream?.send({ id, object: 'chat.completion.chunk', created, model, choices, ...more })
+  }
+
+  private delta(
+    index: number,
+    delta: object,
+    finish: string | null = null,
+    scored: readonly TokenEvent[] = [],
+  ): Promise<void> | undefined {
+    const logprobs = scored.length > 0 ? chatLogprobs(scored) : null
+    return this.chunk([{ index, delta, logprobs, finish_reason: finish }])
   }
 
   /** The role comes first, in a chunk of its own. */
   private begin(index: number): void {
     if (this.begun.has(index)) return
     this.begun.add(index)
-    this.chunk(index, { role: 'assistant', content: '' }, null)
+    this.delta(index, { role: 'assistant', content: '' })
   }
 
-  add(index: number, text: string): Promise<void> | undefined {
-    if (!this.stream) return undefined
+  add(index: number, events: readonly AnswerEvent[], scored: readonly TokenEvent[]): Promise<void> | undefined {
     this.begin(index)
-    return this.chunk(index, { content: text }, null)
-  }
-
-  async finish(generations: readonly Generation[], isUsage: boolean): Promise<void> {
-    for (const [index, { finish }] of generations.entries()) {
-      this.begin(index)
-      await this.chunk(index, {}, finishReason(finish))
+    let slow: Promise<void> | undefined
+    let left = scored
+    for (const event of events) {
+      const delta = deltaOf(event)
+      if (!delta) continue
+      slow = this.delta(index, delta, null, left)
+      left = []
     }
-    if (!isUsage) return
-    const { id, created, model } = this.head
-    await this.stream?.send({
-      ...{ id, object: 'chat.completion.chunk', created, model, choices: [] },
-      usage: usageOf(generations),
-    })
+    return slow
   }
 
-  whole(generations: readonly Generation[]): object {
-    const { id, created, model } = this.head
+  end(index: number, answer: ChatAnswer): Promise<void> | undefined {
+    this.begin(index)
+    return this.delta(index, {}, reasonOf(answer))
+  }
+
+  usage(answers: readonly ChatAnswer[]): Promise<void> | undefined {
+    const generations = answers.map(({ generation }) => generation)
+    return this.chunk([], { usage: usageOf(generations), timings: timingsOf(generations) })
+  }
+
+  whole(answers: readonly ChatAnswer[]): object {
+    const { id, created, model } = this
+    const generations = answers.map(({ generation }) => generation)
     return {
       ...{ id, object: 'chat.completion', created, model },
-      choices: generations.map(({ text: written, finish }, index) => ({
+      choices: answers.map((answer, index) => ({
         index,
-        message: { role: 'assistant', content: written, refusal: null },
-        logprobs: null,
-        finish_reason: finishReason(finish),
+        message: messageOf(answer),
+        logprobs: answer.generation.logprobs ? chatLogprobs(answer.generation.logprobs) : null,
+        finish_reason: reasonOf(answer),
       })),
       usage: usageOf(generations),
+      timings: timingsOf(generations),
     }
   }
 }
 
-/** A text that was cut by max_tokens, or by the end of the context, is told alike. */
-export function finishReason(finish: Finish): 'stop' | 'length' {
-  return finish === 'eos' || finish === 'stop' ? 'stop' : 'length'
+function reasonOf({ calls, generation }: ChatAnswer): string {
+  const reason = finishReason(generation.finish)
+  // One that was cut may have been cut within a call.
+  return reason === 'stop' && calls.length > 0 ? 'tool_calls' : reason
 }
 
-export function usageOf(generations: readonly Generation[]): object {
-  const [first] = generations
-  const prompt = first?.promptTokens ?? 0
-  const completion = generations.reduce((sum, { tokens }) => sum + tokens.length, 0)
+function deltaOf(event: AnswerEvent): object | undefined {
+  switch (event.type) {
+    case 'content':
+      return { content: event.text }
+    case 'reasoning':
+      return { reasoning_content: event.text }
+    case 'call':
+      return { tool_calls: [{ index: event.index, id: event.id, type: 'function', function: { name: event.name, arguments: '' } }] } // biome-ignore format: one line
+    case 'arguments':
+      return { tool_calls: [{ index: event.index, function: { arguments: event.text } }] }
+    default:
+      return undefined
+  }
+}
+
+function messageOf({ content, reasoning, calls }: ChatAnswer): object {
   return {
-    prompt_tokens: prompt,
-    completion_tokens: completion,
-    total_tokens: prompt + completion,
-    prompt_tokens_details: { cached_tokens: first?.cachedTokens ?? 0 },
+    role: 'assistant',
+    content: content === '' && calls.length > 0 ? null : content,
+    refusal: null,
+    ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+    ...(calls.length === 0
+      ? {}
+      : {
+          tool_calls: calls.map(({ id, name, arguments: given }) => ({
+            ...{ id, type: 'function' },
+            function: { name, arguments: given },
+          })),
+        }),
   }
 }

@@ -1,25 +1,20 @@
 /** POST /v1/completions: texts go on, in OpenAI's older shape. Prompts are texts or ids; several make several choices. */
 import { randomUUID } from 'node:crypto'
-import type { Generation } from '../../runtime/api.ts'
+import type { GenerateOptions, Generation, ScoredToken } from '../../runtime/api.ts'
+import { constraintOf } from '../../text/structured/constrain.ts'
+import { writerOf } from '../chat-asked.ts'
 import { apiErrors } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
-import {
-  boolean,
-  fields,
-  ignored,
-  list,
-  type Reader,
-  readFields,
-  required,
-  text,
-  unsupported,
-  whole,
-} from '../readers.ts'
-import { ids, maxTokens, samplingFields, samplingOf, tokenLimit } from '../sampling.ts'
+import { boolean, list, type Reader, readFields, required, text, unsupported, whole } from '../readers.ts'
+import { maxTokens, samplingFields, samplingOf, ids as tokenIds, tokenLimit } from '../sampling.ts'
+import type { ServedModel } from '../served-model.ts'
 import type { Services } from '../services.ts'
 import { EventStream } from '../streams.ts'
-import { write } from '../writing.ts'
-import { finishReason, ignoredFields, usageOf } from './chat.ts'
+import { type TokenEvent, write } from '../writing.ts'
+import { checkCount } from './chat.ts'
+import { formatFieldsOfOthers, formatOf, ignoredFields, responseFormat, streamOptions } from './fields.ts'
+import { completionLogprobs } from './logprobs.ts'
+import { finishReason, timingsOf, usageOf } from './usage.ts'
 
 type Prompt = string | number[]
 
@@ -29,21 +24,22 @@ const MAX_PROMPTS = 256
 const prompts: Reader<Prompt[]> = (value, path) => {
   if (typeof value === 'string') return [value]
   if (!Array.isArray(value)) throw apiErrors.badValue(path, 'a text, token ids, or a list of them', typeof value)
-  if (typeof value[0] === 'number') return [ids(value, path)]
-  return list<Prompt>((each, place) => (typeof each === 'string' ? each : ids(each, place)), {
-    min: 1,
-    max: MAX_PROMPTS,
-  })(value, path)
+  if (typeof value[0] === 'number') return [tokenIds(value, path)]
+  const one: Reader<Prompt> = (each, place) => (typeof each === 'string' ? each : tokenIds(each, place))
+  return list(one, { min: 1, max: MAX_PROMPTS })(value, path)
 }
 
 const table = {
   model: text,
   prompt: prompts,
   stream: boolean,
-  stream_options: fields({ include_usage: boolean, include_obfuscation: ignored }),
+  stream_options: streamOptions,
   max_tokens: maxTokens,
   n: whole(1, 32),
   echo: boolean,
+  logprobs: whole(0, 20),
+  response_format: responseFormat,
+  ...formatFieldsOfOthers,
   best_of: whole(1, 1),
   suffix: unsupported('texts go on at their end only'),
   ...samplingFields,
@@ -60,51 +56,100 @@ export async function completions(
 ): Promise<void> {
   const asked = readFields(table, body)
   const given = required(asked.prompt, 'prompt')
-  const count = asked.n ?? 1
-  if (count > services.pool.slots)
-    throw apiErrors.badValue('n', `at most ${services.pool.slots}, the slots of this server`, String(count))
+  const count = checkCount(asked.n, services)
+  const grammar = formatOf(asked)
+  const { logprobs, echo: isEcho = false } = asked
+  if (asked.stream && isEcho && logprobs !== undefined)
+    throw apiErrors.unsupported('stream', 'log probabilities of the prompt come whole')
+  const options: GenerateOptions = {
+    ...samplingOf(asked),
+    ...tokenLimit(asked.max_tokens ?? DEFAULT_TOKENS),
+    ...(logprobs === undefined ? {} : { logprobs }),
+    ...(logprobs !== undefined && isEcho ? { promptLogprobs: logprobs } : {}),
+    ...(grammar ? { constraint: (parts) => constraintOf(grammar, writerOf(parts)) } : {}),
+  }
   const stream = asked.stream ? new EventStream(exchange, 'data: [DONE]\n\n') : undefined
   const lease = await services.pool.enter(asked.model, count, exchange.signal)
   try {
-    const { name, model } = lease.model
-    const head = {
-      id: `cmpl-${randomUUID()}`,
-      object: 'text_completion',
-      created: Math.floor(Date.now() / 1000),
-      model: name,
-    }
-    const options = { ...samplingOf(asked), ...tokenLimit(asked.max_tokens ?? DEFAULT_TOKENS) }
-    const choices: object[] = []
-    const all: Generation[] = []
+    const prompts = given.map((prompt) => ({ prompt, ids: lease.model.promptIds(prompt) }))
+    const told = new Telling(lease.model, stream, isEcho)
     // One prompt after the other: each takes as many slots as it has choices.
-    for (const [i, prompt] of given.entries()) {
-      const promptIds = model.promptIds(prompt)
-      const echoed = asked.echo ? (typeof prompt === 'string' ? prompt : (model.tokenizer?.decode(prompt) ?? '')) : ''
-      const choice = (index: number, written: string, finish: string | null) => ({
-        index: i * count + index,
-        text: written,
-        logprobs: null,
-        finish_reason: finish,
+    for (const [i, { prompt, ids }] of prompts.entries()) {
+      const first = i * count
+      await told.begin(prompt, ids, first, count)
+      await write(services, exchange, lease.model, {
+        ...{ ids, options, count },
+        onToken: (choice, token) => told.add(first + choice, token),
+        onEnd: (choice, generation) => told.end(first + choice, generation),
       })
-      if (stream && echoed)
-        for (let k = 0; k < count; k++) await stream.send({ ...head, choices: [choice(k, echoed, null)] })
-      const generations = await write(services, exchange, lease.model, {
-        ids: promptIds,
-        options,
-        count,
-        onPiece: (index, piece) => stream?.send({ ...head, choices: [choice(index, piece, null)] }),
-      })
-      all.push(...generations)
-      for (const [k, { text: written, finish }] of generations.entries()) {
-        if (stream) await stream.send({ ...head, choices: [choice(k, '', finishReason(finish))] })
-        else choices.push(choice(k, echoed + written, finishReason(finish)))
-      }
     }
-    const usage = usageOf(all)
-    if (!stream) return exchange.json({ ...head, choices, usage })
-    if (asked.stream_options?.include_usage) await stream.send({ ...head, choices: [], usage })
+    const usage = told.usage(given.length)
+    if (!stream) return exchange.json({ ...told.head, choices: told.choices, ...usage })
+    if (asked.stream_options?.include_usage) await stream.send({ ...told.head, choices: [], ...usage })
     stream.end()
   } finally {
     lease.release()
+  }
+}
+
+/** Texts as they are told. */
+class Telling {
+  readonly head: object
+  readonly choices: object[] = []
+  private readonly generations: Generation[] = []
+  private readonly model: ServedModel
+  private readonly stream: EventStream | undefined
+  private readonly isEcho: boolean
+  private echoed: { text: string; ids: readonly number[] } = { text: '', ids: [] }
+
+  constructor(model: ServedModel, stream: EventStream | undefined, isEcho: boolean) {
+    this.model = model
+    this.stream = stream
+    this.isEcho = isEcho
+    const created = Math.floor(Date.now() / 1000)
+    this.head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', created, model: model.name }
+  }
+
+  private send(index: number, text: string, finish: string | null, logprobs: object | null = null) {
+    return this.stream?.send({ ...this.head, choices: [{ index, text, logprobs, finish_reason: finish }] })
+  }
+
+  /** The prompt itself, if it is to be repeated. */
+  async begin(prompt: Prompt, ids: readonly number[], first: number, count: number): Promise<void> {
+    if (!this.isEcho) return
+    const { tokenizer } = this.model.model
+    this.echoed = { text: typeof prompt === 'string' ? prompt : (tokenizer?.decode(prompt) ?? ''), ids }
+    for (let i = 0; i < count; i++) await this.send(first + i, this.echoed.text, null)
+  }
+
+  add(index: number, token: TokenEvent): Promise<void> | undefined {
+    const isScored = token.logprob !== undefined
+    if (token.text === '' && !isScored) return undefined
+    return this.send(index, token.text, null, isScored ? completionLogprobs([], [token as ScoredToken]) : null)
+  }
+
+  end(index: number, generation: Generation): Promise<void> | undefined {
+    this.generations[index] = generation
+    const finish = finishReason(generation.finish)
+    if (this.stream) return this.send(index, '', finish)
+    const text = this.echoed.text + generation.text
+    this.choices[index] = { index, text, logprobs: this.logprobsOf(generation), finish_reason: finish }
+    return undefined
+  }
+
+  private logprobsOf({ tokens, logprobs, promptLogprobs }: Generation): object | null {
+    if (!logprobs) return null
+    const { tokenizer } = this.model.model
+    const tokenOf = (id: number) => ({ id, bytes: tokenizer?.bytesOf(id) ?? new Uint8Array() })
+    const prompt = promptLogprobs
+      ? this.echoed.ids.map((id, i) => ({ token: tokenOf(id), scored: promptLogprobs[i] }))
+      : []
+    // With max_tokens 0 there is a token that was not wanted.
+    return completionLogprobs(prompt, logprobs.slice(0, tokens.length))
+  }
+
+  usage(prompts: number): object {
+    const { generations } = this
+    return { usage: usageOf(generations, prompts), timings: timingsOf(generations) }
   }
 }

@@ -116,7 +116,8 @@ function tokensOf(vocabulary: Vocabulary, vocabSize: number, controls: ReadonlyM
   const tokens: Token[] = []
   for (let id = 0; id < vocabSize; id++) {
     const bytes = vocabulary.bytesOf(id)
-    if (bytes.length > 0 && bytes.length <= LONGEST_TOKEN) tokens.push(tokenOf(id, bytes))
+    // A vocabulary of bytes has one that stands for control tokens here.
+    if (bytes.length > 0 && bytes.length <= LONGEST_TOKEN && !bytes.includes(CONTROL)) tokens.push(tokenOf(id, bytes))
   }
   for (const [id, bytes] of controls)
     if (id < vocabSize && bytes.length <= LONGEST_TOKEN) tokens.push(tokenOf(id, bytes))

@@ -1,6 +1,6 @@
 /**
- * The process in which a template runs: a request as JSON in `templateRequest`, a reply on stdout. It ends itself when the
- * time is over, even if nobody waits for it any more.
+ * The process in which templates run: requests as JSON come as messages, replies go the same way. A render ends when its time is
+ * over, even if nobody waits for it any more; the process ends when nobody can send it anything.
  */
 import { runInThisContext } from 'node:vm'
 import { type RenderRequest, renderText } from './render-request.ts'
@@ -32,5 +32,4 @@ function reply(request: ProcessRequest): TemplateReply {
   }
 }
 
-const { templateRequest } = globalThis as unknown as { templateRequest: string }
-process.stdout.write(JSON.stringify(reply(JSON.parse(templateRequest))))
+process.on('message', (json) => process.send?.(reply(JSON.parse(json as string))))

@@ -44,9 +44,13 @@ export class AnswerParser {
   private calls = 0
   /** Behind what was told of a call. */
   private told = 0
+  /** Where what may be a call begins, opener and all. */
+  private callAt: number | undefined
+  private isThoughtful: boolean
 
   constructor(options: ParserOptions = {}) {
     this.options = options
+    this.isThoughtful = options.reasoning !== undefined && (options.isReasoningOpen ?? false)
     this.reading = this.read()
   }
 
@@ -60,6 +64,16 @@ export class AnswerParser {
   end(): AnswerEvent[] {
     this.reader.isEnded = true
     return this.go()
+  }
+
+  /** Is it within thoughts? */
+  get isThinking(): boolean {
+    return this.isThoughtful
+  }
+
+  /** What has come of a call, from its opener on, while it is read; undefined elsewhere. */
+  get callText(): string | undefined {
+    return this.callAt === undefined ? undefined : this.reader.text.slice(this.callAt)
   }
 
   private go(): AnswerEvent[] {
@@ -98,8 +112,10 @@ export class AnswerParser {
     const isBegun = yield* reader.take(open)
     if (!isBegun) reader.at = start
     if (!isBegun && !isOpen) return false
+    this.isThoughtful = true
     yield* reader.skipBlanks()
     yield* this.tell('reasoning', [close])
+    this.isThoughtful = false
     return true
   }
 
@@ -129,16 +145,21 @@ export class AnswerParser {
     const { reader } = this
     const start = reader.at
     yield* reader.skipBlanks()
-    if ((yield* reader.peek()) === '{' && (yield* form.read(reader, this.sink()))) return true
-    reader.at = start
-    return false
+    this.callAt = reader.at
+    const isCall = (yield* reader.peek()) === '{' && (yield* form.read(reader, this.sink()))
+    this.callAt = undefined
+    if (!isCall) reader.at = start
+    return isCall
   }
 
   /** Behind an opener: a call, or else the opener is said, and the white space before it. */
   private *call(form: CallForm, blanks: string, opener: string): Reading<boolean> {
     const { reader } = this
     const start = reader.at
-    if (yield* form.read(reader, this.sink())) return true
+    this.callAt = start - opener.length
+    const isCall = yield* form.read(reader, this.sink())
+    this.callAt = undefined
+    if (isCall) return true
     reader.at = start
     this.emit({ type: 'content', text: blanks + opener })
     return false

@@ -8,7 +8,8 @@
  */
 import { errors } from '../../errors.ts'
 import type { Predictions } from '../../runtime/api.ts'
-import { countPredicted, largestBatch, logSumExp } from '../../runtime/evaluate.ts'
+import { countPredicted, largestBatch } from '../../runtime/evaluate.ts'
+import { logSumExp } from '../../runtime/logprobs.ts'
 import { type Model, runtimeOf } from '../../runtime/model.ts'
 
 export interface LabelledModel {

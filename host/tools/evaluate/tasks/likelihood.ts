@@ -6,7 +6,7 @@
 import { PAGE_TOKENS } from '../../../../models/index.ts'
 import { greedy } from '../../../engine/engine.ts'
 import { errors } from '../../../errors.ts'
-import { logSumExp } from '../../../runtime/evaluate.ts'
+import { logSumExp } from '../../../runtime/logprobs.ts'
 import { type Model, runtimeOf } from '../../../runtime/model.ts'
 import type { SampledLogits } from '../../../runtime/scheduler.ts'
 import { Sequence } from '../../../runtime/sequence.ts'

@@ -1,0 +1,85 @@
+/** Clients of the trials: plain HTTP, nothing of any library between the clock and the socket. */
+import { Agent, request } from 'node:http'
+
+export interface Reply {
+  status: number
+  retryAfter: string | undefined
+  body: string
+  /** From the first byte that was sent, in milliseconds: the head, the first piece of text, the end. */
+  headMs: number
+  firstMs: number
+  endMs: number
+  /** When each piece came. */
+  times: number[]
+}
+
+export const agent = new Agent({ keepAlive: true, maxSockets: 2000 })
+
+/** Rejects if the connection breaks. */
+export function post(url: string, path: string, value: unknown, signal?: AbortSignal): Promise<Reply> {
+  const body = typeof value === 'string' ? value : JSON.stringify(value)
+  const started = performance.now()
+  const age = () => performance.now() - started
+  return new Promise((resolve, reject) => {
+    const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+    const asked = request(url + path, { method: 'POST', agent, headers, ...(signal ? { signal } : {}) }, (answer) => {
+      const headMs = age()
+      const times: number[] = []
+      let text = ''
+      answer.setEncoding('utf8')
+      answer.on('data', (part: string) => {
+        // Comments say that we are still waiting.
+        if (part.includes('data: ')) times.push(age())
+        text += part
+      })
+      answer.on('error', reject)
+      answer.on('end', () =>
+        resolve({
+          status: answer.statusCode ?? 0,
+          retryAfter: answer.headers['retry-after'],
+          body: text,
+          headMs,
+          firstMs: times[0] ?? age(),
+          endMs: age(),
+          times,
+        }),
+      )
+    })
+    asked.on('error', reject)
+    asked.end(body)
+  })
+}
+
+/** The text in a stream of completions or chats; throws if it does not end as it must. */
+export function textOf({ body }: Reply): string {
+  const events = body.split('\n\n').filter((event) => event.startsWith('data: '))
+  if (events.pop() !== 'data: [DONE]') throw new Error(`a stream must end with [DONE]: ${body.slice(-300)}`)
+  return events
+    .map((event) => {
+      const [choice] = JSON.parse(event.slice(6)).choices
+      return choice?.text ?? choice?.delta?.content ?? ''
+    })
+    .join('')
+}
+
+export async function metric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
+}
+
+/** The value below which that share of all lies. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
+}
+
+export const median = (values: readonly number[]) => quantile(values, 0.5)
+
+/** Runs `count` pieces of work, so many at a time. */
+export async function pool(count: number, parallel: number, work: (i: number) => Promise<void>): Promise<void> {
+  let next = 0
+  const one = async () => {
+    while (next < count) await work(next++)
+  }
+  await Promise.all(Array.from({ length: parallel }, one))
+}

@@ -1,0 +1,107 @@
+/** A chat for any of the APIs: the prompt is made, answers are generated and taken apart into words, thoughts and calls. */
+import type { GenerateOptions, Generation } from '../runtime/api.ts'
+import type { AnswerEvent, AnswerParser } from '../text/tools/parser.ts'
+import type { ChatAsked } from './chat-asked.ts'
+import type { Exchange } from './exchange.ts'
+import type { ServedModel } from './served-model.ts'
+import type { Services } from './services.ts'
+import { type TokenEvent, write } from './writing.ts'
+
+export interface ToolCall {
+  id: string
+  name: string
+  arguments: string
+}
+
+/** An answer that is complete. */
+export interface ChatAnswer {
+  content: string
+  reasoning: string
+  calls: ToolCall[]
+  generation: Generation
+}
+
+/** `scored`: tokens since the last call, if their log probabilities were asked for. */
+export type OnEvents = (
+  choice: number,
+  events: readonly AnswerEvent[],
+  scored: readonly TokenEvent[],
+) => Promise<void> | undefined
+
+export interface ChatRun extends ChatAsked {
+  options: GenerateOptions
+  /** Answers to the same question. */
+  count?: number
+  /** Told of what is known of an answer as soon as it is; if it returns a promise, this answer waits for it. */
+  onEvents?: OnEvents | undefined
+  /** Told when an answer is complete. */
+  onAnswer?: ((choice: number, answer: ChatAnswer) => Promise<void> | undefined) | undefined
+}
+
+/** Rejects as `write()` does, and with NO_TEMPLATE or BAD_TEMPLATE. */
+export async function runChat(
+  services: Services,
+  exchange: Exchange,
+  served: ServedModel,
+  { options, count = 1, onEvents, onAnswer, ...asked }: ChatRun,
+): Promise<ChatAnswer[]> {
+  const prompt = await served.render(asked, exchange.signal)
+  const collected = Array.from({ length: count }, () => new Collected(prompt.parser()))
+  const answers: ChatAnswer[] = []
+  const tell = (choice: number, events: readonly AnswerEvent[]) => {
+    if (events.length === 0) return undefined
+    return onEvents?.(choice, events, (collected[choice] as Collected).takeScored())
+  }
+  await write(services, exchange, served, {
+    ids: prompt.ids,
+    options: { ...options, ...prompt.options, stop: [...(prompt.options.stop ?? []), ...(options.stop ?? [])] },
+    count,
+    onToken: (choice, token) => tell(choice, (collected[choice] as Collected).push(token)),
+    onEnd: async (choice, generation) => {
+      const one = collected[choice] as Collected
+      await tell(choice, one.end())
+      const { content, reasoning, calls } = one
+      answers[choice] = { content, reasoning, calls, generation }
+      await onAnswer?.(choice, answers[choice])
+    },
+  })
+  return answers
+}
+
+/** An answer, taken apart and put together again. */
+class Collected {
+  content = ''
+  reasoning = ''
+  readonly calls: ToolCall[] = []
+  private readonly parser: AnswerParser
+  private scored: TokenEvent[] = []
+
+  constructor(parser: AnswerParser) {
+    this.parser = parser
+  }
+
+  push(token: TokenEvent): AnswerEvent[] {
+    if (token.logprob !== undefined) this.scored.push(token)
+    return token.text === '' ? [] : this.add(this.parser.push(token.text))
+  }
+
+  takeScored(): TokenEvent[] {
+    const { scored } = this
+    this.scored = []
+    return scored
+  }
+
+  end(): AnswerEvent[] {
+    return this.add(this.parser.end())
+  }
+
+  private add(events: AnswerEvent[]): AnswerEvent[] {
+    for (const event of events) {
+      if (event.type === 'content') this.content += event.text
+      else if (event.type === 'reasoning') this.reasoning += event.text
+      else if (event.type === 'call') this.calls[event.index] = { id: event.id, name: event.name, arguments: '' }
+      else if (event.type === 'arguments') (this.calls[event.index] as ToolCall).arguments += event.text
+    }
+    return events
+  }
+}

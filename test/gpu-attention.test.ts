@@ -1,0 +1,103 @@
+/**
+ * Attention on a GPU: bytes of cache rows against the other engine's pages, what enters W_o against an f64 twin of the plan
+ * (f32 caches) and against what the other engine makes of it (both). Kinds and families in the shapes of their own files. Memory
+ * that nobody may read is NaN, and what is not to be written stays so.
+ */
+import { readdirSync } from 'node:fs'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { MIXER_ATTENTION, WEIGHTS } from '../assembly/abi.ts'
+import type { GpuLayer } from '../host/engine/gpu/plan.ts'
+import type { Shapes } from '../models/family.ts'
+import { type CacheType, describe } from '../models/index.ts'
+import { gpuTest, type TestAdapter } from './harness/gpu.ts'
+import { type Case, deviceOf, GpuAttention, openCase, runWasm, type TestRow, wasmPages } from './harness/gpu-attention.ts'
+import { enteringRows } from './reference/plan-attention.ts'
+
+const TOKENS = 70
+
+const rowsOf = (conversation: number, begin: number, end: number): TestRow[] =>
+  Array.from({ length: end - begin }, (_, i) => ({ conversation, position: begin + i }))
+
+/** Tiles of eight rows and of one, one conversation and two in a step, over the edge of a page. */
+const steps = [
+  rowsOf(0, 0, 61),
+  [...rowsOf(0, 61, 66), ...rowsOf(1, 0, 3)],
+  [...rowsOf(0, 66, 67), ...rowsOf(1, 3, 4)],
+  rowsOf(0, 67, 68),
+  rowsOf(0, 68, TOKENS),
+]
+
+/** Weights of the one engine, for the twin. */
+const weightsOf = ({ engine }: Case, { rotation }: GpuLayer) => ({
+  floats: (offset: number, length: number) => engine.floats(WEIGHTS + offset, length),
+  frequencies: rotation ? engine.doubles(WEIGHTS + rotation.invFreq, rotation.dim / 2) : new Float64Array(),
+})
+
+/** W_o u (+ b) in f64. */
+function outOf({ engine }: Case, layer: GpuLayer, u: Float32Array): number[] {
+  const { data, rows, cols, stride } = layer.matrices.out
+  const bias = layer.outBias ? engine.floats(WEIGHTS + layer.outBias, rows) : undefined
+  return Array.from({ length: rows }, (_, r) => {
+    const weights = engine.floats(WEIGHTS + data + r * stride, cols)
+    return weights.reduce((sum, weight, c) => sum + weight * (u[c] as number), bias?.[r] ?? 0)
+  })
+}
+
+function closeTo(found: ArrayLike<number>, expected: ArrayLike<number>, within: number, what: string): void {
+  for (let i = 0; i < expected.length; i++) {
+    const error = Math.abs((found[i] as number) - (expected[i] as number))
+    assert.ok(error <= within, `${what}, number ${i}: ${found[i]}, not ${expected[i]}`)
+  }
+}
+
+interface Wanted {
+  cache: CacheType
+  /** Largest differences: of bytes of cache rows, of what enters W_o from the twin's, of what leaves it from the other engine's. */
+  bytes: number
+  twin: number
+  other: number
+}
+
+async function check(adapter: TestAdapter, name: string, config: object, wanted: Wanted, keyBias = 0): Promise<void> {
+  const gpu = await deviceOf(adapter)
+  const one = openCase(describe(config), wanted.cache, 64, name.length, keyBias)
+  const kinds = new Map(one.plan.layersInOrder.map((layer) => [layer.is, layer]))
+  for (const layer of kinds.values()) {
+    if (layer.is.mixer !== MIXER_ATTENTION) continue
+    const label = `${name}, layer ${layer.index}, ${wanted.cache}`
+    const device = await GpuAttention.open(gpu, one, layer)
+    const twin = enteringRows(layer, weightsOf(one, layer), rowsOf(0, 0, TOKENS).map(one.input))
+    for (const rows of steps) {
+      const expected = runWasm(one, layer.index, rows)
+      for (const [i, u] of (await device.run(rows)).entries()) {
+        const { conversation, position } = rows[i] as TestRow
+        const what = `${label}, position ${position} of ${conversation}`
+        if (conversation === 0) closeTo(u, twin[position] as number[], wanted.twin, what)
+        closeTo(outOf(one, layer, u), expected[i] as Float32Array, wanted.other, `${what}, behind W_o`)
+      }
+    }
+    const pages = await device.pages()
+    for (const [p, page] of wasmPages(one, layer).entries())
+      for (const [at, byte] of page.entries()) {
+        const error = Math.abs((pages[p]?.[at] as number) - byte)
+        assert.ok(error <= wanted.bytes, `${label}, byte ${at} of page ${p}: ${pages[p]?.[at]}, not ${byte}`)
+      }
+  }
+}
+
+/** The shapes of every kind and family. */
+const files = ['kinds', 'families'].flatMap((folder) => {
+  const url = new URL(`../models/${folder}/`, import.meta.url)
+  return readdirSync(url).map((file) => new URL(file, url).href)
+})
+const sets: { shapes: Shapes }[] = await Promise.all(files.map((file) => import(file)))
+const shapes = sets.flatMap((set) => Object.entries(set.shapes()))
+
+for (const [name, config] of shapes)
+  gpuTest(name, async (adapter) => {
+    await check(adapter, name, config, { cache: 'f32', bytes: 0, twin: 1e-5, other: 1e-5 })
+    await check(adapter, name, config, { cache: 'int8', bytes: 0, twin: 0.1, other: 1e-4 })
+  })
+
+test.run()

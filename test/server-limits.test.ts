@@ -1,0 +1,165 @@
+/** What gta serve refuses: strangers, names that are not ours, pages of others, and requests that are too large, too slow or no HTTP. */
+import { connect } from 'node:net'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Admittance, parseKeys } from '../host/server/admittance.ts'
+import { MAX_BODY } from '../host/server/body.ts'
+import { ask, askRaw, startServer, type TestServer, untilReady } from './fixtures/api-server.ts'
+import { failure } from './fixtures/checkpoints.ts'
+
+const page = 'http://page.example'
+let server: TestServer
+
+test.before(async () => {
+  const keys = parseKeys('# of the house\nfirst-key\r\n\n second-key \n')
+  server = await startServer({ keys, origins: [page], hosts: ['board.lan'], patience: { headers: 300, request: 600 } })
+  await untilReady(server)
+})
+
+test.after(async () => {
+  await server.close()
+  assert.equal(server.errors, [])
+})
+
+const key = { authorization: 'Bearer second-key' }
+const path = '/v1/completions'
+const body = { prompt: 'a', max_tokens: 1 }
+
+test('who has no key learns nothing but that there is a server', async () => {
+  assert.is((await ask(server, '/health')).status, 200)
+  for (const headers of [{}, { authorization: 'Bearer' }, { authorization: 'Bearer third' }, { authorization: 'Basic second-key' }, { authorization: 'Bearer second-ke' }, { 'x-api-key': 'nope' }]) {
+    for (const [asked, sent] of [[path, body], ['/metrics'], ['/v1/models'], ['/nothing'], ['/api/tags']] as [string, object?][]) {
+      const answer = await ask(server, asked, sent, { headers: headers as Record<string, string> })
+      assert.is(answer.status, 401, `${asked} ${JSON.stringify(headers)}`)
+      assert.is(answer.headers.get('www-authenticate'), 'Bearer')
+    }
+  }
+  for (const headers of [key, { authorization: 'bearer first-key' }, { 'x-api-key': 'first-key' }])
+    assert.is((await ask(server, path, body, { headers: headers as Record<string, string> })).status, 200)
+}) // biome-ignore format: tables
+
+test('without a key only this machine is listened to, unless somebody wants it so', async () => {
+  const error = await failure(startServer({ host: '0.0.0.0' }))
+  assert.is(error.code, 'BAD_OPTION')
+  assert.match(error.message, '--insecure')
+})
+
+const raw = (lines: string[], more = '') => `${[...lines, 'connection: close'].join('\r\n')}\r\n\r\n${more}`
+const statusOf = (answer: string) => Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1])
+
+test('a name that is not ours is refused: a page of the web may have pointed it here', async () => {
+  for (const [host, status] of [
+    ['localhost', 200],
+    ['127.0.0.1:80', 200],
+    ['[::1]:8080', 200],
+    ['board.lan:8080', 200],
+    ['BOARD.LAN.', 200],
+    ['evil.example', 403],
+    ['127.0.0.1.evil.example', 403],
+    ['192.168.1.2', 403],
+    ['localhost@evil.example', 403],
+  ] as const)
+    assert.is(statusOf(await askRaw(server, raw(['GET /health HTTP/1.1', `host: ${host}`]))), status, host)
+  assert.is(statusOf(await askRaw(server, raw(['GET /health HTTP/1.0']))), 200)
+  assert.is(statusOf(await askRaw(server, raw(['GET /health HTTP/1.1']))), 400)
+})
+
+test('on the network, addresses and the name of the machine are ours, other names are not', () => {
+  const open = new Admittance({ host: '0.0.0.0', keys: [], origins: [], hosts: [] })
+  const check = (host: string) => open.checkHost({ headers: { host } } as never)
+  for (const host of ['192.168.1.2:8080', '[fe80::1]:8080', 'localhost']) check(host)
+  assert.throws(() => check('rebound.example:8080'), /host must be a name of this machine/)
+})
+
+test('pages of others are refused, those on the list are told so', async () => {
+  const from = (origin: string, more: Record<string, string> = {}) => ({ headers: { ...key, origin, ...more } })
+  const allowed = await ask(server, '/v1/models', undefined, from(page))
+  assert.is(allowed.headers.get('access-control-allow-origin'), page)
+  assert.is((await ask(server, path, body, from('http://evil.example'))).status, 403)
+  assert.is((await ask(server, path, body, from('null'))).status, 403)
+  const own = await ask(server, '/v1/models', undefined, from(server.url))
+  assert.is(own.status, 200)
+  assert.is(own.headers.get('access-control-allow-origin'), null)
+  const preflight = await ask(server, path, undefined, { method: 'OPTIONS', headers: { origin: page } })
+  assert.is(preflight.status, 204)
+  assert.match(preflight.headers.get('access-control-allow-headers') ?? '', 'authorization')
+  const other = await ask(server, path, undefined, { method: 'OPTIONS', headers: { origin: 'http://evil.example' } })
+  assert.is(other.status, 403)
+})
+
+const head = [`POST ${path} HTTP/1.1`, 'host: localhost', 'authorization: Bearer first-key']
+
+test('large headers and bodies end where they are too large', async () => {
+  const large = await askRaw(server, raw([...head, `x: ${'a'.repeat(100_000)}`]))
+  assert.is(statusOf(large), 431)
+  assert.match(large, 'request_header_fields_too_large')
+  const told = await askRaw(server, raw([...head, `content-length: ${64 * 2 ** 20}`], '{"prompt":"'))
+  assert.is(statusOf(told), 413)
+  const claimed = await askRaw(server, raw([...head, 'content-length: 99999999999999999999'], '{'))
+  assert.is(statusOf(claimed), 400)
+  // In chunks nobody knows how much will come.
+  const chunk = `100000\r\n${'a'.repeat(2 ** 20)}\r\n`
+  const chunked = await askRaw(
+    server,
+    raw([...head, 'transfer-encoding: chunked'], chunk.repeat(MAX_BODY / 2 ** 20 + 1)),
+  )
+  assert.is(statusOf(chunked), 413)
+})
+
+test('a request that does not come to its end is cut off', async () => {
+  const answers = await Promise.all([
+    // Nothing, half of the headers, half of the body.
+    askRaw(server, ''),
+    askRaw(server, `${head.join('\r\n')}\r\n`),
+    askRaw(server, raw([...head, 'content-length: 100'], '{"prompt":')),
+  ])
+  for (const answer of answers) assert.is(statusOf(answer), 408, answer)
+})
+
+test('what could be read in two ways is not read at all', async () => {
+  for (const [lines, more] of [
+    [['content-length: 5', 'transfer-encoding: chunked'], '0\r\n\r\n'],
+    [['transfer-encoding: chunked'], 'x\r\n'],
+    [['transfer-encoding: chunked, identity'], '0\r\n\r\n'],
+    [['content-length: 5', 'content-length: 6'], '{"a":'],
+    [['content-length: +5'], '{"a":'],
+    [['bad header'], ''],
+  ] as const)
+    assert.is(statusOf(await askRaw(server, raw([...head, ...lines], more))), 400, lines.join())
+  assert.is(statusOf(await askRaw(server, 'hello\r\n\r\n')), 400)
+})
+
+test('requests in one packet are answered in their order', async () => {
+  const one = (prompt: string) => {
+    const sent = JSON.stringify({ prompt, max_tokens: 2, seed: 1, echo: true })
+    return `${head.join('\r\n')}\r\ncontent-length: ${sent.length}\r\n\r\n${sent}`
+  }
+  const last = raw(['GET /health HTTP/1.1', 'host: localhost'])
+  const answer = await askRaw(server, one('First') + one('Second') + last)
+  assert.equal(answer.match(/HTTP\/1\.1 200/g)?.length, 3)
+  assert.ok(answer.indexOf('"text":"First') < answer.indexOf('"text":"Second'))
+  assert.ok(answer.indexOf('"text":"Second') < answer.indexOf('{"status":"ok"}'))
+})
+
+test('a client that sends and leaves at once leaves nothing behind', async () => {
+  const { hostname, port } = new URL(server.url)
+  const sent = JSON.stringify({ prompt: 'Once upon a time', max_tokens: 400 })
+  await new Promise<void>((resolve) => {
+    const socket = connect(Number(port), hostname, () => {
+      socket.write(`${head.join('\r\n')}\r\ncontent-length: ${sent.length}\r\n\r\n${sent}`, () => socket.destroy())
+    })
+    socket.on('close', () => resolve())
+  })
+  const running = async () => {
+    const { body: text } = await ask(server, '/metrics', undefined, { headers: key })
+    return /^llamacpp:requests_processing (\d+)$/m.exec(text)?.[1]
+  }
+  while ((await running()) !== '0') await new Promise((resolve) => setTimeout(resolve, 5))
+})
+
+test('the log has routes and counts, nothing of what was said', async () => {
+  assert.ok(server.log.length > 10)
+  assert.not.match(JSON.stringify(server.log), /upon|second-key|evil/)
+})
+
+test.run()

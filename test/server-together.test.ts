@@ -1,0 +1,176 @@
+/** Requests to gta serve beside each other: the queue, clients that leave, deadlines, several models, and the end. */
+import { connect } from 'node:net'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { defaultModel } from '../host/load.ts'
+import type { ServerOptions } from '../host/server/server.ts'
+import { weigh } from '../host/server/weigh.ts'
+import { ask, askRaw, eventsOf, startServer, type TestServer, untilReady } from './fixtures/api-server.ts'
+
+const path = '/v1/completions'
+/** A text of many tokens, the same each time. */
+const story = (prompt: string, max = 200) => ({ prompt, max_tokens: max, seed: 3, stop: ['\u0000'], stream: true })
+
+async function served(options: Partial<ServerOptions>, work: (server: TestServer) => Promise<void>): Promise<void> {
+  const server = await startServer(options)
+  await untilReady(server)
+  try {
+    await work(server)
+  } finally {
+    await server.close()
+  }
+  assert.equal(server.errors, [])
+}
+
+async function metricOf(server: TestServer, name: string): Promise<number> {
+  const { body } = await ask(server, '/metrics')
+  return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(body)?.[1])
+}
+
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await new Promise((resolve) => setTimeout(resolve, 2))
+}
+
+const textOf = (body: string) =>
+  eventsOf(body)
+    .slice(0, -1)
+    .map(({ choices }) => choices[0].text)
+    .join('')
+
+test('who comes when the queue is full is sent away at once, with a time to come back; the others are answered', async () => {
+  await served({ slots: 1, queue: 2 }, async (server) => {
+    const answers = await Promise.all(Array.from({ length: 12 }, () => ask(server, path, story('The fox said'))))
+    const good = answers.filter(({ status }) => status === 200)
+    assert.is(good.length, 3)
+    assert.is(new Set(good.map(({ body }) => textOf(body))).size, 1)
+    for (const { status, headers, body } of answers.filter((answer) => !good.includes(answer))) {
+      assert.is(status, 429)
+      assert.is(body.error.code, 'queue_full')
+      const seconds = Number(headers.get('retry-after'))
+      assert.ok(seconds >= 1 && seconds <= 60)
+    }
+  })
+})
+
+test('clients that leave, in the queue, while their prompt is read and while they are told, change nothing for others', async () => {
+  await served({ slots: 3, queue: 20 }, async (server) => {
+    const alone = textOf((await ask(server, path, story('Once upon a time'))).body)
+    for (let i = 0; i < 8; i++) {
+      const leaving = new AbortController()
+      const gone = Array.from({ length: 5 }, (_, k) =>
+        ask(server, path, story('wood '.repeat(k % 2 === 0 ? 300 : 2), 300), { signal: leaving.signal }).catch(
+          () => undefined,
+        ),
+      )
+      const stays = ask(server, path, story('Once upon a time'))
+      setTimeout(() => leaving.abort(), 4 * i)
+      assert.is(textOf((await stays).body), alone)
+      await Promise.all(gone)
+    }
+    await until(async () => (await metricOf(server, 'llamacpp:requests_processing')) === 0)
+    assert.is(await metricOf(server, 'llamacpp:requests_deferred'), 0)
+    assert.is(await metricOf(server, 'llamacpp:kv_cache_usage_ratio'), 0)
+    assert.ok((await metricOf(server, 'gta:requests_aborted_total')) > 0)
+  })
+})
+
+test('a deadline ends what waits, what is whole and what is streamed, each in its way', async () => {
+  await served({ slots: 1, queue: 4, timeout: 0.15 }, async (server) => {
+    // More texts than can be written in the time.
+    const long = { ...story('Once upon a time', 500), prompt: Array.from({ length: 50 }, () => 'Once upon a time') }
+    const [streamed, whole] = await Promise.all([
+      ask(server, path, long),
+      ask(server, path, { ...long, stream: false }),
+    ])
+    assert.is(streamed.status, 200)
+    assert.is(eventsOf(streamed.body).at(-1).error.code, 'timeout')
+    assert.is(whole.status, 503)
+    assert.is(whole.body.error.code, 'timeout')
+    assert.ok(whole.headers.get('retry-after'))
+    assert.is((await ask(server, path, story('Once', 2))).status, 200)
+  })
+})
+
+test('models that do not fit beside each other take turns; nobody waits for ever, nobody gets the other one', async () => {
+  const { bytes } = await weigh(defaultModel, { threads: 1 }, 2, Number.POSITIVE_INFINITY)
+  const models = ['a', 'b', 'c'].map((name) => ({ name, path: defaultModel }))
+  const events: string[] = []
+  const budget = Math.floor(2.5 * bytes)
+  const options = { models, slots: 2, queue: 40, budget, onLoad: (name: string) => void events.push(`+${name}`), onUnload: (name: string) => void events.push(`-${name}`) } // biome-ignore format: one line
+  await served(options, async (server) => {
+    const answers = await Promise.all(
+      Array.from({ length: 12 }, (_, i) =>
+        ask(server, path, { ...story('The fox said', 20), model: 'abc'[i % 3] as string }),
+      ),
+    )
+    for (const [i, { status, body }] of answers.entries()) {
+      assert.is(status, 200)
+      assert.is(eventsOf(body)[0].model, 'abc'[i % 3])
+    }
+    const { body } = await ask(server, '/v1/models')
+    const loaded = body.data.filter(({ status }: { status: { value: string } }) => status.value === 'loaded')
+    assert.is(loaded.length, 2)
+    const unloads = events.filter((event) => event.startsWith('-')).length
+    assert.is(events.length - 2 * unloads, 2)
+    // Whom nobody used for longest.
+    const before = await ask(server, '/v1/models')
+    const [first, second] = before.body.data.filter(
+      ({ status }: { status: { value: string } }) => status.value === 'loaded',
+    )
+    const third = 'abc'.split('').find((name) => name !== first.id && name !== second.id) as string
+    await ask(server, path, { ...story('A', 1), model: first.id })
+    await ask(server, path, { ...story('A', 1), model: third })
+    assert.is(events.at(-2), `-${second.id}`)
+    assert.is(events.at(-1), `+${third}`)
+  })
+})
+
+test('a model that is gone is told by name, and the others go on', async () => {
+  const models = [{ name: 'good', path: defaultModel }]
+  await served({ models }, async (server) => {
+    assert.is((await ask(server, path, { ...story('A', 1), model: 'bad' })).status, 404)
+    assert.is((await ask(server, path, { ...story('A', 1), model: 'good' })).status, 200)
+  })
+})
+
+test('the end: who is told a story hears it to its end, who waits is sent away, and nobody else comes in', async () => {
+  const server = await startServer({ slots: 1 })
+  await untilReady(server)
+  const told = ask(server, path, story('Once upon a time', 300))
+  await until(async () => (await metricOf(server, 'llamacpp:tokens_predicted_total')) > 0)
+  const waiting = ask(server, path, story('The fox said'))
+  await until(async () => (await metricOf(server, 'llamacpp:requests_deferred')) === 1)
+  const closed = server.close()
+  assert.is((await waiting).body.error.code, 'shutting_down')
+  assert.is((await told).status, 200)
+  assert.is(eventsOf((await told).body).at(-1), '[DONE]')
+  await closed
+  await askRaw(server, '').then(assert.unreachable, ({ code }) => assert.is(code, 'ECONNREFUSED'))
+})
+
+test('a second call ends what is under way, with an error in its stream', async () => {
+  const server = await startServer({ slots: 1 })
+  await untilReady(server)
+  const prompts = Array.from({ length: 50 }, () => 'Once upon a time')
+  const told = ask(server, path, { ...story('', 400), prompt: prompts })
+  await until(async () => (await metricOf(server, 'llamacpp:tokens_predicted_total')) > 0)
+  const closed = server.close()
+  await server.abort()
+  await closed
+  assert.is(eventsOf((await told).body).at(-1).error.code, 'shutting_down')
+})
+
+test('five hundred sockets that say nothing keep nobody else out', async () => {
+  await served({}, async (server) => {
+    const { hostname, port } = new URL(server.url)
+    const sockets = Array.from({ length: 500 }, () => connect(Number(port), hostname))
+    for (const [i, socket] of sockets.entries()) {
+      socket.on('error', () => undefined)
+      if (i % 2 === 0) socket.write(`POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{`)
+    }
+    assert.is((await ask(server, path, story('The fox said', 5))).status, 200)
+    for (const socket of sockets) socket.destroy()
+  })
+})
+
+test.run()
