@@ -11,7 +11,15 @@ import type { GpuLayer } from '../host/engine/gpu/plan.ts'
 import type { Shapes } from '../models/family.ts'
 import { type CacheType, describe } from '../models/index.ts'
 import { gpuTest, type TestAdapter } from './harness/gpu.ts'
-import { type Case, deviceOf, GpuAttention, openCase, runWasm, type TestRow, wasmPages } from './harness/gpu-attention.ts'
+import {
+  type Case,
+  deviceOf,
+  GpuAttention,
+  openCase,
+  runWasm,
+  type TestRow,
+  wasmPages,
+} from './harness/gpu-attention.ts'
 import { enteringRows } from './reference/plan-attention.ts'
 
 const TOKENS = 70

@@ -94,7 +94,9 @@ function tokenOf(layer: GpuLayer, weights: PlanWeights, x: ArrayLike<number>, po
     ]
     const own = Array.from(queryWeight).slice(j * dim, (j + 1) * dim)
     const normed = isTurned ? rmsNormed(both, own, kind.queryEps) : both
-    const encoder = kind.encoderDim ? rowsOf(weights, matrices.encoder).slice(j * kind.key0Dim, (j + 1) * kind.key0Dim) : []
+    const encoder = kind.encoderDim
+      ? rowsOf(weights, matrices.encoder).slice(j * kind.key0Dim, (j + 1) * kind.key0Dim)
+      : []
     const first = normed.slice(0, plain)
     return [kind.encoderDim ? encoder.map((row) => dot(first, row)) : first, normed.slice(plain)]
   })
@@ -122,7 +124,11 @@ function average(kind: GpuLayerKind, own: Token, seen: readonly Token[], j: numb
   const weights = scores.map((score) => Math.exp(score - peak))
   const sum = weights.reduce((total, weight) => total + weight, 0)
   return range(kind.valueDim).map(
-    (d) => seen.reduce((total, { slots }, t) => total + (weights[t] as number) * (slots[kind.valueSlot]?.[value]?.[d] as number), 0) / sum,
+    (d) =>
+      seen.reduce(
+        (total, { slots }, t) => total + (weights[t] as number) * (slots[kind.valueSlot]?.[value]?.[d] as number),
+        0,
+      ) / sum,
   )
 }
 

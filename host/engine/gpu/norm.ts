@@ -48,5 +48,10 @@ export async function normOperation(
   const parameters = gpu.parameters('norm', Uint32Array.of(scale.word, shift.word, 0, 0))
   const entries = [parameters, step.wanted, scale.resource, shift.resource, from.buffer, into.buffer]
   const bindings = gpu.bind('norm', pipeline, entries)
-  return { name: 'norm', pipeline, bindings, workgroups: ({ rows, logits, states = 0 }) => [gathers ? logits + states : rows, 1] }
+  return {
+    name: 'norm',
+    pipeline,
+    bindings,
+    workgroups: ({ rows, logits, states = 0 }) => [gathers ? logits + states : rows, 1],
+  }
 }

@@ -1,6 +1,6 @@
 // Matrix × matrix, weights in blocks: tiles of 64 rows × 64 vectors. 256 invocations bring 32 columns of each row and of each
 // vector to the workgroup's memory, weights unpacked to bytes, then each computes 4 rows × 4 vectors, 16 apart, so that
-// neighbours write neighbours. Groups are added in their order. Tiles of the same rows follow each other: the weights come
+// neighbours write neighbours. Tiles of the same rows follow each other: the weights come
 // from memory once.
 
 const TILE = 64u;
@@ -47,6 +47,26 @@ fn bringVectors(vector: u32, column: u32, own: u32, half: u32) {
   tileSums[half * TILE + own] = sum16(v);
 }
 
+// What 32 columns add to four rows of a vector.
+fn termsOf(vector: u32, row: u32) -> vec4<f32> {
+  let v0 = tileVectors[vector * STRIDE];
+  let v1 = tileVectors[vector * STRIDE + 1];
+  let sum0 = tileSums[vector];
+  let sum1 = tileSums[TILE + vector];
+  var terms = vec4<f32>();
+  for (var j = 0u; j < EACH; j++) {
+    let own = row + j * SIDE;
+    let first = dot16(tileRows[own * STRIDE], v0);
+    let second = dot16(tileRows[own * STRIDE + 1], v1);
+    if (groupQuads() == 8) {
+      terms[j] = termOf(first + second, sum0 + sum1, tileScales[own]);
+    } else {
+      terms[j] = termOf(first, sum0, tileScales[own]) + termOf(second, sum1, tileScales[TILE + own]);
+    }
+  }
+  return terms;
+}
+
 @compute @workgroup_size(256)
 fn main(
   @builtin(workgroup_id) id: vec3<u32>,
@@ -80,42 +100,20 @@ fn main(
     }
     workgroupBarrier();
     for (var i = 0u; i < EACH; i++) {
-      if (first + i * SIDE >= count) {
-        break;
-      }
-      let vector = top + i * SIDE;
-      var integers = vec4<i32>();
-      var sum = 0;
-      for (var k = 0u; k < STEPS; k++) {
-        let v = tileVectors[vector * STRIDE + k];
-        sum += tileSums[k * TILE + vector];
-        for (var j = 0u; j < EACH; j++) {
-          integers[j] += dot16(tileRows[(left + j * SIDE) * STRIDE + k], v);
-        }
-        if (groupQuads() == 8 && k == 0) {
-          continue;
-        }
-        // The group ends here.
-        let scales = select(0, k * TILE, groupQuads() == 4) + left;
-        for (var j = 0u; j < EACH; j++) {
-          totals[i][j] += termOf(integers[j], sum, tileScales[scales + j * SIDE]);
-        }
-        integers = vec4<i32>();
-        sum = 0;
+      if (first + i * SIDE < count) {
+        totals[i] += termsOf(top + i * SIDE, left);
       }
     }
   }
-  for (var i = 0u; i < EACH; i++) {
+  // No loop that is unrolled, and totals without an index that is computed: they stay in registers.
+  let vectors = min(EACH, (count - first + SIDE - 1 - top) / SIDE);
+  let rows = min(EACH, (product.rows - row + SIDE - 1 - left) / SIDE);
+  for (var i = 0u; i < vectors; i++) {
+    let four = select(select(totals[0], totals[1], i == 1), select(totals[2], totals[3], i == 3), i >= 2);
     let vector = first + top + i * SIDE;
-    if (vector >= count) {
-      break;
-    }
     let scale = bitcast<f32>(pairs[vector].x);
-    for (var k = 0u; k < EACH; k++) {
-      let result = row + left + k * SIDE;
-      if (result < product.rows) {
-        finish(totals[i][k] * scale, result, vector);
-      }
+    for (var k = 0u; k < rows; k++) {
+      finish(four[k] * scale, row + left + k * SIDE, vector);
     }
   }
 }

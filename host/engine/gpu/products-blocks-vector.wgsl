@@ -12,6 +12,21 @@ const MOST_VECTORS = 8;
 // Two rows of one vector, of each invocation. Some drivers take long to compile shaders that have more of such memory.
 var<workgroup> sums: array<vec2<f32>, SIZE>;
 
+alias Columns = array<vec4<u32>, 2>;
+
+// What a group adds to two rows; `at`: where the vector has it.
+fn termsOf(low: Columns, high: Columns, at: u32, lowScales: vec2<f32>, highScales: vec2<f32>) -> vec2<f32> {
+  let v0 = x[at];
+  var sum = sum16(v0);
+  var integers = vec2<i32>(dot16(low[0], v0), dot16(high[0], v0));
+  if (groupQuads() == 8) {
+    let v1 = x[at + 1];
+    sum += sum16(v1);
+    integers += vec2<i32>(dot16(low[1], v1), dot16(high[1], v1));
+  }
+  return vec2<f32>(termOf(integers.x, sum, lowScales), termOf(integers.y, sum, highScales));
+}
+
 @compute @workgroup_size(SIZE)
 fn main(
   @builtin(workgroup_id) id: vec3<u32>,
@@ -32,8 +47,8 @@ fn main(
       let at = groupAt(stripe, group);
       let factors = factorsAt(stripe, group);
       // 16 columns of each row, and again.
-      var low = array<vec4<u32>, 2>();
-      var high = array<vec4<u32>, 2>();
+      var low = Columns();
+      var high = Columns();
       for (var quad = 0u; quad < groupQuads(); quad++) {
         let both = integersOf(at, quad, j);
         low[quad / 4][quad % 4] = both.x;
@@ -42,23 +57,19 @@ fn main(
       let lowScales = scalesOf(at, factors, j);
       let highScales = scalesOf(at, factors, PAIRS + j);
       for (var i = 0u; i < VECTORS; i++) {
-        if (i >= count) {
-          break;
+        if (i < count) {
+          own[i] += termsOf(low, high, vectorAt(i, 0) + group * groupQuads() / 4, lowScales, highScales);
         }
-        let from16 = vectorAt(i, 0) + group * groupQuads() / 4;
-        var integers = vec2<i32>();
-        var sum = 0;
-        for (var k = 0u; k < groupQuads() / 4; k++) {
-          let v = x[from16 + k];
-          integers += vec2<i32>(dot16(low[k], v), dot16(high[k], v));
-          sum += sum16(v);
-        }
-        own[i] += vec2<f32>(termOf(integers.x, sum, lowScales), termOf(integers.y, sum, highScales));
       }
     }
   }
   for (var i = 0u; i < count; i++) {
-    sums[local] = own[i];
+    // An index that is computed would keep them out of registers.
+    var two = own[0];
+    for (var k = 1u; k < VECTORS; k++) {
+      two = select(two, own[k], i == k);
+    }
+    sums[local] = two;
     for (var half = lanes / 2; half >= PAIRS; half /= 2) {
       workgroupBarrier();
       if (lane < half) {

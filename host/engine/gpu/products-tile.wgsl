@@ -58,32 +58,30 @@ fn main(
     if (step + STEPS < steps) {
       piece = pieceOf(bringsRows, at, step + STEPS + local % STEPS);
     }
-    for (var k = 0u; k < STEPS; k++) {
+    let here = min(STEPS, steps - step);
+    for (var k = 0u; k < here; k++) {
       let w0 = tileRows[left * STRIDE + k];
       let w1 = tileRows[(left + SIDE) * STRIDE + k];
       let w2 = tileRows[(left + 2 * SIDE) * STRIDE + k];
       let w3 = tileRows[(left + 3 * SIDE) * STRIDE + k];
       for (var i = 0u; i < EACH; i++) {
-        if (first + i * SIDE >= count) {
-          break;
+        if (first + i * SIDE < count) {
+          let v = tileVectors[(top + i * SIDE) * STRIDE + k];
+          sums[i] += vec4<Number>(dotOf(w0, v), dotOf(w1, v), dotOf(w2, v), dotOf(w3, v));
         }
-        let v = tileVectors[(top + i * SIDE) * STRIDE + k];
-        sums[i] += vec4<Number>(dotOf(w0, v), dotOf(w1, v), dotOf(w2, v), dotOf(w3, v));
       }
     }
   }
-  for (var i = 0u; i < EACH; i++) {
+  // No loop that is unrolled, and sums without an index that is computed: they stay in registers.
+  let vectors = min(EACH, (count - first + SIDE - 1 - top) / SIDE);
+  let rows = min(EACH, (product.rows - r + SIDE - 1 - left) / SIDE);
+  for (var i = 0u; i < vectors; i++) {
+    let four = select(select(sums[0], sums[1], i == 1), select(sums[2], sums[3], i == 3), i >= 2);
     let vector = first + top + i * SIDE;
-    if (vector >= count) {
-      break;
-    }
-    for (var k = 0u; k < EACH; k++) {
-      let inMatrix = r + left + k * SIDE;
-      if (inMatrix < product.rows) {
-        let result = matrix * product.rows + inMatrix;
-        let pair = vector * product.vectors + product.firstVector + matrix;
-        finish(resultOf(sums[i][k], result, pair), result, vector);
-      }
+    let pair = vector * product.vectors + product.firstVector + matrix;
+    for (var k = 0u; k < rows; k++) {
+      let result = matrix * product.rows + r + left + k * SIDE;
+      finish(resultOf(four[k], result, pair), result, vector);
     }
   }
 }

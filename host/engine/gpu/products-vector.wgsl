@@ -39,16 +39,20 @@ fn main(
       let w2 = weightsOf(at.z, step);
       let w3 = weightsOf(at.w, step);
       for (var i = 0u; i < VECTORS; i++) {
-        if (i >= count) {
-          break;
+        if (i < count) {
+          let v = inputsOf(vectorAt(i, matrix), step);
+          own[i] += vec4<Number>(dotOf(w0, v), dotOf(w1, v), dotOf(w2, v), dotOf(w3, v));
         }
-        let v = inputsOf(vectorAt(i, matrix), step);
-        own[i] += vec4<Number>(dotOf(w0, v), dotOf(w1, v), dotOf(w2, v), dotOf(w3, v));
       }
     }
   }
   for (var i = 0u; i < count; i++) {
-    sums[local] = own[i];
+    // An index that is computed would keep them out of registers.
+    var four = own[0];
+    for (var k = 1u; k < VECTORS; k++) {
+      four = select(four, own[k], i == k);
+    }
+    sums[local] = four;
     for (var half = lanes / 2; half > 0; half /= 2) {
       workgroupBarrier();
       if (lane < half) {
