@@ -332,6 +332,18 @@ export const commandSettings = {
   tokens: { flag: 'tokens', kind: 'text', value: '1,5,9', help: 'token ids, taken as they are: nothing is added' },
   stopEos: { flag: 'stop-eos', kind: 'boolean', help: 'with --tokens: end at a token that ends a text' },
   ignoreEos: { flag: 'ignore-eos', kind: 'boolean', help: 'with a text prompt: go on after it' },
+  jsonSchema: {
+    flag: 'json-schema',
+    kind: 'text',
+    value: 'FILE',
+    help: 'write JSON of this JSON Schema, and only that',
+  },
+  pattern: {
+    flag: 'pattern',
+    kind: 'text',
+    value: 'REGEX',
+    help: 'write a text that this regular expression matches whole',
+  },
   json: { flag: 'json', kind: 'boolean', help: 'one JSON document on stdout' },
   help: { flag: 'help', short: 'h', kind: 'boolean', help: 'this text' },
 } as const satisfies Record<string, Setting>

@@ -167,25 +167,36 @@ interface Case {
   options: library.GenerateOptions
 }
 
+const form = {
+  type: 'object',
+  properties: { name: { type: 'string', maxLength: 12 }, age: { type: 'integer', minimum: 1, maximum: 99 } },
+  required: ['name', 'age'],
+}
+
 const cases: Case[] = [
   { prompt: 'Once upon a time', options: { temperature: 0, maxTokens: 64 } },
   { prompt: 'The fox said to the hare,', options: { seed: 7, temperature: 0.8, topP: 0.95, maxTokens: 64 } },
   { prompt: 'Lily found a small door in the', options: { seed: 123456789, temperature: 1.2, maxTokens: 40 } },
   { prompt: [1, 5, 9, 400, 77], options: { seed: 3, temperature: 0.5, maxTokens: 30, speculate: 4 } },
+  { prompt: 'Once upon a time', options: { seed: 2, maxTokens: 99, schema: form } },
+  { prompt: 'Once upon a time', options: { seed: 2, maxTokens: 40, pattern: '(The [a-z]+ (ran|sat) down\\. ?){2}' } },
   { prompt: `${'The cat and the dog went to the park. '.repeat(12)}Then`, options: { temperature: 0, maxTokens: 20 } },
 ]
 
 interface Found {
   tokens: number[]
   text: string
+  /** What JSON says; null where there is none. */
+  value: unknown
   logitsHash: string
   pieces: string
   told: number[]
 }
 
-const pick = ({ tokens, text, logitsHash }: Generation, pieces: string, told: number[]): Found => ({
+const pick = ({ tokens, text, value, logitsHash }: Generation, pieces: string, told: number[]): Found => ({
   tokens,
   text,
+  value: value ?? null,
   logitsHash,
   pieces,
   told,
@@ -223,8 +234,8 @@ function inBrowser(page: Page, options: library.LoadOptions): Promise<{ engine: 
         let pieces = ''
         let step = await iterator.next()
         for (; !step.done; step = await iterator.next()) pieces += step.value
-        const { tokens, text, logitsHash } = step.value
-        found.push({ tokens, text, logitsHash, pieces, told })
+        const { tokens, text, value = null, logitsHash } = step.value
+        found.push({ tokens, text, value, logitsHash, pieces, told })
       }
       const { engine } = model
       await model.close()
@@ -237,6 +248,10 @@ function inBrowser(page: Page, options: library.LoadOptions): Promise<{ engine: 
 browserTest('isolated: 1 and 2 threads give the tokens and logits of Node', async () => {
   const expected = await inNode(2)
   assert.equal(await inNode(1), expected)
+  assert.equal(
+    expected.map(({ value }) => value !== null).indexOf(true),
+    cases.findIndex(({ options }) => options.schema),
+  )
   const page = await openPage(isolated)
   for (const threads of [1, 2]) {
     const { engine, found } = await inBrowser(page, { threads })

@@ -123,9 +123,9 @@ test('a template that knows no tools gets them in its instructions, calls and re
 test('a template of an unknown form gets them like that, and one without instructions in the first question', async () => {
   const unknown = await render(read('glm-4.6.jinja'), answered, { tools })
   assert.is(unknown.calls.name, 'hermes')
-  assert.match(unknown.text, /<\|system\|>\n# Tools\n\nYou can call functions/)
+  assert.match(unknown.text, /<\|system\|>\n# Tools\nYou can call these functions/)
   const { text } = await render(gemma, question, { tools })
-  assert.match(text, /^<s><start_of_turn>user\n# Tools\n\nYou can/)
+  assert.match(text, /^<s><start_of_turn>user\n# Tools\nYou can/)
   assert.match(text, /\n\nIs it warm\?<end_of_turn>\n<start_of_turn>model\n$/)
   // Instructions of a user are not moved.
   const error = await failure(render(gemma, [{ role: 'system', content: 'x' }, ...question], { tools }))

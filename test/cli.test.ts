@@ -355,6 +355,22 @@ const shell = (line: string) =>
     timeout: 300_000,
   })
 
+test('run --json-schema and --pattern write that form, and nothing else on stdout', async () => {
+  const schema = join(folder, 'schema.json')
+  const properties = { name: { maxLength: 8 }, age: { type: 'integer', maximum: 9 } }
+  writeFileSync(schema, JSON.stringify({ properties, required: ['name', 'age'] }))
+  const { code, stdout } = await run('run', stories, '--json-schema', schema, '-s', '1', '-p', 'Once')
+  assert.is(code, 0)
+  assert.equal(Object.keys(JSON.parse(stdout)), ['name', 'age'])
+  const { text } = await json<Generated>('run', stories, '--pattern', '(?:cat|dog)s? [a-z]{3}', '-p', 'Once')
+  assert.match(text ?? '', /^(?:cat|dog)s? [a-z]{3}$/)
+  writeFileSync(schema, '{"properties":{"a":{"not":{}}}}')
+  await fails(1, ['run', stories, '--json-schema', schema], '"not" of the schema at "/properties/a"')
+  writeFileSync(schema, '{')
+  await fails(1, ['run', stories, '--json-schema', schema], 'must be valid JSON')
+  await fails(2, ['run', stories, '--json-schema', schema, '--pattern', 'a'], 'only one of --json-schema, --pattern')
+})
+
 test('what is piped is the prompt, if none is given', async () => {
   writeFileSync(join(folder, 'fox'), 'The fox said\n')
   const flags = '-n 4 --temp 0'

@@ -194,7 +194,7 @@ test('users see of models, conversations and chats what is theirs', () => {
   ])
   const files = [...declarationsOf('host/index.d.ts')]
   assert.ok(files.length > 10)
-  const inside = /host\/(cache|sessions\/(?!store)|runtime\/(?!api|model|conversation|stream|chat\.))/
+  const inside = /host\/(cache|sessions\/(?!store)|runtime\/(?!api|model|conversation|stream|chat\.|chat-prompt))/
   assert.equal(
     files.filter((file) => inside.test(file)),
     [],

@@ -1,9 +1,11 @@
 /** What gta serve refuses: strangers, names that are not ours, pages of others, and requests that are too large, too slow or no HTTP. */
+import { EventEmitter } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Admittance, parseKeys } from '../host/server/admittance.ts'
 import { MAX_BODY } from '../host/server/body.ts'
+import { EventStream } from '../host/server/streams.ts'
 import { ask, askRaw, startServer, type TestServer, untilReady } from './fixtures/api-server.ts'
 import { failure } from './fixtures/checkpoints.ts'
 
@@ -160,6 +162,44 @@ test('a client that sends and leaves at once leaves nothing behind', async () =>
 test('the log has routes and counts, nothing of what was said', async () => {
   assert.ok(server.log.length > 10)
   assert.not.match(JSON.stringify(server.log), /upon|second-key|evil/)
+})
+
+/** A response whose reader takes nothing until somebody says "drain". */
+class SlowResponse extends EventEmitter {
+  readonly written: string[] = []
+  destroyed = false
+  writableEnded = false
+  isFull = false
+  writeHead(): void {}
+  flushHeaders(): void {}
+  write(text: string): boolean {
+    this.written.push(text)
+    return !this.isFull
+  }
+}
+
+test('who reads slowly is waited for, and no longer than there is somebody who reads', async () => {
+  const response = new SlowResponse()
+  const leaving = new AbortController()
+  const stream = new EventStream({ response: response as never, signal: leaving.signal, stream: undefined })
+  assert.is(stream.send({ a: 1 }), undefined)
+  response.isFull = true
+  let isTaken = false
+  const slow = stream.send({ a: 2 })?.then(() => {
+    isTaken = true
+  })
+  assert.ok(slow)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.is(isTaken, false)
+  response.emit('drain')
+  await slow
+  assert.equal(response.written, ['data: {"a":1}\n\n', 'data: {"a":2}\n\n'])
+  const left = stream.send({ a: 3 })
+  const reason = new Error('gone')
+  leaving.abort(reason)
+  assert.is(await left?.catch((error) => error), reason)
+  assert.is(response.listenerCount('drain'), 0)
+  response.emit('close')
 })
 
 test.run()

@@ -1,11 +1,15 @@
 /** Requests to gta serve beside each other: the queue, clients that leave, deadlines, several models, and the end. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { defaultModel } from '../host/load.ts'
 import type { ServerOptions } from '../host/server/server.ts'
 import { weigh } from '../host/server/weigh.ts'
 import { ask, askRaw, eventsOf, startServer, type TestServer, untilReady } from './fixtures/api-server.ts'
+import { limit } from './harness/limits.ts'
 
 const path = '/v1/completions'
 /** A text of many tokens, the same each time. */
@@ -71,6 +75,23 @@ test('clients that leave, in the queue, while their prompt is read and while the
     assert.is(await metricOf(server, 'llamacpp:requests_deferred'), 0)
     assert.is(await metricOf(server, 'llamacpp:kv_cache_usage_ratio'), 0)
     assert.ok((await metricOf(server, 'gta:requests_aborted_total')) > 0)
+  })
+})
+
+test('who leaves is not computed for any longer', async () => {
+  await served({}, async (server) => {
+    const leaving = new AbortController()
+    const { body } = await fetch(server.url + path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...story('Once upon a time', 490), ignore_eos: true }),
+      signal: leaving.signal,
+    })
+    await body?.getReader().read()
+    leaving.abort()
+    await until(async () => (await metricOf(server, 'llamacpp:requests_processing')) === 0)
+    const tokens = await metricOf(server, 'llamacpp:tokens_predicted_total')
+    assert.ok(tokens > 0 && tokens < 400, `${tokens}`)
   })
 })
 
@@ -171,6 +192,25 @@ test('five hundred sockets that say nothing keep nobody else out', async () => {
     assert.is((await ask(server, path, story('The fox said', 5))).status, 200)
     for (const socket of sockets) socket.destroy()
   })
+})
+
+test('the command listens, says where, and ends in good order when it is told to', async () => {
+  const child = spawn(process.execPath, ['host/cli/gta.ts', 'serve', '--port', '0', '-t', '1'], {
+    cwd: new URL('../', import.meta.url),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: limit(120),
+  })
+  const log = text(child.stderr)
+  const [line] = await once(child.stdout, 'data')
+  const [, url = ''] = /^listening on (http:\S+)\n$/.exec(String(line)) ?? []
+  await untilReady({ url } as TestServer)
+  const asked = await ask({ url } as TestServer, path, story('A secret', 3))
+  assert.is(asked.status, 200)
+  const closed = once(child, 'close')
+  child.kill('SIGTERM')
+  assert.equal(await closed, [0, null])
+  assert.match(await log, /gta: POST \/v1\/completions 200 \d+ ms, promptTokens \d+/)
+  assert.not.match(await log, /secret/)
 })
 
 test.run()

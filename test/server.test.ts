@@ -1,6 +1,14 @@
 /** gta serve in this process: OpenAI's chats and completions, whole and as events, and how requests are refused. */
+import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { generateTable, chatTable as ollamaChat } from '../host/server/ollama/chat.ts'
+import { optionFields } from '../host/server/ollama/fields.ts'
+import { chatTable } from '../host/server/openai/chat.ts'
+import { completionTable } from '../host/server/openai/completions.ts'
+import { embeddingTable, ollamaTable } from '../host/server/openai/embeddings.ts'
+import { responseTable } from '../host/server/openai/responses.ts'
+import { ignored } from '../host/server/readers.ts'
 import { ask, askRaw, eventsOf, startServer, type TestServer, untilReady } from './fixtures/api-server.ts'
 
 let server: TestServer
@@ -176,6 +184,25 @@ test('other media types and bytes that are no text are refused', async () => {
     ),
   )
   assert.match(bytes, /^HTTP\/1\.1 400 .*invalid_json/s)
+})
+
+test('whatever is read and ignored is listed in docs/server.md', () => {
+  const document = readFileSync(new URL('../docs/server.md', import.meta.url), 'utf8')
+  const tables = [
+    chatTable,
+    completionTable,
+    responseTable,
+    embeddingTable,
+    ollamaChat,
+    generateTable,
+    ollamaTable,
+    optionFields,
+  ]
+  const names = tables.flatMap((table) =>
+    Object.entries(table).flatMap(([name, reader]) => (reader === ignored ? [name] : [])),
+  )
+  assert.ok(new Set(names).size > 25)
+  for (const name of names) assert.ok(document.includes(`\`${name}\``), name)
 })
 
 test.run()

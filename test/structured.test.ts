@@ -21,6 +21,8 @@ import type { Grammar } from '../host/text/structured/rule.ts'
 import type { Vocabulary } from '../host/text/structured/trie.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
 import { read } from './fixtures/grammar.ts'
+import { hostileSchemas } from './fixtures/hostile-schemas.ts'
+import { fuzzSchemas } from './harness/fuzz-schemas.ts'
 
 const stories = new URL('./golden/stories/', import.meta.url)
 
@@ -131,27 +133,40 @@ test('what is not enforced is refused by its name and place', () => {
 })
 
 test('hostile schemas are refused by what is counted', () => {
-  let deep: unknown = { type: 'string' }
-  for (let i = 0; i < 100_000; i++) deep = { items: deep }
-  const chain = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`d${i}`, { $ref: `#/$defs/d${i + 1}` }]))
-  for (const schema of [
-    deep,
-    { anyOf: Array.from({ length: 1_000_000 }, (_, i) => ({ const: i })) },
-    { const: 'x'.repeat(10_000_000) },
-    { type: 'string', pattern: '(a{0,1000000000}){0,1000000000}' },
-    { type: 'string', pattern: '(a|b)*a(a|b){24}' },
-    { type: 'string', pattern: `${'('.repeat(5000)}${')'.repeat(5000)}` },
-    { $defs: chain, $ref: '#/$defs/d0' },
-    { allOf: Array.from({ length: 12 }, (_, i) => ({ anyOf: [{ minimum: i }, { maximum: -i }, { minLength: i }] })) },
-    { type: 'array', minItems: 1e12 },
-    [],
-    null,
-    'x',
-  ])
-    refused(schema)
-  const circle: Record<string, unknown> = {}
-  circle.items = circle
-  refused(circle)
+  for (const [name, make] of Object.entries(hostileSchemas)) assert.ok(refused(make()), name)
+  for (const schema of [[], null, 'x', undefined, { const: 1n }]) refused(schema)
+})
+
+test('records of zod: names of a pattern or of a list, and how many', () => {
+  expectRead(compileSchema(z.toJSONSchema(z.record(z.string().regex(/^[a-c]+$/), z.int()))), {
+    whole: ['{}', '{"abc":1,"a":2}'],
+    part: ['{"a'],
+    wrong: ['{"d', '{"abcd'],
+  })
+  expectRead(compileSchema(z.toJSONSchema(z.record(z.enum(['x', 'y']), z.boolean()))), {
+    whole: ['{"x":true,"y":false}'],
+    part: [],
+    wrong: ['{"x":true}', '{"z'],
+  })
+  expectRead(
+    compileSchema({ properties: { a: {}, b: {}, c: {} }, required: ['c'], maxProperties: 2, minProperties: 1 }),
+    {
+      whole: ['{"a":1,"c":2}', '{"b":1,"c":2}', '{"c":1}'],
+      part: [],
+      wrong: ['{"a":1,"b"', '{}'],
+    },
+  )
+  // As JSON.parse makes it: a name like any other.
+  expectRead(compileSchema(JSON.parse('{"properties":{"__proto__":{"const":1}},"required":["__proto__"]}')), {
+    whole: ['{"__proto__":1}'],
+    part: [],
+    wrong: ['{}', '{"__proto__":2'],
+  })
+})
+
+test('what is written by random schemas is valid, and values like it are told apart as ajv does', async () => {
+  const { finished, changed, impossible } = await fuzzSchemas(60, 1)
+  assert.ok(finished > 40 && changed > 400 && impossible > 0, JSON.stringify({ finished, changed, impossible }))
 })
 
 test('grammars go together: literal text, control tokens, schemas', () => {

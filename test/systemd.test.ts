@@ -13,7 +13,8 @@ import { runNode } from './harness/programs.ts'
 import { findTool, toolTest } from './harness/tools.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
-const unit = `${root}host/systemd/gta-edge@.service`
+const units = ['gta-serve.service', 'gta-edge@.service']
+const pathOf = (name: string) => `${root}host/systemd/${name}`
 const readme = readFileSync(`${root}host/systemd/README.md`, 'utf8')
 
 /** What systemd-analyze says. */
@@ -23,28 +24,36 @@ function analyze(...args: string[]): { status: number | null; output: string } {
   return { status: ended.status, output: ended.stdout + ended.stderr + limitNote(ended, 300) }
 }
 
-toolTest('systemd', 'systemd finds nothing to complain about, and little that the program could do', () => {
-  assert.equal(analyze('verify', '--man=no', unit), { status: 0, output: '' })
-  // Exposure in tenths, of 100; without a sandbox it is 96.
-  const { status, output } = analyze('security', '--offline=yes', '--no-pager', '--threshold=15', unit)
-  assert.is(status, 0, output)
-})
+for (const name of units)
+  toolTest('systemd', `systemd finds nothing to complain about in ${name}, and little that it could do`, () => {
+    assert.equal(analyze('verify', '--man=no', pathOf(name)), { status: 0, output: '' })
+    // Exposure in tenths, of 100; without a sandbox it is 96.
+    const { status, output } = analyze('security', '--offline=yes', '--no-pager', '--threshold=15', pathOf(name))
+    assert.is(status, 0, output)
+  })
 
 toolTest('systemd', 'additions that its README shows are understood', () => {
-  const folder = temporary()
-  const extra = readme.match(/```ini\n(.*?)```/s)?.[1]?.replaceAll(/^ +/gm, '') ?? ''
-  assert.match(extra, 'DeviceAllow')
-  const path = join(folder, 'gta-edge@more.service')
-  writeFileSync(path, `${readFileSync(unit, 'utf8')}\n${extra}`)
-  assert.equal(analyze('verify', '--man=no', path), { status: 0, output: '' })
+  const extras = [...readme.matchAll(/```ini\n(.*?)```/gs)].map(([, text = '']) => text.replaceAll(/^ +/gm, ''))
+  assert.match(extras[0] ?? '', 'LoadCredential')
+  assert.match(extras[1] ?? '', 'DeviceAllow')
+  for (const [i, name] of units.entries()) {
+    const path = join(temporary(), name.replace('@', '@more'))
+    writeFileSync(path, `${readFileSync(pathOf(name), 'utf8')}\n${extras[i]}`)
+    assert.equal(analyze('verify', '--man=no', path), { status: 0, output: '' })
+  }
 })
 
 test('limits, restarts, places to write to, and the permission to compile', () => {
-  const lines = readFileSync(unit, 'utf8').split('\n')
-  for (const line of ['MemoryHigh=65%', 'MemoryMax=75%', 'Restart=on-failure', 'DynamicUser=yes', 'ProtectSystem=strict',
-    'StateDirectory=gta-edge/%i', 'Environment=XDG_CACHE_HOME=%C/gta-edge/%i', 'CapabilityBoundingSet=', 'NoNewPrivileges=yes',
-    'MemoryDenyWriteExecute=no']) // biome-ignore format: a table
-    assert.ok(lines.includes(line), line)
+  const common = ['MemoryHigh=65%', 'MemoryMax=75%', 'Restart=on-failure', 'DynamicUser=yes', 'ProtectSystem=strict',
+    'CapabilityBoundingSet=', 'NoNewPrivileges=yes', 'MemoryDenyWriteExecute=no', 'IPAddressDeny=any'] // biome-ignore format: a table
+  const own = [
+    ['ExecStart=/usr/bin/env gta serve $MODELS $OPTIONS', 'Environment=XDG_CACHE_HOME=%C/gta-serve'],
+    ['StateDirectory=gta-edge/%i', 'Environment=XDG_CACHE_HOME=%C/gta-edge/%i'],
+  ]
+  for (const [i, name] of units.entries()) {
+    const lines = readFileSync(pathOf(name), 'utf8').split('\n')
+    for (const line of [...common, ...(own[i] as string[])]) assert.ok(lines.includes(line), `${name}: ${line}`)
+  }
 })
 
 test('a model that its memory cannot hold is refused, not killed', async () => {

@@ -5,6 +5,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { defaultModel, load } from '../host/index.ts'
 import { grammarOf } from '../host/text/structured/compile.ts'
 import type { Constraint } from '../host/text/structured/constraint.ts'
 import { TextStream } from '../host/text/text-stream.ts'
@@ -17,7 +18,7 @@ import type { AnswerEvent } from '../host/text/tools/parser.ts'
 import { lfm2 } from '../host/text/tools/python-form.ts'
 import { checkTools, type Tool } from '../host/text/tools/tool-list.ts'
 import { tokenizerJson } from './fixtures/chats.ts'
-import { random as randoms } from './fixtures/checkpoints.ts'
+import { failure, random as randoms } from './fixtures/checkpoints.ts'
 
 const forms = [hermes, granite, llama3, mistral, mistralNew, lfm2, functionGemma, gemma4]
 const think = { open: '<think>', close: '</think>' }
@@ -227,7 +228,7 @@ test('an answer of a form of its own, behind thoughts, and beside calls', () => 
 test('what calls nothing is not held, and shows no control tokens', () => {
   for (const more of [{ tools: [] as Tool[], choice: 'none' as const }, { choice: 'none' as const }]) {
     const form = formOf(lfm2, more)
-    assert.is(form.constraint(parts), undefined)
+    assert.is(form.isHeld, false)
     assert.equal(form.shownTokens, [])
   }
   assert.ok(formOf(lfm2).shownTokens.includes(tokenizer.controlAt('<|tool_call_end|>') as number))
@@ -238,6 +239,32 @@ test('a schema that cannot be enforced is refused by name', () => {
     { type: 'function', function: { name: 'f', parameters: { type: 'object', unevaluatedProperties: false } } },
   ])
   assert.throws(() => formOf(hermes, { tools: bad }), /unevaluatedProperties/)
+})
+
+test('the stories model, which never learnt to call, calls when it is forced to, and is read as it writes', async () => {
+  const model = await load(defaultModel)
+  try {
+    const prompt = await model.applyChatTemplate([{ role: 'user', content: 'Is it warm in Bern?' }], {
+      ...{ template: 'chatml', tools: tools.slice(1), toolChoice: 'required', parallelToolCalls: false },
+    })
+    assert.match(prompt.text, '"name": "now"')
+    const parser = prompt.parser()
+    const events: AnswerEvent[] = []
+    const stream = model.generate(prompt.tokens, { ...prompt.options, seed: 1, maxTokens: 300 })
+    for await (const piece of stream) events.push(...parser.push(piece))
+    const { finish, text } = await stream.result
+    assert.is(finish, 'stop', text)
+    assert.is(callsOf({ text, events: [...events, ...parser.end()], isComplete: true, tokens: [] }).length, 1)
+    // Where nothing is asked for, nothing is held.
+    const free = await model.applyChatTemplate([{ role: 'user', content: 'Hi' }], { template: 'chatml' })
+    assert.is(free.options.constraint, undefined)
+    const error = await failure(
+      model.applyChatTemplate([{ role: 'user', content: 'Hi' }], { template: 'chatml', tool: [] } as never),
+    )
+    assert.is(error.code, 'BAD_OPTION')
+  } finally {
+    await model.close()
+  }
 })
 
 test.run()

@@ -1,5 +1,5 @@
 /** Clients of the trials: plain HTTP, nothing of any library between the clock and the socket. */
-import { Agent, request } from 'node:http'
+import { Agent, get, request } from 'node:http'
 
 export interface Reply {
   status: number
@@ -13,7 +13,7 @@ export interface Reply {
   times: number[]
 }
 
-export const agent = new Agent({ keepAlive: true, maxSockets: 2000 })
+export const agent = new Agent({ keepAlive: true, maxSockets: 2000, maxFreeSockets: 2000 })
 
 /** Rejects if the connection breaks. */
 export function post(url: string, path: string, value: unknown, signal?: AbortSignal): Promise<Reply> {
@@ -48,6 +48,15 @@ export function post(url: string, path: string, value: unknown, signal?: AbortSi
     asked.on('error', reject)
     asked.end(body)
   })
+}
+
+/** Opens so many connections, which the next requests go over: what is measured then is not how fast a kernel connects. */
+export async function warm(url: string, count: number): Promise<void> {
+  const one = () =>
+    new Promise<void>((resolve, reject) => {
+      get(`${url}/health`, { agent }, (answer) => answer.resume().on('end', resolve)).on('error', reject)
+    })
+  await Promise.all(Array.from({ length: count }, one))
 }
 
 /** The text in a stream of completions or chats; throws if it does not end as it must. */

@@ -1,7 +1,7 @@
 /** What a server must hold, each as a trial on a fresh process: figures, and whether they are as they should be. */
 import { connect } from 'node:net'
 import { serve } from './child.ts'
-import { median, metric, pool, post, quantile, textOf } from './client.ts'
+import { median, metric, pool, post, quantile, textOf, warm } from './client.ts'
 
 export interface Figures {
   [name: string]: number | string | boolean
@@ -68,6 +68,7 @@ export async function soak(requests: number): Promise<Figures> {
 export async function flood(clients: number): Promise<Figures> {
   const server = await serve('-np', '4', '--queue', '16')
   await post(server.url, path, story(start(0), 5))
+  await warm(server.url, clients)
   const health: number[] = []
   let isOver = false
   const watching = (async () => {

@@ -2,8 +2,16 @@
 
 import { errors } from '../errors.ts'
 import { advice } from '../platform/advice.ts'
-import type { ConversationOptions, Embeddings, GenerateOptions, OpenOptions, Prompt } from '../runtime/api.ts'
+import type {
+  ConversationOptions,
+  Embeddings,
+  GenerateOptions,
+  Generation,
+  OpenOptions,
+  Prompt,
+} from '../runtime/api.ts'
 import { type GenerationParts, GenerationStream } from '../runtime/stream.ts'
+import { check, jsonSchemaOf } from '../text/structured/standard-schema.ts'
 import { Connection } from './connection.ts'
 import type { EngineFacts, SentModel } from './protocol.ts'
 
@@ -86,7 +94,7 @@ export class Model {
    * Streams the continuation of a prompt, piece by piece; `result` of the stream tells how it went. A conversation
    * of its own, which is forgotten.
    */
-  generate(prompt: Prompt, options: GenerateOptions & ConversationOptions = {}): GenerationStream {
+  generate<T = unknown>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions = {}): GenerationStream<T> {
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     return new GenerationStream(generate(this.connection, 0, prompt, options))
   }
@@ -128,7 +136,7 @@ export class Conversation {
   }
 
   /** Adds a prompt and streams what follows; without a prompt it goes on where it ended. */
-  generate(prompt?: Prompt, options: GenerateOptions = {}): GenerationStream {
+  generate<T = unknown>(prompt?: Prompt, options: GenerateOptions<T> = {}): GenerationStream<T> {
     return new GenerationStream(generate(this.connection, this.number, prompt, options))
   }
 
@@ -163,13 +171,15 @@ export class Conversation {
 }
 
 /** One event is asked for after the other, so what nobody reads is not computed, as in Node. */
-async function* generate(
+async function* generate<T>(
   connection: Connection,
   conversation: number,
   prompt: Prompt | undefined,
-  options: GenerateOptions & ConversationOptions,
-): GenerationParts {
-  const { signal, onToken, onPrefill, ...sent } = options
+  options: GenerateOptions<T> & ConversationOptions,
+): GenerationParts<T> {
+  const { signal, onToken, onPrefill, schema, ...rest } = options
+  // A library's schema has functions, which cannot be sent.
+  const sent = schema === undefined ? rest : { ...rest, schema: jsonSchemaOf(schema) as object }
   signal?.throwIfAborted()
   const number = await connection.ask('generate', [conversation, prompt, sent])
   const abort = () => connection.send({ abort: number })
@@ -179,7 +189,7 @@ async function* generate(
     for (;;) {
       const event = await connection.ask('next', [number])
       isOver = event.type === 'end'
-      if (event.type === 'end') return event.result
+      if (event.type === 'end') return await checked(event.result, schema)
       if (event.type === 'token') onToken?.(event.id)
       else onPrefill?.({ done: event.done, total: event.total, cached: event.cached })
       yield event
@@ -191,4 +201,12 @@ async function* generate(
     signal?.removeEventListener('abort', abort)
     if (!isOver) await connection.ask('end', [number]).catch(() => undefined)
   }
+}
+
+/** With the value as the page's schema has it. */
+async function checked<T>(
+  { value, ...generation }: Generation,
+  schema: GenerateOptions<T>['schema'],
+): Promise<Generation<T>> {
+  return value === undefined ? generation : { ...generation, ...(await check<T>(schema ?? true, value)) }
 }

@@ -7,6 +7,7 @@ import type { Model } from '../runtime/model.ts'
 import { builtInTemplates } from '../text/template/templates.ts'
 import { type ChatState, commandOf, runCommand, speeds } from './chat-commands.ts'
 import { Input, Interrupts } from './chat-input.ts'
+import { formOptions, readForm } from './form.ts'
 import { loadModel, readText } from './open.ts'
 import {
   type Arguments,
@@ -32,6 +33,7 @@ export const chat: Command = {
       help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
     },
     ...generateOptions,
+    ...formOptions,
     ...contextOptions,
     session: {
       type: 'string',
@@ -48,7 +50,7 @@ async function execute(args: Arguments): Promise<void> {
   args.expectPositionals(1)
   await checkModelPath(args.modelPath())
   const { session, continued } = await readSession(args)
-  const settings = args.values(...generateNames)
+  const settings = { ...args.values(...generateNames), ...(await readForm(args)) }
   const options: ChatOptions = {
     template: await readTemplate(args.text('chat-template')),
     system: args.text('system'),

@@ -8,7 +8,7 @@ import { printJson } from './terminal.ts'
 /** A generation; of one that was stopped, what is known. */
 export interface Outcome
   extends Pick<Generation, 'tokens' | 'text' | 'promptTokens' | 'decodeSeconds'>,
-    Partial<Pick<Generation, 'cachedTokens' | 'speculation' | 'logitsHash'>> {
+    Partial<Pick<Generation, 'cachedTokens' | 'speculation' | 'logitsHash' | 'value'>> {
   finish: Finish | 'interrupted'
   sampling: Generation['sampling'] | undefined
   /** Absent if the prompt was not read to its end. */
@@ -55,7 +55,7 @@ function printDocument(
   { bandwidth, session }: Circumstances,
   measured: Measured,
 ): void {
-  const { tokens, text, finish, promptTokens, cachedTokens, speculation, sampling, logitsHash } = outcome
+  const { tokens, text, value, finish, promptTokens, cachedTokens, speculation, sampling, logitsHash } = outcome
   printJson('run', {
     tokens,
     text: model.tokenizer ? text : null,

@@ -4,6 +4,7 @@ import { checkModelPath } from '../load.ts'
 import type { GenerateOptions } from '../runtime/api.ts'
 import { type Conversation, sequenceOf } from '../runtime/conversation.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
+import { formOptions, readForm } from './form.ts'
 import { interruptSignal } from './interrupt.ts'
 import { loadModel, readPiped, readPrompt } from './open.ts'
 import {
@@ -31,6 +32,7 @@ export const run: Command = {
     ...modelOptions,
     ...promptOptions,
     ...generateOptions,
+    ...formOptions,
     ...contextOptions,
     session: {
       type: 'string',
@@ -58,6 +60,7 @@ async function execute(args: Arguments): Promise<void> {
   const signal = interruptSignal(session === undefined ? undefined : Number.POSITIVE_INFINITY)
   const settings: GenerateOptions = {
     ...args.values(...generateNames),
+    ...(await readForm(args)),
     stopAtEos: args.value('ignoreEos') ? false : args.value('stopEos') ? true : undefined,
     signal,
   }
@@ -105,8 +108,9 @@ async function write(
       progress.update(reading)
     },
   })
-  // Shown once it has been accepted and read.
-  let isShown = typeof prompt !== 'string'
+  // Shown once it has been accepted and read; not where the text is a form of its own.
+  const hasForm = settings.schema !== undefined || settings.pattern !== undefined
+  let isShown = typeof prompt !== 'string' || hasForm
   try {
     for (;;) {
       const { done, value } = await pieces.next().finally(() => progress.end())

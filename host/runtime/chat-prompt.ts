@@ -1,12 +1,16 @@
 /** The prompt that messages make, with tools, and how an answer to it is generated and read. */
-import { errors } from '../errors.ts'
+import { errors, GtaError } from '../errors.ts'
 import type { Grammar } from '../text/structured/rule.ts'
 import { checkMessages } from '../text/template/messages.ts'
 import type { ChatTemplate } from '../text/template/template.ts'
 import type { ReasoningEffort } from '../text/template/thinking.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import { AnswerForm } from '../text/tools/answer.ts'
+import type { AnswerParser } from '../text/tools/parser.ts'
 import { checkToolChoice, checkTools } from '../text/tools/tool-list.ts'
+import type { GenerateOptions } from './api.ts'
+import { type Ending, findEnding } from './chat.ts'
+import type { Runtime } from './runtime.ts'
 
 /** What the model may call, and how it thinks; in the shapes of OpenAI's API, and checked. */
 export interface ChatPromptOptions {
@@ -25,22 +29,63 @@ export interface ChatPromptOptions {
   signal?: AbortSignal | undefined
 }
 
-export const chatPromptOptions = [
+/** @internal */
+export const chatPromptNames = [
   ...['tools', 'toolChoice', 'parallelToolCalls', 'reasoningEffort', 'variables', 'addGenerationPrompt', 'signal'],
 ]
 
 export interface ChatPrompt {
   text: string
   tokens: number[]
-  answer: AnswerForm
+  /** For `generate(tokens, …)`: what ends an answer, and what holds it to the tools. */
+  options: GenerateOptions
+  /** Takes an answer apart while it comes: what the model thinks, says and calls. One for each answer. */
+  parser(): AnswerParser
+}
+
+/** @internal */
+export interface Opened {
+  template: ChatTemplate
+  ending: Ending
+}
+
+/** Templates of a model that were tried, by what was given; few are. */
+const opened = new WeakMap<Runtime, Map<string | undefined, Promise<Opened>>>()
+const MOST_OPENED = 8
+
+/** A template of a model, its own or `given`, and what it puts behind an answer. Throws NO_TEMPLATE or BAD_TEMPLATE. @internal */
+export async function openTemplate(runtime: Runtime, given: string | undefined): Promise<Opened> {
+  const known = opened.get(runtime) ?? new Map<string | undefined, Promise<Opened>>()
+  opened.set(runtime, known)
+  const opening = known.get(given) ?? tryTemplate(runtime, given)
+  known.set(given, opening)
+  for (const oldest of known.keys()) if (known.size > MOST_OPENED) known.delete(oldest)
+  try {
+    return await opening
+  } catch (error) {
+    if (known.get(given) === opening) known.delete(given)
+    throw error
+  }
+}
+
+async function tryTemplate(runtime: Runtime, given: string | undefined): Promise<Opened> {
+  const template = await runtime.chatTemplate(given)
+  try {
+    return { template, ending: await findEnding(template, runtime.requireTokenizer()) }
+  } catch (error) {
+    // One that takes no such talk, or does not repeat an answer, ends its answers with the model's own tokens.
+    if (!(error instanceof GtaError) || error.code !== 'BAD_TEMPLATE') throw error
+    return { template, ending: { stopTokens: [], stop: [] } }
+  }
 }
 
 /**
  * `response`: what an answer has to be where it calls nothing. Throws BAD_OPTION for what is wrong in messages, tools, or
- * options, BAD_TEMPLATE, and SchemaError for a tool whose arguments cannot be held to their schema.
+ * options, BAD_TEMPLATE, and SchemaError for a tool whose arguments cannot be held to their schema. @internal
  */
 export async function chatPrompt(
   template: ChatTemplate,
+  ending: Ending,
   tokenizer: Tokenizer,
   messages: unknown,
   options: ChatPromptOptions & { response?: Grammar | undefined } = {},
@@ -56,11 +101,19 @@ export async function chatPrompt(
     addGenerationPrompt: options.addGenerationPrompt ?? true,
     reasoningEffort: reasoningEffort as ReasoningEffort | undefined,
   })
+  const answer = new AnswerForm({
+    ...{ tokenizer, calls, reasoning, isReasoningOpen, tools, choice, isParallel, response },
+  })
   return {
     text: text.replaceAll(mark, ''),
     tokens: tokenizer.encodeChat(text, mark),
-    answer: new AnswerForm({
-      ...{ tokenizer, calls, reasoning, isReasoningOpen, tools, choice, isParallel, response },
-    }),
+    options: {
+      stopAtEos: true,
+      stop: ending.stop,
+      stopTokens: [...ending.stopTokens, ...answer.stopTokens],
+      shownTokens: answer.shownTokens,
+      ...(answer.isHeld ? { constraint: (parts) => answer.constraint(parts) } : {}),
+    },
+    parser: () => answer.parser(),
   }
 }

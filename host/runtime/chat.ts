@@ -20,8 +20,8 @@ import { type Conversation, sequenceOf } from './conversation.ts'
 import { generate } from './generate.ts'
 import { type GenerationParts, GenerationStream } from './stream.ts'
 
-/** What ends an answer: a control token, or a text where the tokenizer knows no such token. */
-interface Ending {
+/** What ends an answer: a control token, or a text where the tokenizer knows no such token. @internal */
+export interface Ending {
   stopTokens: number[]
   stop: string[]
 }

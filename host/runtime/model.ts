@@ -18,6 +18,7 @@ import type {
   TemplateOptions,
 } from './api.ts'
 import type { Chat, ChatParts } from './chat.ts'
+import type { ChatPrompt, ChatPromptOptions } from './chat-prompt.ts'
 import { type Conversation, conversationOf } from './conversation.ts'
 import { generate } from './generate.ts'
 import type { Runtime } from './runtime.ts'
@@ -147,20 +148,20 @@ export class Model {
   }
 
   /**
-   * The prompt that the template makes of messages, as text and as tokens for `generate()`. Control tokens that are written
-   * out in a message stay text.
+   * The prompt that the template makes of messages, as text and as tokens for `generate()`, with the options that an answer is
+   * generated with, and what takes it apart. Control tokens that are written out in messages and tools stay text. Throws
+   * BAD_OPTION, NO_TEMPLATE, BAD_TEMPLATE, or BAD_SCHEMA for a tool whose arguments cannot be held to their schema.
    */
   async applyChatTemplate(
     messages: readonly ChatMessage[],
-    options: TemplateOptions & { addGenerationPrompt?: boolean; signal?: AbortSignal } = {},
-  ): Promise<{ text: string; tokens: number[] }> {
-    checkNames('applyChatTemplate()', options, ['template', 'addGenerationPrompt', 'signal'])
-    const { template, addGenerationPrompt = true, signal } = options
+    options: TemplateOptions & ChatPromptOptions = {},
+  ): Promise<ChatPrompt> {
+    const { chatPrompt, chatPromptNames, openTemplate } = await import('./chat-prompt.ts')
+    checkNames('applyChatTemplate()', options, ['template', ...chatPromptNames])
+    const { template: given, ...rest } = options
     const tokenizer = this.#runtime.requireTokenizer()
-    const { checkMessages } = await import('../text/template/messages.ts')
-    const chatTemplate = await this.#runtime.chatTemplate(template)
-    const { text, mark } = await chatTemplate.render(checkMessages(messages), { addGenerationPrompt, signal })
-    return { text: text.replaceAll(mark, ''), tokens: tokenizer.encodeChat(text, mark) }
+    const { template, ending } = await openTemplate(this.#runtime, given)
+    return await chatPrompt(template, ending, tokenizer, messages, rest)
   }
 
   /** Logits (vocabSize) after the last token of a prompt. */

@@ -1,6 +1,7 @@
 /** Bodies of requests: bounded, each and all together, and JSON in UTF-8 or refused. */
 import type { IncomingMessage } from 'node:http'
-import { apiErrors } from './errors.ts'
+import { ApiError, apiErrors } from './errors.ts'
+import { Gone } from './exchange.ts'
 import { object } from './readers.ts'
 
 /** A context of 128 k tokens is half a megabyte of text; with every character escaped, three. */
@@ -50,6 +51,9 @@ async function readBytes(request: IncomingMessage): Promise<Uint8Array> {
       parts.push(part)
     }
     return Buffer.concat(parts)
+  } catch (error) {
+    // It was cut off, by the client or for being slow: there is nobody to tell.
+    throw request.destroyed && !(error instanceof ApiError) ? new Gone('the client has gone') : error
   } finally {
     bodies -= length
   }

@@ -78,7 +78,7 @@ export class Exchange {
 
   /** Tells what went wrong, in the shape of the API; nothing where nobody listens. Returns what was told. */
   fail(error: unknown): ApiError | undefined {
-    if (this.signal.reason instanceof Gone) return undefined
+    if (error instanceof Gone || this.signal.reason instanceof Gone) return undefined
     const told = asApiError(error)
     if (this.stream?.isOpen) this.stream.fail(errorBody(this.shape, told))
     else this.refuse(told)

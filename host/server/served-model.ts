@@ -2,10 +2,8 @@
 import { longestContext, PAGE_TOKENS } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import type { GenerateOptions } from '../runtime/api.ts'
-import { findEnding } from '../runtime/chat.ts'
-import { chatPrompt } from '../runtime/chat-prompt.ts'
+import { chatPrompt, openTemplate } from '../runtime/chat-prompt.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
-import type { ChatTemplate } from '../text/template/template.ts'
 import type { AnswerParser } from '../text/tools/parser.ts'
 import type { ChatAsked } from './chat-asked.ts'
 
@@ -26,7 +24,6 @@ export class ServedModel {
   readonly name: string
   readonly model: Model
   private readonly given: string | undefined
-  private template: Promise<{ template: ChatTemplate; ending: Awaited<ReturnType<typeof findEnding>> }> | undefined
   /** Pages that are promised, and who waits for some. */
   private promised = 0
   private claims: Claim[] = []
@@ -59,31 +56,11 @@ export class ServedModel {
   async render(asked: ChatAsked, signal: AbortSignal): Promise<ChatPrompt> {
     const { messages, ...rest } = asked
     this.checkLength(messages.reduce((sum, { content }) => sum + content.length, 0))
-    this.template ??= this.openTemplate()
-    const opening = this.template
-    const { template, ending } = await opening.catch((error) => {
-      if (this.template === opening) this.template = undefined
-      throw error
-    })
-    const tokenizer = runtimeOf(this.model).requireTokenizer()
-    const { text, tokens, answer } = await chatPrompt(template, tokenizer, messages, { ...rest, signal })
-    return {
-      text,
-      ids: tokens,
-      options: {
-        stop: ending.stop,
-        stopTokens: [...ending.stopTokens, ...answer.stopTokens],
-        shownTokens: answer.shownTokens,
-        constraint: (parts) => answer.constraint(parts),
-      },
-      parser: () => answer.parser(),
-    }
-  }
-
-  private async openTemplate() {
     const runtime = runtimeOf(this.model)
-    const template = await runtime.chatTemplate(this.given)
-    return { template, ending: await findEnding(template, runtime.requireTokenizer()) }
+    const { template, ending } = await openTemplate(runtime, this.given)
+    const tokenizer = runtime.requireTokenizer()
+    const { tokens, ...prompt } = await chatPrompt(template, ending, tokenizer, messages, { ...rest, signal })
+    return { ...prompt, ids: tokens }
   }
 
   /**

@@ -111,12 +111,16 @@ function tokenOf(layer: GpuLayer, weights: PlanWeights, x: ArrayLike<number>, po
   return { position, queries: heads, slots, gate: projected.slice(at) }
 }
 
+/** The head of a slot, as far as a view goes. */
+const viewOf = ({ slots }: Token, slot: number, head: number, dim: number): Vector =>
+  (slots[slot]?.[head] ?? []).slice(0, dim)
+
 function average(kind: GpuLayerKind, own: Token, seen: readonly Token[], j: number): Vector {
   const [key0, key1, value] = kind.heads.map((heads) => heads[j] ?? 0) as [number, number, number]
   const [first, second] = own.queries[j] as [Vector, Vector]
-  const scores = seen.map(({ slots }) => {
-    const k = (slots[kind.key0Slot]?.[key0] as Vector).slice(0, kind.key0Dim)
-    const r = kind.key1Dim ? (slots[kind.key1Slot]?.[key1] as Vector).slice(0, kind.key1Dim) : []
+  const scores = seen.map((token) => {
+    const k = viewOf(token, kind.key0Slot, key0, kind.key0Dim)
+    const r = viewOf(token, kind.key1Slot, key1, kind.key1Dim)
     const score = kind.scale * (dot(first, k) + dot(second, r))
     return kind.softcap ? kind.softcap * Math.tanh(score / kind.softcap) : score
   })

@@ -1,4 +1,4 @@
-/** What the layers of a model share of attention: tiles of a step, and buffers for what is between its operations. */
+/** What the layers of a model share of their mixers: tiles of a step, and buffers for what is between operations. */
 import { PAGE_TOKENS } from '../../../assembly/abi.ts'
 import type { Row } from '../engine.ts'
 import { writeAngles } from './angles.ts'
@@ -6,6 +6,7 @@ import { averageStride, biasPairs, foursOf, isAttention, padded, queryDim, query
 import { chunkOf, type TileSizes, tileWords, writeTiles } from './attention-tiles.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuLayer, GpuLayerKind, GpuPlan } from './plan.ts'
+import { convolvedWidth, stateWidth } from './state.ts'
 
 /** Bytes of partial results at most, as long as one chunk for each row needs no more. */
 const PARTIAL_BYTES = 2 ** 26
@@ -25,7 +26,7 @@ const partialFours = (kind: GpuLayerKind): number => kind.maps * (1 + foursOf(ki
 
 export class AttentionStep {
   readonly options: AttentionOptions
-  /** Numbers of a row of each buffer. */
+  /** Numbers of a row of each buffer. Layers that keep a state use those of queries and averages, too. */
   readonly strides: { low: number; query: number; plain: number; encoded: number; averages: number; entering: number }
   readonly low: GPUBuffer
   readonly query: GPUBuffer
@@ -58,14 +59,25 @@ export class AttentionStep {
     this.options = options
     const { maxRows, isInt8, tableBlocks } = options
     const layers = plan.layersInOrder.filter(({ is }) => isAttention(is))
-    const most = (of: (kind: GpuLayerKind, layer: GpuLayer) => number) =>
-      layers.reduce((largest, layer) => Math.max(largest, of(layer.is, layer)), 0)
+    const mostOf = (some: readonly GpuLayer[], of: (kind: GpuLayerKind, layer: GpuLayer) => number) =>
+      some.reduce((largest, layer) => Math.max(largest, of(layer.is, layer)), 0)
+    const most = (of: (kind: GpuLayerKind, layer: GpuLayer) => number) => mostOf(layers, of)
     this.strides = {
       low: padded(most(({ queryRank }) => queryRank)),
-      query: padded(most((kind) => (kind.queryRank ? kind.maps * queryDim(kind) : 0))),
+      query: padded(
+        Math.max(
+          most((kind) => (kind.queryRank ? kind.maps * queryDim(kind) : 0)),
+          mostOf(plan.layersInOrder, convolvedWidth),
+        ),
+      ),
       plain: most(({ encoderDim, maps }) => maps * padded(encoderDim)),
       encoded: padded(most(({ encoderDim, maps, key0Dim }) => (encoderDim ? maps * key0Dim : 0))),
-      averages: padded(most((kind) => kind.maps * averageStride(kind))),
+      averages: padded(
+        Math.max(
+          most((kind) => kind.maps * averageStride(kind)),
+          mostOf(plan.layersInOrder, stateWidth),
+        ),
+      ),
       entering: padded(most(({ hasDecoder, hasGate, maps, outDim }) => (hasDecoder || hasGate ? maps * outDim : 0))),
     }
     const rowsOf = (name: keyof AttentionStep['strides']) =>

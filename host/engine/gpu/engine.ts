@@ -54,8 +54,6 @@ export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
 }
 
 function checkInput({ spec, plan, options }: GpuEngineInput): void {
-  const state = spec.layers.find(({ mixer }) => mixer.is !== 'attention')
-  if (state) throw gpuErrors.noMixer(state.mixer.is)
   // Offsets of the plan are words.
   if (plan.bytes > 2 ** 32) throw gpuErrors.limit('the model', plan.bytes, 'offsets of 32 bits', 2 ** 32)
   if (options.offload) throw errors.badOption('offload (--offload)', 'left out with a GPU', options.offload.bytes)

@@ -22,11 +22,6 @@ export const gpuErrors = {
       'ENGINE_FAILED',
       `shader "${name}" must compile on this GPU, found in line ${line}, "${text.trim()}": ${message.trim()}. Load without gpu (--gpu off); please report it`,
     ),
-  noMixer: (mixer: string) =>
-    new GtaError(
-      'BAD_OPTION',
-      `gpu (--gpu) must be off for a model with ${mixer} layers, found on: only attention runs on a GPU`,
-    ),
   noStates: () =>
     new GtaError(
       'BAD_OPTION',

@@ -2,7 +2,7 @@
  * A step as a list of operations, from the plan alone: what assembly/forward.ts and ffn.ts are for the other engine, in the
  * same order. It is made once, when the engine opens.
  */
-import type * as abi from '../../../assembly/abi.ts'
+import * as abi from '../../../assembly/abi.ts'
 import { attentionOperations } from './attention.ts'
 import type { AttentionStep } from './attention-step.ts'
 import { embedOperations } from './embed.ts'
@@ -12,6 +12,7 @@ import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts
 import type { DevicePages } from './pages.ts'
 import type { GpuLayer, GpuPlan } from './plan.ts'
 import { type ProductScratch, productOperations } from './products.ts'
+import { stateOperations } from './state.ts'
 import { activateText, mathText, softcapText } from './texts.ts'
 
 /** What passes from one operation to the next, f32 (maxRows, stride). */
@@ -106,8 +107,9 @@ function product(
 
 async function attend(parts: Parts, layer: GpuLayer, from: RowsAt, into: RowsAt): Promise<Operation[]> {
   const { gpu, weights, step, pages, rows, scratch, shared } = parts
-  const { matrices } = layer
+  const { matrices, is } = layer
   const projection = rows.projection
+  const mix = is.mixer === abi.MIXER_ATTENTION ? attentionOperations : stateOperations
   const cache = {
     buffer: pages.ofLayer(layer.index),
     layerStride: pages.kind(layer.pageKind).layerBytes,
@@ -115,7 +117,7 @@ async function attend(parts: Parts, layer: GpuLayer, from: RowsAt, into: RowsAt)
   }
   const [before, mixed] = await Promise.all([
     product(parts, matrices.in, { from, into: projection, bias: layer.inBias }),
-    attentionOperations(gpu, weights, step, { shared, layer, projection, cache, scratch }),
+    mix(gpu, weights, step, { shared, layer, projection, cache, scratch }),
   ])
   const after = await product(parts, matrices.out, { from: mixed.result, into, bias: layer.outBias })
   return [...before, ...mixed.operations, ...after]

@@ -8,6 +8,8 @@ export type Matrices = Record<keyof abi.LayerMatrices, abi.Matrix>
 export interface GpuLayerKind extends abi.LayerKind {
   /** Slot head of each map in the view: key 0, key 1, value. Empty where the mixer keeps a state. */
   heads: [key0: number[], key1: number[], value: number[]]
+  /** How wide the state is that the mixer keeps; none for attention. */
+  recurrence: abi.Recurrence | undefined
 }
 
 export interface GpuLayer extends abi.Layer {
@@ -54,8 +56,8 @@ export function readPlan(words: Uint32Array): GpuPlan {
     const kind = read(new abi.LayerKind())
     const isAttention = kind.mixer === abi.MIXER_ATTENTION
     const heads = () => many(isAttention ? kind.maps : 0, () => words[at++] as number)
-    kinds.set(offset, { ...kind, heads: [heads(), heads(), heads()] })
-    if (!isAttention) read(new abi.Recurrence())
+    const tables: GpuLayerKind['heads'] = [heads(), heads(), heads()]
+    kinds.set(offset, { ...kind, heads: tables, recurrence: isAttention ? undefined : read(new abi.Recurrence()) })
   }
   const kindAt = (offset: number) => kinds.get(offset) as GpuLayerKind
   const layersInOrder = many(plan.nLayers, (index) => {

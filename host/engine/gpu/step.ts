@@ -65,7 +65,7 @@ export class DeviceStep implements StepBuffers {
   private frequencies: readonly Float64Array[] = []
 
   constructor(gpu: GpuDevice, plan: GpuPlan, shape: StepShape) {
-    const { maxRows, maxLogits, conversations, tableBlocks, blocks } = shape
+    const { maxRows, conversations, tableBlocks, blocks } = shape
     this.device = gpu.device
     this.plan = plan
     this.shape = shape

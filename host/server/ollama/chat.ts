@@ -12,7 +12,7 @@ import { LineStream } from '../streams.ts'
 import { write } from '../writing.ts'
 import { commonFields, generateOptions, messages, tools } from './fields.ts'
 
-const chatTable = { ...commonFields, messages, tools }
+export const chatTable = { ...commonFields, messages, tools }
 
 export async function chat(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
   const asked = readFields(chatTable, body)
@@ -32,7 +32,7 @@ export async function chat(exchange: Exchange, services: Services, body: Record<
   }
 }
 
-const generateTable = {
+export const generateTable = {
   ...commonFields,
   prompt: text,
   system: text,

@@ -50,7 +50,7 @@ export const chatFields = {
   ...ignoredFields,
 }
 
-const table = {
+export const chatTable = {
   ...chatFields,
   stream: boolean,
   stream_options: streamOptions,
@@ -91,7 +91,7 @@ export async function chatCompletions(
   services: Services,
   body: Record<string, unknown>,
 ): Promise<void> {
-  const asked = readFields(table, body)
+  const asked = readFields(chatTable, body)
   const said = { ...chatOf(asked), response: formatOf(asked) }
   const options = {
     ...samplingOf(asked),

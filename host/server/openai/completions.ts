@@ -29,7 +29,7 @@ const prompts: Reader<Prompt[]> = (value, path) => {
   return list(one, { min: 1, max: MAX_PROMPTS })(value, path)
 }
 
-const table = {
+export const completionTable = {
   model: text,
   prompt: prompts,
   stream: boolean,
@@ -54,7 +54,7 @@ export async function completions(
   services: Services,
   body: Record<string, unknown>,
 ): Promise<void> {
-  const asked = readFields(table, body)
+  const asked = readFields(completionTable, body)
   const given = required(asked.prompt, 'prompt')
   const count = checkCount(asked.n, services)
   const grammar = formatOf(asked)

@@ -17,7 +17,7 @@ const input: Reader<Input[]> = (value, path) => {
   return oneOrMore(one, { min: 1, max: MAX_TEXTS })(typeof value === 'string' ? [value] : value, path)
 }
 
-const table = {
+export const embeddingTable = {
   model: text,
   input,
   encoding_format: oneOf('float', 'base64'),
@@ -31,7 +31,7 @@ const WARNING = 'this model was made to write, not to embed: the mean of its sta
 const warningOf = ({ isEmbeddingModel }: Embeddings) => (isEmbeddingModel ? {} : { warning: WARNING })
 
 export async function embeddings(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
-  const asked = readFields(table, body)
+  const asked = readFields(embeddingTable, body)
   const texts = required(asked.input, 'input')
   const { name, found } = await embed(exchange, services, asked.model, texts)
   const shown = (vector: Float32Array) =>
@@ -47,7 +47,7 @@ export async function embeddings(exchange: Exchange, services: Services, body: R
   })
 }
 
-const ollamaTable = {
+export const ollamaTable = {
   model: text,
   input: oneOrMore(text, { min: 1, max: MAX_TEXTS }),
   prompt: text,

@@ -99,7 +99,7 @@ function addCall(said: ChatMessage[], item: Read<typeof itemFields>, place: stri
   message.tool_calls = [...(message.tool_calls ?? []), call]
 }
 
-const table = {
+export const responseTable = {
   model: text,
   input,
   instructions: text,
@@ -131,7 +131,7 @@ const table = {
   ...ignoredFields,
 }
 
-function chatOf(asked: Read<typeof table>): ChatAsked {
+function chatOf(asked: Read<typeof responseTable>): ChatAsked {
   const { instructions } = asked
   const said = required(asked.input, 'input')
   return {
@@ -146,7 +146,7 @@ function chatOf(asked: Read<typeof table>): ChatAsked {
 }
 
 export async function responses(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
-  const asked = readFields(table, body)
+  const asked = readFields(responseTable, body)
   const said = chatOf(asked)
   const stream = asked.stream ? new EventStream(exchange) : undefined
   const lease = await services.pool.enter(asked.model, 1, exchange.signal)

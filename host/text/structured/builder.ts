@@ -119,8 +119,8 @@ function ruleOf(part: Exclude<Part, { kind: 'literals' }>): Rule {
   return new ObjectRule({
     properties: possible.map(({ name, value, isRequired }) => ({ name, value: value.rule, isRequired })),
     others: part.others.flatMap(({ name, value }) => (value.isPossible ? [{ name, value: value.rule }] : [])),
-    least: 0,
-    most: Number.POSITIVE_INFINITY,
+    least: part.least,
+    most: part.most,
     isInOrder: part.isInOrder,
   })
 }

@@ -32,8 +32,8 @@ export class CountedCharacters implements Characters {
     return state >= this.least
   }
 
-  room(state: number): number {
-    return this.most - state
+  room(state: number, _slice: number, isBeforeEnd: boolean): number {
+    return isBeforeEnd ? Math.max(0, this.least - state) : this.most - state
   }
 
   key(state: number): number {
@@ -51,10 +51,10 @@ export class LimitedCharacters implements Characters {
   private readonly inner: TableCharacters
   private readonly most: number
   /** Characters that an end is away, at least, from each state of `inner`; and the most of them. */
-  private readonly distances: readonly number[]
+  private readonly distances: Float64Array
   private readonly farthest: number
 
-  private constructor(inner: TableCharacters, most: number, distances: readonly number[]) {
+  private constructor(inner: TableCharacters, most: number, distances: Float64Array) {
     this.inner = inner
     this.most = most
     this.alphabet = inner.alphabet
@@ -83,9 +83,9 @@ export class LimitedCharacters implements Characters {
     return this.inner.accepts(state % this.size)
   }
 
-  room(state: number, slice: number): number {
+  room(state: number, slice: number, isBeforeEnd: boolean): number {
     const left = this.most - Math.floor(state / this.size) - this.farthest
-    return Math.max(0, Math.min(left, this.inner.room(state % this.size, slice)))
+    return Math.max(0, Math.min(left, this.inner.room(state % this.size, slice, isBeforeEnd)))
   }
 
   key(state: number): number {

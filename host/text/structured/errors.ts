@@ -18,9 +18,8 @@ export class SchemaError extends GtaError {
 
 function titleOf(place: string, keyword: string): string {
   const short = place.length > 200 ? `${place.slice(0, 200)}…` : place
-  return keyword === ''
-    ? `the schema${short === '' ? '' : ` at "${short}"`}`
-    : `"${keyword}" of the schema at "${short}"`
+  const at = short === '' ? '' : ` at "${short}"`
+  return keyword === '' ? `the schema${at}` : `"${keyword}" of the schema${at}`
 }
 
 /** A value, as far as it is short. */

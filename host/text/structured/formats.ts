@@ -11,9 +11,9 @@ const DATE = `(?:\\d{4}-(?:${MONTHS})|(?:${LEAP_YEARS})-02-29)`
 const HOURS = '(?:[01]\\d|2[0-3]):[0-5]\\d'
 const TIME = `${HOURS}:[0-5]\\d(?:\\.\\d{1,9})?(?:[Zz]|[+-]${HOURS})`
 const BYTE = '(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
-const LABEL = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?'
-// RFC 5321, 4.1.2: a Dot-string before the @, and a Domain behind it.
-const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\-]{1,64}"
+const LABEL = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,30}[A-Za-z0-9])?'
+// RFC 5321, 4.1.2: a Dot-string before the @, of 64 characters at most, and a Domain of several labels behind it.
+const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\-]{1,20}"
 
 const patterns: Record<string, string> = {
   date: DATE,
@@ -21,7 +21,7 @@ const patterns: Record<string, string> = {
   'date-time': `${DATE}[Tt]${TIME}`,
   uuid: '[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}',
   ipv4: `${BYTE}(?:\\.${BYTE}){3}`,
-  email: `${ATOM}(?:\\.${ATOM}){0,7}@${LABEL}(?:\\.${LABEL}){0,7}`,
+  email: `${ATOM}(?:\\.${ATOM}){0,2}@${LABEL}(?:\\.${LABEL}){1,4}`,
 }
 
 export const formatNames = Object.keys(patterns)

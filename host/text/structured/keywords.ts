@@ -66,6 +66,9 @@ const checks: Record<string, Check> = {
   properties: named,
   patternProperties: named,
   additionalProperties: schema,
+  propertyNames: schema,
+  minProperties: ['0 or 1: a model could write one name several times', (value) => value === 0 || value === 1],
+  maxProperties: count,
   required: ['a list of names', (value) => Array.isArray(value) && value.every(isText)],
 }
 
@@ -74,7 +77,7 @@ export const keywordsOfType: Readonly<Record<string, readonly string[]>> = {
   number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
   string: ['minLength', 'maxLength', 'pattern', 'format'],
   array: ['items', 'prefixItems', 'minItems', 'maxItems'],
-  object: ['properties', 'patternProperties', 'additionalProperties', 'required'],
+  object: ['properties', 'patternProperties', 'additionalProperties', 'propertyNames', 'required'],
 }
 
 /** Throws SchemaError for what is not enforced, or is not what it must be. */

@@ -9,7 +9,13 @@ export interface NumberLimits {
   isInteger: boolean
   least?: Limit | undefined
   most?: Limit | undefined
-  multipleOf?: number | undefined
+  multipleOf?: Divisor | undefined
+}
+
+/** p / 10^q */
+export interface Divisor {
+  p: number
+  q: number
 }
 
 export interface Limit {
@@ -49,22 +55,33 @@ export const MOST_REMAINDERS = 1000
 
 /** undefined: there is none. */
 export function numberRule(limits: NumberLimits): Rule | undefined {
-  const { isInteger, least, most, multipleOf } = limits
-  const isFree = !least && !most && multipleOf === undefined
-  const known = isFree ? free.get(isInteger) : undefined
-  if (known) return known
-  const rule = new NumberReader(limits).table()
-  if (isFree && rule) free.set(isInteger, rule)
-  return rule
+  const key = JSON.stringify(limits)
+  if (!kept.has(key)) {
+    kept.set(key, new NumberReader(limits).table())
+    for (const oldest of kept.keys()) if (kept.size > MOST_KEPT) kept.delete(oldest)
+  }
+  return kept.get(key)
 }
 
-const free = new Map<boolean, Rule>()
+/** Those that were asked for last: with them, tokenizers keep their masks. */
+const kept = new Map<string, Rule | undefined>()
+const MOST_KEPT = 200
 
-/** A divisor as p / 10^q; undefined if p is too large to count with. */
-export function divisorOf(multipleOf: number): { p: number; q: number } | undefined {
-  const { whole, fraction } = decimalOf(multipleOf)
-  const p = Number(whole + fraction)
-  return p <= MOST_REMAINDERS ? { p, q: fraction.length } : undefined
+/** What all multiples of some numbers above 0 are multiples of; undefined if it is too large to count with. */
+export function divisorOf(numbers: readonly number[]): Divisor | undefined {
+  const decimals = numbers.map(decimalOf)
+  const q = Math.max(...decimals.map(({ fraction }) => fraction.length))
+  const p = decimals.reduce(
+    (all, { whole, fraction }) => leastMultiple(all, BigInt(whole + fraction.padEnd(q, '0'))),
+    1n,
+  )
+  return p <= MOST_REMAINDERS ? { p: Number(p), q } : undefined
+}
+
+function leastMultiple(a: bigint, b: bigint): bigint {
+  let [x, y] = [a, b]
+  while (y !== 0n) [x, y] = [y, x % y]
+  return (a / x) * b
 }
 
 /** A number without its sign, written out without an exponent. */
@@ -89,7 +106,7 @@ class NumberReader {
     const { least, most, multipleOf } = limits
     this.limits = limits
     this.isFree = !least && !most && multipleOf === undefined
-    const { p, q } = (multipleOf === undefined ? undefined : divisorOf(multipleOf)) ?? { p: 1, q: -1 }
+    const { p, q } = multipleOf ?? { p: 1, q: -1 }
     this.p = p
     this.q = q
     this.bounds = { positive: boundsOf(least, most), negative: boundsOf(negated(most), negated(least)) }

@@ -130,6 +130,8 @@ export class ObjectRule implements Rule {
   private allowed(state: State): bigint {
     const left = ~state.passed & ((1n << BigInt(this.parts.properties.length)) - 1n)
     const missing = left & this.required
+    // The last ones are kept for those that must come.
+    if (this.isShort(state, missing)) return this.parts.isInOrder ? lowest(missing) : missing
     if (!this.parts.isInOrder || missing === 0n) return left
     // None behind the first one that is missing.
     return left & ((lowest(missing) << 1n) - 1n)
@@ -141,7 +143,14 @@ export class ObjectRule implements Rule {
 
   private canHaveOthers(state: State): boolean {
     const { others, isInOrder } = this.parts
-    return others.length > 0 && (!isInOrder || (this.required & ~state.passed) === 0n)
+    const missing = this.required & ~state.passed
+    return others.length > 0 && (!isInOrder || missing === 0n) && !this.isShort(state, missing)
+  }
+
+  /** Are there no more to come than must? */
+  private isShort({ count }: State, missing: bigint): boolean {
+    const { most } = this.parts
+    return Number.isFinite(most) && count + countOf(missing) >= most
   }
 
   private canGoOn(state: State): boolean {
@@ -175,6 +184,12 @@ export class ObjectRule implements Rule {
     }
     return found
   }
+}
+
+function countOf(set: bigint): number {
+  let count = 0
+  for (let left = set; left !== 0n; left &= left - 1n) count++
+  return count
 }
 
 function lowest(set: bigint): bigint {

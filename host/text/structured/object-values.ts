@@ -1,4 +1,5 @@
 /** Objects that satisfy some schemas at once. */
+import { alternativesOf } from './alternatives.ts'
 import { type Part as CharacterPart, CountedCharacters, combine, isAccepted, someOf } from './characters.ts'
 import { SchemaError } from './errors.ts'
 import { type Member, placeBelow, type Schema, type SchemaObject } from './keywords.ts'
@@ -6,7 +7,7 @@ import type { Builder, Choice, Part } from './parts.ts'
 import type { Characters } from './pattern-automaton.ts'
 import type { Rule } from './rule.ts'
 import { TextRule } from './text-rule.ts'
-import { anyString, inPlace, searchOf, valuesOf } from './text-values.ts'
+import { anyString, charactersOf, inPlace, searchOf, valuesOf } from './text-values.ts'
 
 /** Names by pattern; each set of patterns that fit together is a kind of name of its own. */
 const MOST_PATTERNS = 4
@@ -23,13 +24,22 @@ export function objectPart(members: readonly Member[], builder: Builder): Part {
   const listed = new Set(valuesOf<SchemaObject>(members, 'properties').flatMap(Object.keys))
   const required = new Set(valuesOf<string[]>(members, 'required').flat())
   const names = [...new Set([...listed, ...required])]
+  const limits = nameLimits(members, builder)
   const properties = names.map((name) => ({
     name,
-    value: namedChoice(name, members, patterns, builder),
+    value: limits?.every((characters) => isAccepted(characters, name))
+      ? namedChoice(name, members, patterns, builder)
+      : builder.choiceOf([null]),
     isRequired: required.has(name),
   }))
-  const isInOrder = builder.form === 'canonical'
-  return { kind: 'object', properties, others: othersOf(names, listed.size > 0, members, patterns, builder), isInOrder }
+  return {
+    kind: 'object',
+    properties,
+    others: limits ? othersOf({ names, limits, patterns, isListed: listed.size > 0 }, members, builder) : [],
+    least: Math.max(0, ...valuesOf<number>(members, 'minProperties')),
+    most: Math.min(Number.POSITIVE_INFINITY, ...valuesOf<number>(members, 'maxProperties')),
+    isInOrder: builder.form === 'canonical',
+  }
 }
 
 function patternsOf(member: Member): NamePattern[] {
@@ -72,22 +82,58 @@ function additional({ schema, place }: Member, builder: Builder): Member | undef
   return said === undefined ? undefined : builder.members.of(said, placeBelow(place, 'additionalProperties'))
 }
 
+/** What is known of the names of an object. */
+interface Names {
+  /** Those that schemas name. */
+  names: readonly string[]
+  isListed: boolean
+  /** All names satisfy these. */
+  limits: readonly Characters[]
+  patterns: readonly NamePattern[]
+}
+
+/** What propertyNames says; undefined: there is no name. */
+function nameLimits(members: readonly Member[], builder: Builder): Characters[] | undefined {
+  const limits: Characters[] = []
+  for (const { schema, place } of members) {
+    if (schema.propertyNames === undefined) continue
+    const inner = builder.members.of(schema.propertyNames as Schema, placeBelow(place, 'propertyNames'))
+    const characters = inner ? nameCharacters(inner, builder) : inner
+    if (characters === undefined && inner === undefined) continue
+    if (!characters) return undefined
+    limits.push(characters)
+  }
+  return limits
+}
+
+/** Strings that satisfy a schema. */
+function nameCharacters(member: Member, builder: Builder): Characters | undefined {
+  const wrong = () =>
+    new SchemaError(member.place, '', 'a schema of one string, without alternatives, as names of properties', 'others')
+  const [all, ...others] = alternativesOf([member], builder.members, () => {
+    throw wrong()
+  })
+  if (others.length > 0) throw wrong()
+  if (!all?.every(({ schema }) => schema.type === undefined || [schema.type].flat().includes('string')))
+    return undefined
+  const characters = charactersOf(all)
+  const lists = [...valuesOf<unknown[]>(all, 'enum'), ...valuesOf<unknown>(all, 'const').map((value) => [value])]
+  const [first, ...rest] = lists
+  if (!first || !characters) return characters
+  const names = first.filter(
+    (name): name is string =>
+      typeof name === 'string' && rest.every((list) => list.includes(name)) && isAccepted(characters, name),
+  )
+  return names.length > 0 ? someOf(names) : undefined
+}
+
 /** Properties that are not named: one kind for each set of patterns that their names can fit. */
-function othersOf(
-  names: readonly string[],
-  isListed: boolean,
-  members: readonly Member[],
-  patterns: readonly NamePattern[],
-  builder: Builder,
-): { name: Rule; value: Choice }[] {
+function othersOf(known: Names, members: readonly Member[], builder: Builder): { name: Rule; value: Choice }[] {
+  const { isListed, patterns } = known
   if (patterns.length > MOST_PATTERNS) {
     const { place } = (patterns[MOST_PATTERNS] as NamePattern).member
-    throw new SchemaError(
-      place,
-      'patternProperties',
-      `of at most ${MOST_PATTERNS} patterns that hold at once`,
-      `${patterns.length}`,
-    )
+    const expected = `of at most ${MOST_PATTERNS} patterns that hold at once`
+    throw new SchemaError(place, 'patternProperties', expected, `${patterns.length}`)
   }
   const isSaid = members.some(({ schema }) => schema.additionalProperties !== undefined)
   // In canonical form, an object whose properties are listed has no others unless it says so.
@@ -102,7 +148,7 @@ function othersOf(
         return own.length > 0 ? own.map((pattern) => byPattern(pattern, builder)) : [additional(member, builder)]
       }),
     )
-    const name = nameRule(names, patterns, fitting, members[0])
+    const name = nameRule(known, fitting, members[0])
     if (name) kinds.push({ name, value })
   }
   return kinds
@@ -110,12 +156,11 @@ function othersOf(
 
 /** Names that are none of some, and fit some patterns and not the others; undefined if there are none. */
 function nameRule(
-  names: readonly string[],
-  patterns: readonly NamePattern[],
+  { names, limits, patterns }: Names,
   fitting: readonly NamePattern[],
   member: Member | undefined,
 ): Rule | undefined {
-  const parts: CharacterPart[] = []
+  const parts: CharacterPart[] = limits.map((characters) => ({ characters }))
   if (names.length > 0) parts.push({ characters: someOf(names), isNegated: true })
   for (const pattern of patterns) {
     const isNegated = !fitting.includes(pattern)

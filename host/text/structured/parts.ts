@@ -35,14 +35,22 @@ export type Part =
       kind: 'object'
       properties: { name: string; value: Choice; isRequired: boolean }[]
       others: { name: Rule; value: Choice }[]
+      least: number
+      most: number
       isInOrder: boolean
     }
 
 /** Can all that a part needs be had? */
 export function isPartPossible(part: Part): boolean {
-  if (part.kind === 'object') return part.properties.every(({ value, isRequired }) => !isRequired || value.isPossible)
+  if (part.kind === 'object') return isObjectPossible(part)
   if (part.kind === 'array') return mostElements(part) >= part.least
   return part.kind === 'leaf' || part.texts.length > 0
+}
+
+function isObjectPossible({ properties, others, least, most }: Part & { kind: 'object' }): boolean {
+  const required = properties.filter(({ isRequired }) => isRequired)
+  const isFilled = least === 0 || [...properties, ...others].some(({ value }) => value.isPossible)
+  return isFilled && required.length <= most && required.every(({ value }) => value.isPossible)
 }
 
 /** Elements up to the first that there is no value for. */

@@ -5,7 +5,7 @@
 import { Alphabet, type CharacterSet } from './character-sets.ts'
 import { PatternError } from './errors.ts'
 import type { Pattern } from './pattern-parser.ts'
-import { reachedBy } from './rule.ts'
+import { Reverse } from './rule.ts'
 import { slices } from './slices.ts'
 
 /** Reads texts character by character. */
@@ -17,7 +17,8 @@ export interface Characters {
   accepts(state: number): boolean
   /** As in rules. */
   readonly isCounted: boolean
-  room(state: number, slice: number): number
+  /** As in rules; with `isBeforeEnd` no further than where the text may end. */
+  room(state: number, slice: number, isBeforeEnd: boolean): number
   /** States of one key allow the same for so many characters as a token has. */
   key(state: number): number
 }
@@ -189,8 +190,8 @@ export class TableCharacters implements Characters {
   /** (states, classes) */
   readonly rows: Int32Array
   readonly ends: readonly boolean[]
-  /** By slice and state; found when they are asked for. */
-  private readonly rooms: number[][] = []
+  /** By slice, and before ends only or not; found when they are asked for. */
+  private readonly rooms: Float64Array[] = []
 
   private constructor(alphabet: Alphabet, rows: Int32Array, ends: readonly boolean[]) {
     this.alphabet = alphabet
@@ -200,17 +201,10 @@ export class TableCharacters implements Characters {
 
   /** Cuts what leads nowhere; undefined if nothing is accepted. */
   static of(alphabet: Alphabet, rows: Int32Array, ends: readonly boolean[]): TableCharacters | undefined {
-    const { size } = alphabet
-    const before = ends.map((): number[] => [])
-    rows.forEach((to, place) => {
-      if (to >= 0) (before[to] as number[]).push(Math.floor(place / size))
-    })
-    const isAlive = reachedBy(
-      before,
-      ends.flatMap((isEnd, state) => (isEnd ? [state] : [])),
-    )
-    if (!isAlive[0]) return undefined
-    const cut = rows.map((to) => (to >= 0 && isAlive[to] ? to : -1))
+    const distances = new Reverse(rows, alphabet.size).distancesTo(ends)
+    const isAlive = (state: number) => Number.isFinite(distances[state])
+    if (!isAlive(0)) return undefined
+    const cut = rows.map((to) => (to >= 0 && isAlive(to) ? to : -1))
     return new TableCharacters(alphabet, cut, ends)
   }
 
@@ -222,14 +216,16 @@ export class TableCharacters implements Characters {
     return this.ends[state] as boolean
   }
 
-  room(state: number, slice: number): number {
-    let rooms = this.rooms[slice]
+  room(state: number, slice: number, isBeforeEnd: boolean): number {
+    const key = isBeforeEnd ? slices.length + slice : slice
+    let rooms = this.rooms[key]
     if (!rooms) {
-      const { size } = this.alphabet
       const classes = this.alphabet.classesOf(slices[slice] as CharacterSet)
-      const isShut = (_: boolean, at: number) => classes.some((found) => this.next(at, found) < 0)
-      rooms = this.distancesTo(this.ends.map(isShut), (place) => classes.includes(place % size))
-      this.rooms[slice] = rooms
+      const isShut = this.ends.map(
+        (isEnd, at) => (isEnd && isBeforeEnd) || classes.some((found) => this.next(at, found) < 0),
+      )
+      rooms = new Reverse(this.rows, this.alphabet.size, (found) => classes.includes(found)).distancesTo(isShut)
+      this.rooms[key] = rooms
     }
     return rooms[state] as number
   }
@@ -239,24 +235,7 @@ export class TableCharacters implements Characters {
   }
 
   /** By state: how many characters an end is away at least; infinite where there is none. */
-  distances(): number[] {
-    return this.distancesTo(this.ends, () => true)
-  }
-
-  /** Steps to the next of some states, over some entries of the table. */
-  private distancesTo(targets: readonly boolean[], isUsed: (place: number) => boolean): number[] {
-    const before = this.ends.map((): number[] => [])
-    this.rows.forEach((to, place) => {
-      if (to >= 0 && isUsed(place)) (before[to] as number[]).push(Math.floor(place / this.alphabet.size))
-    })
-    const found = targets.map((isTarget) => (isTarget ? 0 : Number.POSITIVE_INFINITY))
-    let reached = targets.flatMap((isTarget, state) => (isTarget ? [state] : []))
-    for (let distance = 1; reached.length > 0; distance++) {
-      reached = [...new Set(reached.flatMap((state) => before[state] as number[]))].filter(
-        (state) => (found[state] as number) > distance,
-      )
-      for (const state of reached) found[state] = distance
-    }
-    return found
+  distances(): Float64Array {
+    return new Reverse(this.rows, this.alphabet.size).distancesTo(this.ends)
   }
 }

@@ -16,7 +16,7 @@ export interface Rule {
   isFinal(state: number): boolean
   /** What may begin here; absent in leaves. */
   calls?(state: number): readonly Call[]
-  /** How many characters of a slice (see slices.ts) can follow, whichever they are; absent: none is promised. */
+  /** How many characters of a slice (see slices.ts) can follow, whichever they are, before the rule can be over; absent: none is promised. */
   room?(state: number, slice: number): number
   /** Can no more than its room follow? Else other texts of those characters may be longer. */
   isCounted?: boolean
@@ -65,18 +65,12 @@ export class TableRule implements Rule {
    */
   static of(letters: string, rows: readonly number[], ends: readonly boolean[]): TableRule | undefined {
     const count = letters.length + 1
-    const before = ends.map((): number[] => [])
-    rows.forEach((to, place) => {
-      if (to >= 0) (before[to] as number[]).push(Math.floor(place / count))
-    })
-    const isAlive = reachedBy(
-      before,
-      ends.flatMap((isEnd, state) => (isEnd ? [state] : [])),
-    )
-    if (!isAlive[0]) return undefined
+    const distances = new Reverse(rows, count).distancesTo(ends)
+    const isAlive = (state: number) => Number.isFinite(distances[state])
+    if (!isAlive(0)) return undefined
     return new TableRule(
       letters,
-      Int32Array.from(rows, (to) => (to >= 0 && isAlive[to] ? to : -1)),
+      Int32Array.from(rows, (to) => (to >= 0 && isAlive(to) ? to : -1)),
       ends,
     )
   }
@@ -95,14 +89,45 @@ export class TableRule implements Rule {
   }
 }
 
-/** All states from which some of `to` are reached, by what stands directly before each. */
-export function reachedBy(before: readonly (readonly number[])[], to: readonly number[]): Uint8Array {
-  const found = new Uint8Array(before.length)
-  const waiting = [...to]
-  for (let state = waiting.pop(); state !== undefined; state = waiting.pop()) {
-    if (found[state]) continue
-    found[state] = 1
-    for (const other of before[state] as number[]) waiting.push(other)
+/** Of a table (states, width): which states lead to each. */
+export class Reverse {
+  private readonly starts: Uint32Array // (states + 1)
+  private readonly states: Uint32Array
+
+  /** Entries below 0 lead nowhere; `isUsed`: by column. */
+  constructor(rows: ArrayLike<number>, width: number, isUsed: (column: number) => boolean = () => true) {
+    const used = Array.from({ length: width }, (_, column) => isUsed(column))
+    const ends = new Uint32Array(rows.length / width + 1)
+    const isEdge = (place: number) => (rows[place] as number) >= 0 && used[place % width]
+    for (let i = 0; i < rows.length; i++)
+      if (isEdge(i)) ends[rows[i] as number] = (ends[rows[i] as number] as number) + 1
+    for (let state = 1; state < ends.length; state++)
+      ends[state] = (ends[state] as number) + (ends[state - 1] as number)
+    this.states = new Uint32Array(ends[ends.length - 1] as number)
+    // Filled from the end of each part to its start.
+    for (let i = 0; i < rows.length; i++) {
+      if (!isEdge(i)) continue
+      const to = rows[i] as number
+      ends[to] = (ends[to] as number) - 1
+      this.states[ends[to] as number] = Math.floor(i / width)
+    }
+    this.starts = ends
   }
-  return found
+
+  /** By state: steps to the next of some states; infinite where none is reached. */
+  distancesTo(targets: readonly boolean[]): Float64Array {
+    const found = Float64Array.from(targets, (isTarget) => (isTarget ? 0 : Number.POSITIVE_INFINITY))
+    let reached = targets.flatMap((isTarget, state) => (isTarget ? [state] : []))
+    for (let distance = 1; reached.length > 0; distance++) {
+      const next: number[] = []
+      for (const state of reached)
+        for (const before of this.states.subarray(this.starts[state], this.starts[state + 1])) {
+          if (found[before] !== Number.POSITIVE_INFINITY) continue
+          found[before] = distance
+          next.push(before)
+        }
+      reached = next
+    }
+    return found
+  }
 }

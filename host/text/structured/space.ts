@@ -4,7 +4,7 @@
  *
  *     0 none yet    1 a space, no more    2 + n a new line and n characters
  */
-const MOST_INDENTATION = 32
+const MOST_INDENTATION = 16
 
 /** Behind a byte; -1: it cannot come, or is none. */
 export function nextSpace(space: number, byte: number, isInLine = false): number {

@@ -51,12 +51,12 @@ export class TextRule implements Rule {
   }
 
   get isCounted(): boolean {
-    return this.characters.isCounted
+    return this.isJson && this.characters.isCounted
   }
 
   room(state: number, slice: number): number {
-    if (!this.isJson || state < 2 || (state - 2) % this.states !== 0) return 0
-    return this.characters.room(Math.floor((state - 2) / this.states), slice)
+    if (state < 2 || (state - 2) % this.states !== 0) return 0
+    return this.characters.room(Math.floor((state - 2) / this.states), slice, !this.isJson)
   }
 
   maskKey(state: number): number {

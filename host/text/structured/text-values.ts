@@ -2,7 +2,7 @@
 import { type Part as CharacterPart, CountedCharacters, combine, LimitedCharacters } from './characters.ts'
 import { PatternError, SchemaError } from './errors.ts'
 import { formatOf } from './formats.ts'
-import type { Member } from './keywords.ts'
+import { keywordsOfType, type Member } from './keywords.ts'
 import { automatonOf, type Characters, type TableCharacters } from './pattern-automaton.ts'
 import { ANYTHING, parsePattern } from './pattern-parser.ts'
 import type { Rule } from './rule.ts'
@@ -17,10 +17,20 @@ const anyText = new CountedCharacters(0, Number.POSITIVE_INFINITY)
 /** One for all schemas, so that a tokenizer keeps its masks. */
 export const anyString: Rule = new TextRule(anyText, 'json')
 
+/** Rules of strings that were asked for last, by what they say: with them, tokenizers keep their masks. */
+const kept = new Map<string, Rule | undefined>()
+const MOST_KEPT = 200
+
+/** undefined: no string satisfies all. */
 export function stringRule(members: readonly Member[]): Rule | undefined {
-  const characters = charactersOf(members)
-  if (characters === anyText) return anyString
-  return characters && new TextRule(characters, 'json')
+  const key = JSON.stringify(members.map(({ schema }) => keywordsOfType.string?.map((keyword) => schema[keyword])))
+  if (!kept.has(key)) {
+    const characters = charactersOf(members)
+    if (characters === anyText) return anyString
+    kept.set(key, characters && new TextRule(characters, 'json'))
+    for (const oldest of kept.keys()) if (kept.size > MOST_KEPT) kept.delete(oldest)
+  }
+  return kept.get(key)
 }
 
 /** Strings that satisfy all schemas; undefined if there are none. */

@@ -2,7 +2,7 @@
 import { isAccepted } from './characters.ts'
 import { SchemaError } from './errors.ts'
 import { keywordsOfType, type Member, placeBelow, type Schema } from './keywords.ts'
-import { divisorOf, type Limit, MOST_REMAINDERS, numberRule } from './number-rule.ts'
+import { type Divisor, divisorOf, type Limit, MOST_REMAINDERS, numberRule } from './number-rule.ts'
 import { objectPart } from './object-values.ts'
 import type { Builder, Form, Part } from './parts.ts'
 import type { Rule } from './rule.ts'
@@ -70,17 +70,14 @@ function numberRuleOf(members: readonly Member[], isInteger: boolean, only?: num
   return numberRule({ isInteger, least, most, multipleOf: multipleOf(members) })
 }
 
-function multipleOf(members: readonly Member[]): number | undefined {
+function multipleOf(members: readonly Member[]): Divisor | undefined {
   const found = members.filter(({ schema }) => schema.multipleOf !== undefined)
-  const [first, ...others] = found
+  const [first] = found
   if (!first) return undefined
-  const value = first.schema.multipleOf as number
-  const expected = `a number of at most ${MOST_REMAINDERS} units of its last place, such as 0.25 or 60`
-  if (!divisorOf(value)) throw new SchemaError(first.place, 'multipleOf', expected, value)
-  for (const { schema, place } of others)
-    if (schema.multipleOf !== value)
-      throw new SchemaError(place, 'multipleOf', `${value}, as where it holds too`, schema.multipleOf)
-  return value
+  const divisor = divisorOf(valuesOf<number>(found, 'multipleOf'))
+  if (divisor) return divisor
+  const expected = `a number of at most ${MOST_REMAINDERS} units of its last place, such as 0.25 or 60, together with others that hold too`
+  throw new SchemaError(first.place, 'multipleOf', expected, first.schema.multipleOf)
 }
 
 function arrayPart(members: readonly Member[], builder: Builder): Part | undefined {

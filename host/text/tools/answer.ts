@@ -72,17 +72,21 @@ export class AnswerForm {
     return new AnswerParser(this.parsing)
   }
 
-  /** What an answer is held to; undefined if it is free. A new one for each answer. */
-  constraint(parts: WriterParts): Constraint | undefined {
-    const { grammars } = this
+  /** Is an answer held to anything, at least once it calls? */
+  get isHeld(): boolean {
+    return this.grammars !== undefined || this.options.response !== undefined
+  }
+
+  /** What holds an answer, one for each. Only where it is held. */
+  constraint(parts: WriterParts): Constraint {
+    const { grammars, isMany } = this
     const { choice: chosen, response } = this.options
     const isForced = chosen === 'required' || typeof chosen === 'object'
     const all = [...(grammars ? [grammars.whole] : []), ...(response && !isForced ? [response] : [])]
-    // Without a form of its own, an answer that may call is free until it does.
     const whole = all.length === 1 ? (all[0] as Grammar) : choice(all)
+    // Without a form of its own, an answer that may call is free until it does.
     const forced = isForced || response ? whole : undefined
-    if (!forced && !grammars) return undefined
-    const hold = { forced, grammars, isMany: this.isMany, opensThoughts: this.opensThoughts() }
+    const hold = { forced, grammars, isMany, opensThoughts: this.opensThoughts() }
     return new HeldAnswer(parts, this.parser(), hold, new Set(this.shownTokens))
   }
 

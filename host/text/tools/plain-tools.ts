@@ -16,13 +16,11 @@ export interface PlainMessage {
 export function toolInstructions(form: CallForm, tools: readonly string[]): string {
   const example = writeCalls(form, [{ name: 'NAME', arguments: '{"ARGUMENT": VALUE}' }])
   return `# Tools
-
-You can call functions. These are their signatures, as JSON:
+You can call these functions:
 <tools>
 ${tools.join('\n')}
 </tools>
-
-To call one, answer with its name and its arguments, like this:
+To call one, answer like this:
 ${example}`
 }
 
