@@ -22,4 +22,5 @@ struct Row {
   presencePenalty: f32,
   frequencyPenalty: f32,
   generatedFrom: u32,
+  wantsState: u32,
 }
