@@ -102,18 +102,14 @@ const quick = `
 const long = `
   conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
   session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
-<<<<<<< HEAD
-  gpu-conformance gpu-engine gpu-growth gpu-products-all gpu-stories recovery paired server-together
-=======
   recovery paired server-together
->>>>>>> gpu-engine
 `
   .trim()
   .split(/\s+/)
   .map((name) => `${name}.test.ts`)
 /** npm run test:gpu: what a GPU in software takes minutes for, most of them to compile shaders. */
 const gpu = `
-  gpu-attention gpu-conformance gpu-engine gpu-growth gpu-products gpu-rounding gpu-stories
+  gpu-attention gpu-conformance gpu-engine gpu-growth gpu-products gpu-products-all gpu-rounding gpu-stories
 `
   .trim()
   .split(/\s+/)
