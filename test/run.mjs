@@ -101,7 +101,7 @@ const quick = `
  */
 const long = `
   conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
-  session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
+  memory-limit session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
   recovery paired server-together
 `
   .trim()
