@@ -134,6 +134,8 @@ for (const family of families)
     on(family),
   )
 
+<<<<<<< HEAD
+=======
 /** Largest difference in relation to the largest number. */
 function relative(found: Float32Array, expected: Float32Array): number {
   return worst(found, expected) / Math.max(...expected.map(Math.abs))
@@ -210,4 +212,5 @@ for (const { name, folder, prompt } of rounded)
       on(name),
     )
 
+>>>>>>> gpu-use
 test.run()

@@ -19,7 +19,7 @@ import { buffersOf, openGpu } from './harness/gpu-engines.ts'
 const gpuTest = (what: string, run: (adapter: TestAdapter) => Promise<void>) =>
   onAdapters(what, run, { on: ['lavapipe'] })
 
-const [first, second] = readGolden('gta').cases
+const [, second, first] = readGolden('gta').cases
 const prompt = first?.prompt_ids as number[]
 
 /** Rows of the prompt, of which the last one wants a token. */
@@ -91,7 +91,7 @@ gpuTest('two engines in one process, and the memory of a closed one is gone', as
     openGpu(adapter, golden('gta'), { type: 'f32' }),
     openGpu(adapter, golden('mha'), { type: 'f32' }),
   ])
-  const other = readGolden('mha').cases[0]
+  const other = readGolden('mha').cases[2]
   const [a, b] = await Promise.all([one.cache.step(rows(prompt)), two.cache.step(rows(other?.prompt_ids as number[]))])
   assert.is(a[0], first?.greedy_ids[0])
   assert.is(b[0], other?.greedy_ids[0])
@@ -187,6 +187,24 @@ gpuTest('turned pages have the keys of the WebAssembly engine, some positions la
     assert.equal(gpu.pages.history.slice(64, 128), cpu.pages.history.slice(64, 128))
     await Promise.all([cpu.close(), gpu.close()])
   }
+})
+
+gpuTest('hidden states are those of the WebAssembly engine, beside rows that want logits', async (adapter) => {
+  const cpu = await openEngine(golden('gta'), { type: 'f32', conversations: 2 })
+  const { cache } = await openGpu(adapter, golden('gta'), { type: 'f32', conversations: 2 })
+  const step: Row[] = [
+    ...prompt.map((token, position) => ({ conversation: 0, position, token, wantsState: position !== 1 })),
+    { conversation: 1, position: 0, token: 9, sampling: greedy },
+  ]
+  const [expected, found] = await Promise.all([cpu.step(step), cache.step(step)])
+  assert.equal(found, expected)
+  assert.ok(worst(await cache.logits(0), await cpu.logits(0)) < 1e-4)
+  for (let k = 0; k < prompt.length - 1; k++) {
+    const [state, other] = [await cache.state(k), await cpu.state(k)]
+    assert.is(state.length, other.length)
+    assert.ok(worst(state, other) < 1e-4 && Math.max(...other.map(Math.abs)) > 0.1, `state ${k}`)
+  }
+  await Promise.all([cpu.close(), cache.close()])
 })
 
 gpuTest('pages are copied and cleared before the next step', async (adapter) => {

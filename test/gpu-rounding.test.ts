@@ -7,7 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { KvCache } from '../host/cache/cache.ts'
 import { greedy } from '../host/engine/engine.ts'
-import { describe, PAGE_TOKENS } from '../models/index.ts'
+import { PAGE_TOKENS } from '../models/index.ts'
 import { golden, kinds, readGolden, readJson, worst } from './fixtures/goldens.ts'
 import { logitsOf, openEngine } from './harness/engines.ts'
 import { gpuTest } from './harness/gpu.ts'
@@ -21,10 +21,7 @@ const on = (name: string) => (name === 'gta' ? {} : { on: ['lavapipe'] as const 
 const withQ4 = ['gta', 'mla', 'gemma2']
 
 const folderOf = (family: string) => golden(`families/${family}`)
-/** Those whose layers have nothing but attention. */
-const attended = readdirSync(golden('families')).filter((family) =>
-  describe(readJson(`${folderOf(family)}/config.json`)).spec.layers.every(({ mixer }) => mixer.is === 'attention'),
-)
+const families = readdirSync(golden('families'))
 
 /** Largest difference in relation to the largest number. */
 function relative(found: Float32Array, expected: Float32Array): number {
@@ -39,7 +36,7 @@ const rounded = [
     folder: golden(kind),
     prompt: longest(readGolden(kind).cases.map(({ prompt_ids }) => prompt_ids)),
   })),
-  ...attended.map((name) => ({
+  ...families.map((name) => ({
     name,
     folder: folderOf(name),
     prompt: readJson(`${folderOf(name)}/golden.json`).prompt as number[],

@@ -53,7 +53,7 @@ export async function openGpuEngine(input: GpuEngineInput): Promise<Engine> {
   }
 }
 
-function checkInput({ spec, plan, options }: GpuEngineInput): void {
+function checkInput({ plan, options }: GpuEngineInput): void {
   // Offsets of the plan are words.
   if (plan.bytes > 2 ** 32) throw gpuErrors.limit('the model', plan.bytes, 'offsets of 32 bits', 2 ** 32)
   if (options.offload) throw errors.badOption('offload (--offload)', 'left out with a GPU', options.offload.bytes)
@@ -130,6 +130,8 @@ class GpuEngine implements Engine {
   /** Ends with what was asked for last: one thing at a time. */
   private last: Promise<unknown> = Promise.resolve()
   private fetched: { k: number; values: Float32Array<ArrayBuffer> } | undefined
+  /** Hidden states lie behind the rows of the last step that wanted logits. */
+  private firstState = 0
   private hash: Promise<string> | undefined
 
   constructor(gpu: GpuDevice, { spec, plan, options, adapter }: GpuEngineInput, made: Made, readback: Readback) {
@@ -149,13 +151,13 @@ class GpuEngine implements Engine {
 
   step(rows: readonly Row[]): Promise<Uint32Array> {
     return this.alone(async () => {
-      if (rows.some(({ wantsState }) => wantsState)) throw gpuErrors.noStates()
       const { words, step, shared, rows: activations, samples } = this.made
       this.fetched = undefined
       const sampled = rows.filter(({ sampling }) => sampling)
       const wanted = sampled.map((row) => wantedOf(row, words.vocabSize))
       const sizes: StepSizes = { ...step.write(rows), ...shared.begin(rows) }
       if (wanted.some(({ is }) => is === 'candidates')) sizes.drawn = sizes.logits
+      this.firstState = sizes.logits
       const parts = partsOf(wanted, samples, activations.logits, words.vocabSize)
       const read = await this.readback.submit(parts, (encoder) => this.record(encoder, sizes))
       return parts.length === 0
@@ -189,8 +191,12 @@ class GpuEngine implements Engine {
     return { values, hash }
   }
 
-  async state(): Promise<never> {
-    throw gpuErrors.noStates()
+  async state(k: number): Promise<Float32Array> {
+    const { rows, words } = this.made
+    const { buffer, stride } = rows.last
+    const part = { buffer, offset: 4 * (this.firstState + k) * stride, bytes: 4 * words.hiddenDim }
+    const [read] = await this.alone(() => this.readback.submit([part]))
+    return new Float32Array(read as ArrayBuffer)
   }
 
   turn(from: number, to: number, delta: number): Promise<void> {

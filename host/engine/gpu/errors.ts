@@ -22,11 +22,6 @@ export const gpuErrors = {
       'ENGINE_FAILED',
       `shader "${name}" must compile on this GPU, found in line ${line}, "${text.trim()}": ${message.trim()}. Load without gpu (--gpu off); please report it`,
     ),
-  noStates: () =>
-    new GtaError(
-      'BAD_OPTION',
-      'gpu (--gpu) must be off or for prompts only where embed() is called, found on: a GPU keeps no hidden states',
-    ),
   refused: (message: string) =>
     new GtaError(
       'ENGINE_FAILED',

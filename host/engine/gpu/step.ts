@@ -121,6 +121,7 @@ export class DeviceStep implements StepBuffers {
     const { maxRows, maxLogits } = this.shape
     const { queue } = this.device
     const wanted = rows.flatMap((row, index) => (row.sampling ? [index] : []))
+    const states = rows.flatMap((row, index) => (row.wantsState && !row.sampling ? [index] : []))
     if (rows.length > maxRows || wanted.length > maxLogits)
       throw new RangeError(
         `a step must have at most ${maxRows} rows, ${maxLogits} with logits, found ${rows.length} and ${wanted.length}`,
@@ -135,14 +136,14 @@ export class DeviceStep implements StepBuffers {
       last = Math.max(last, row.position)
     }
     const pages = Math.floor(last / PAGE_TOKENS) + 1
-    this.hostWanted.set(wanted)
+    this.hostWanted.set([...wanted, ...states])
     queue.writeBuffer(this.sizes, 0, Uint32Array.of(rows.length, wanted.length, pages, 0))
     queue.writeBuffer(this.rows, 0, this.rowWords, 0, ROW_WORDS * rows.length)
-    queue.writeBuffer(this.wanted, 0, this.hostWanted, 0, wanted.length)
+    queue.writeBuffer(this.wanted, 0, this.hostWanted, 0, wanted.length + states.length)
     if (this.frequencies.length) queue.writeBuffer(this.angles, 0, this.hostAngles, 0, this.anglesStride * rows.length)
     this.tablesOnDevice.send(queue)
     this.placesOnDevice.send(queue)
-    return { rows: rows.length, logits: wanted.length, pages }
+    return { rows: rows.length, logits: wanted.length, states: states.length, pages }
   }
 
   private writeAngles(index: number, position: number): void {
