@@ -100,37 +100,27 @@ const quick = `
  */
 const long = `
   conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
-<<<<<<< HEAD
-  session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
-<<<<<<< HEAD
-=======
   memory-limit session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
->>>>>>> library
   recovery paired server-together
-=======
-  gpu-conformance gpu-engine gpu-growth gpu-stories gpu-web recovery paired server-together
->>>>>>> gpu-use
 `
   .trim()
   .split(/\s+/)
   .map((name) => `${name}.test.ts`)
-<<<<<<< HEAD
 /** npm run test:gpu: what a GPU in software takes minutes for, most of them to compile shaders. */
 const gpu = `
   gpu-attention gpu-conformance gpu-engine gpu-growth gpu-products gpu-products-all gpu-rounding gpu-stories
+  gpu-web
 `
   .trim()
   .split(/\s+/)
   .map((name) => `${name}.test.ts`)
 if (values.gpu) wanted.push(...gpu)
-=======
->>>>>>> gpu-use
 if (values.quick) wanted.push(...quick)
 if (values.long) wanted.push(...long)
 /** A whole name means that file and no other whose name ends with it. */
 const isWanted = (name) =>
   wanted.length === 0
-    ? !long.includes(name)
+    ? !long.includes(name) && !gpu.includes(name)
     : wanted.some((part) => (part.endsWith('.test.ts') ? part === name : name.includes(part)))
 const files = readdirSync(values.folder, { recursive: true })
   .filter((name) => name.endsWith('.test.ts') && isWanted(name))
