@@ -36,7 +36,7 @@ const textOf = (page: Page, id: string) => page.locator(`#${id}`).innerText()
 async function tell(page: Page): Promise<string> {
   await page.fill('[name=temperature]', '0')
   await page.fill('[name=length]', '20')
-  await page.fill('#prompt', 'Once there was a robot who')
+  await page.fill('#prompt', 'Once upon a time')
   await page.click('#go')
   await page.waitForSelector('#story[aria-busy=false]', { timeout: limit(300) })
   return await textOf(page, 'story')

@@ -4,7 +4,7 @@
  * a test nor says why it skips them all is a failure.
  *
  * Arguments: names of files, or parts of names, to run only those; `--on RUNTIME` of runtimes.ts, with flags of V8 behind
- * `--`, to run them there; `--quick` for those that answer within half a minute; `--long` for those that are left out
+ * `--`, to run them there; `--quick` for those that answer within half a minute; `--long` and `--gpu` for those that are left out
  * otherwise, because they take as long as all others; `--folder DIR` for files that are elsewhere.
  *
  * A test that did not run says SKIPPED, why, and in parentheses at the end what to install. These lines are shown, and
@@ -29,6 +29,7 @@ const { values, positionals: wanted } = parseArgs({
     on: { type: 'string' },
     quick: { type: 'boolean', default: false },
     long: { type: 'boolean', default: false },
+    gpu: { type: 'boolean', default: false },
     folder: { type: 'string', default: `${root}test` },
   },
   allowPositionals: true,
