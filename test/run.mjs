@@ -4,7 +4,7 @@
  * a test nor says why it skips them all is a failure.
  *
  * Arguments: names of files, or parts of names, to run only those; `--on RUNTIME` of runtimes.ts, with flags of V8 behind
- * `--`, to run them there; `--quick` for those that answer within half a minute; `--long` and `--gpu` for those that are left out
+ * `--`, to run them there; `--quick` for those that answer within half a minute; `--long` for those that are left out
  * otherwise, because they take as long as all others; `--folder DIR` for files that are elsewhere.
  *
  * A test that did not run says SKIPPED, why, and in parentheses at the end what to install. These lines are shown, and
@@ -29,7 +29,6 @@ const { values, positionals: wanted } = parseArgs({
     on: { type: 'string' },
     quick: { type: 'boolean', default: false },
     long: { type: 'boolean', default: false },
-    gpu: { type: 'boolean', default: false },
     folder: { type: 'string', default: `${root}test` },
   },
   allowPositionals: true,
@@ -101,30 +100,37 @@ const quick = `
  */
 const long = `
   conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
+<<<<<<< HEAD
   session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
 <<<<<<< HEAD
-  gpu-conformance gpu-engine gpu-growth gpu-products-all gpu-stories recovery paired server-together
 =======
+  memory-limit session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
+>>>>>>> library
   recovery paired server-together
->>>>>>> gpu-engine
+=======
+  gpu-conformance gpu-engine gpu-growth gpu-stories gpu-web recovery paired server-together
+>>>>>>> gpu-use
 `
   .trim()
   .split(/\s+/)
   .map((name) => `${name}.test.ts`)
+<<<<<<< HEAD
 /** npm run test:gpu: what a GPU in software takes minutes for, most of them to compile shaders. */
 const gpu = `
-  gpu-attention gpu-conformance gpu-engine gpu-growth gpu-products gpu-rounding gpu-stories
+  gpu-attention gpu-conformance gpu-engine gpu-growth gpu-products gpu-products-all gpu-rounding gpu-stories
 `
   .trim()
   .split(/\s+/)
   .map((name) => `${name}.test.ts`)
 if (values.gpu) wanted.push(...gpu)
+=======
+>>>>>>> gpu-use
 if (values.quick) wanted.push(...quick)
 if (values.long) wanted.push(...long)
 /** A whole name means that file and no other whose name ends with it. */
 const isWanted = (name) =>
   wanted.length === 0
-    ? !long.includes(name) && !gpu.includes(name)
+    ? !long.includes(name)
     : wanted.some((part) => (part.endsWith('.test.ts') ? part === name : name.includes(part)))
 const files = readdirSync(values.folder, { recursive: true })
   .filter((name) => name.endsWith('.test.ts') && isWanted(name))
