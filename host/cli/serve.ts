@@ -14,7 +14,7 @@ import { say } from './terminal.ts'
 
 const DEFAULTS = { port: 8080, parallel: 4, queue: 16, timeout: 600, drain: 10 }
 
-const { model: _, recover: __, ...loadFlags } = modelOptions
+const { model: _, recover: __, memory: ___, ...loadFlags } = modelOptions
 
 export const serve: Command = {
   usage: 'serve [[NAME=]MODEL …] [options]',

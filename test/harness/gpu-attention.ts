@@ -2,7 +2,7 @@
 import * as abi from '../../assembly/abi.ts'
 import { writeAngles } from '../../host/engine/gpu/angles.ts'
 import { attentionOperations } from '../../host/engine/gpu/attention.ts'
-import { layerStride } from '../../host/engine/gpu/attention-kind.ts'
+import { layerStride, queryWidth } from '../../host/engine/gpu/attention-kind.ts'
 import { AttentionStep } from '../../host/engine/gpu/attention-step.ts'
 import { GpuDevice, MAP_READ, usage } from '../../host/engine/gpu/gpu.ts'
 import type { Operation, RowsAt, StepBuffers } from '../../host/engine/gpu/operations.ts'
@@ -36,14 +36,11 @@ export interface Case {
   input(row: TestRow): Float32Array
 }
 
-function fillTensor(engine: DebugEngine, { content, offset, name }: PackedTensor, random: Random, keyBias: number) {
+function fillTensor(engine: DebugEngine, { content, offset }: PackedTensor, random: Random): void {
   const at = engine.weightsAt + offset
   if (content.is === 'vector') {
     const length = content.sources.reduce((sum, { shape }) => sum + (shape[0] ?? 0), 0)
-    const isLarge = (i: number) => name.endsWith('in_bias') && i % 5 === 0
-    engine
-      .floats(at, length)
-      .set(Float32Array.from({ length }, (_, i) => random.signed() * (isLarge(i) ? Math.max(1, keyBias) : 1)))
+    engine.floats(at, length).set(Float32Array.from({ length }, () => random.signed()))
   }
   if (content.is !== 'matrix') return
   const { rows, cols } = content
@@ -54,13 +51,23 @@ function fillTensor(engine: DebugEngine, { content, offset, name }: PackedTensor
       .set(Float32Array.from({ length: cols }, () => (random.signed() * 2.5) / Math.sqrt(cols)))
 }
 
+/** Makes some biases of the first slot large. */
+function growBiases(engine: DebugEngine, plan: GpuPlan, factor: number): void {
+  for (const { inBias, is } of plan.layersInOrder) {
+    const biases = engine.floats(abi.WEIGHTS + inBias + 4 * queryWidth(is), is.slot0Heads * is.slot0Dim)
+    for (let i = 0; inBias && i < biases.length; i += 5) biases[i] = (biases[i] as number) * factor
+  }
+}
+
 /** An engine with random f32 weights, memory poisoned. `keyBias`: how large biases of keys may be. */
 export function openCase(model: ModelDescription, cache: CacheType, maxRows: number, seed = 1, keyBias = 0): Case {
   const options = { context: CONTEXT, cache, maxRows, conversations: 2, pages: BLOCKS }
   const projected = 4 * maxRows * 2 ** 14
   const engine = openDebug(model, 'f32', options, projected)
   const random = new Random(seed)
-  for (const tensor of engine.plan.tensors) fillTensor(engine, tensor, random, keyBias)
+  for (const tensor of engine.plan.tensors) fillTensor(engine, tensor, random)
+  const plan = readPlan(engine.plan.words)
+  if (keyBias > 0) growBiases(engine, plan, keyBias)
   engine.words(engine.exports.tables(), TABLES.length).set(TABLES)
   const at = engine.exports.cache(0) >>> 0
   engine.bytes(at, engine.end - at).fill(POISON)
@@ -72,7 +79,7 @@ export function openCase(model: ModelDescription, cache: CacheType, maxRows: num
     inputs.set(key, made)
     return made
   }
-  return { plan: readPlan(engine.plan.words), engine, maxRows, isInt8: cache === 'int8', input }
+  return { plan, engine, maxRows, isInt8: cache === 'int8', input }
 }
 
 /** Runs rows through the debug build's attention of a layer; returns what it adds to the residual stream. */
