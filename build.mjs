@@ -300,6 +300,7 @@ async function buildBrowser(build, commit) {
       'browser-worker': 'host/browser/worker.ts',
       viewer: 'host/tools/analyze/viewer/page.ts',
       'web/page': 'host/web/page.ts',
+      chat: 'host/server/page/page.ts',
     },
     minify: true,
     target: 'es2023',

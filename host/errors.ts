@@ -9,17 +9,21 @@ import { megabytes } from './sizes.ts'
 export { type ErrorCode, GtaError } from '../models/errors.ts'
 export { megabytes } from './sizes.ts'
 
-/** The cache has no room: other conversations go on, and this one can once there is. */
+/**
+ * The cache has no room: other conversations go on, and this one can once there is. Or, from `load()`, a model takes more than
+ * the `memory` that it may take.
+ */
 export class OutOfMemoryError extends GtaError {
   override name = 'OutOfMemoryError'
-  /** Bytes of cache. */
+  /** Bytes: of the cache, or of all that a model takes. */
   readonly needed: number
   readonly available: number
 
-  constructor(needed: number, available: number) {
+  constructor(needed: number, available: number, message?: string) {
     super(
       'OUT_OF_MEMORY',
-      `the cache must have ${megabytes(needed)} for more tokens, found ${megabytes(available)}: close a conversation, or raise --cache-memory (cacheMemory)`,
+      message ??
+        `the cache must have ${megabytes(needed)} for more tokens, found ${megabytes(available)}: close a conversation, or raise --cache-memory (cacheMemory)`,
     )
     this.needed = needed
     this.available = available
@@ -129,6 +133,12 @@ export const errors = {
       }`,
     ),
   outOfMemory: (needed: number, available: number) => new OutOfMemoryError(needed, available),
+  overMemory: (needed: number, available: number, parts: string) =>
+    new OutOfMemoryError(
+      needed,
+      available,
+      `the model must fit in ${titleOf('memory')} of ${megabytes(available)}, it needs ${megabytes(needed)} (${parts}): use a smaller -c, a smaller type or fewer threads, or raise it`,
+    ),
   tooManyConversations: (most: number) =>
     new GtaError(
       'TOO_MANY',

@@ -14,13 +14,18 @@ import { cacheDirectory } from './platform/remember.ts'
 import type { OpenOptions } from './runtime/api.ts'
 import type { Extensions } from './runtime/extensions.ts'
 import type { Model } from './runtime/model.ts'
-import { openModel } from './runtime/open.ts'
+import { openModel, optionsFor } from './runtime/open.ts'
 import type { ModelSource } from './runtime/source.ts'
 import { modelSettings, settings, titleOf } from './settings.ts'
 
 export interface LoadOptions extends OpenOptions {
   /** Weight type for a model that is converted while it is loaded; default q8; keep: what a GGUF file has. A packed file has its own. */
   type?: PackingType
+  /**
+   * Bytes, or a text such as '600M', that the model may take at most: weights, cache, scratch, Node itself and its threads.
+   * Counted before anything is allocated: what takes more is an `OutOfMemoryError`. Processes of chat templates are not counted.
+   */
+  memory?: number | string
   /** Keeps no more of the cache in memory than so many bytes; the rest lies in a file. */
   offload?: number
   /** Where that file is, which has no name and leaves nothing behind; default: $XDG_CACHE_HOME/gta-edge. */
@@ -52,10 +57,25 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
   const name = path instanceof URL ? fileURLToPath(path) : await locateModel(path)
   const source = await openSource(name, options)
   try {
+    if (options.memory !== undefined) await checkMemoryOf(source, options, options.memory)
     return await openModel(name, source, options, checkOffload(options), extensions)
   } finally {
     await source.close()
   }
+}
+
+/** Throws OutOfMemoryError before the weights are read. */
+async function checkMemoryOf(
+  { model: { spec }, plan, isConverted = false }: ModelSource,
+  options: LoadOptions,
+  limit: number | string,
+) {
+  const { checkMemory } = await import('./runtime/memory.ts')
+  await checkMemory(
+    { spec, plan, isConverted },
+    { ...optionsFor(spec, plan, options), offload: checkOffload(options) },
+    limit,
+  )
 }
 
 /** Converts the Hugging Face directory to a packed file, complete or not at all. */
@@ -83,7 +103,7 @@ export async function openSource(name: string, options: LoadOptions): Promise<Mo
     const { checkpoint, plan } = await openCheckpoint(path, type ?? settings.type.default)
     const load = (weights: Weights) => packTensors(checkpoint, plan, weights.write, { signal, onProgress })
     const { model, files, unused } = checkpoint
-    return { model, files, plan, unused, load, reopen, close: () => checkpoint.close() }
+    return { model, files, plan, unused, isConverted: true, load, reopen, close: () => checkpoint.close() }
   }
   if (path.endsWith('.json')) throw errors.notAModel(path, 'a .gta file or a model directory', 'a .json file')
   const packed = await openPacked(path)

@@ -96,6 +96,14 @@ export const modelSettings = {
     otherwise: 'enough to fill one context',
     help: `memory of the cache, ${sizeForms}`,
   },
+  memory: {
+    flag: 'memory',
+    kind: 'bytes',
+    value: 'SIZE',
+    min: 1,
+    needsFiles: true,
+    help: 'load only what takes no more than this, all of it: weights, cache, scratch, Node and its threads',
+  },
   offload: {
     flag: 'offload',
     kind: 'bytes',

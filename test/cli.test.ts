@@ -365,10 +365,14 @@ test('run --json-schema and --pattern write that form, and nothing else on stdou
   const { text } = await json<Generated>('run', stories, '--pattern', '(?:cat|dog)s? [a-z]{3}', '-p', 'Once')
   assert.match(text ?? '', /^(?:cat|dog)s? [a-z]{3}$/)
   writeFileSync(schema, '{"properties":{"a":{"not":{}}}}')
-  await fails(1, ['run', stories, '--json-schema', schema], '"not" of the schema at "/properties/a"')
+  await fails(1, ['run', stories, '--json-schema', schema, '-p', 'a'], '"not" of the schema at "/properties/a"')
   writeFileSync(schema, '{')
-  await fails(1, ['run', stories, '--json-schema', schema], 'must be valid JSON')
-  await fails(2, ['run', stories, '--json-schema', schema, '--pattern', 'a'], 'only one of --json-schema, --pattern')
+  await fails(1, ['run', stories, '--json-schema', schema, '-p', 'a'], 'must be valid JSON')
+  await fails(
+    2,
+    ['run', stories, '--json-schema', schema, '--pattern', 'a', '-p', 'a'],
+    'only one of --json-schema, --pattern',
+  )
 })
 
 test('what is piped is the prompt, if none is given', async () => {

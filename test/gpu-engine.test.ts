@@ -199,10 +199,7 @@ gpuTest('hidden states are those of the WebAssembly engine, beside rows that wan
   const [expected, found] = await Promise.all([cpu.step(step), cache.step(step)])
   assert.equal(found, expected)
   assert.ok(worst(await cache.logits(0), await cpu.logits(0)) < 1e-4)
-  for (const k of prompt
-    .keys()
-    .filter((position) => position !== 1)
-    .map((_, k) => k)) {
+  for (let k = 0; k < prompt.length - 1; k++) {
     const [state, other] = [await cache.state(k), await cpu.state(k)]
     assert.is(state.length, other.length)
     assert.ok(worst(state, other) < 1e-4 && Math.max(...other.map(Math.abs)) > 0.1, `state ${k}`)

@@ -1,196 +1,26 @@
-/**
- * Products on a GPU against those of the other engine: quantised inputs and sums of integers to the last bit, what is f32
- * within its rounding. Every type, both ways to multiply bytes, shapes that fit no tile, bands, bias, sums, one matrix per
- * map. What is not to be read is NaN before, and what is not to be written stays so.
- */
+/** Products of q8 with few vectors on a GPU; gpu-products-all.test.ts has all types and forms, whose shaders compile for long. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { GpuDevice, MAP_READ, usage } from '../host/engine/gpu/gpu.ts'
-import type { GpuWeights, Operation, StepBuffers } from '../host/engine/gpu/operations.ts'
-import { type ProductScratch, productOperations } from '../host/engine/gpu/products.ts'
-import { DeviceWeights } from '../host/engine/gpu/weights.ts'
-import type { Plan } from '../models/index.ts'
-import { Random } from './harness/debug-engine.ts'
-import { gpuTest, type TestAdapter } from './harness/gpu.ts'
-import { type Matrix, product, quantised, type Type, types, vector } from './harness/products.ts'
+import { gridOf } from '../host/engine/gpu/products-forms.ts'
+import { gpuTest } from './harness/gpu.ts'
+import { checkProduct, deviceOf } from './harness/gpu-products.ts'
 
-/** Bits that no computation leaves: a NaN. */
-const POISON = 0x7fc12345
-const MOST_ROWS = 70
-const codes = { f32: 1, q8: 2, q4: 3, q4m: 4, q4k: 5, q8m: 6, q8k: 7 }
+gpuTest('products of q8: tails, bands, bias, sums, one matrix per map', async (adapter) => {
+  const device = await deviceOf(adapter, true)
+  const check = (seed: number, shape: Omit<Parameters<typeof checkProduct>[1], 'seed' | 'type' | 'most'>) =>
+    checkProduct(device, { seed, type: 'q8', most: 8, ...shape })
+  await check(1, { rows: 1, cols: 1, count: 1 })
+  await check(2, { rows: 33, cols: 300, count: 1, hasBias: true, adds: true })
+  await check(3, { rows: 65, cols: 130, count: 8, adds: true, mostBytes: 2600 })
+  await check(4, { rows: 12, cols: 20, count: 3, blocks: 4 })
+  await check(5, { rows: 15, cols: 64, count: 1, blocks: 5, mostBytes: 400 })
+})
 
-interface Device {
-  gpu: GpuDevice
-  step: StepBuffers
-  scratch: ProductScratch
-}
-
-const devices = new Map<string, Promise<Device>>()
-
-function deviceOf({ name, gpu, request }: TestAdapter, canDot: boolean): Promise<Device> {
-  const key = `${name} ${canDot}`
-  const made = devices.get(key) ?? open()
-  devices.set(key, made)
-  return made
-
-  async function open(): Promise<Device> {
-    const language = canDot ? (await gpu()).wgslLanguageFeatures : new Set<string>()
-    const device = await GpuDevice.open(await request(), language)
-    assert.is(device.canDot, canDot)
-    const sizes = device.make('sizes', 16, usage.UNIFORM | usage.COPY_DST)
-    const scratch = { words: device.buffer('words', 2 ** 19), pairs: device.buffer('pairs', 2 ** 14) }
-    return { gpu: device, step: { sizes } as StepBuffers, scratch }
+test('workgroups in two dimensions are enough, and few too many', () => {
+  for (const total of [0, 1, 65535, 65536, 70001, 3_000_000]) {
+    const [x, y] = gridOf(total)
+    assert.ok(x <= 65535 && y <= 65535 && x * y >= total && x * y < total + Math.max(1, y), `${total}: ${x} × ${y}`)
   }
-}
-
-function poisoned(length: number): Uint32Array<ArrayBuffer> {
-  return new Uint32Array(length).fill(POISON)
-}
-
-function upload(gpu: GpuDevice, words: Uint32Array<ArrayBuffer>): GPUBuffer {
-  const buffer = gpu.buffer('test', words.byteLength)
-  gpu.device.queue.writeBuffer(buffer, 0, words)
-  return buffer
-}
-
-/** Runs operations as a step does, and reads a buffer. */
-async function run(device: Device, operations: Operation[], rows: number, result: GPUBuffer): Promise<ArrayBuffer> {
-  const { gpu, step } = device
-  // Fewer rows want logits than there are: nobody may count the wrong ones.
-  gpu.device.queue.writeBuffer(step.sizes, 0, new Uint32Array([rows, 0, 0, 0]))
-  const encoder = gpu.device.createCommandEncoder()
-  const pass = encoder.beginComputePass()
-  for (const { pipeline, bindings, workgroups } of operations) {
-    const [x, y, z = 1] = workgroups({ rows, logits: 0, pages: 0, tiles: 0, tileRows: 0, chunks: 0 })
-    if (x * y * z === 0) continue
-    pass.setPipeline(pipeline)
-    pass.setBindGroup(0, bindings)
-    pass.dispatchWorkgroups(x, y, z)
-  }
-  pass.end()
-  const copy = gpu.make('read', result.size, usage.MAP_READ | usage.COPY_DST)
-  encoder.copyBufferToBuffer(result, 0, copy, 0, result.size)
-  gpu.device.queue.submit([encoder.finish()])
-  await copy.mapAsync(MAP_READ)
-  const bytes = copy.getMappedRange().slice(0)
-  copy.destroy()
-  return bytes
-}
-
-/** A matrix, its scales and a bias as packed tensors: offsets as a plan has them. */
-async function weightsOf(gpu: GpuDevice, m: Matrix, bias: Float32Array | undefined, mostBytes: number) {
-  const tensors: { name: string; offset: number; bytes: number }[] = []
-  let end = 64
-  const place = (name: string, bytes: number) => {
-    const offset = end
-    if (bytes === 0) return 0
-    end += Math.ceil(bytes / 64) * 64
-    tensors.push({ name, offset, bytes: end - offset })
-    return offset
-  }
-  const data = place('data', m.bytes.length)
-  const scales = place('scales', m.scales.byteLength)
-  const biasAt = place('bias', bias?.byteLength ?? 0)
-  const weights = new DeviceWeights(gpu, { tensors, bytes: end } as unknown as Plan)
-  const loader = weights.loader()
-  const bytesOf = (floats: Float32Array) => new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength)
-  await loader.write(data, m.bytes)
-  if (scales) await loader.write(scales, bytesOf(m.scales))
-  if (bias) await loader.write(biasAt, bytesOf(bias))
-  const bound: GpuWeights = { bind: (...span) => weights.bind(...span), mostBytes }
-  return { weights: bound, bias: biasAt, data, scales }
-}
-
-interface Case {
-  seed: number
-  type: Type
-  rows: number
-  cols: number
-  count: number
-  blocks?: number
-  hasBias?: boolean
-  adds?: boolean
-  /** Bytes of a binding. */
-  mostBytes?: number
-}
-
-async function check(device: Device, options: Case): Promise<void> {
-  const { seed, type, rows, cols, count, blocks = 1, hasBias = false, adds = false, mostBytes = 2 ** 24 } = options
-  const { gpu, step, scratch } = device
-  const random = new Random(seed)
-  const m = types[type](random, rows, cols)
-  const some = () => Float32Array.from({ length: rows }, () => random.signed())
-  const bias = hasBias ? some() : undefined
-  const before = adds ? some() : undefined
-  const xs = Array.from({ length: count * blocks }, () => vector(random, cols))
-  const padded = Math.ceil(cols / 4) * 4
-  // Rows begin behind others, with room between them, and after the last one.
-  const [xOffset, xStride] = [8, blocks * padded + 4]
-  const x = poisoned(xOffset + MOST_ROWS * xStride)
-  const xFloats = new Float32Array(x.buffer)
-  for (const [at, one] of xs.entries())
-    xFloats.set(one, xOffset + Math.floor(at / blocks) * xStride + (at % blocks) * padded)
-  const [yOffset, yStride] = [4, Math.ceil((rows + 1) / 4) * 4]
-  const y = poisoned(yOffset + (count + 1) * yStride)
-  if (before) for (let i = 0; i < count; i++) new Float32Array(y.buffer).set(before, yOffset + i * yStride)
-  for (const buffer of [scratch.words, scratch.pairs])
-    gpu.device.queue.writeBuffer(buffer, 0, poisoned(buffer.size / 4))
-  const into = { buffer: upload(gpu, y), offset: yOffset, stride: yStride }
-  const from = { buffer: upload(gpu, x), offset: xOffset, stride: xStride }
-  const packed = await weightsOf(gpu, m, bias, mostBytes)
-  const operations = await gpu.scoped(() =>
-    productOperations(gpu, packed.weights, step, {
-      matrix: { type: codes[type], rows, cols, stride: m.stride, data: packed.data, scales: packed.scales },
-      ...{ from, into, bias: packed.bias, adds, count: 'rows', most: MOST_ROWS, scratch },
-      ...(blocks > 1 ? { blocks, fromBlockStride: padded } : {}),
-    }),
-  )
-  const found = new Float32Array(await run(device, operations, count, into.buffer))
-  const label = JSON.stringify({ ...options, canDot: gpu.canDot })
-  const words = new Uint32Array(found.buffer)
-  const isResult = (at: number) => at >= yOffset && at < yOffset + count * yStride && (at - yOffset) % yStride < rows
-  for (const [at, word] of words.entries()) if (!isResult(at)) assert.is(word, at < y.length ? POISON : 0, label)
-  for (const [at, one] of xs.entries()) {
-    const q = quantised(one)
-    const [i, j] = [Math.floor(at / blocks), at % blocks]
-    for (let r = (j * rows) / blocks; r < ((j + 1) * rows) / blocks; r++) {
-      const value = found[yOffset + i * yStride + r] as number
-      const { exact, same, bound } = product(m, r, one, q)
-      const [more, old] = [bias?.[r] ?? 0, before?.[r] ?? 0]
-      const expected = exact + more + old
-      // Numbers below 2^−126 may be zeros on a GPU, and so may products of them with integers of up to 2^22.
-      const size = Math.abs(exact) + Math.abs(more) + Math.abs(old)
-      const tolerance = bound + 2 ** -22 * (bias || before ? size : 0) + 2 ** -104
-      const isRight = Math.abs(value - expected) <= tolerance || (same !== undefined && Object.is(value, same))
-      assert.ok(isRight, `${label}, row ${i} ${r}: ${value} for ${expected} ± ${tolerance}`)
-      if (type === 'q8' && same !== undefined && !bias && !before && Math.abs(exact) > 2 ** -100)
-        assert.is(value, same, `${label}, row ${i} ${r}`)
-    }
-  }
-}
-
-const shapes: Omit<Case, 'seed' | 'type'>[] = [
-  { rows: 1, cols: 1, count: 1 },
-  { rows: 7, cols: 31, count: 2, hasBias: true },
-  { rows: 65, cols: 130, count: 5, adds: true },
-  { rows: 33, cols: 300, count: 1, hasBias: true, adds: true },
-  { rows: 70, cols: 97, count: 64, hasBias: true },
-  { rows: 130, cols: 64, count: 9, adds: true, mostBytes: 20480 },
-]
-const inBlocks: typeof shapes = [
-  { rows: 12, cols: 20, count: 3, blocks: 4 },
-  { rows: 10, cols: 70, count: 40, blocks: 2, adds: true },
-  { rows: 15, cols: 64, count: 1, blocks: 5, mostBytes: 1600 },
-]
-
-for (const type of Object.keys(types) as Type[])
-  gpuTest(`products of ${type}`, async (adapter) => {
-    const hasBlocks = type === 'f32' || type === 'q8'
-    for (const canDot of type === 'f32' ? [true] : [true, false]) {
-      const device = await deviceOf(adapter, canDot)
-      for (const [at, shape] of [...shapes, ...(hasBlocks ? inBlocks : [])].entries())
-        await check(device, { seed: at + 1, type, ...shape })
-    }
-  })
+})
 
 test.run()

@@ -7,6 +7,7 @@ import type { EngineOptions } from '../host/engine/engine.ts'
 import { fit, largestContext } from '../host/engine/fit.ts'
 import { chooseBuild } from '../host/engine/wasm/builds.ts'
 import { memoryCounter } from '../host/engine/wasm/memory.ts'
+import { defaultModel, load, OutOfMemoryError } from '../host/index.ts'
 import {
   cacheTypes,
   describe,
@@ -17,6 +18,7 @@ import {
   planModel,
   weightTypes,
 } from '../models/index.ts'
+import { failure } from './fixtures/checkpoints.ts'
 import { golden, kinds, readJson } from './fixtures/goldens.ts'
 import { writeRandomModel } from './fixtures/random-model.ts'
 import { layoutMemory } from './harness/engine-memory.ts'
@@ -162,6 +164,27 @@ test('MiniCPM3-4B: its latent cache takes 1/43 of the keys and values that llama
   assert.is(Math.floor(expanded / perToken), 43)
   // The same without scales and tables.
   assert.is(Math.floor(expanded / (62 * (256 + 32))), 44)
+})
+
+test('memory: a limit is held before anything is read, and the error has the numbers', async () => {
+  const least = (await failure(load(defaultModel, { threads: 1, memory: 1 }))) as OutOfMemoryError
+  assert.instance(least, OutOfMemoryError)
+  assert.is(least.code, 'OUT_OF_MEMORY')
+  assert.is(least.available, 1)
+  assert.match(
+    least.message,
+    /memory \(--memory\) of 1 B, it needs .* MB \(weights 8\.6 MB, cache .*, scratch .*, host .*\)/,
+  )
+  for (const memory of [least.needed, '1G', '1GiB']) await (await load(defaultModel, { threads: 1, memory })).close()
+  assert.instance(await failure(load(defaultModel, { threads: 1, memory: least.needed - 1 })), OutOfMemoryError)
+  assert.instance(await failure(load(defaultModel, { threads: 1, memory: '100M' })), OutOfMemoryError)
+  // More threads, rows, logits or cache take more.
+  for (const more of [{ threads: 2 }, { batch: 128 }, { maxLogits: 64 }, { cacheMemory: 100e6 }]) {
+    const error = (await failure(load(defaultModel, { threads: 1, memory: 1, ...more }))) as OutOfMemoryError
+    assert.ok(error.needed > least.needed, JSON.stringify(more))
+  }
+  for (const memory of ['much', '', 0, -1, Number.NaN, {}])
+    assert.is((await failure(load(defaultModel, { memory: memory as never }))).code, 'BAD_OPTION', `${memory}`)
 })
 
 test.run()

@@ -101,7 +101,7 @@ const quick = `
  */
 const long = `
   conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
-  session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
+  memory-limit session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
   recovery paired server-together
 `
   .trim()
@@ -109,7 +109,7 @@ const long = `
   .map((name) => `${name}.test.ts`)
 /** npm run test:gpu: what a GPU in software takes minutes for, most of them to compile shaders. */
 const gpu = `
-  gpu-attention gpu-conformance gpu-engine gpu-growth gpu-products gpu-rounding gpu-stories
+  gpu-attention gpu-conformance gpu-engine gpu-growth gpu-products gpu-products-all gpu-rounding gpu-stories
 `
   .trim()
   .split(/\s+/)

@@ -165,8 +165,8 @@ test('records of zod: names of a pattern or of a list, and how many', () => {
 })
 
 test('what is written by random schemas is valid, and values like it are told apart as ajv does', async () => {
-  const { finished, changed, impossible } = await fuzzSchemas(60, 1)
-  assert.ok(finished > 40 && changed > 400 && impossible > 0, JSON.stringify({ finished, changed, impossible }))
+  const { finished, changed, impossible } = await fuzzSchemas(25, 1)
+  assert.ok(finished > 15 && changed > 150 && impossible > 0, JSON.stringify({ finished, changed, impossible }))
 })
 
 test('grammars go together: literal text, control tokens, schemas', () => {
@@ -221,7 +221,7 @@ test('a mask holds exactly the tokens whose bytes can come, at every place of ra
     const machine = new Machine(grammar)
     const constraint = constraintOf(grammar, { tokenizer, vocabSize, ends: [0] })
     let state: MachineState | null = machine.start
-    for (let i = 0; i < 40 && state && !constraint.isComplete; i++) {
+    for (let i = 0; i < 16 && state && !constraint.isComplete; i++) {
       const mask = constraint.allowed() as Uint32Array
       const allowed = Array.from({ length: vocabSize }, (_, id) => id).filter(
         (id) => ((mask[id >> 5] as number) >>> (id & 31)) & 1,

@@ -24,7 +24,7 @@ export async function loadModel(
     const model = await load(path, {
       type: 'type' in options ? options.type : args.value('type'),
       cache: 'cache' in options ? options.cache : args.value('cache'),
-      ...args.values('context', 'cacheMemory', 'offload', 'offloadDirectory', 'threads', 'batchThreads'),
+      ...args.values('context', 'cacheMemory', 'memory', 'offload', 'offloadDirectory', 'threads', 'batchThreads'),
       ...args.values('gpu', 'gpuForce', 'recover', 'verify'),
       signal,
       onProgress: progress.update,

@@ -68,6 +68,7 @@ export const modelOptions = flagsOf(
   'cache',
   'context',
   'cacheMemory',
+  'memory',
   'offload',
   'offloadDirectory',
   'threads',

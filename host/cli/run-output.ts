@@ -59,6 +59,7 @@ function printDocument(
   printJson('run', {
     tokens,
     text: model.tokenizer ? text : null,
+    value,
     finish,
     promptTokens,
     cachedTokens,

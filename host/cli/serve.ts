@@ -14,7 +14,7 @@ import { say } from './terminal.ts'
 
 const DEFAULTS = { port: 8080, parallel: 4, queue: 16, timeout: 600, drain: 10 }
 
-const { model: _, recover: __, ...loadFlags } = modelOptions
+const { model: _, recover: __, memory: ___, ...loadFlags } = modelOptions
 
 export const serve: Command = {
   usage: 'serve [[NAME=]MODEL …] [options]',
@@ -56,6 +56,7 @@ export const serve: Command = {
       value: 'NAME|FILE',
       help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
     },
+    'no-page': { type: 'boolean', help: 'without the page to chat with, at /' },
     quiet: { type: 'boolean', help: 'log nothing but what went wrong' },
     ...loadFlags,
     ...generateOptions,
@@ -88,6 +89,7 @@ async function execute(args: Arguments): Promise<void> {
     origins: args.texts('cors'),
     hosts: args.texts('allow-host'),
     defaults: given(defaults),
+    hasPage: !args.flag('no-page'),
     ...(args.flag('quiet') ? {} : logging),
     onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
   })

@@ -12,6 +12,8 @@ export interface ModelSource {
   plan: Plan
   /** Tensors of the checkpoint that the model does not use. */
   unused: string[]
+  /** Are its weights converted while they are loaded? */
+  isConverted?: boolean
   load(weights: Weights): Promise<void>
   /** Where the tokenizer comes behind the weights: to be called when those are loaded. */
   readTokenizer?(): Promise<Uint8Array | undefined>

@@ -8,6 +8,7 @@ import { completions } from './openai/completions.ts'
 import { embeddings, ollamaEmbed, ollamaEmbedOne } from './openai/embeddings.ts'
 import { listModels, showModel } from './openai/models.ts'
 import { responses } from './openai/responses.ts'
+import { pageDocuments, pageHeaders } from './page/documents.ts'
 import type { Handler } from './services.ts'
 
 export interface Route {
@@ -48,6 +49,9 @@ export const routes: readonly Route[] = [
   get('/api/ps', running),
   post('/api/show', show),
   get('/api/version', version),
+  ...Object.entries(pageDocuments).map(([path, { type, body }]) =>
+    get(path, async (exchange) => exchange.text(await body(), type, 200, pageHeaders), { isOpen: true }),
+  ),
 ]
 
 const exact = new Map<string, Route[]>()

@@ -12,6 +12,7 @@ import { Exchange } from './exchange.ts'
 import { isLoopback } from './local-server.ts'
 import { Metrics } from './metrics.ts'
 import { ModelPool, type PoolOptions } from './model-pool.ts'
+import { pageDocuments } from './page/documents.ts'
 import { type Route, routesOf, shapeOf } from './routes.ts'
 import type { Services } from './services.ts'
 
@@ -32,6 +33,8 @@ export interface ServerOptions extends PoolOptions {
   /** Further names of this machine. */
   hosts?: readonly string[] | undefined
   defaults?: GenerateOptions | undefined
+  /** The page to chat with, at /; default: there. */
+  hasPage?: boolean | undefined
   /** Milliseconds that headers may take, and a request with its body; for tests. @internal */
   patience?: { headers: number; request: number } | undefined
   /** Told of every request when it has ended. */
@@ -178,7 +181,8 @@ class Desk {
     admittance.checkHost(request)
     for (const [name, value] of Object.entries(admittance.checkOrigin(request))) response.setHeader(name, value)
     response.setHeader('x-content-type-options', 'nosniff')
-    const routes = routesOf(path)
+    const isHidden = this.options.hasPage === false && path in pageDocuments
+    const routes = isHidden ? [] : routesOf(path)
     if (request.method === 'OPTIONS' && routes.length > 0 && request.headers.origin !== undefined) {
       exchange.text('', 'text/plain', 204, preflight)
       return

@@ -70,7 +70,8 @@ function compare(schema: object, text: string, random: Random, counts: Counts): 
   const any = compileSchema(schema, { form: 'any' })
   // In another way of writing it: without white space.
   const isRead = [plainJson(value), JSON.stringify(value)].some((written) => read(any, written) === 'whole')
-  if (!isRead) throw say('refused by the automaton of all values')
+  // Longer numbers are not written in full.
+  if (!isRead && !/\d{16}/.test(plainJson(value))) throw say('refused by the automaton of all values')
   for (let i = 0; i < 10; i++) {
     value = changed(value, random)
     counts.changed++

@@ -1,5 +1,5 @@
 /** What the shaders of attention must know of a layer kind: widths, places in a page, who shares what. assembly/sizes.ts has the same. */
-import { type Layer, MIXER_ATTENTION, PAGE_TOKENS } from '../../../assembly/abi.ts'
+import { type Layer, MIXER_ATTENTION, MIXER_CONV, PAGE_TOKENS } from '../../../assembly/abi.ts'
 import type { GpuLayerKind } from './plan.ts'
 
 /** Bytes of a vec4 of the shaders. */
@@ -32,6 +32,14 @@ export const queryDim = (kind: GpuLayerKind): number => (kind.encoderDim || kind
 export const queryWidth = (kind: GpuLayerKind): number => kind.queryRank || kind.maps * queryDim(kind)
 export const rowWidth = (kind: GpuLayerKind): number =>
   slotsOf(kind).reduce((sum, { heads, dim }) => sum + heads * dim, 0)
+
+/** Where the mixer keeps a state: numbers that pass the convolution of a delta net, and that enter W_out. */
+export const convolvedWidth = ({ mixer, recurrence }: GpuLayerKind): number =>
+  recurrence && mixer !== MIXER_CONV ? recurrence.channels : 0
+export function stateWidth({ mixer, recurrence }: GpuLayerKind): number {
+  if (!recurrence) return 0
+  return mixer === MIXER_CONV ? recurrence.channels : recurrence.valueHeads * recurrence.valueDim
+}
 
 /** Numbers from one map's average to the next: padded where each is the input of a matrix of its own. */
 export const averageStride = (kind: GpuLayerKind): number => (kind.hasDecoder ? padded(kind.valueDim) : kind.valueDim)

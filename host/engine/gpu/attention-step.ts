@@ -2,11 +2,20 @@
 import { PAGE_TOKENS } from '../../../assembly/abi.ts'
 import type { Row } from '../engine.ts'
 import { writeAngles } from './angles.ts'
-import { averageStride, biasPairs, foursOf, isAttention, padded, queryDim, queryFours } from './attention-kind.ts'
+import {
+  averageStride,
+  biasPairs,
+  convolvedWidth,
+  foursOf,
+  isAttention,
+  padded,
+  queryDim,
+  queryFours,
+  stateWidth,
+} from './attention-kind.ts'
 import { chunkOf, type TileSizes, tileWords, writeTiles } from './attention-tiles.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuLayer, GpuLayerKind, GpuPlan } from './plan.ts'
-import { convolvedWidth, stateWidth } from './state.ts'
 
 /** Bytes of partial results at most, as long as one chunk for each row needs no more. */
 const PARTIAL_BYTES = 2 ** 26

@@ -1,7 +1,6 @@
 // Matrix × matrix, weights in blocks: tiles of 64 rows × 64 vectors. 256 invocations bring 32 columns of each row and of each
 // vector to the workgroup's memory, weights unpacked to bytes, then each computes 4 rows × 4 vectors, 16 apart, so that
-// neighbours write neighbours. Tiles of the same rows follow each other: the weights come
-// from memory once.
+// neighbours write neighbours. Tiles of the same rows follow each other: the weights come from memory once.
 
 const TILE = 64u;
 const EACH = 4u;

@@ -1,6 +1,6 @@
-// Weights in blocks of eight rows, TYPE of assembly/abi.ts: q4, and those with a scale and a minimum. assembly/kernels/
-// products-q4.ts and blocks.ts have pictures of them. A group is the columns that have one scale, a quad four columns of it.
-// Vectors as quantise.wgsl leaves them; sums of integers are exact, and
+// Weights in blocks of eight rows, TYPE of blocks.wgsl, which goes before: q4, and those with a scale and a minimum.
+// assembly/kernels/products-q4.ts and blocks.ts have pictures of them. A group is the columns that have one scale, a quad
+// four columns of it. Vectors as quantise.wgsl leaves them; sums of integers are exact, and
 //
 //     y = s_x · Σ_groups s · (Σ w'·x − 8·Σx)          q4
 //     y = s_x · Σ_groups ( s · Σ q·x − m · Σx )       the others
@@ -8,12 +8,6 @@
 @group(0) @binding(6) var<storage, read> pairs: array<vec2<u32>>;
 
 override TYPE: u32;
-
-const Q4 = 3u;
-const Q4M = 4u;
-const Q4K = 5u;
-const Q8M = 6u;
-const Q8K = 7u;
 
 const NIBBLES = 0x0f0f0f0fu;
 const ONES = 0x01010101u;
@@ -60,15 +54,6 @@ fn integersOf(group: u32, quad: u32, j: u32) -> vec2<u32> {
   }
   let both = weights[group + quad][j];
   return vec2<u32>(both, both >> 4) & vec2<u32>(NIBBLES);
-}
-
-// f16. Some devices make zeros of those below 2^−14, which have no exponent: those are computed.
-fn halfOf(bits: u32) -> f32 {
-  if ((bits & 0x7c00) != 0) {
-    return unpack2x16float(bits).x;
-  }
-  let small = f32(bits & 0x3ff) * 0x1p-24f;
-  return select(small, -small, (bits & 0x8000) != 0);
 }
 
 // Scale of one of eight rows, or its minimum: f16 or i8, times a factor of the span.

@@ -8,7 +8,6 @@ import { padded } from './attention-kind.ts'
 import { headText } from './attention-texts.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
-import type { GpuLayerKind } from './plan.ts'
 import { convText, deltaText, stateNormText, statePagesText } from './state-texts.ts'
 import { mathText, stepText } from './texts.ts'
 
@@ -16,14 +15,6 @@ import { mathText, stepText } from './texts.ts'
 const vectorsOf = ({ lowNorm, queryBias, queryNorm, slotNorm }: Layer) => ({
   ...{ conv: lowNorm, convBias: queryBias, decay: queryNorm, stateNorm: slotNorm },
 })
-
-/** Numbers that pass the convolution, and that enter W_out. */
-export const convolvedWidth = ({ mixer, recurrence }: GpuLayerKind): number =>
-  recurrence && mixer !== MIXER_CONV ? recurrence.channels : 0
-export function stateWidth({ mixer, recurrence }: GpuLayerKind): number {
-  if (!recurrence) return 0
-  return mixer === MIXER_CONV ? recurrence.channels : recurrence.valueHeads * recurrence.valueDim
-}
 
 /** Operations between the products of `in` and `out`, and where what enters the latter is. */
 export async function stateOperations(

@@ -74,18 +74,8 @@ async function start(
 ): Promise<Started> {
   const { isShared } = build
   const { layout, pages } = layoutOf({ build, module }, spec, plan, options)
-  const { maxRows, maxLogits, conversations } = options
   const ranks = isShared ? maxThreads(options) : 1
-  const sizes: mail.MailboxSizes = {
-    ...{ maxRows, maxLogits, conversations, rowWords: ROW_WORDS, pageTokens: PAGE_TOKENS },
-    ...{
-      vocabSize: spec.vocabSize,
-      hiddenDim: spec.hiddenDim,
-      tablePages: tablePages(options),
-      times: ranks * stepParts.length,
-    },
-    ...{ blocks: pages.blocks, kinds: pages.kinds.length },
-  }
+  const sizes = mailboxSizes(spec, options, pages, ranks)
   const mailbox = new mail.Mailbox(sizes, isShared)
   const { places, buffer } = mailbox
   for (let i = 0; i < places.length; i++) places[i] = i % pages.blocks
@@ -93,6 +83,20 @@ async function start(
   const team = await startRanks(isShared, module, { layout, sizes, buffer }, ranks, reader?.port1)
   const transfer = new Transfer(team, mailbox, ranks)
   return { team, mailbox, transfer, pages, bytes: layout.end, reader: reader?.port2 }
+}
+
+export function mailboxSizes(
+  { vocabSize, hiddenDim }: ModelSpec,
+  options: EngineOptions,
+  pages: PageCounts,
+  ranks: number,
+): mail.MailboxSizes {
+  const { maxRows, maxLogits, conversations } = options
+  return {
+    ...{ maxRows, maxLogits, conversations, rowWords: ROW_WORDS, pageTokens: PAGE_TOKENS },
+    ...{ vocabSize, hiddenDim, tablePages: tablePages(options), times: ranks * stepParts.length },
+    ...{ blocks: pages.blocks, kinds: pages.kinds.length },
+  }
 }
 
 class WasmEngine implements Engine, Probed {

@@ -74,42 +74,24 @@ export class Mailbox {
 
   /** Over a buffer that there is, or a new one. */
   constructor(sizes: MailboxSizes, isShared: boolean, buffer?: ArrayBufferLike) {
-    const { rowWords, maxRows, maxLogits, vocabSize, conversations, tablePages, blocks, kinds, pageTokens } = sizes
-    let end = 0
-    const take = (count: number, bytes: number) => {
-      const at = end
-      end = Math.ceil((at + count * bytes) / 64) * 64
-      return [at, count] as const
-    }
-    const rows = take(maxRows * rowWords, 4)
-    const tables = take(conversations * tablePages, 4)
-    const places = take(kinds * blocks, 4)
-    const history = take(blocks * pageTokens, 4)
-    const masks = take(conversations * maskWords(vocabSize), 4)
-    const biases = take(conversations * BIAS_WORDS, 4)
-    const moves = take(1 + MOVE_WORDS * MOST_MOVES, 4)
-    const sampled = take(maxLogits, 4)
-    const logits = take(maxLogits * vocabSize, 4)
-    const states = take(maxRows * sizes.hiddenDim, 4)
-    const times = take(sizes.times, 8)
-    const facts = take(KINDS + 2 * kinds, 8)
-    ;[this.piecesAt] = take(PIECES * PIECE_BYTES, 1)
-    const whole = buffer ?? (isShared ? new SharedArrayBuffer(end) : new ArrayBuffer(end))
+    const places = layOut(sizes)
+    const whole = buffer ?? (isShared ? new SharedArrayBuffer(places.end) : new ArrayBuffer(places.end))
     this.sizes = sizes
+    ;[this.piecesAt] = places.pieces
     this.buffer = whole
-    this.rows = new Uint32Array(whole, ...rows)
-    this.rowFloats = new Float32Array(whole, ...rows)
-    this.tables = new Uint32Array(whole, ...tables)
-    this.places = new Uint32Array(whole, ...places)
-    this.history = new Uint32Array(whole, ...history)
-    this.masks = new Uint32Array(whole, ...masks)
-    this.biases = new Uint32Array(whole, ...biases)
-    this.moves = new Uint32Array(whole, ...moves)
-    this.sampled = new Uint32Array(whole, ...sampled)
-    this.logits = new Float32Array(whole, ...logits)
-    this.states = new Float32Array(whole, ...states)
-    this.times = new Float64Array(whole, ...times)
-    this.facts = new Float64Array(whole, ...facts)
+    this.rows = new Uint32Array(whole, ...places.rows)
+    this.rowFloats = new Float32Array(whole, ...places.rows)
+    this.tables = new Uint32Array(whole, ...places.tables)
+    this.places = new Uint32Array(whole, ...places.places)
+    this.history = new Uint32Array(whole, ...places.history)
+    this.masks = new Uint32Array(whole, ...places.masks)
+    this.biases = new Uint32Array(whole, ...places.biases)
+    this.moves = new Uint32Array(whole, ...places.moves)
+    this.sampled = new Uint32Array(whole, ...places.sampled)
+    this.logits = new Float32Array(whole, ...places.logits)
+    this.states = new Float32Array(whole, ...places.states)
+    this.times = new Float64Array(whole, ...places.times)
+    this.facts = new Float64Array(whole, ...places.facts)
   }
 
   /** f32 (vocabSize): the k-th logits of the last step. */
@@ -162,3 +144,31 @@ export class Mailbox {
 
 /** Words of a mask: a bit for each token. */
 export const maskWords = (vocabSize: number) => Math.ceil(vocabSize / 32)
+
+/** Where everything lies: offset and length of each part, and its end. */
+function layOut(sizes: MailboxSizes) {
+  const { rowWords, maxRows, maxLogits, vocabSize, hiddenDim, conversations, tablePages, blocks, kinds, pageTokens } =
+    sizes
+  let end = 0
+  const take = (count: number, bytes: number) => {
+    const at = end
+    end = Math.ceil((at + count * bytes) / 64) * 64
+    return [at, count] as const
+  }
+  const rows = take(maxRows * rowWords, 4)
+  const tables = take(conversations * tablePages, 4)
+  const places = take(kinds * blocks, 4)
+  const history = take(blocks * pageTokens, 4)
+  const masks = take(conversations * maskWords(vocabSize), 4)
+  const biases = take(conversations * BIAS_WORDS, 4)
+  const moves = take(1 + MOVE_WORDS * MOST_MOVES, 4)
+  const sampled = take(maxLogits, 4)
+  const logits = take(maxLogits * vocabSize, 4)
+  const states = take(maxRows * hiddenDim, 4)
+  const times = take(sizes.times, 8)
+  const facts = take(KINDS + 2 * kinds, 8)
+  const pieces = take(PIECES * PIECE_BYTES, 1)
+  return { rows, tables, places, history, masks, biases, moves, sampled, logits, states, times, facts, pieces, end }
+}
+
+export const mailboxBytes = (sizes: MailboxSizes): number => layOut(sizes).end
