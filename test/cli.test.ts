@@ -362,6 +362,8 @@ test('run --json-schema and --pattern write that form, and nothing else on stdou
   const { code, stdout } = await run('run', stories, '--json-schema', schema, '-s', '1', '-p', 'Once')
   assert.is(code, 0)
   assert.equal(Object.keys(JSON.parse(stdout)), ['name', 'age'])
+  const document = await json('run', stories, '--json-schema', schema, '-s', '1', '-p', 'Once')
+  assert.equal(document.value, JSON.parse(stdout))
   const { text } = await json<Generated>('run', stories, '--pattern', '(?:cat|dog)s? [a-z]{3}', '-p', 'Once')
   assert.match(text ?? '', /^(?:cat|dog)s? [a-z]{3}$/)
   writeFileSync(schema, '{"properties":{"a":{"not":{}}}}')

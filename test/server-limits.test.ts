@@ -169,36 +169,49 @@ class SlowResponse extends EventEmitter {
   readonly written: string[] = []
   destroyed = false
   writableEnded = false
+  writableNeedDrain = false
   isFull = false
   writeHead(): void {}
   flushHeaders(): void {}
   write(text: string): boolean {
     this.written.push(text)
+    this.writableNeedDrain = this.isFull
     return !this.isFull
   }
+  end(text: string): void {
+    this.written.push(text)
+    this.writableEnded = true
+  }
 }
+
+const turn = () => new Promise((resolve) => setImmediate(resolve))
 
 test('who reads slowly is waited for, and no longer than there is somebody who reads', async () => {
   const response = new SlowResponse()
   const leaving = new AbortController()
   const stream = new EventStream({ response: response as never, signal: leaving.signal, stream: undefined })
   assert.is(stream.send({ a: 1 }), undefined)
+  assert.is(stream.send({ a: 2 }), undefined)
   response.isFull = true
+  await turn()
+  assert.equal(response.written, ['data: {"a":1}\n\ndata: {"a":2}\n\n'])
   let isTaken = false
-  const slow = stream.send({ a: 2 })?.then(() => {
+  const slow = stream.send({ a: 3 })?.then(() => {
     isTaken = true
   })
   assert.ok(slow)
-  await new Promise((resolve) => setImmediate(resolve))
+  await turn()
   assert.is(isTaken, false)
   response.emit('drain')
   await slow
-  assert.equal(response.written, ['data: {"a":1}\n\n', 'data: {"a":2}\n\n'])
-  const left = stream.send({ a: 3 })
+  const left = stream.send({ a: 4 })
   const reason = new Error('gone')
   leaving.abort(reason)
   assert.is(await left?.catch((error) => error), reason)
   assert.is(response.listenerCount('drain'), 0)
+  // What was not written yet comes before the end.
+  stream.fail({ error: 'gone' })
+  assert.equal(response.written.slice(-2), ['data: {"a":4}\n\n', 'data: {"error":"gone"}\n\n'])
   response.emit('close')
 })
 

@@ -47,7 +47,7 @@ test('limits, restarts, places to write to, and the permission to compile', () =
   const common = ['MemoryHigh=65%', 'MemoryMax=75%', 'Restart=on-failure', 'DynamicUser=yes', 'ProtectSystem=strict',
     'CapabilityBoundingSet=', 'NoNewPrivileges=yes', 'MemoryDenyWriteExecute=no', 'IPAddressDeny=any'] // biome-ignore format: a table
   const own = [
-    ['ExecStart=/usr/bin/env gta serve $MODELS $OPTIONS', 'Environment=XDG_CACHE_HOME=%C/gta-serve'],
+    ['EnvironmentFile=-/etc/default/gta-serve', 'Environment=XDG_CACHE_HOME=%C/gta-serve'],
     ['StateDirectory=gta-edge/%i', 'Environment=XDG_CACHE_HOME=%C/gta-edge/%i'],
   ]
   for (const [i, name] of units.entries()) {

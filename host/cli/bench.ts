@@ -13,6 +13,7 @@ import { benchOffload } from '../tools/bench/offload.ts'
 import type { BenchInfo, BenchReport } from '../tools/bench/report.ts'
 import { type BenchOptions, benchDefaults } from '../tools/bench/settings.ts'
 import { readThis } from './analyze.ts'
+import { benchOnGpu } from './bench-gpu.ts'
 import { documentOf, formats, plural } from './bench-output.ts'
 import { benchName, type Columns, columnsFor } from './bench-table.ts'
 import { Phases, readTests } from './bench-tests.ts'
@@ -99,6 +100,12 @@ export const bench: Command = {
       value: '[FILE.json]',
       help: 'measure a standard set, or what the flags say, and write a report that you can send; nothing personal is in it',
     },
+    gpu: {
+      type: 'string',
+      value: 'on|prefill',
+      help: 'time a GPU beside the CPU: for everything, or for prompts only',
+    },
+    ...flagsOf('gpuForce'),
     show: { type: 'boolean', help: 'check and compare reports: gta bench --show FILE.json …' },
     output: { type: 'string', short: 'o', value: Object.keys(formats).join('|'), help: 'what to print (default md)' },
     ...common,
@@ -110,6 +117,8 @@ export const bench: Command = {
 async function execute(args: Arguments): Promise<void> {
   if (args.flag('show')) return await showReports(args)
   if (args.text('report') !== undefined) return await writeReport(args)
+  if (args.text('gpu') !== undefined) return await benchOnGpu(args)
+  if (args.flag('gpu-force')) throw new UsageError('--gpu-force must come with --gpu')
   if (args.text('offload') !== undefined)
     return await offload(args, args.positionals[0] ?? args.texts('model')[0], args.texts('config'))
   const tests = readTests(args)

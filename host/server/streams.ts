@@ -35,6 +35,7 @@ abstract class Stream implements AnswerStream {
   protected readonly response: ServerResponse
   private readonly exchange: Answered
   private readonly type: string
+  private unwritten = ''
 
   constructor(exchange: Answered, type: string) {
     this.exchange = exchange
@@ -55,10 +56,27 @@ abstract class Stream implements AnswerStream {
     this.response.flushHeaders()
   }
 
+  /**
+   * Written at the end of this turn of the event loop: by then the engine computes the next tokens, and what several texts of a
+   * step say to one client goes in one piece.
+   */
   protected write(text: string): Promise<void> | undefined {
     this.open()
     const { response } = this
-    if (response.destroyed || response.write(text)) return undefined
+    if (response.destroyed) return undefined
+    if (this.unwritten === '') process.nextTick(() => this.flush())
+    this.unwritten += text
+    return response.writableNeedDrain ? this.drained() : undefined
+  }
+
+  protected flush(): void {
+    const text = this.unwritten
+    this.unwritten = ''
+    if (text !== '' && !this.response.destroyed && !this.response.writableEnded) this.response.write(text)
+  }
+
+  private drained(): Promise<void> {
+    const { response } = this
     const { signal } = this.exchange
     return new Promise((resolve, reject) => {
       const leave = () => {
@@ -77,6 +95,13 @@ abstract class Stream implements AnswerStream {
       signal.addEventListener('abort', stop)
       if (signal.aborted) stop()
     })
+  }
+
+  /** The rest, and nothing behind it. */
+  protected finish(rest: string): void {
+    this.open()
+    this.flush()
+    this.response.end(rest)
   }
 
   abstract send(value: object, event?: string): Promise<void> | undefined
@@ -123,13 +148,12 @@ export class EventStream extends Stream {
 
   end(): void {
     clearInterval(this.timer)
-    this.open()
-    this.response.end(this.ending)
+    this.finish(this.ending)
   }
 
   fail(error: object): void {
     clearInterval(this.timer)
-    this.response.end(`data: ${JSON.stringify(error)}\n\n`)
+    this.finish(`data: ${JSON.stringify(error)}\n\n`)
   }
 }
 
@@ -146,11 +170,10 @@ export class LineStream extends Stream {
   progress(): void {}
 
   end(): void {
-    this.open()
-    this.response.end()
+    this.finish('')
   }
 
   fail(error: object): void {
-    this.response.end(`${JSON.stringify(error)}\n`)
+    this.finish(`${JSON.stringify(error)}\n`)
   }
 }

@@ -44,6 +44,7 @@ for (const example of examples)
     prompt.value = example.textContent ?? ''
     tell()
   })
+field('gpu').addEventListener('change', changeEngine)
 form.addEventListener('input', showSettings)
 field('temperature').addEventListener('input', showSettings)
 field('length').addEventListener('input', showSettings)
@@ -61,11 +62,18 @@ async function start(): Promise<void> {
   running = new AbortController()
   showState()
   try {
-    model = await load('/stories.gta', { signal: running.signal, onProgress: showProgress, ...askedThreads() })
+    model = await load('/stories.gta', {
+      signal: running.signal,
+      onProgress: showProgress,
+      ...askedThreads(),
+      ...askedGpu(),
+    })
     showModel(model)
     document.documentElement.dataset.ready = 'yes'
   } catch (error) {
     complain(error, true)
+    // Without it, "Load again" does.
+    field('gpu').checked = false
   }
   running = undefined
   loading.hidden = true
@@ -78,13 +86,31 @@ function askedThreads(): Pick<LoadOptions, 'threads'> {
   return threads > 0 ? { threads } : {}
 }
 
+/** ?gpu=force in the address: also one that the CPU computes, for tests. */
+function askedGpu(): Pick<LoadOptions, 'gpu' | 'gpuForce'> {
+  if (!field('gpu').checked) return {}
+  return { gpu: 'on', gpuForce: new URLSearchParams(location.search).get('gpu') === 'force' }
+}
+
+/** Another engine: the model is loaded again, and the story is forgotten. */
+async function changeEngine(): Promise<void> {
+  delete document.documentElement.dataset.ready
+  await begin()
+  const before = model
+  model = undefined
+  await before?.close()
+  await start()
+}
+
 function showProgress({ done, total }: { done: number; total: number }): void {
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1)
   const text = loading.querySelector('p') as HTMLElement
   text.textContent =
     done < total
       ? `Loading ${megabytes(done)} of ${megabytes(total)} MB`
-      : 'Starting the engine, trying thread counts …'
+      : field('gpu').checked
+        ? 'Starting the engine, compiling shaders …'
+        : 'Starting the engine, trying thread counts …'
   const bar = loading.querySelector('progress') as HTMLProgressElement
   bar.value = done / total
 }
@@ -96,10 +122,14 @@ function showModel({ engine, spec, weightType, bytesPerToken }: Model): void {
   const { decode, prefill } = engine.threads
   place('threads').textContent = decode === prefill ? `${decode}` : `${decode}, prompt ${prefill}`
   const why = place('why')
-  why.classList.toggle('single', engine.singleBecause !== undefined)
-  why.textContent = engine.singleBecause
-    ? `One thread, because ${engine.singleBecause}.`
-    : `The page is isolated: a team of web workers may share memory, and how many of them are fastest was measured. ${spec.order.length} layers, ${spec.kind.toUpperCase()} attention.`
+  const isGpu = engine.name.startsWith('webgpu')
+  if (isGpu) place('threads').textContent = '–'
+  why.classList.toggle('single', !isGpu && engine.singleBecause !== undefined)
+  why.textContent = isGpu
+    ? `Everything is computed on the GPU, by the same weights. ${spec.order.length} layers, ${spec.kind.toUpperCase()} attention.`
+    : engine.singleBecause
+      ? `One thread, because ${engine.singleBecause}.`
+      : `The page is isolated: a team of web workers may share memory, and how many of them are fastest was measured. ${spec.order.length} layers, ${spec.kind.toUpperCase()} attention.`
 }
 
 /** Forgets the story. */
@@ -135,7 +165,8 @@ async function tell(): Promise<void> {
     isEnded = (await stream(conversation, told, controller.signal)) === 'eos'
     if (isEnded) append('· · ·', 'end')
   } catch (error) {
-    if (!controller.signal.aborted) complain(error, error instanceof GtaError && error.code === 'ENGINE_FAILED')
+    if (!controller.signal.aborted)
+      complain(error, error instanceof GtaError && ['ENGINE_FAILED', 'GPU_LOST'].includes(error.code))
   }
   story.ariaBusy = 'false'
   running = undefined

@@ -6,10 +6,11 @@ import { findTool, toolTest } from './tools.ts'
 /** Where pictures are kept, if anywhere: GTA_SCREENSHOTS=DIR. */
 export const screenshots = process.env.GTA_SCREENSHOTS
 
-export async function launchBrowser(): Promise<Browser | undefined> {
+/** `args`: flags of chromium. */
+export async function launchBrowser(args: string[] = []): Promise<Browser | undefined> {
   const executablePath = findTool('chromium')
   if (!executablePath) return undefined
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'], timeout: limit(300) })
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', ...args], timeout: limit(300) })
   const newPage = browser.newPage.bind(browser)
   browser.newPage = async (options) => {
     const page = await newPage(options)

@@ -1,5 +1,5 @@
 /**
- * Random schemas, and what is written by them, against ajv: `npm run fuzz -- schemas --count 5000 --seed 1 [--model DIR]`. A
+ * Random schemas, and what is written by them, against ajv: `node test/harness/fuzz-schemas.ts --count 5000 --seed 1 [--model DIR]`. A
  * random choice among the allowed tokens writes, or with --model a model. Every finished text must be valid; of values that were changed
  * a little, the automaton of all that a schema allows must take none that ajv refuses. What it refuses though ajv takes it is
  * counted: numbers and formats are narrower (docs/library.md).

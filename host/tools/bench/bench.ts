@@ -98,7 +98,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
 }
 
 /** The same tokens and rows, in pages of their own: conversations that shared them would be read faster. */
-async function copyConversation(cache: KvCache, from: number, to: number): Promise<void> {
+export async function copyConversation(cache: KvCache, from: number, to: number): Promise<void> {
   const source = cache.cached(from)
   const target = cache.adopt(to, source.length, 0, [])
   for (const [i, { id, tokens }] of target.pages.entries()) {
@@ -127,7 +127,7 @@ async function open(settings: BenchSettings, context: number) {
   }
 }
 
-function engineOptionsFor(settings: BenchSettings, { plan }: Subject, context: number): EngineOptions {
+export function engineOptionsFor(settings: BenchSettings, { plan }: Subject, context: number): EngineOptions {
   const conversations = Math.max(...settings.conversations)
   const { threads, batchThreads = threads } = settings
   return {
