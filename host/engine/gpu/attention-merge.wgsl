@@ -38,8 +38,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
       let at = (id.y * head.x + chunk) * stride + id.x * (1 + COLUMNS);
       let found = partials[at];
       let next = max(peak, found.x);
-      let keep = exp(peak - next);
-      let gain = exp(found.x - next);
+      let keep = expOf(peak - next);
+      let gain = expOf(found.x - next);
       sum = sum * keep + found.y * gain;
       total = total * keep + partials[at + 1 + column] * gain;
       peak = next;

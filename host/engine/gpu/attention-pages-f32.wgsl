@@ -13,6 +13,9 @@ var<workgroup> weightsOf: array<vec4f, SLOTS * LANES>;
 // vec4 of a query before the harmonics of a view: an f32 cache has none.
 fn biasStart(view: u32) -> u32 { return 0; }
 
+// As assembly/kernels/lanes.ts adds them.
+fn sumLanes(v: vec4f) -> f32 { return (v.x + v.y) + (v.z + v.w); }
+
 // Scores of tokens 4 lane … in a view; the keys begin at vec4 `at`, the query at vec4 `query`.
 fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
   let stride = select(HEAD0, HEAD1, view == 1);
@@ -31,8 +34,7 @@ fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
     c += q * pages[key + 2 * stride + i];
     d += q * pages[key + 3 * stride + i];
   }
-  let ones = vec4f(1);
-  return vec4f(dot(a, ones), dot(b, ones), dot(c, ones), dot(d, ones)) * SCALE;
+  return vec4f(sumLanes(a), sumLanes(b), sumLanes(c), sumLanes(d)) * SCALE;
 }
 
 fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bool>) {

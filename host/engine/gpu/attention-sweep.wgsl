@@ -60,10 +60,13 @@ override KEY1: u32;
 override COLUMNS: u32;
 
 var<workgroup> peaks: array<f32, SLOTS * LANES>;
-var<workgroup> sums: array<f32, SLOTS * LANES>;
+// Each token's weight: sums are in the order of assembly/kernels/exp.ts, every fourth token in a lane.
+var<workgroup> sums: array<vec4f, SLOTS * LANES>;
 // Of each slot: what is kept of the sum before, and what the page adds of its own.
 var<workgroup> keeps: array<f32, SLOTS>;
 var<workgroup> gains: array<f32, SLOTS>;
+// What one of the integers of a slot's values is worth.
+var<workgroup> units: array<f32, SLOTS>;
 // The same of its chunk.
 var<workgroup> chunkFactors: array<vec2f, SLOTS>;
 
@@ -72,9 +75,11 @@ fn capped(score: vec4f) -> vec4f {
   let x = score / SOFTCAP;
   let z = x * x;
   let p = (((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z - 3.33332819422e-1;
-  let far = 1 - 2 / (exp(min(2 * abs(x), vec4f(87))) + 1);
+  let far = 1 - 2 / (exps(2 * abs(x)) + 1);
   return select(sign(x) * far, p * z * x + x, abs(x) < vec4f(0.625)) * SOFTCAP;
 }
+
+fn exps(x: vec4f) -> vec4f { return vec4f(expOf(x.x), expOf(x.y), expOf(x.z), expOf(x.w)); }
 
 fn turnAt(i: u32) -> f32 { return turns[i / 4][i % 4]; }
 
@@ -171,12 +176,12 @@ fn main(
       var pagePeak = UNSEEN;
       for (var i = 0u; i < lanes; i++) { pagePeak = max(pagePeak, peaks[min(own, SLOTS - 1) * LANES + i]); }
       let next = max(peak, pagePeak);
-      let keep = exp(peak - next);
-      let gain = exp(pagePeak - next);
+      let keep = expOf(peak - next);
+      let gain = expOf(pagePeak - next);
       peak = next;
       if (isScoring) {
-        let weights = select(vec4f(), exp(scores - pagePeak), isSeen);
-        sums[thread] = (weights.x + weights.y) + (weights.z + weights.w);
+        let weights = select(vec4f(), exps(scores - pagePeak), isSeen);
+        sums[thread] = weights;
         prepareWeights(base + group.z, own, lane, weights, isSeen);
         if (lane == 0) {
           keeps[own] = keep;
@@ -184,13 +189,14 @@ fn main(
         }
       }
       workgroupBarrier();
-      var pageSum = 0f;
-      for (var i = 0u; i < lanes; i++) { pageSum += sums[min(own, SLOTS - 1) * LANES + i]; }
+      var four = vec4f();
+      for (var i = 0u; i < lanes; i++) { four += sums[min(own, SLOTS - 1) * LANES + i]; }
+      let pageSum = (four.x + four.y) + (four.z + four.w);
       sum = sum * keep + pageSum * gain;
       if (HAS_DIGITS) {
         if (isScoring) {
           let unit = finishWeights(own, lane, lanes);
-          if (lane == 0) { gains[own] = gain * unit; }
+          if (lane == 0) { units[own] = unit; }
         }
         workgroupBarrier();
       }
@@ -200,13 +206,14 @@ fn main(
         sumValues(base + group.z, column, owner, owners, tokens, &found);
         for (var i = 0u; i < VALUES; i++) {
           let slot = min(owner + i * owners, SLOTS - 1);
+          if (HAS_DIGITS) { found[i] *= units[slot]; }
           average[i] = average[i] * keeps[slot] + found[i] * gains[slot];
         }
       }
     }
     let next = max(totalPeak, peak);
-    let keep = exp(totalPeak - next);
-    let gain = exp(peak - next);
+    let keep = expOf(totalPeak - next);
+    let gain = expOf(peak - next);
     totalSum = totalSum * keep + sum * gain;
     totalPeak = next;
     if (isScoring && lane == 0) { chunkFactors[own] = vec2f(keep, gain); }

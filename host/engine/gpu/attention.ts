@@ -42,7 +42,7 @@ import type { Gpu } from './gpu.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { GpuLayer } from './plan.ts'
 import { type ProductScratch, productOperations } from './products.ts'
-import { stepText } from './texts.ts'
+import { mathText, stepText } from './texts.ts'
 
 export interface AttentionLayer {
   shared: AttentionStep
@@ -273,7 +273,7 @@ async function finishOperations(parts: Parts): Promise<Operation[]> {
   const finish = await operation(
     parts,
     'attention-finish',
-    [finishText],
+    [mathText, finishText],
     constants,
     [averages, entering, gate, projection.stride, biases.word],
     [projection.buffer, biases.resource, shared.averages, shared.entering],
