@@ -2,6 +2,7 @@
 //
 //     u_j = [o_j, o_j, …] + P_j o_j + b_j       u ⊙ σ(gate)
 //
+// Behind math.wgsl.
 // Workgroups (WIDTH / 64, rows), 64 threads each.
 
 struct Layer {
@@ -48,6 +49,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   } else {
     u = averages[average + k];
   }
-  if (HAS_GATE) { u *= 1 / (1 + exp(min(-projection[layer.gate + id.y * layer.stride + i], 87))); }
+  if (HAS_GATE) { u *= sigmoidOf(projection[layer.gate + id.y * layer.stride + i]); }
   entering[at] = u;
 }
