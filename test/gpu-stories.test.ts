@@ -15,20 +15,26 @@ import { openEngine } from './harness/engines.ts'
 import { gpuTest, type TestAdapter } from './harness/gpu.ts'
 import { openGpu } from './harness/gpu-engines.ts'
 
-const PROMPTS = 20
-const TOKENS = 64
+interface Size {
+  prompts: number
+  tokens: number
+}
+/** GTA_GPU_WHOLE=1: all of it, which takes a GPU in software half an hour. */
+const whole: Size = { prompts: 20, tokens: 64 }
+const part: Size = { prompts: 20, tokens: 8 }
+const size = process.env.GTA_GPU_WHOLE ? whole : part
 /** The beginnings of stories that the model was not trained on. */
-async function prompts(): Promise<number[][]> {
+async function readPrompts(count: number): Promise<number[][]> {
   const model = await load(golden('stories'))
   const stories = readFileSync(`${golden('stories')}/valid_slice.txt`, 'utf8')
     .split('<|endoftext|>')
     .slice(1)
   const ids = stories.map((story) => runtimeOf(model).promptIds(story.trim()).slice(0, 12))
   await model.close()
-  return ids.filter((list) => list.length === 12).slice(0, PROMPTS)
+  return ids.filter((list) => list.length === 12).slice(0, count)
 }
 
-const options = { context: 128, maxRows: 64, maxLogits: PROMPTS, conversations: PROMPTS } as const
+const options = { context: 128, maxRows: 64, maxLogits: 20, conversations: 20 } as const
 
 /** All prompts but for their last tokens, which the first step has. */
 async function feed(cache: KvCache, texts: readonly number[][]): Promise<void> {
@@ -60,9 +66,13 @@ interface Compared {
 }
 
 /** Every choice of both engines. */
-async function compare(adapter: TestAdapter, type: 'f32' | 'q8'): Promise<Compared[]> {
-  const texts = await prompts()
-  assert.is(texts.length, PROMPTS)
+async function compare(
+  adapter: TestAdapter,
+  type: 'f32' | 'q8',
+  { prompts, tokens: count }: Size,
+): Promise<Compared[]> {
+  const texts = await readPrompts(prompts)
+  assert.is(texts.length, prompts)
   const [cpu, exact, { cache }] = await Promise.all([
     openEngine(golden('stories'), { ...options, type }),
     openEngine(golden('stories'), { ...options, type: 'f32' }),
@@ -71,12 +81,12 @@ async function compare(adapter: TestAdapter, type: 'f32' | 'q8'): Promise<Compar
   const compared: Compared[] = []
   await Promise.all([cpu, exact, cache].map((engine) => feed(engine, texts)))
   let tokens = texts.map((ids) => ids.at(-1) as number)
-  for (let i = 0; i < TOKENS; i++) {
+  for (let i = 0; i < count; i++) {
     const rows: Row[] = tokens.map((token, conversation) => ({
       ...{ conversation, position: 11 + i, token, sampling: greedy },
     }))
     const [expected, found] = await Promise.all([cpu.step(rows), cache.step(rows), exact.step(rows)])
-    for (let k = 0; k < PROMPTS; k++) {
+    for (let k = 0; k < prompts; k++) {
       const [own, other, f32] = await Promise.all([cpu.logits(k), cache.logits(k), exact.logits(k)])
       compared.push({
         margin: marginOf(own),
@@ -107,7 +117,7 @@ const where = { on: ['lavapipe'] } as const
 gpuTest(
   'stories, f32: the tokens of the WebAssembly engine',
   async (adapter) => {
-    const compared = await compare(adapter, 'f32')
+    const compared = await compare(adapter, 'f32', size)
     say(`${adapter.name}, f32`, compared)
     assert.ok(compared.every(({ distance: far }) => far < 1e-3))
     assert.ok(compared.every(({ isSame, margin }) => isSame || margin < 1e-2))
@@ -118,13 +128,23 @@ gpuTest(
 gpuTest(
   'stories, q8 with an int8 cache: other tokens only where the choice was close',
   async (adapter) => {
-    const compared = await compare(adapter, 'q8')
+    const compared = await compare(adapter, 'q8', size)
     say(`${adapter.name}, q8`, compared)
     assert.ok(compared.filter(({ isSame }) => !isSame).length < compared.length / 20)
     assert.ok(compared.every(({ isSame, margin }) => isSame || margin < 0.5))
     assert.ok(mean(compared.map((one) => one.distance)) < mean(compared.map((one) => one.rounded)))
   },
   where,
+)
+
+gpuTest(
+  'stories, q8 with an int8 cache: where no product is fused with a sum, the logits of the WebAssembly engine',
+  async (adapter) => {
+    const compared = await compare(adapter, 'q8', process.env.GTA_GPU_WHOLE ? whole : { prompts: 4, tokens: 12 })
+    say(`${adapter.name}, q8`, compared)
+    assert.ok(compared.every(({ isSame, distance: far }) => isSame && far < 1e-6))
+  },
+  { on: ['swiftshader'] },
 )
 
 test.run()
