@@ -190,7 +190,7 @@ async function bundle(name: string, splitting: boolean): Promise<{ path: string;
   return { path: join(outdir, basename(program?.[0] as string)), sizes }
 }
 
-test('a program that loads a packed model and generates reads 260 kB, kernels and all; in one file it has 750 kB', async () => {
+test('a program that loads a packed model and generates reads 270 kB, kernels and all; in one file it has 750 kB', async () => {
   const { path, sizes } = await bundle('split', true)
   const coverage = join(folder, 'coverage')
   const env = { ...process.env, NODE_V8_COVERAGE: coverage }
@@ -206,7 +206,7 @@ test('a program that loads a packed model and generates reads 260 kB, kernels an
     for (const { url } of JSON.parse(readFileSync(join(coverage, file), 'utf8')).result as { url: string }[])
       if (sizes.has(basename(url))) read.add(basename(url))
   const bytes = [...read].reduce((sum, name) => sum + (sizes.get(name) ?? 0), 0)
-  assert.ok(read.size > 5 && bytes > 150e3 && bytes <= 260e3, `${bytes} bytes in ${[...read].join(' ')}`)
+  assert.ok(read.size > 5 && bytes > 150e3 && bytes <= 270e3, `${bytes} bytes in ${[...read].join(' ')}`)
   // The process of a chat template, GGUF, SentencePiece, conversion, forms and the engine for GPUs are inside too.
   const whole = [...(await bundle('whole', false)).sizes.values()].reduce((sum, size) => sum + size, 0)
   assert.ok(whole > 250e3 && whole <= 750e3, `${whole} bytes in one file`)

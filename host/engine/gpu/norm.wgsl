@@ -6,7 +6,9 @@
 //     ADDS     y is added to what is there
 //     GATHERS  row k is row wanted[k] of the step
 //
-// Workgroups: one for each row. A thread sums every 128th number in f32, then halves add up: always in the same order.
+// Workgroups: one for each row. Sums are in the order of assembly/kernels/norm.ts: eight threads take every eighth number (four
+// every fourth, of a layer norm). More threads would be faster, and their last bits put a number on the other side of an edge
+// where inputs of matrices are rounded to integers: the whole row, and all that follows, would be another.
 
 override KIND: u32;
 override ADDS: bool;
@@ -26,19 +28,21 @@ struct Parameters { weight: u32, bias: u32, unused0: u32, unused1: u32 }
 @group(0) @binding(5) var<storage, read_write> normed: array<f32>;
 
 const THREADS = 128u;
-var<workgroup> partial: array<f32, THREADS>;
+var<workgroup> partial: array<f32, 8>;
 
-// The sum over all threads, to each of them.
+// Threads that sum: lanes of the CPU's vectors, two of four for a root mean square.
+override LANES: u32 = select(8u, 4u, KIND == 2u);
+
+// The sum of what 8 threads have, to each thread: pairs of four apart, then neighbours, as assembly/kernels/norm.ts adds lanes.
 fn sumOf(mine: f32, thread: u32) -> f32 {
-  partial[thread] = mine;
+  if (thread < 8u) { partial[thread] = mine; }
   workgroupBarrier();
-  for (var half = THREADS / 2u; half > 0u; half /= 2u) {
-    if (thread < half) { partial[thread] += partial[thread + half]; }
-    workgroupBarrier();
-  }
-  let sum = partial[0];
+  let first = partial[0] + partial[4];
+  let second = partial[1] + partial[5];
+  let third = partial[2] + partial[6];
+  let fourth = partial[3] + partial[7];
   workgroupBarrier();
-  return sum;
+  return (first + second) + (third + fourth);
 }
 
 @compute @workgroup_size(THREADS)
@@ -52,16 +56,27 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   var factor = 1.0;
   if (KIND == 2u) {
     var sum = 0.0;
-    for (var i = thread; i < WIDTH; i += THREADS) { sum += source[start + i]; }
+    if (thread < LANES) {
+      for (var i = thread; i < WIDTH; i += LANES) { sum += source[start + i]; }
+    }
     mean = sumOf(sum, thread) / f32(WIDTH);
   }
   if (KIND != 0u) {
+    // What fills no four is added behind the sum of a layer norm.
+    let end = select(WIDTH, WIDTH & ~3u, KIND == 2u);
     var squares = 0.0;
-    for (var i = thread; i < WIDTH; i += THREADS) {
+    if (thread < LANES) {
+      for (var i = thread; i < end; i += LANES) {
+        let x = source[start + i] - mean;
+        squares += x * x;
+      }
+    }
+    squares = sumOf(squares, thread);
+    for (var i = end; i < WIDTH; i++) {
       let x = source[start + i] - mean;
       squares += x * x;
     }
-    factor = 1.0 / sqrt(sumOf(squares, thread) / f32(WIDTH) + EPS);
+    factor = 1.0 / sqrt(squares / f32(WIDTH) + EPS);
   }
   for (var i = thread; i < STRIDE; i += THREADS) {
     var y = 0.0;
