@@ -2,7 +2,6 @@
 //
 //     u_j = [o_j, o_j, …] + P_j o_j + b_j       u ⊙ σ(gate)
 //
-// Behind math.wgsl.
 // Workgroups (WIDTH / 64, rows), 64 threads each.
 
 struct Layer {

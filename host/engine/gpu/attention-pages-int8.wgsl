@@ -1,6 +1,6 @@
 // What the sweep does with the numbers of a page of an int8 cache: scales f32[64], then blocks of 4 tokens × 4 dims, a word for
 // each token. Sums are of integers, as on the CPU: queries and weights are of 14 bits, in two digits of base 128.
-// Before attention-sweep.wgsl, behind what brings dot4(a, b): Σ of four i8 × i8.
+// Before attention-sweep.wgsl, behind attention-divide.wgsl and what brings dot4(a, b): Σ of four i8 × i8.
 
 alias Four = vec4<u32>;
 
@@ -18,7 +18,6 @@ var<private> weighed: vec4f;
 var<workgroup> tops: array<u32, SLOTS * LANES>;
 // Weights of four tokens: high digits, low digits.
 var<workgroup> digits: array<vec2<u32>, SLOTS * LANES>;
-var<workgroup> units: array<f32, SLOTS>;
 
 // vec4 of a view of a query: two digits of four dims, twice.
 fn viewFours(dim: u32) -> u32 { return ((dim + 3) / 4 + 1) / 2; }
@@ -52,9 +51,9 @@ fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bo
   tops[slot * LANES + lane] = max(max(bits.x, bits.y), max(bits.z, bits.w));
 }
 
-// The weights as integers, behind a barrier, and what a unit of them is.
+// The weights as integers, behind a barrier; what a unit of them is.
 const HAS_DIGITS = true;
-fn finishWeights(slot: u32, lane: u32, lanes: u32) {
+fn finishWeights(slot: u32, lane: u32, lanes: u32) -> f32 {
   var top = 0u;
   for (var i = 0u; i < lanes; i++) { top = max(top, tops[slot * LANES + i]); }
   let peak = bitcast<f32>(top);
@@ -66,7 +65,7 @@ fn finishWeights(slot: u32, lane: u32, lanes: u32) {
     high.x | (high.y << 8) | (high.z << 16) | (high.w << 24),
     low.x | (low.y << 8) | (low.z << 16) | (low.w << 24),
   );
-  if (lane == 0) { units[slot] = divided(peak, 16383); }
+  return divided(peak, 16383);
 }
 
 // Σ weight · value of a column of the first `tokens` tokens, for the slots of an owner.
@@ -93,7 +92,5 @@ fn sumValues(at: u32, column: u32, owner: u32, owners: u32, tokens: u32, found: 
       low[i] += vec4<i32>(dot4(d.x, w.y), dot4(d.y, w.y), dot4(d.z, w.y), dot4(d.w, w.y));
     }
   }
-  for (var i = 0u; i < VALUES; i++) {
-    (*found)[i] = vec4f(high[i] * 128 + low[i]) * units[min(owner + i * owners, SLOTS - 1)];
-  }
+  for (var i = 0u; i < VALUES; i++) { (*found)[i] = vec4f(high[i] * 128 + low[i]); }
 }

@@ -105,7 +105,7 @@ function sweepShader(
   const [first, second] = keySlots(kind)
   const dotOf = gpu.canDot ? dotText : plainText
   const pages = isInt8 ? dotOf + divideText + pagesInt8Text : pagesF32Text
-  const text = `const VALUES = ${values}u;\n${stepText}${mathText}${chunksText}${pages}${sweepText}`
+  const text = `const VALUES = ${values}u;\n${mathText}${stepText}${chunksText}${pages}${sweepText}`
   const constants = {
     ...{ SLOTS: slots, THREADS: threads, GROUPS: groups, MAPS: maps, WINDOW: window, SOFTCAP: softcap },
     ...{ HAS_BIAS: Number(pairs.some((count) => count > 0)), LAYER_FOURS: layerStride / 16 },
@@ -133,7 +133,7 @@ function sweepBindings(
 async function mergeOperation(gpu: Gpu, step: StepBuffers, { shared, kind }: SweepOptions): Promise<Operation> {
   const { maps, window, valueDim } = kind
   const pipeline = await gpu.pipeline(
-    { name: 'attention-merge.wgsl', text: stepText + mathText + chunksText + mergeText },
+    { name: 'attention-merge.wgsl', text: mathText + stepText + chunksText + mergeText },
     { MAPS: maps, WINDOW: window, VALUE: valueDim, COLUMNS: foursOf(valueDim), AVERAGE: averageStride(kind) },
   )
   const layer = gpu.parameters('attention merge', new Uint32Array([shared.strides.averages]))
