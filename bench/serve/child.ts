@@ -22,9 +22,14 @@ process.on('exit', () => {
 })
 
 /** Resolves when its model is loaded. */
-export async function serve(...args: string[]): Promise<Served> {
+export function serve(...args: string[]): Promise<Served> {
+  return serveWith([], ...args)
+}
+
+/** The same with flags of V8. */
+export async function serveWith(flags: string[], ...args: string[]): Promise<Served> {
   const given = ['serve', '--port', '0', '--quiet', '--chat-template', 'chatml', ...args]
-  const child = spawn(process.execPath, [command, ...given], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...flags, command, ...given], { stdio: ['ignore', 'pipe', 'inherit'] })
   children.add(child)
   const closed = once(child, 'close')
   const [line] = await Promise.race([once(child.stdout, 'data'), closed.then(() => ['it ended'])])

@@ -60,6 +60,6 @@ fn writeInt8(at: u32, dim: u32, token: u32, thread: u32) {
     let four = vec4<i32>(round(fourOf(4 * i, dim) * factor)) & vec4<i32>(255);
     pages[blockWord(at, dim, token, i)] = u32(four.x | (four.y << 8) | (four.z << 16) | (four.w << 24));
   }
-  if (thread == 0) { pages[at + token] = select(bitcast<u32>(peak / best), NAN_BITS, isNan(peak)); }
+  if (thread == 0) { pages[at + token] = select(bitcast<u32>(divided(peak, best)), NAN_BITS, isNan(peak)); }
   workgroupBarrier();
 }

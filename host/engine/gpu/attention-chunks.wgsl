@@ -1,7 +1,7 @@
 // Chunks: pages that one workgroup of the sweep goes through by itself, before what it found is merged with what others did.
 // They are cut by the page's number alone, short ones first: few pages are spread over many workgroups, and of many pages not
 // too much is written in between. So a row has the same chunks, and the same bits, whatever else is in its step.
-// host/engine/gpu/attention-tiles.ts has the same.
+// host/engine/gpu/attention-tiles.ts has the same. Behind math.wgsl.
 
 fn chunkOf(page: u32) -> u32 {
   if (page < 16) { return page; }
@@ -22,6 +22,9 @@ fn hiddenBefore(position: u32) -> u32 {
   let seen = position + 1;
   return select(0, seen - min(seen, WINDOW), WINDOW != 0);
 }
+
+// e^x of what a sum is multiplied with when its peak rises: 0 where there was none before.
+fn factorOf(x: f32) -> f32 { return select(expOf(x), 0f, x < -87); }
 
 // Below the scores of all tokens that are seen.
 const UNSEEN: f32 = -3e38;

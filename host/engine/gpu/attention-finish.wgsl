@@ -2,6 +2,7 @@
 //
 //     u_j = [o_j, o_j, …] + P_j o_j + b_j       u ⊙ σ(gate)
 //
+// Behind math.wgsl.
 // Workgroups (WIDTH / 64, rows), 64 threads each.
 
 struct Layer {

@@ -1,7 +1,7 @@
 // One head of a query or of a cache row, in workgroup memory: what happens to it before others meet it. Goes before the main
 // of attention-queries, attention-rows and attention-turn.
 //
-// Workgroup: 64 threads, all of which call each function. A function ends with a barrier, behind which all see its result.
+// Behind attention-divide.wgsl. Workgroup: 64 threads, all of which call each function. A function ends with a barrier, behind which all see its result.
 // The order of sums is that of assembly/kernels (norm.ts, quantize.ts), so that a cache row has the bits that it has there,
 // as far as the device rounds as IEEE 754 does and fuses nothing. Only the norm of all heads together is summed otherwise.
 
@@ -75,7 +75,7 @@ fn largest(at: u32, n: u32, thread: u32) -> f32 {
 }
 
 // What makes `peak` the largest integer; 0 for numbers so small that the quotient would overflow.
-fn factorFor(peak: f32, most: f32) -> f32 { return select(most / peak, 0f, peak < 1e-34); }
+fn factorFor(peak: f32, most: f32) -> f32 { return select(divided(most, peak), 0f, peak < 1e-34); }
 
 // Four numbers of the head, zeros behind the last.
 fn fourOf(i: u32, n: u32) -> vec4f {

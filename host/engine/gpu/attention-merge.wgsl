@@ -1,5 +1,5 @@
 // What the chunks of a row found (attention-sweep.wgsl), merged in their order, and divided: averages of values.
-// Behind step.wgsl and attention-chunks.wgsl.
+// Behind step.wgsl, math.wgsl and attention-chunks.wgsl.
 //
 //     partials (rows, chunks, maps) of peak, sum, 0, 0 ┃ values   →  averages f32 (rows, stride), AVERAGE numbers for each map
 //
@@ -38,8 +38,8 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
       let at = (id.y * head.x + chunk) * stride + id.x * (1 + COLUMNS);
       let found = partials[at];
       let next = max(peak, found.x);
-      let keep = expOf(peak - next);
-      let gain = expOf(found.x - next);
+      let keep = factorOf(peak - next);
+      let gain = factorOf(found.x - next);
       sum = sum * keep + found.y * gain;
       total = total * keep + partials[at + 1 + column] * gain;
       peak = next;

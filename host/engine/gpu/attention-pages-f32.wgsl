@@ -13,8 +13,7 @@ var<workgroup> weightsOf: array<vec4f, SLOTS * LANES>;
 // vec4 of a query before the harmonics of a view: an f32 cache has none.
 fn biasStart(view: u32) -> u32 { return 0; }
 
-// As assembly/kernels/lanes.ts adds them.
-fn sumLanes(v: vec4f) -> f32 { return (v.x + v.y) + (v.z + v.w); }
+fn sumOf(v: vec4f) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 
 // Scores of tokens 4 lane … in a view; the keys begin at vec4 `at`, the query at vec4 `query`.
 fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
@@ -34,7 +33,7 @@ fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
     c += q * pages[key + 2 * stride + i];
     d += q * pages[key + 3 * stride + i];
   }
-  return vec4f(sumLanes(a), sumLanes(b), sumLanes(c), sumLanes(d)) * SCALE;
+  return vec4f(sumOf(a), sumOf(b), sumOf(c), sumOf(d)) * SCALE;
 }
 
 fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bool>) {
@@ -43,7 +42,7 @@ fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bo
 
 // Weights are as they are.
 const HAS_DIGITS = false;
-fn finishWeights(slot: u32, lane: u32, lanes: u32) -> f32 { return 1; }
+fn finishWeights(slot: u32, lane: u32, lanes: u32) {}
 
 // Σ weight · value of a column of the first `tokens` tokens, for the slots of an owner.
 fn sumValues(at: u32, column: u32, owner: u32, owners: u32, tokens: u32, found: ptr<function, array<vec4f, VALUES>>) {

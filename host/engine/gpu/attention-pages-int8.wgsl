@@ -18,6 +18,7 @@ var<private> weighed: vec4f;
 var<workgroup> tops: array<u32, SLOTS * LANES>;
 // Weights of four tokens: high digits, low digits.
 var<workgroup> digits: array<vec2<u32>, SLOTS * LANES>;
+var<workgroup> units: array<f32, SLOTS>;
 
 // vec4 of a view of a query: two digits of four dims, twice.
 fn viewFours(dim: u32) -> u32 { return ((dim + 3) / 4 + 1) / 2; }
@@ -51,13 +52,13 @@ fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bo
   tops[slot * LANES + lane] = max(max(bits.x, bits.y), max(bits.z, bits.w));
 }
 
-// The weights as integers, behind a barrier; what a unit of them is.
+// The weights as integers, behind a barrier, and what a unit of them is.
 const HAS_DIGITS = true;
-fn finishWeights(slot: u32, lane: u32, lanes: u32) -> f32 {
+fn finishWeights(slot: u32, lane: u32, lanes: u32) {
   var top = 0u;
   for (var i = 0u; i < lanes; i++) { top = max(top, tops[slot * LANES + i]); }
   let peak = bitcast<f32>(top);
-  let factor = select(16383 / peak, 0f, peak < 1e-34);
+  let factor = select(divided(16383, peak), 0f, peak < 1e-34);
   let four = vec4<u32>(round(weighed * factor));
   let high = four >> vec4<u32>(7);
   let low = four & vec4<u32>(127);
@@ -65,7 +66,7 @@ fn finishWeights(slot: u32, lane: u32, lanes: u32) -> f32 {
     high.x | (high.y << 8) | (high.z << 16) | (high.w << 24),
     low.x | (low.y << 8) | (low.z << 16) | (low.w << 24),
   );
-  return peak / 16383;
+  if (lane == 0) { units[slot] = divided(peak, 16383); }
 }
 
 // Σ weight · value of a column of the first `tokens` tokens, for the slots of an owner.
@@ -92,5 +93,7 @@ fn sumValues(at: u32, column: u32, owner: u32, owners: u32, tokens: u32, found: 
       low[i] += vec4<i32>(dot4(d.x, w.y), dot4(d.y, w.y), dot4(d.z, w.y), dot4(d.w, w.y));
     }
   }
-  for (var i = 0u; i < VALUES; i++) { (*found)[i] = vec4f(high[i] * 128 + low[i]); }
+  for (var i = 0u; i < VALUES; i++) {
+    (*found)[i] = vec4f(high[i] * 128 + low[i]) * units[min(owner + i * owners, SLOTS - 1)];
+  }
 }

@@ -47,5 +47,5 @@ fn writeView(at: u32, view: u32, base: u32, dim: u32, thread: u32) {
     prepared[start + 2 * i] = high;
     prepared[start + 2 * i + 1] = low;
   }
-  if (thread == 0) { prepared[at + view] = select(bitcast<u32>(peak / 8191 * SCALE), NAN_BITS, isNan(peak)); }
+  if (thread == 0) { prepared[at + view] = select(bitcast<u32>(divided(peak, 8191) * SCALE), NAN_BITS, isNan(peak)); }
 }

@@ -1,5 +1,5 @@
 // The sweep of attention over the cache: for each row and map the weighted sum of values, Σ e^(score − peak) · value, with peak
-// and Σ e^(score − peak). Behind step.wgsl, attention-chunks.wgsl and attention-pages-f32.wgsl or attention-pages-int8.wgsl.
+// and Σ e^(score − peak), by the CPU's operations in its order, as far as the device fuses none of them. Behind step.wgsl, math.wgsl, attention-chunks.wgsl and attention-pages-f32.wgsl or attention-pages-int8.wgsl.
 //
 // A tile is some rows of one conversation, one behind the other; a slot is a map of one of them; the slots of a workgroup read the
 // same slot heads of the cache, so each page is read once for all of them. Page by page:
@@ -60,26 +60,26 @@ override KEY1: u32;
 override COLUMNS: u32;
 
 var<workgroup> peaks: array<f32, SLOTS * LANES>;
-// Each token's weight: sums are in the order of assembly/kernels/exp.ts, every fourth token in a lane.
 var<workgroup> sums: array<vec4f, SLOTS * LANES>;
 // Of each slot: what is kept of the sum before, and what the page adds of its own.
 var<workgroup> keeps: array<f32, SLOTS>;
 var<workgroup> gains: array<f32, SLOTS>;
-// What one of the integers of a slot's values is worth.
-var<workgroup> units: array<f32, SLOTS>;
 // The same of its chunk.
 var<workgroup> chunkFactors: array<vec2f, SLOTS>;
 
-// cap · tanh(x / cap), as assembly/kernels/activation.ts has it: the built-in may overflow.
+// cap · tanh(x / cap).
 fn capped(score: vec4f) -> vec4f {
-  let x = score / SOFTCAP;
-  let z = x * x;
-  let p = (((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z - 3.33332819422e-1;
-  let far = 1 - 2 / (exps(2 * abs(x)) + 1);
-  return select(sign(x) * far, p * z * x + x, abs(x) < vec4f(0.625)) * SOFTCAP;
+  var result = vec4f();
+  for (var k = 0u; k < 4; k++) { result[k] = tanhOf(score[k] / SOFTCAP) * SOFTCAP; }
+  return result;
 }
 
-fn exps(x: vec4f) -> vec4f { return vec4f(expOf(x.x), expOf(x.y), expOf(x.z), expOf(x.w)); }
+// e^x of four numbers.
+fn fourOf(x: vec4f) -> vec4f {
+  var result = vec4f();
+  for (var k = 0u; k < 4; k++) { result[k] = expOf(x[k]); }
+  return result;
+}
 
 fn turnAt(i: u32) -> f32 { return turns[i / 4][i % 4]; }
 
@@ -176,11 +176,11 @@ fn main(
       var pagePeak = UNSEEN;
       for (var i = 0u; i < lanes; i++) { pagePeak = max(pagePeak, peaks[min(own, SLOTS - 1) * LANES + i]); }
       let next = max(peak, pagePeak);
-      let keep = expOf(peak - next);
-      let gain = expOf(pagePeak - next);
+      let keep = factorOf(peak - next);
+      let gain = factorOf(pagePeak - next);
       peak = next;
       if (isScoring) {
-        let weights = select(vec4f(), exps(scores - pagePeak), isSeen);
+        let weights = select(vec4f(), fourOf(scores - pagePeak), isSeen);
         sums[thread] = weights;
         prepareWeights(base + group.z, own, lane, weights, isSeen);
         if (lane == 0) {
@@ -189,15 +189,12 @@ fn main(
         }
       }
       workgroupBarrier();
+      // Four sums, as on the CPU: there is no other order.
       var four = vec4f();
       for (var i = 0u; i < lanes; i++) { four += sums[min(own, SLOTS - 1) * LANES + i]; }
-      let pageSum = (four.x + four.y) + (four.z + four.w);
-      sum = sum * keep + pageSum * gain;
+      sum = sum * keep + ((four.x + four.y) + (four.z + four.w)) * gain;
       if (HAS_DIGITS) {
-        if (isScoring) {
-          let unit = finishWeights(own, lane, lanes);
-          if (lane == 0) { units[own] = unit; }
-        }
+        if (isScoring) { finishWeights(own, lane, lanes); }
         workgroupBarrier();
       }
       // 3
@@ -206,14 +203,13 @@ fn main(
         sumValues(base + group.z, column, owner, owners, tokens, &found);
         for (var i = 0u; i < VALUES; i++) {
           let slot = min(owner + i * owners, SLOTS - 1);
-          if (HAS_DIGITS) { found[i] *= units[slot]; }
           average[i] = average[i] * keeps[slot] + found[i] * gains[slot];
         }
       }
     }
     let next = max(totalPeak, peak);
-    let keep = expOf(totalPeak - next);
-    let gain = expOf(peak - next);
+    let keep = factorOf(totalPeak - next);
+    let gain = factorOf(peak - next);
     totalSum = totalSum * keep + sum * gain;
     totalPeak = next;
     if (isScoring && lane == 0) { chunkFactors[own] = vec2f(keep, gain); }

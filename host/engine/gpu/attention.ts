@@ -28,6 +28,7 @@ import type { AttentionStep } from './attention-step.ts'
 import { type LayerCache, sweepOperations } from './attention-sweep.ts'
 import {
   cacheText,
+  divideText,
   encodedText,
   finishText,
   headNormText,
@@ -123,7 +124,7 @@ async function lowOperations(parts: Parts): Promise<Operation[]> {
   const normed = await operation(
     parts,
     'attention-low',
-    [headText, lowText],
+    [divideText, headText, lowText],
     { RANK: is.queryRank, EPS: is.lowEps },
     [projection.offset, projection.stride, shared.strides.low, norm.word],
     [projection.buffer, norm.resource, shared.low],
@@ -167,7 +168,7 @@ async function rowOperations(parts: Parts): Promise<Operation[]> {
     ...[norms.word, biases.word + queryWidth(is)],
     ...[layer.pageKind * shared.options.blocks, shared.options.tableBlocks],
   ]
-  const texts = [stepText, headText, headNormText, rotateText, cacheText, rowsText]
+  const texts = [stepText, divideText, headText, headNormText, rotateText, cacheText, rowsText]
   const entries = [
     ...[step.rows, step.tables, step.places, step.angles, projection.buffer],
     ...[norms.resource, biases.resource, cache.buffer],
@@ -219,7 +220,7 @@ async function queryOperations(parts: Parts): Promise<Operation[]> {
     ...[step.angles, source.buffer, norms.resource, biases.resource, shared.dropped, shared.headsOf(is)],
     ...[shared.prepared, shared.plain],
   ]
-  const texts = [stepText, headText, headNormText, rotateText, preparedText, queriesText]
+  const texts = [stepText, divideText, headText, headNormText, rotateText, preparedText, queriesText]
   return [await operation(parts, 'attention-queries', texts, constants, words, entries, ({ rows }) => [is.maps, rows])]
 }
 
@@ -238,7 +239,7 @@ async function encoderOperations(parts: Parts): Promise<Operation[]> {
   const prepared = await operation(
     parts,
     'attention-encoded',
-    [headText, preparedText, encodedText],
+    [divideText, headText, preparedText, encodedText],
     constants,
     [0, encoded],
     [shared.encoded, shared.prepared],

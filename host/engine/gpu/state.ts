@@ -5,7 +5,7 @@
 import { type Layer, MIXER_CONV, type Recurrence } from '../../../assembly/abi.ts'
 import type { AttentionLayer } from './attention.ts'
 import { padded } from './attention-kind.ts'
-import { headText } from './attention-texts.ts'
+import { divideText, headText } from './attention-texts.ts'
 import type { Gpu } from './gpu.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import { convText, deltaText, stateNormText, statePagesText } from './state-texts.ts'
@@ -79,7 +79,7 @@ export async function stateOperations(
   const norm = bind(vectors.stateNorm, r.valueDim)
   const normed = await make(
     'state-norm',
-    mathText + headText + stateNormText,
+    mathText + divideText + headText + stateNormText,
     { CHANNELS: r.channels, VALUE: r.valueDim, EPS: r.eps },
     [projection.offset, projection.stride, strides.averages, norm.word],
     [projection.buffer, norm.resource, averages],
