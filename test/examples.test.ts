@@ -1,7 +1,7 @@
 /** The programs of docs/examples, run as a clone runs them. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { EventEmitter, once } from 'node:events'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
@@ -12,14 +12,16 @@ import * as assert from 'uvu/assert'
 import { temporary } from './fixtures/checkpoints.ts'
 import { browserTest, launchBrowser } from './harness/browsers.ts'
 import { limit } from './harness/limits.ts'
+import { findTool, toolTest } from './harness/tools.ts'
 
 const root = fileURLToPath(new URL('../', import.meta.url))
 const cache = temporary()
 
 const children: ChildProcess[] = []
+const clients: MqttClient[] = []
 
-function start(name: string, env: Record<string, string> = {}): ChildProcess {
-  const child = spawn(process.execPath, [`${root}docs/examples/${name}`], {
+function start(name: string, env: Record<string, string> = {}, folder = `${root}docs/examples`): ChildProcess {
+  const child = spawn(process.execPath, [`${folder}/${name}`], {
     env: { ...process.env, XDG_CACHE_HOME: cache, PORT: '0', ...env },
     stdio: ['pipe', 'pipe', 'inherit'],
     timeout: limit(120),
@@ -31,6 +33,7 @@ function start(name: string, env: Record<string, string> = {}): ChildProcess {
 // Those that a test which failed left behind.
 test.after(() => {
   for (const child of children) child.kill('SIGKILL')
+  for (const client of clients) client.end(true)
 })
 
 /** The address that a server prints first. */
@@ -60,27 +63,29 @@ function eventsOf(body: string): Told[] {
 test('every program is in its README, and the other way round', () => {
   const readme = readFileSync(`${root}docs/examples/README.md`, 'utf8')
   const named = [...readme.matchAll(/\]\((\w+\.(?:mjs|html))\)/g)].map(([, name]) => name)
-  assert.equal(named.sort(), ['http.mjs', 'mqtt.mjs', 'page.html', 'page.mjs', 'pool.mjs'])
+  assert.equal(named.sort(), readdirSync(`${root}docs/examples`).filter((name) => name !== 'README.md').sort()) // biome-ignore format: one line
 })
 
-test('http.mjs streams events, has a status for each error, and ends when it is told to', async () => {
-  const child = start('http.mjs')
+type Refusal = [body: string, status: number, code: string]
+
+const badOptions: Refusal[] = [
+  ['no', 400, 'BAD_REQUEST'],
+  ['{"prompt":""}', 400, 'BAD_PROMPT'],
+  [JSON.stringify({ prompt: 'a b '.repeat(4000) }), 413, 'CONTEXT_FULL'],
+]
+
+/** What all three that stream over HTTP do. */
+async function checkStreaming(child: ChildProcess, refusals: Refusal[]): Promise<void> {
   const url = `${await addressOf(child)}/generate`
-  const ask = (body: string, signal?: AbortSignal) => fetch(url, { method: 'POST', body, ...(signal && { signal }) })
+  const headers = { 'content-type': 'application/json' }
+  const ask = (body: string, more: RequestInit = {}) => fetch(url, { method: 'POST', headers, body, ...more })
   const response = await ask('{"prompt":"The fox said","maxTokens":8,"seed":1}')
   assert.is(response.headers.get('content-type'), 'text/event-stream')
   const events = eventsOf(await response.text())
   assert.equal(events.pop(), { done: true, finish: 'length', tokens: 8 })
   assert.ok(events.length > 1 && events.every((event) => typeof event.text === 'string' && event.text !== ''))
 
-  for (const [body, status, code] of [
-    ['no', 400, 'BAD_REQUEST'],
-    ['null', 400, 'BAD_REQUEST'],
-    ['{"prompt":""}', 400, 'BAD_PROMPT'],
-    ['{"prompt":"a","temperature":"hot"}', 400, 'BAD_OPTION'],
-    [JSON.stringify({ prompt: 'a b '.repeat(4000) }), 413, 'CONTEXT_FULL'],
-    [JSON.stringify({ prompt: 'a'.repeat(200_000) }), 400, 'BAD_REQUEST'],
-  ] as const) {
+  for (const [body, status, code] of [...badOptions, ...refusals]) {
     const refused = await ask(body)
     assert.is(refused.status, status, body.slice(0, 40))
     assert.is(((await refused.json()) as Told).error?.code, code)
@@ -90,13 +95,48 @@ test('http.mjs streams events, has a status for each error, and ends when it is 
   // More than there are conversations: those that were left must not stay open.
   for (let i = 0; i < 33; i++) {
     const leave = new AbortController()
-    const left = await ask('{"prompt":"Once upon a time","maxTokens":1000}', leave.signal)
+    const left = await ask('{"prompt":"Once upon a time","maxTokens":1000}', { signal: leave.signal })
     await left.body?.getReader().read()
     leave.abort()
   }
   const after = await ask('{"prompt":"The hare said","maxTokens":3}')
   assert.is(eventsOf(await after.text()).at(-1)?.done, true)
   assert.is(await end(child), 0)
+}
+
+test('http.mjs streams events, has a status for each error, and ends when it is told to', async () => {
+  await checkStreaming(start('http.mjs'), [
+    ['null', 400, 'BAD_REQUEST'],
+    ['{"prompt":"a","temperature":"hot"}', 400, 'BAD_OPTION'],
+    [JSON.stringify({ prompt: 'a'.repeat(200_000) }), 400, 'BAD_REQUEST'],
+  ])
+})
+
+/** Starts a program as somebody who copied it has it: in a folder of its own, where its packages are installed. */
+function startCopy(name: string, packages: string[]): ChildProcess {
+  const folder = temporary()
+  mkdirSync(`${folder}/node_modules`)
+  copyFileSync(`${root}docs/examples/${name}`, `${folder}/${name}`)
+  symlinkSync(root, `${folder}/node_modules/gta-edge`)
+  for (const name of packages)
+    symlinkSync(`${root}test/toolchain/clients/node_modules/${name}`, `${folder}/node_modules/${name}`)
+  return start(name, {}, folder)
+}
+
+toolTest('clients', 'express.mjs does so in Express', async () => {
+  await checkStreaming(startCopy('express.mjs', ['express']), [
+    ['null', 400, 'BAD_REQUEST'],
+    ['{"prompt":"a","temperature":"hot"}', 400, 'BAD_OPTION'],
+    [JSON.stringify({ prompt: 'a'.repeat(200_000) }), 413, 'BAD_REQUEST'],
+  ])
+})
+
+toolTest('clients', 'fastify.mjs does so in Fastify', async () => {
+  await checkStreaming(startCopy('fastify.mjs', ['fastify']), [
+    ['null', 400, 'BAD_REQUEST'],
+    ['{"prompt":"a","temperature":"hot"}', 400, 'BAD_REQUEST'],
+    [JSON.stringify({ prompt: 'a'.repeat(200_000) }), 413, 'BAD_REQUEST'],
+  ])
 })
 
 /** A broker of the test's own. */
@@ -126,7 +166,8 @@ async function askAll(client: MqttClient, prompts: [string, string][]): Promise<
 
 test('mqtt.mjs answers each prompt on its topic, refuses what is too long or too many, and ends', async () => {
   const { url, server, broker } = await openBroker()
-  const child = start('mqtt.mjs', { MQTT_URL: url })
+  // aedes knows MQTT 3.1.1 only.
+  const child = start('mqtt.mjs', { MQTT_URL: url, MQTT_VERSION: '4' })
   await once(child.stdout as NodeJS.ReadableStream, 'data')
   const client = await connectAsync(url)
   const answers = await askAll(client, [
@@ -152,6 +193,70 @@ test('mqtt.mjs answers each prompt on its topic, refuses what is too long or too
   await client.endAsync()
   await new Promise<void>((resolve) => broker.close(resolve))
   server.close()
+})
+
+/** mosquitto, on a port that was free a moment ago: it takes no 0. */
+async function openMosquitto(): Promise<{ url: string; broker: ChildProcess }> {
+  const free = createServer().listen(0, '127.0.0.1')
+  await once(free, 'listening')
+  const { port } = free.address() as { port: number }
+  await new Promise((resolve) => free.close(resolve))
+  const broker = spawn(findTool('mosquitto') as string, ['-p', String(port)], { stdio: ['ignore', 'ignore', 'pipe'], timeout: limit(120) }) // biome-ignore format: one line
+  children.push(broker)
+  let told = ''
+  const running = new Promise<void>((resolve, reject) => {
+    broker.stderr?.on('data', (line) => {
+      told += line
+      if (/version \S+ running/.test(told)) resolve()
+    })
+    broker.once('exit', () => reject(new Error(`mosquitto did not start: ${told}`)))
+  })
+  await running
+  return { url: `mqtt://127.0.0.1:${port}`, broker }
+}
+
+toolTest('mosquitto', 'mqtt.mjs answers requests of MQTT 5 at a real broker, and has a last will', async () => {
+  const { url } = await openMosquitto()
+  const client = await connectAsync(url, { protocolVersion: 5 })
+  clients.push(client)
+  const wake = new EventEmitter()
+  const heard: [topic: string, payload: string, correlation: string | undefined][] = []
+  client.on('message', (topic, message, { properties }) => {
+    heard.push([topic, String(message), properties?.correlationData?.toString()])
+    wake.emit('heard')
+  })
+  /** What comes next. */
+  const next = async () => {
+    while (heard.length === 0) await once(wake, 'heard', { signal: AbortSignal.timeout(limit(30)) })
+    return heard.shift() as (typeof heard)[number]
+  }
+  await client.subscribeAsync('#', { qos: 1, nl: true })
+
+  const ask = (responseTopic: string, correlation: string, prompt = 'The fox said') =>
+    client.publishAsync('gta/ask', prompt, { qos: 1, properties: { responseTopic, correlationData: Buffer.from(correlation) } }) // biome-ignore format: one line
+  const child = start('mqtt.mjs', { MQTT_URL: url })
+  assert.equal(await next(), ['gta/status', 'online', undefined])
+  await Promise.all([ask('gta/answer/me', 'one'), ask('gta/answer/you', 'two'), ask('gta/answer/me', 'three', '')])
+  const answers = [await next(), await next(), await next()]
+  const told = new Map(answers.map(([topic, payload, id]) => [`${topic} ${id}`, JSON.parse(payload) as Told]))
+  assert.ok((told.get('gta/answer/me one')?.text?.length ?? 0) > 20)
+  assert.ok((told.get('gta/answer/you two')?.text?.length ?? 0) > 20)
+  assert.is(told.get('gta/answer/me three')?.error?.code, 'BAD_PROMPT')
+
+  for (const topic of ['house/door', 'gta/ask', 'gta/answers']) {
+    await ask(topic, 'four')
+    const [where, payload, id] = await next()
+    assert.equal([where, id], ['gta/answer', 'four'])
+    assert.is((JSON.parse(payload) as Told).error?.code, 'BAD_RESPONSE_TOPIC')
+  }
+
+  child.kill('SIGKILL')
+  assert.equal(await next(), ['gta/status', 'offline', undefined])
+  const again = start('mqtt.mjs', { MQTT_URL: url })
+  assert.equal(await next(), ['gta/status', 'online', undefined])
+  assert.is(await end(again), 0)
+  assert.equal(await next(), ['gta/status', 'offline', undefined])
+  await client.endAsync()
 })
 
 test('pool.mjs answers every line, the same for any number of workers', async () => {

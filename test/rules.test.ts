@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../', import.meta.url))
 
 function sources(folder: string): { file: string; text: string }[] {
   return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => name.endsWith('.ts') && !name.includes('node_modules'))
     .map((name) => ({ file: join(folder, name), text: readFileSync(join(root, folder, name), 'utf8') }))
 }
 
