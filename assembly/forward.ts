@@ -173,8 +173,8 @@ function normaliseLast(plan: Plan, count: u32): u32 {
     const target = a.normed + place * stride
     const from = a.x + i * stride
     normaliseRow(plan, plan.headNormKind, plan.headNormEps, plan.headNorm, plan.headNormBias, from, target)
-    countNorm(plan, plan.headNormKind)
   }
+  if (nextState) countNorm(plan, plan.headNormKind)
   return wanted
 }
 

@@ -48,7 +48,7 @@ process.env.XDG_CACHE_HOME = cache
 // Every file, and every process that it starts, reads the same sources: what the first has compiled, the others need not.
 process.env.NODE_COMPILE_CACHE = `${cache}/compiled`
 // For a file that does not end by itself; emulation takes thirty times as long.
-const secondsOf = (name) => (values.on === undefined && !name.startsWith('arm64') ? 300 : 900)
+const secondsOf = (name) => (values.on === undefined && !/^(?:arm64|gpu)/.test(name) ? 300 : 900)
 
 /** The lane that a file counts for. */
 function laneOf(name) {
