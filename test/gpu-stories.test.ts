@@ -12,17 +12,16 @@ import { load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { golden } from './fixtures/goldens.ts'
 import { openEngine } from './harness/engines.ts'
-import { gpuTest, type TestAdapter } from './harness/gpu.ts'
+import { gpuTest, isWhole, type TestAdapter } from './harness/gpu.ts'
 import { openGpu } from './harness/gpu-engines.ts'
 
 interface Size {
   prompts: number
   tokens: number
 }
-/** GTA_GPU_WHOLE=1: all of it, which takes a GPU in software half an hour. */
 const whole: Size = { prompts: 20, tokens: 64 }
 const part: Size = { prompts: 20, tokens: 8 }
-const size = process.env.GTA_GPU_WHOLE ? whole : part
+const size = isWhole ? whole : part
 /** The beginnings of stories that the model was not trained on. */
 async function readPrompts(count: number): Promise<number[][]> {
   const model = await load(golden('stories'))
@@ -140,7 +139,7 @@ gpuTest(
 gpuTest(
   'stories, q8 with an int8 cache: where no product is fused with a sum, the logits of the WebAssembly engine',
   async (adapter) => {
-    const compared = await compare(adapter, 'q8', process.env.GTA_GPU_WHOLE ? whole : { prompts: 4, tokens: 12 })
+    const compared = await compare(adapter, 'q8', isWhole ? whole : { prompts: 4, tokens: 12 })
     say(`${adapter.name}, q8`, compared)
     assert.ok(compared.every(({ isSame, distance: far }) => isSame && far < 1e-6))
   },

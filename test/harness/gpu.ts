@@ -60,6 +60,9 @@ function adapterOf(name: (typeof names)[number]): TestAdapter | undefined {
 /** The adapters that are here: none, one or both. */
 export const adapters = (): TestAdapter[] => names.flatMap((name) => adapterOf(name) ?? [])
 
+/** GTA_GPU_WHOLE=1: every family and long texts, for which a GPU in software takes an hour. */
+export const isWhole = process.env.GTA_GPU_WHOLE === '1'
+
 export interface GpuTestOptions {
   /** Adapters that it is run on unless GTA_TEST_ADAPTER names one: SwiftShader compiles for half a minute what lavapipe does in seconds. */
   on?: readonly TestAdapter['name'][]
