@@ -85,6 +85,29 @@ test('what cannot be kept is refused at once, by its name', async () => {
   }
 }) // biome-ignore format: a table
 
+test('a tool whose schema cannot be held is refused by name, in every API', async () => {
+  const parameters = { type: 'object', properties: { a: { type: 'string', format: 'uri' } } }
+  const tools = [{ type: 'function', function: { name: 'w', parameters } }]
+  for (const [path, asked] of [
+    [chats, { messages, tools }],
+    ['/v1/responses', { input: 'a', tools: [{ type: 'function', name: 'w', parameters }] }],
+    ['/apply-template', { messages, tools }],
+    ['/api/chat', { model: 'stories', messages, tools, stream: false }],
+  ] as const) {
+    const { status, body } = await ask(server, path, asked)
+    assert.is(status, 400, path)
+    assert.match(typeof body.error === 'string' ? body.error : body.error.message, /format.*found "uri"/)
+  }
+})
+
+test('a form is whole where it holds the text that ends the template’s messages', async () => {
+  const value = 'a<|im_end|>b'
+  const format = { type: 'json_schema', json_schema: { name: 'end', schema: { const: value } } }
+  const { body } = await ask(server, chats, { messages, response_format: format, seed: 1 })
+  assert.is(JSON.parse(body.choices[0].message.content), value)
+  assert.is(body.choices[0].finish_reason, 'stop')
+})
+
 test('log probabilities of a chat: of every token that is shown, with alternatives', async () => {
   const asked = { messages, max_tokens: 6, temperature: 0, logprobs: true, top_logprobs: 3 }
   const { body } = await ask(server, chats, asked)

@@ -85,6 +85,9 @@ test('pages of others are refused, those on the list are told so', async () => {
   const preflight = await ask(server, path, undefined, { method: 'OPTIONS', headers: { origin: page } })
   assert.is(preflight.status, 204)
   assert.match(preflight.headers.get('access-control-allow-headers') ?? '', 'authorization')
+  const named = { origin: page, 'access-control-request-headers': 'content-type,x-stainless-lang' }
+  const asked = await ask(server, path, undefined, { method: 'OPTIONS', headers: named })
+  assert.is(asked.headers.get('access-control-allow-headers'), named['access-control-request-headers'])
   const other = await ask(server, path, undefined, { method: 'OPTIONS', headers: { origin: 'http://evil.example' } })
   assert.is(other.status, 403)
 })

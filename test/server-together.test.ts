@@ -169,6 +169,18 @@ test('the end: who is told a story hears it to its end, who waits is sent away, 
   await askRaw(server, '').then(assert.unreachable, ({ code }) => assert.is(code, 'ECONNREFUSED'))
 })
 
+test('a body that never comes to its end does not keep the server from its own', async () => {
+  const server = await startServer({ drain: 1 })
+  await untilReady(server)
+  const half = `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"prompt":`
+  const cut = askRaw(server, half).catch(() => '')
+  // It is there before what came later is answered.
+  await ask(server, '/health')
+  await ask(server, '/health')
+  await server.close()
+  await cut
+})
+
 test('a second call ends what is under way, with an error in its stream', async () => {
   const server = await startServer({ slots: 1 })
   await untilReady(server)

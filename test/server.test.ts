@@ -176,6 +176,9 @@ test('a context that is too small says so with counts', async () => {
 test('other media types and bytes that are no text are refused', async () => {
   const typed = await ask(server, complete, 'prompt=a', { headers: { 'content-type': 'text/plain' } })
   assert.is(typed.status, 415)
+  const packed = await ask(server, complete, { prompt: 'a' }, { headers: { 'content-encoding': 'gzip' } })
+  assert.is(packed.status, 415)
+  assert.match(packed.body.error.message, 'content-encoding')
   const bytes = await askRaw(
     server,
     Buffer.from(

@@ -109,7 +109,7 @@ export async function chatPrompt(
     tokens: tokenizer.encodeChat(text, mark),
     options: {
       stopAtEos: true,
-      stop: ending.stop,
+      stop: answer.isWhollyHeld ? [] : ending.stop,
       stopTokens: [...ending.stopTokens, ...answer.stopTokens],
       shownTokens: answer.shownTokens,
       ...(answer.isHeld ? { constraint: (parts) => answer.constraint(parts) } : {}),

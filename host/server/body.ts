@@ -14,6 +14,8 @@ let bodies = 0
 /** The object in the body of a request. Throws ApiError. */
 export async function readJson(request: IncomingMessage): Promise<Record<string, unknown>> {
   checkType(request)
+  const encoding = request.headers['content-encoding']
+  if (encoding !== undefined && encoding !== 'identity') throw apiErrors.badEncoding(encoding.slice(0, 100))
   const bytes = await readBytes(request)
   let text: string
   try {

@@ -95,6 +95,12 @@ export const apiErrors = {
   slow: () => new ApiError(408, 'request_timeout', 'the request must arrive within 30 s, its headers within 10 s'),
   tooLong: (limit: number) =>
     new ApiError(413, 'body_too_large', `the body must have at most ${limit} bytes, found more`),
+  badEncoding: (found: string) =>
+    new ApiError(
+      415,
+      'unsupported_media_type',
+      `a body must be sent as it is, without content-encoding, found ${found}`,
+    ),
   badType: (found: string) =>
     new ApiError(415, 'unsupported_media_type', `the header content-type must be application/json, found "${found}"`),
   queueFull: (waiting: number, seconds: number) =>
@@ -128,6 +134,7 @@ export const apiErrors = {
 const statuses: Partial<Record<GtaError['code'], [number, string]>> = {
   BAD_OPTION: [400, 'invalid_value'],
   BAD_PROMPT: [400, 'invalid_prompt'],
+  BAD_SCHEMA: [400, 'invalid_schema'],
   CONTEXT_FULL: [400, 'context_length_exceeded'],
   NO_TEMPLATE: [400, 'no_chat_template'],
   BAD_TEMPLATE: [400, 'chat_template_failed'],

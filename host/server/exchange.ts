@@ -57,6 +57,8 @@ export class Exchange {
 
   abort(reason: ApiError): void {
     this.controller.abort(reason)
+    // A body that nobody has read to its end may never come: it is not waited for.
+    if (!this.request.complete) this.request.destroy()
   }
 
   /** Nothing is left to wait for. */

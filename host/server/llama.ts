@@ -1,4 +1,5 @@
 /** Endpoints as llama-server has them: health, properties, tokens, templates. */
+import { checkTokens } from '../errors.ts'
 import { version } from '../platform/version.ts'
 import { runtimeOf } from '../runtime/model.ts'
 import type { Exchange } from './exchange.ts'
@@ -74,6 +75,8 @@ export async function detokenize(exchange: Exchange, services: Services, body: R
   const asked = readFields({ model: text, tokens: list(whole(0, 2 ** 31)) }, body)
   const tokens = required(asked.tokens, 'tokens')
   await withModel(exchange, services, asked.model, ({ model }) => {
+    const { spec } = runtimeOf(model)
+    checkTokens(tokens, spec.vocabSize)
     exchange.json({ content: runtimeOf(model).requireTokenizer().decode(tokens) })
   })
 }

@@ -131,10 +131,14 @@ function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
   )
 }
 
-const preflight = {
-  'access-control-allow-methods': 'GET, POST',
-  'access-control-allow-headers': 'authorization, content-type, x-api-key',
-  'access-control-max-age': '600',
+/** Clients send headers of their own, which mean nothing here: a page that may ask may send what it names. */
+function preflightOf({ headers }: IncomingMessage): Record<string, string> {
+  const asked = headers['access-control-request-headers'] ?? ''
+  return {
+    'access-control-allow-methods': 'GET, POST',
+    'access-control-allow-headers': /^[\w\-, ]{1,2000}$/.test(asked) ? asked : 'authorization, content-type, x-api-key',
+    'access-control-max-age': '600',
+  }
 }
 
 /** Where requests arrive. */
@@ -184,7 +188,7 @@ class Desk {
     const isHidden = this.options.hasPage === false && path in pageDocuments
     const routes = isHidden ? [] : routesOf(path)
     if (request.method === 'OPTIONS' && routes.length > 0 && request.headers.origin !== undefined) {
-      exchange.text('', 'text/plain', 204, preflight)
+      exchange.text('', 'text/plain', 204, preflightOf(request))
       return
     }
     const method = request.method === 'HEAD' ? 'GET' : request.method

@@ -73,6 +73,12 @@ export class AnswerForm {
   }
 
   /** Is an answer held to anything, at least once it calls? */
+  /** Is all of it held to a form, which then says where it ends? A text that ends what a template writes may be a part of it. */
+  get isWhollyHeld(): boolean {
+    const { choice, response } = this.options
+    return choice === 'required' || typeof choice === 'object' || response !== undefined
+  }
+
   get isHeld(): boolean {
     return this.grammars !== undefined || this.options.response !== undefined
   }
