@@ -50,7 +50,7 @@ browserTest('an answer streams in, is asked for again, and is gone in a new chat
   assert.is(await page.locator('.said b').count(), 0, 'what is said is never markup')
   const first = await page.locator('.assistant .text').textContent()
   assert.ok((first?.length ?? 0) > 20)
-  assert.match(await page.locator('.assistant .facts').innerText(), /cut at its length.*24 tokens, [\d.]+ tokens\/s/)
+  assert.match(await page.locator('.assistant .facts').innerText(), /cut at its length.*24 tokens, [\d.]+ tokens\/s/s)
   assert.is(await page.evaluate(() => document.activeElement?.id), 'message')
   await page.click('#again')
   await isDone(page)
