@@ -107,10 +107,36 @@ export class SchemaBuilder implements Builder {
       pairs += (parts.length * (parts.length - 1)) / 2
       if (pairs > MOST_PAIRS) throw new SchemaError(member.place, 'oneOf', `of at most ${MOST_PAIRS} pairs`, 'more')
       const around = this.members.without(member, ['oneOf'])
+      const constants = parts.map((part) => constantsOf(part, this.members.budget))
       for (const [i, a] of parts.entries())
-        for (const b of parts.slice(i + 1)) if (exact.isPossible([around, a, b])) throw notExclusive(member)
+        for (let j = i + 1; j < parts.length; j++) {
+          if (areToldApart(constants[i], constants[j], this.members.budget)) continue
+          if (exact.isPossible([around, a, parts[j] as Member])) throw notExclusive(member)
+        }
     }
   }
+}
+
+/** Texts that required properties of an object must be, by name; undefined where other values are possible too. */
+function constantsOf({ schema }: Member, budget: Budget): Map<string, string> | undefined {
+  if (schema.type !== 'object') return undefined
+  const constants = new Map<string, string>()
+  const properties = (schema.properties ?? {}) as Readonly<Record<string, Schema>>
+  const required = (schema.required ?? []) as string[]
+  budget.spend(WORK_OF_MEMBER * (1 + required.length))
+  for (const name of required) {
+    const value = Object.hasOwn(properties, name) ? (properties[name] as { const?: unknown }).const : undefined
+    if (typeof value === 'string') constants.set(name, value)
+  }
+  return constants
+}
+
+/** Does a property that both require tell two objects apart? Else it is not known. */
+function areToldApart(a: Map<string, string> | undefined, b: Map<string, string> | undefined, budget: Budget): boolean {
+  if (!a || !b) return false
+  budget.spend(WORK_OF_MEMBER * (1 + a.size))
+  for (const [name, text] of a) if (b.has(name) && b.get(name) !== text) return true
+  return false
 }
 
 function rulesOf(parts: readonly Part[], budget: Budget): Rule[] {

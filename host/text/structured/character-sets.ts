@@ -57,7 +57,7 @@ export class Alphabet {
         while ((starts[place] as number) < from) place++
         const first = place
         for (; (starts[place] as number) <= to; place++) (inside[place] as number[]).push(index)
-        budget.spend(2 * (place - first))
+        budget.spend(4 * (place - first))
       }
     })
     const known = new Map<string, number>()

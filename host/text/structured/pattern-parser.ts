@@ -282,11 +282,11 @@ function propertySet(name: string): CharacterSet | undefined {
 
 /** Characters in a row, all of one unit of UTF-16 or all of two. */
 function charactersFrom(first: number, count: number): string {
-  if (first <= 0xffff) return decoder.decode(Uint16Array.from({ length: count }, (_, i) => first + i))
-  const units = new Uint16Array(2 * count)
-  for (let i = 0; i < count; i++) {
-    units[2 * i] = 0xd800 + ((first + i - 0x10000) >> 10)
-    units[2 * i + 1] = 0xdc00 + ((first + i) & 0x3ff)
+  const units = new Uint16Array(first > 0xffff ? 2 * count : count)
+  for (let i = 0, at = 0; i < count; i++) {
+    const character = first + i
+    if (character > 0xffff) units[at++] = 0xd800 + ((character - 0x10000) >> 10)
+    units[at++] = character > 0xffff ? 0xdc00 + (character & 0x3ff) : character
   }
   return decoder.decode(units)
 }
