@@ -256,18 +256,20 @@ function single(set: CharacterSet): number | undefined {
 
 const properties = new Map<string, CharacterSet>()
 
-/** The characters of "{L}", asked of the platform's own tables (about 20 ms, once). */
+/** The characters of "{L}", asked of the platform's own tables (about 20 to 40 ms, once). */
 function propertySet(name: string): CharacterSet | undefined {
   const known = properties.get(name)
   if (known) return known
   try {
-    const run = new RegExp(`\\p${name}+`, 'gu')
+    // What is between runs is matched too: a search for the next one would be slower.
+    const run = new RegExp(`(\\p${name}+)|\\P${name}+`, 'gu')
     const ranges: [number, number][] = []
     for (const [low, high] of ALL)
       for (let from = low; from <= high; from += 0x1000) {
         const count = Math.min(0x1000, high + 1 - from)
         const width = from > 0xffff ? 2 : 1
-        for (const { 0: found, index } of charactersFrom(from, count).matchAll(run)) {
+        for (const { 1: found, index } of charactersFrom(from, count).matchAll(run)) {
+          if (!found) continue
           const first = from + index / width
           ranges.push([first, first + found.length / width - 1])
         }
