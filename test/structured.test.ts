@@ -5,6 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { z } from 'zod'
 import { load, type Model } from '../host/index.ts'
+import { Budget, MOST_WORK, Recent } from '../host/text/structured/budget.ts'
 import {
   choice,
   compilePattern,
@@ -135,6 +136,50 @@ test('what is not enforced is refused by its name and place', () => {
 test('hostile schemas are refused by what is counted', () => {
   for (const [name, make] of Object.entries(hostileSchemas)) assert.ok(refused(make()), name)
   for (const schema of [[], null, 'x', undefined, { const: 1n }]) refused(schema)
+})
+
+test('work is counted, the same whatever was compiled before, and its limit is said', () => {
+  const workOf = (schema: unknown) => {
+    const budget = new Budget()
+    grammarOf(schema, budget)
+    return budget.spent
+  }
+  const schema = { properties: { a: { type: 'number', minimum: 17.5 }, b: { type: 'string', pattern: '^[x-z]{7}$' } } }
+  const first = workOf(schema)
+  assert.ok(first > 1000 && first < MOST_WORK / 10, `${first} steps`)
+  assert.is(workOf(schema), first)
+  const large = hostileSchemas['large patterns of many properties']?.()
+  for (let i = 0; i < 2; i++)
+    assert.throws(
+      () => grammarOf(large),
+      (error: unknown) =>
+        error instanceof SchemaError &&
+        error.code === 'BAD_SCHEMA' &&
+        error.place.startsWith('/properties/p') &&
+        error.message.includes(`at most ${MOST_WORK} steps of work`),
+    )
+  // The schemas of one request have one budget.
+  const budget = new Budget()
+  const one = (i: number) => ({ type: 'string', pattern: `^(b{0,500}|c{${i}})$` })
+  assert.throws(() => {
+    for (let i = 0; i < 1000; i++) grammarOf(one(i), budget)
+  }, /steps of work/)
+})
+
+test('grammars are kept by their number and their work, the oldest dropped first', () => {
+  const recent = new Recent<string>(3)
+  for (const name of ['a', 'b', 'c']) recent.set(name, name, 10)
+  recent.get('a')
+  recent.set('d', 'd', 10)
+  assert.equal(
+    ['a', 'b', 'c', 'd'].filter((name) => recent.get(name)),
+    ['a', 'c', 'd'],
+  )
+  recent.set('e', 'e', 2 * MOST_WORK - 10)
+  assert.equal(
+    ['a', 'c', 'd', 'e'].filter((name) => recent.get(name)),
+    ['d', 'e'],
+  )
 })
 
 test('records of zod: names of a pattern or of a list, and how many', () => {

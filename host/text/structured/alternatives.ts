@@ -2,21 +2,27 @@
  * Schemas that hold at once, with all that they refer to: each $ref and allOf joins them, each anyOf and oneOf makes a choice.
  * What is left are lists of schemas whose other keywords all hold.
  */
+import type { Budget } from './budget.ts'
 import { SchemaError } from './errors.ts'
 import { checkKeywords, type Member, placeBelow, type Schema, type SchemaObject } from './keywords.ts'
 
 const MOST_ALTERNATIVES = 2000
 const LONGEST_CHAIN = 500
+/** Steps of a budget for each schema that is looked at. */
+export const WORK_OF_MEMBER = 60
 
 /** Schemas of a document, each of them one member, whoever comes to it. */
 export class Members {
+  /** Of the work with them. */
+  readonly budget: Budget
   private readonly root: Schema
   private readonly known = new Map<object, Member>()
   private readonly parted = new Map<string, Member>()
   private readonly ofValues = new Map<object, Member>()
   private count = 0
 
-  constructor(root: Schema) {
+  constructor(root: Schema, budget: Budget) {
+    this.budget = budget
     this.root = root
   }
 
@@ -34,6 +40,7 @@ export class Members {
   /** A schema without some of its keywords. */
   without(member: Member, keywords: readonly string[]): Member {
     if (!keywords.some((keyword) => keyword in member.schema)) return member
+    this.budget.spend(WORK_OF_MEMBER)
     const key = `${member.id} ${keywords}`
     let other = this.parted.get(key)
     if (!other) {
@@ -62,6 +69,7 @@ export class Members {
   /** Where a reference leads. */
   target(reference: string, from: Member): Member | undefined | null {
     const wrong = () => new SchemaError(from.place, '$ref', 'a reference to a schema of this document', reference)
+    this.budget.spend(WORK_OF_MEMBER + reference.length)
     let names: string[]
     try {
       names = decodeURIComponent(reference.slice(1)).split('/').slice(1)
@@ -128,10 +136,12 @@ export function alternativesOf(start: readonly Member[], members: Members, onOne
 
 /** Takes in all that waits, up to the next choices; undefined if something of it is never true. */
 function resolve({ waiting, choices, chosen }: Open, members: Members, onOneOf: OnOneOf): Open | undefined {
+  members.budget.spend(WORK_OF_MEMBER * (1 + waiting.length + chosen.size) + choices.length)
   const all = new Set(chosen)
   const links = [...waiting]
   const more = [...choices]
   for (let link = links.pop(); link; link = links.pop()) {
+    members.budget.spend(WORK_OF_MEMBER + link.length)
     checkCircle(link)
     const { member } = link
     if (all.has(member)) continue
@@ -161,6 +171,7 @@ function partsOf(member: Member, members: Members): [keyword: string, parts: (Me
   const { schema, place } = member
   const lists = ['allOf', 'anyOf', 'oneOf'].flatMap((keyword): [string, (Member | undefined | null)[]][] => {
     const list = schema[keyword] as Schema[] | undefined
+    members.budget.spend(WORK_OF_MEMBER * (list?.length ?? 0))
     return list ? [[keyword, list.map((part, i) => members.of(part, placeBelow(place, keyword, i)))]] : []
   })
   if (schema.$ref !== undefined) lists.push(['$ref', [members.target(schema.$ref as string, member)]])

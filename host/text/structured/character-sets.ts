@@ -1,3 +1,5 @@
+import type { Budget } from './budget.ts'
+
 /** Sets of characters (Unicode scalar values: no halves of pairs), as ranges in rising order that do not touch. */
 export type CharacterSet = readonly (readonly [from: number, to: number])[]
 
@@ -32,6 +34,9 @@ export function complement(set: CharacterSet): CharacterSet {
   return setOf(found)
 }
 
+/** Steps of a budget for each range of a set. */
+export const WORK_OF_RANGE = 15
+
 /** Characters divided into classes: those of a class are in the same sets. */
 export class Alphabet {
   readonly size: number
@@ -40,7 +45,8 @@ export class Alphabet {
   private readonly starts: Int32Array
   private readonly classes: Int32Array
 
-  constructor(sets: readonly CharacterSet[]) {
+  constructor(sets: readonly CharacterSet[], budget: Budget) {
+    budget.spend(sets.reduce((sum, set) => sum + WORK_OF_RANGE * set.length, WORK_OF_RANGE))
     const starts = [
       ...new Set([0, 0xd800, 0xe000, 0x110000, ...sets.flat().flatMap(([from, to]) => [from, to + 1])]),
     ].sort((a, b) => a - b)
@@ -49,7 +55,9 @@ export class Alphabet {
       let place = 0
       for (const [from, to] of set) {
         while ((starts[place] as number) < from) place++
+        const first = place
         for (; (starts[place] as number) <= to; place++) (inside[place] as number[]).push(index)
+        budget.spend(4 * (place - first))
       }
     })
     const known = new Map<string, number>()

@@ -1,4 +1,5 @@
 /** Automata over characters: texts of some length, and what several automata accept together, or one but not another. */
+import { Budget } from './budget.ts'
 import { ALL, Alphabet } from './character-sets.ts'
 import { PatternError } from './errors.ts'
 import { type Characters, TableCharacters } from './pattern-automaton.ts'
@@ -8,10 +9,17 @@ import { LONGEST_TOKEN } from './rule.ts'
 const MANY = 2 ** 24
 
 const MOST_STATES = 20_000
+/** Steps of a budget for each automaton that a class of characters is given to. */
+const WORK_OF_PART = 6
+/** And for making one. */
+const WORK_OF_AUTOMATON = 1000
+
+/** One class of all characters. */
+const anyCharacter = new Alphabet([ALL], new Budget())
 
 /** All texts whose length in characters lies between two numbers. */
 export class CountedCharacters implements Characters {
-  readonly alphabet = new Alphabet([ALL])
+  readonly alphabet = anyCharacter
   readonly start = 0
   readonly isCounted = true
   private readonly least: number
@@ -64,7 +72,8 @@ export class LimitedCharacters implements Characters {
   }
 
   /** undefined: all texts are longer. */
-  static of(inner: TableCharacters, most: number): LimitedCharacters | undefined {
+  static of(inner: TableCharacters, most: number, budget: Budget): LimitedCharacters | undefined {
+    budget.spend(inner.rows.length)
     const distances = inner.distances()
     return (distances[inner.start] as number) <= most
       ? new LimitedCharacters(inner, Math.min(most, MANY), distances)
@@ -105,11 +114,15 @@ export interface Part {
 }
 
 /** Texts that all parts accept; undefined if there are none. Throws PatternError for what is too large. */
-export function combine(parts: readonly Part[]): TableCharacters | undefined {
+export function combine(parts: readonly Part[], budget: Budget): TableCharacters | undefined {
   const [only] = parts
   if (parts.length === 1 && only?.characters instanceof TableCharacters && !only.isNegated) return only.characters
-  const alphabet = new Alphabet(parts.flatMap(({ characters }) => characters.alphabet.sets()))
+  const alphabet = new Alphabet(
+    parts.flatMap(({ characters }) => characters.alphabet.sets()),
+    budget,
+  )
   // By class of the new alphabet: the class in each part.
+  budget.spend(WORK_OF_AUTOMATON + alphabet.size * parts.length)
   const classes = alphabet.sets().map(([range]) => {
     const [character] = range as readonly [number, number]
     return parts.map(({ characters }) => characters.alphabet.classOf(character))
@@ -134,6 +147,7 @@ export function combine(parts: readonly Part[]): TableCharacters | undefined {
   const rows: number[] = []
   for (let at = 0; at < states.length; at++)
     for (const found of classes) {
+      budget.spend(WORK_OF_PART * parts.length)
       const tuple = parts.map(({ characters }, i) => {
         const from = (states[at] as number[])[i] as number
         return from < 0 ? -1 : characters.next(from, found[i] as number)
@@ -147,15 +161,16 @@ export function combine(parts: readonly Part[]): TableCharacters | undefined {
       return (state >= 0 && characters.accepts(state)) !== Boolean(isNegated)
     }),
   )
-  return TableCharacters.of(alphabet, Int32Array.from(rows), ends)
+  return TableCharacters.of(alphabet, Int32Array.from(rows), ends, budget)
 }
 
 /** Exactly these texts, of which there is one at least. */
-export function someOf(texts: readonly string[]): Characters {
-  const alphabet = new Alphabet([...new Set(texts.join(''))].map((character) => [[character.codePointAt(0), character.codePointAt(0)]] as [[number, number]])) // biome-ignore format: one line
+export function someOf(texts: readonly string[], budget: Budget): Characters {
+  const alphabet = new Alphabet([...new Set(texts.join(''))].map((character) => [[character.codePointAt(0), character.codePointAt(0)]] as [[number, number]]), budget) // biome-ignore format: one line
   const rows: number[] = []
   const ends: boolean[] = []
   const add = () => {
+    budget.spend(alphabet.size)
     for (let i = 0; i < alphabet.size; i++) rows.push(-1)
     return ends.push(false) - 1
   }
@@ -169,11 +184,12 @@ export function someOf(texts: readonly string[]): Characters {
     }
     ends[state] = true
   }
-  return TableCharacters.of(alphabet, Int32Array.from(rows), ends) as Characters
+  return TableCharacters.of(alphabet, Int32Array.from(rows), ends, budget) as Characters
 }
 
 /** Does an automaton accept a text? */
-export function isAccepted(characters: Characters, text: string): boolean {
+export function isAccepted(characters: Characters, text: string, budget: Budget): boolean {
+  budget.spend(2 * (text.length + 1))
   let state = characters.start
   for (const character of text) {
     const found = characters.alphabet.classOf(character.codePointAt(0) as number)

@@ -1,5 +1,6 @@
 /** What a generation may be made to write: values of a JSON Schema, texts of a pattern, any JSON object. */
 import { Members } from './alternatives.ts'
+import { Budget, Recent } from './budget.ts'
 import { SchemaBuilder } from './builder.ts'
 import { ChoiceRule, SequenceRule } from './combined-rules.ts'
 import { PatternError, SchemaError } from './errors.ts'
@@ -22,27 +23,27 @@ export interface SchemaOptions {
  * JSON values that satisfy a schema (draft 2020-12): objects with their properties in the order of the schema. Throws
  * SchemaError for a keyword that is not enforced, what is malformed, too large, or satisfied by nothing.
  */
-export function compileSchema(schema: unknown, { form = 'canonical' }: SchemaOptions = {}): Grammar {
+export function compileSchema(
+  schema: unknown,
+  { form = 'canonical' }: SchemaOptions = {},
+  budget = new Budget(),
+): Grammar {
   checkSize(schema)
   if (typeof schema !== 'boolean' && (typeof schema !== 'object' || schema === null || Array.isArray(schema)))
     throw new SchemaError('', '', 'an object, true or false', schema)
-  const rule = new SchemaBuilder(new Members(schema as Schema), form).build(schema as Schema)
+  const rule = new SchemaBuilder(new Members(schema as Schema, budget), form).build(schema as Schema)
   return new Grammar(new SequenceRule([leadingSpace, rule]))
 }
 
-const kept = new Map<string, Grammar>()
-const MOST_KEPT = 32
+const kept = new Recent<Grammar>(32)
 
-/** The grammar of a schema that says the same as an earlier one is that one: its masks are there already. */
-export function grammarOf(schema: unknown): Grammar {
+/**
+ * The grammar of a schema that says the same as an earlier one is that one: its masks are there already. Several schemas of
+ * one request have one budget. Throws SchemaError.
+ */
+export function grammarOf(schema: unknown, budget = new Budget()): Grammar {
   checkSize(schema)
-  const key = JSON.stringify(schema)
-  const grammar = kept.get(key) ?? compileSchema(schema)
-  // Those that were asked for last are kept.
-  kept.delete(key)
-  kept.set(key, grammar)
-  for (const oldest of kept.keys()) if (kept.size > MOST_KEPT) kept.delete(oldest)
-  return grammar
+  return budget.shared(kept, JSON.stringify(schema), () => compileSchema(schema, {}, budget))
 }
 
 /** Models of SentencePiece begin a text with a space. */
@@ -56,9 +57,10 @@ export function jsonObject(): Grammar {
 /** Texts that a regular expression matches from their beginning to their end. Throws SchemaError. */
 export function compilePattern(pattern: string): Grammar {
   try {
-    const characters = automatonOf(parsePattern(pattern))
+    const budget = new Budget('pattern')
+    const characters = automatonOf(parsePattern(pattern, budget), budget)
     if (!characters) throw new PatternError('matched by some text', 'one that matches none')
-    return new Grammar(new TextRule(characters, 'plain'))
+    return new Grammar(new TextRule(characters, 'plain', budget))
   } catch (error) {
     if (error instanceof PatternError) throw new SchemaError('', 'pattern', error.expected, error.found)
     throw error

@@ -2,11 +2,15 @@
  * Bytes of UTF-8, or of the inside of a JSON string, into classes of characters. State 0 stands between characters; the
  * others are inside of one. Branches under which all is the same are shared: an alphabet of one class has about ten states.
  */
+import type { Budget } from './budget.ts'
 import type { Alphabet } from './character-sets.ts'
 
 /** What an entry of the table says beside a state (≥ 0): nothing (-1), or the class c of a whole character (-2 - c). */
 export const NOTHING = -1
 export const classEntry = (found: number): number => (found < 0 ? NOTHING : -2 - found)
+
+/** Steps of a budget for a row of 256 entries. */
+const WORK_OF_ROW = 800
 
 export type Writing = 'plain' | 'json'
 
@@ -17,10 +21,12 @@ export class Decoder {
   /** Classes of the characters that a state can become. */
   readonly reach: readonly (readonly number[])[]
   private readonly alphabet: Alphabet
+  private readonly budget: Budget
   private readonly rows: Int32Array[] = []
   private readonly known = new Map<string, number>()
 
-  constructor(alphabet: Alphabet, writing: Writing) {
+  constructor(alphabet: Alphabet, writing: Writing, budget: Budget) {
+    this.budget = budget
     this.alphabet = alphabet
     const root = this.utf8()
     if (writing === 'json') {
@@ -136,6 +142,7 @@ export class Decoder {
 
   /** The state of a row; the same one for the same row. */
   private add(row: Int32Array): number {
+    this.budget.spend(WORK_OF_ROW)
     if (row.every((entry) => entry === NOTHING)) return NOTHING
     const key = row.join()
     const known = this.known.get(key)
@@ -152,8 +159,11 @@ export class Decoder {
       if (known) return known
       const classes = new Set<number>()
       for (const entry of this.table.subarray(state * 256, state * 256 + 256))
-        if (entry >= 0) for (const c of reachOf(entry)) classes.add(c)
-        else if (entry !== NOTHING) classes.add(-2 - entry)
+        if (entry >= 0) {
+          const reached = reachOf(entry)
+          this.budget.spend(reached.length)
+          for (const c of reached) classes.add(c)
+        } else if (entry !== NOTHING) classes.add(-2 - entry)
       found[state] = [...classes]
       return found[state]
     }

@@ -1,4 +1,5 @@
 /** Formats of strings that are held: patterns of the whole text, as their RFCs have them, without what is obsolete. */
+import { Budget } from './budget.ts'
 import { PatternError } from './errors.ts'
 import { automatonOf, type TableCharacters } from './pattern-automaton.ts'
 import { parsePattern } from './pattern-parser.ts'
@@ -34,7 +35,9 @@ export function formatOf(name: string): TableCharacters {
   if (known) return known
   const pattern = Object.hasOwn(patterns, name) ? patterns[name] : undefined
   if (pattern === undefined) throw new PatternError(`one of ${formatNames.join(', ')}`, JSON.stringify(name))
-  const automaton = automatonOf(parsePattern(pattern)) as TableCharacters
+  // Work of its own: it is done once.
+  const budget = new Budget('format')
+  const automaton = automatonOf(parsePattern(pattern, budget), budget) as TableCharacters
   automata.set(name, automaton)
   return automaton
 }

@@ -1,5 +1,9 @@
 /** One of some texts, given as bytes: a trie. Also what property names are read with. */
+import type { Budget } from './budget.ts'
 import type { Rule } from './rule.ts'
+
+/** Steps of a budget for a node of a trie. */
+export const WORK_OF_NODE = 12
 
 export class LiteralRule implements Rule {
   readonly start = 0
@@ -7,8 +11,9 @@ export class LiteralRule implements Rule {
   private readonly edges: Map<number, number>[] = [new Map()]
   private readonly ends = new Set<number>()
 
-  constructor(texts: Iterable<Uint8Array>) {
+  constructor(texts: Iterable<Uint8Array>, budget?: Budget) {
     for (const text of texts) {
+      budget?.spend(WORK_OF_NODE * (1 + text.length))
       let state = 0
       for (const byte of text) {
         const edges = this.edges[state] as Map<number, number>

@@ -3,6 +3,7 @@
  * what is written is what is read; further ones are zeros, or those of a bound. An exponent is written only where there is no
  * bound to compare with.
  */
+import { type Budget, Recent } from './budget.ts'
 import { type Rule, TableRule } from './rule.ts'
 
 export interface NumberLimits {
@@ -52,20 +53,19 @@ const MOST_DIGITS = 15
 const MOST_POWER_DIGITS = 2
 /** Remainders are states. */
 export const MOST_REMAINDERS = 1000
+/** Steps of a budget for each letter that is tried in a state. */
+const WORK_OF_TRANSITION = 35
 
 /** undefined: there is none. */
-export function numberRule(limits: NumberLimits): Rule | undefined {
-  const key = JSON.stringify(limits)
-  if (!kept.has(key)) {
-    kept.set(key, new NumberReader(limits).table())
-    for (const oldest of kept.keys()) if (kept.size > MOST_KEPT) kept.delete(oldest)
-  }
-  return kept.get(key)
+export function numberRule(limits: NumberLimits, budget: Budget): Rule | undefined {
+  const { least, most } = limits
+  budget.spend(10 * WORK_OF_TRANSITION)
+  if (least && most && least.value > most.value) return undefined
+  return budget.shared(kept, JSON.stringify(limits), () => new NumberReader(limits, budget).table())
 }
 
 /** Those that were asked for last: with them, tokenizers keep their masks. */
-const kept = new Map<string, Rule | undefined>()
-const MOST_KEPT = 200
+const kept = new Recent<Rule | undefined>(200)
 
 /** What all multiples of some numbers above 0 are multiples of; undefined if it is too large to count with. */
 export function divisorOf(numbers: readonly number[]): Divisor | undefined {
@@ -101,8 +101,10 @@ class NumberReader {
   private readonly p: number
   private readonly q: number
   private readonly isFree: boolean
+  private readonly budget: Budget
 
-  constructor(limits: NumberLimits) {
+  constructor(limits: NumberLimits, budget: Budget) {
+    this.budget = budget
     const { least, most, multipleOf } = limits
     this.limits = limits
     this.isFree = !least && !most && multipleOf === undefined
@@ -127,6 +129,7 @@ class NumberReader {
       '0123456789-.eE+',
       (reading, letter) => this.read(reading, letter),
       (reading) => this.isEnd(reading),
+      this.budget,
     )
   }
 
@@ -240,11 +243,13 @@ function tableOf(
   letters: string,
   read: (reading: Reading, letter: string) => Reading | undefined,
   isEnd: (reading: Reading) => boolean,
+  budget: Budget,
 ): TableRule | undefined {
   const known = new Map<string, number>()
   const readings: Reading[] = []
   const numberOf = (reading: Reading): number => {
-    const key = Object.values(reading).join()
+    const { phase, isNegative, count, digits, isZero, compared, remainder } = reading
+    const key = `${phase}${isNegative ? '-' : '+'}${count},${digits},${isZero},${compared},${remainder}`
     let state = known.get(key)
     if (state === undefined) {
       state = readings.push(reading) - 1
@@ -257,6 +262,7 @@ function tableOf(
   for (let state = 0; state < readings.length; state++) {
     rows.push(-1)
     for (const letter of letters) {
+      budget.spend(WORK_OF_TRANSITION)
       const next = read(readings[state] as Reading, letter)
       rows.push(next ? numberOf(next) : -1)
     }

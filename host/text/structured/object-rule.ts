@@ -2,6 +2,8 @@
  * Objects of JSON: named properties, and others whose names fit a rule. In order: named ones as they are listed, then the
  * others; an optional one can be left out, a required one not be passed over. Or in any order. No named one comes twice.
  */
+import type { Budget } from './budget.ts'
+import { WORK_OF_NODE } from './literal-rule.ts'
 import type { Call, Rule } from './rule.ts'
 import { nextSpace } from './space.ts'
 
@@ -43,8 +45,11 @@ export class ObjectRule implements Rule {
   private readonly states: State[] = []
   private readonly known = new Map<string, number>()
 
-  constructor(parts: ObjectParts) {
+  constructor(parts: ObjectParts, budget: Budget) {
     this.parts = parts
+    // Sets of properties have a bit for each.
+    const work = WORK_OF_NODE + parts.properties.length / 32
+    for (const { name } of parts.properties) budget.spend(work * (3 + name.length))
     this.required = parts.properties.reduce(
       (set, { isRequired }, i) => (isRequired ? set | (1n << BigInt(i)) : set),
       0n,

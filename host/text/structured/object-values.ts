@@ -1,13 +1,12 @@
 /** Objects that satisfy some schemas at once. */
-import { alternativesOf } from './alternatives.ts'
+import { alternativesOf, WORK_OF_MEMBER } from './alternatives.ts'
+import type { Budget } from './budget.ts'
 import { type Part as CharacterPart, CountedCharacters, combine, isAccepted, someOf } from './characters.ts'
 import { SchemaError } from './errors.ts'
 import { type Member, placeBelow, type Schema, type SchemaObject } from './keywords.ts'
 import type { Builder, Choice, Part } from './parts.ts'
 import type { Characters } from './pattern-automaton.ts'
-import type { Rule } from './rule.ts'
-import { TextRule } from './text-rule.ts'
-import { anyString, charactersOf, inPlace, searchOf, valuesOf } from './text-values.ts'
+import { anyText, charactersOf, inPlace, searchOf, valuesOf } from './text-values.ts'
 
 /** Names by pattern; each set of patterns that fit together is a kind of name of its own. */
 const MOST_PATTERNS = 4
@@ -20,14 +19,16 @@ interface NamePattern {
 }
 
 export function objectPart(members: readonly Member[], builder: Builder): Part {
-  const patterns = members.flatMap((member) => patternsOf(member))
+  const patterns = members.flatMap((member) => patternsOf(member, builder.members.budget))
   const listed = new Set(valuesOf<SchemaObject>(members, 'properties').flatMap(Object.keys))
   const required = new Set(valuesOf<string[]>(members, 'required').flat())
   const names = [...new Set([...listed, ...required])]
+  const { budget } = builder.members
+  budget.spend(WORK_OF_MEMBER * names.length)
   const limits = nameLimits(members, builder)
   const properties = names.map((name) => ({
     name,
-    value: limits?.every((characters) => isAccepted(characters, name))
+    value: limits?.every((characters) => isAccepted(characters, name, budget))
       ? namedChoice(name, members, patterns, builder)
       : builder.choiceOf([null]),
     isRequired: required.has(name),
@@ -42,11 +43,11 @@ export function objectPart(members: readonly Member[], builder: Builder): Part {
   }
 }
 
-function patternsOf(member: Member): NamePattern[] {
+function patternsOf(member: Member, budget: Budget): NamePattern[] {
   return Object.keys((member.schema.patternProperties ?? {}) as SchemaObject).map((pattern) => ({
     member,
     pattern,
-    characters: inPlace(member, 'patternProperties', () => searchOf(pattern)),
+    characters: inPlace(member, 'patternProperties', () => searchOf(pattern, budget)),
   }))
 }
 
@@ -57,7 +58,9 @@ function namedChoice(
   patterns: readonly NamePattern[],
   builder: Builder,
 ): Choice {
-  const fitting = patterns.filter(({ characters }) => characters && isAccepted(characters, name))
+  const { budget } = builder.members
+  const fitting = patterns.filter(({ characters }) => characters && isAccepted(characters, name, budget))
+  budget.spend(members.length * (WORK_OF_MEMBER + fitting.length + name.length / 16))
   return builder.choiceOf(
     members.flatMap((member) => {
       const { schema, place } = member
@@ -116,19 +119,21 @@ function nameCharacters(member: Member, builder: Builder): Characters | undefine
   if (others.length > 0) throw wrong()
   if (!all?.every(({ schema }) => schema.type === undefined || [schema.type].flat().includes('string')))
     return undefined
-  const characters = charactersOf(all)
+  const { budget } = builder.members
+  const characters = charactersOf(all, budget)
   const lists = [...valuesOf<unknown[]>(all, 'enum'), ...valuesOf<unknown>(all, 'const').map((value) => [value])]
   const [first, ...rest] = lists
   if (!first || !characters) return characters
+  budget.spend(rest.reduce((sum, list) => sum + first.length * list.length, first.length))
   const names = first.filter(
     (name): name is string =>
-      typeof name === 'string' && rest.every((list) => list.includes(name)) && isAccepted(characters, name),
+      typeof name === 'string' && rest.every((list) => list.includes(name)) && isAccepted(characters, name, budget),
   )
-  return names.length > 0 ? someOf(names) : undefined
+  return names.length > 0 ? someOf(names, budget) : undefined
 }
 
 /** Properties that are not named: one kind for each set of patterns that their names can fit. */
-function othersOf(known: Names, members: readonly Member[], builder: Builder): { name: Rule; value: Choice }[] {
+function othersOf(known: Names, members: readonly Member[], builder: Builder): { name: Characters; value: Choice }[] {
   const { isListed, patterns } = known
   if (patterns.length > MOST_PATTERNS) {
     const { place } = (patterns[MOST_PATTERNS] as NamePattern).member
@@ -138,7 +143,7 @@ function othersOf(known: Names, members: readonly Member[], builder: Builder): {
   const isSaid = members.some(({ schema }) => schema.additionalProperties !== undefined)
   // In canonical form, an object whose properties are listed has no others unless it says so.
   const isOpen = builder.form === 'any' || isSaid || (!isListed && patterns.length === 0)
-  const kinds: { name: Rule; value: Choice }[] = []
+  const kinds: { name: Characters; value: Choice }[] = []
   for (let set = 0; set < 2 ** patterns.length; set++) {
     if (set === 0 && !isOpen) continue
     const fitting = patterns.filter((_, i) => (set >> i) & 1)
@@ -148,29 +153,30 @@ function othersOf(known: Names, members: readonly Member[], builder: Builder): {
         return own.length > 0 ? own.map((pattern) => byPattern(pattern, builder)) : [additional(member, builder)]
       }),
     )
-    const name = nameRule(known, fitting, members[0])
+    const name = nameOf(known, fitting, members[0], builder.members.budget)
     if (name) kinds.push({ name, value })
   }
   return kinds
 }
 
 /** Names that are none of some, and fit some patterns and not the others; undefined if there are none. */
-function nameRule(
+function nameOf(
   { names, limits, patterns }: Names,
   fitting: readonly NamePattern[],
   member: Member | undefined,
-): Rule | undefined {
+  budget: Budget,
+): Characters | undefined {
   const parts: CharacterPart[] = limits.map((characters) => ({ characters }))
-  if (names.length > 0) parts.push({ characters: someOf(names), isNegated: true })
+  if (names.length > 0) parts.push({ characters: someOf(names, budget), isNegated: true })
   for (const pattern of patterns) {
     const isNegated = !fitting.includes(pattern)
     if (pattern.characters) parts.push({ characters: pattern.characters, isNegated })
     else if (!isNegated) return undefined
   }
-  if (parts.length === 0 || !member) return anyString
+  if (parts.length === 0 || !member) return anyText
   parts.push({ characters: new CountedCharacters(0, Number.POSITIVE_INFINITY) })
   const all = inPlace(member, 'additionalProperties' in member.schema ? 'additionalProperties' : 'properties', () =>
-    combine(parts),
+    combine(parts, budget),
   )
-  return all && new TextRule(all, 'json')
+  return all
 }

@@ -1,6 +1,7 @@
 /** What the values of a schema are made of, before it is a rule: one part for each type that they can have. */
 import type { Members } from './alternatives.ts'
 import type { Member } from './keywords.ts'
+import type { Characters } from './pattern-automaton.ts'
 import type { Rule } from './rule.ts'
 
 /**
@@ -34,7 +35,8 @@ export type Part =
   | {
       kind: 'object'
       properties: { name: string; value: Choice; isRequired: boolean }[]
-      others: { name: Rule; value: Choice }[]
+      /** Names are without their quotes. */
+      others: { name: Characters; value: Choice }[]
       least: number
       most: number
       isInOrder: boolean
@@ -58,4 +60,11 @@ export function mostElements({ first, rest, most }: Part & { kind: 'array' }): n
   const missing = first.findIndex(({ isPossible }) => !isPossible)
   if (missing >= 0) return Math.min(missing, most)
   return rest?.isPossible ? most : Math.min(first.length, most)
+}
+
+/** How many parts of its own a part has. */
+export function placesOf(part: Part): number {
+  if (part.kind === 'object') return 1 + part.properties.length + part.others.length
+  if (part.kind === 'array') return 1 + part.first.length
+  return part.kind === 'leaf' ? 1 : 1 + part.texts.length
 }

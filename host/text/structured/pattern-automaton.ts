@@ -2,6 +2,7 @@
  * A pattern as a deterministic automaton over classes of characters: Thompson's construction, then sets of its states. No
  * backtracking: time is bounded by the limits here, whatever the pattern.
  */
+import type { Budget } from './budget.ts'
 import { Alphabet, type CharacterSet } from './character-sets.ts'
 import { PatternError } from './errors.ts'
 import type { Pattern } from './pattern-parser.ts'
@@ -25,8 +26,8 @@ export interface Characters {
 
 const MOST_STEPS = 20_000
 const MOST_STATES = 5_000
-/** Places of sets that are gone through while sets are made: some 100 ms. */
-const MOST_WORK = 3_000_000
+/** Steps of a budget for each set of steps that is made. */
+const WORK_OF_SET = 20
 
 interface Step {
   /** Index of a set whose characters lead to `to`; -1: none. */
@@ -39,9 +40,9 @@ interface Step {
 }
 
 /** undefined: no text matches. Throws PatternError for what is too large. */
-export function automatonOf(pattern: Pattern): TableCharacters | undefined {
-  const { steps, sets, start, end } = new Steps(pattern)
-  return new Determination(steps, new Alphabet(sets), end).run(start)
+export function automatonOf(pattern: Pattern, budget: Budget): TableCharacters | undefined {
+  const { steps, sets, start, end } = new Steps(pattern, budget)
+  return new Determination(steps, new Alphabet(sets, budget), end, budget).run(start)
 }
 
 /** How many steps a pattern has, found before any is made. */
@@ -68,10 +69,11 @@ class Steps {
   readonly end: number
   private readonly places = new Map<CharacterSet, number>()
 
-  constructor(pattern: Pattern) {
+  constructor(pattern: Pattern, budget: Budget) {
     const size = sizeOf(pattern)
     if (size > MOST_STEPS)
       throw new PatternError(`at most ${MOST_STEPS} steps long when its repetitions are written out`, `${size} steps`)
+    budget.spend(4 * size)
     this.end = this.add()
     this.start = this.build(pattern, this.end)
   }
@@ -120,10 +122,11 @@ class Determination {
   private readonly alphabet: Alphabet
   private readonly end: number
   private readonly seen: Uint32Array
+  private readonly budget: Budget
   private round = 0
-  private work = 0
 
-  constructor(steps: readonly Step[], alphabet: Alphabet, end: number) {
+  constructor(steps: readonly Step[], alphabet: Alphabet, end: number, budget: Budget) {
+    this.budget = budget
     this.steps = steps
     this.alphabet = alphabet
     this.end = end
@@ -152,27 +155,27 @@ class Determination {
     const rows: number[] = []
     for (let state = 0; state < sets.length; state++)
       for (let c = 0; c < size; c++) {
+        this.budget.spend(4 + (sets[state] as number[]).length)
         const to: number[] = []
         for (const step of sets[state] as number[]) {
           const { set, to: next } = this.steps[step] as Step
           if (set >= 0 && this.alphabet.members[c]?.has(set)) to.push(next)
         }
-        this.work += (sets[state] as number[]).length
         rows.push(to.length === 0 ? -1 : stateOf(this.closure(to, undefined)))
       }
-    return TableCharacters.of(this.alphabet, Int32Array.from(rows), ends)
+    return TableCharacters.of(this.alphabet, Int32Array.from(rows), ends, this.budget)
   }
 
   /** All that is reached without a character, in order; steps that lead on freely are left out. */
   private closure(from: readonly number[], at: 'start' | 'end' | 'both' | undefined): number[] {
     this.round++
+    this.budget.spend(WORK_OF_SET)
     const waiting = [...from]
     const found: number[] = []
     for (let step = waiting.pop(); step !== undefined; step = waiting.pop()) {
       if (this.seen[step] === this.round) continue
       this.seen[step] = this.round
-      if (++this.work > MOST_WORK)
-        throw new PatternError('simple enough to be compiled', 'one with too many ways to match')
+      this.budget.spend(4)
       const { free, anchor, set } = this.steps[step] as Step
       // An end that is not there yet can still come.
       if (set >= 0 || step === this.end || (anchor === 'end' && at !== 'end')) found.push(step)
@@ -200,7 +203,13 @@ export class TableCharacters implements Characters {
   }
 
   /** Cuts what leads nowhere; undefined if nothing is accepted. */
-  static of(alphabet: Alphabet, rows: Int32Array, ends: readonly boolean[]): TableCharacters | undefined {
+  static of(
+    alphabet: Alphabet,
+    rows: Int32Array,
+    ends: readonly boolean[],
+    budget: Budget,
+  ): TableCharacters | undefined {
+    budget.spend(3 * rows.length)
     const distances = new Reverse(rows, alphabet.size).distancesTo(ends)
     const isAlive = (state: number) => Number.isFinite(distances[state])
     if (!isAlive(0)) return undefined

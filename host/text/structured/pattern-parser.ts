@@ -2,7 +2,8 @@
  * Regular expressions of ECMAScript with the flag "u", as far as they are regular: no back references, no looking around, no
  * word boundaries. Those are refused by name; nothing is taken for a literal that it is not.
  */
-import { ALL, type CharacterSet, complement, setOf } from './character-sets.ts'
+import type { Budget } from './budget.ts'
+import { ALL, type CharacterSet, complement, setOf, WORK_OF_RANGE } from './character-sets.ts'
 import { PatternError } from './errors.ts'
 
 export type Pattern =
@@ -14,11 +15,13 @@ export type Pattern =
 
 const LONGEST = 10_000
 const DEEPEST = 100
+/** Steps of a budget to ask for the characters of a Unicode property. */
+const WORK_OF_PROPERTY = 800_000
 
 /** Throws PatternError. */
-export function parsePattern(text: string): Pattern {
+export function parsePattern(text: string, budget: Budget): Pattern {
   if (text.length > LONGEST) throw new PatternError(`at most ${LONGEST} characters long`, `${text.length}`)
-  return new PatternParser(text).parse()
+  return new PatternParser(text, budget).parse()
 }
 
 const DIGITS: CharacterSet = [[48, 57]]
@@ -40,9 +43,12 @@ const SYNTAX = '^$\\.*+?()[]{}|/-'
 
 class PatternParser {
   private readonly characters: string[]
+  private readonly budget: Budget
   private at = 0
 
-  constructor(text: string) {
+  constructor(text: string, budget: Budget) {
+    this.budget = budget
+    budget.spend(WORK_OF_RANGE * text.length)
     this.characters = [...text]
   }
 
@@ -143,6 +149,7 @@ class PatternParser {
     const ranges: (readonly [number, number])[] = []
     while (!this.take(']')) {
       const from = this.member()
+      this.budget.spend(WORK_OF_RANGE * from.length)
       if (this.characters[this.at] !== '-' || this.characters[this.at + 1] === ']') {
         ranges.push(...from)
         continue
@@ -224,8 +231,10 @@ class PatternParser {
     const name = this.characters.slice(this.at, end + 1).join('')
     if (!/^\{[\w=]{1,60}\}$/.test(name)) throw this.error('of ECMAScript with the flag "u"', '"\\p" without a property')
     this.at = end + 1
+    this.budget.spendOnce(name, WORK_OF_PROPERTY)
     const set = propertySet(name)
     if (!set) throw this.error('of known Unicode properties', `"\\p${name}"`)
+    this.budget.spend(WORK_OF_RANGE * set.length)
     return isNegated ? complement(set) : set
   }
 
@@ -245,30 +254,46 @@ function single(set: CharacterSet): number | undefined {
   return set.length === 1 && range && range[0] === range[1] ? range[0] : undefined
 }
 
-const properties = new Map<string, CharacterSet | undefined>()
+const properties = new Map<string, CharacterSet>()
 
-/** The characters of "{L}", asked of the platform's own tables (about 30 ms, once). */
+/** The characters of "{L}", asked of the platform's own tables (about 20 to 40 ms, once). */
 function propertySet(name: string): CharacterSet | undefined {
-  if (properties.has(name)) return properties.get(name)
-  let set: CharacterSet | undefined
+  const known = properties.get(name)
+  if (known) return known
   try {
-    const run = new RegExp(`\\p${name}+`, 'gu')
+    // What is between runs is matched too: a search for the next one would be slower.
+    const run = new RegExp(`(\\p${name}+)|\\P${name}+`, 'gu')
     const ranges: [number, number][] = []
     for (const [low, high] of ALL)
       for (let from = low; from <= high; from += 0x1000) {
-        const characters = Array.from({ length: Math.min(0x1000, high + 1 - from) }, (_, i) => from + i)
-        for (const { 0: found } of String.fromCodePoint(...characters).matchAll(run)) {
-          const first = found.codePointAt(0) as number
-          ranges.push([first, first + [...found].length - 1])
+        const count = Math.min(0x1000, high + 1 - from)
+        const width = from > 0xffff ? 2 : 1
+        for (const { 1: found, index } of charactersFrom(from, count).matchAll(run)) {
+          if (!found) continue
+          const first = from + index / width
+          ranges.push([first, first + found.length / width - 1])
         }
       }
-    set = setOf(ranges)
+    const set = setOf(ranges)
+    properties.set(name, set)
+    return set
   } catch {
-    set = undefined
+    return undefined
   }
-  properties.set(name, set)
-  return set
 }
+
+/** Characters in a row, all of one unit of UTF-16 or all of two. */
+function charactersFrom(first: number, count: number): string {
+  const units = new Uint16Array(first > 0xffff ? 2 * count : count)
+  for (let i = 0, at = 0; i < count; i++) {
+    const character = first + i
+    if (character > 0xffff) units[at++] = 0xd800 + ((character - 0x10000) >> 10)
+    units[at++] = character > 0xffff ? 0xdc00 + (character & 0x3ff) : character
+  }
+  return decoder.decode(units)
+}
+
+const decoder = new TextDecoder('utf-16le', { ignoreBOM: true })
 
 /** Any text, for patterns that may match in the middle of one. */
 export const ANYTHING: Pattern = {

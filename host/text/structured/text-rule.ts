@@ -4,6 +4,7 @@
  *
  *     0 before the quote, 1 behind the last one, else 2 + characters * states of the decoder + its state
  */
+import type { Budget } from './budget.ts'
 import { Decoder, NOTHING, type Writing } from './decoder.ts'
 import type { Characters } from './pattern-automaton.ts'
 import type { Rule } from './rule.ts'
@@ -21,10 +22,10 @@ export class TextRule implements Rule {
   /** Of states within a character. */
   private readonly alive = new Map<number, boolean>()
 
-  constructor(characters: Characters, writing: Writing) {
+  constructor(characters: Characters, writing: Writing, budget: Budget) {
     this.characters = characters
     this.isJson = writing === 'json'
-    this.decoder = decoderOf(characters, writing)
+    this.decoder = decoderOf(characters, writing, budget)
     this.states = this.decoder.states
     this.start = this.isJson ? BEFORE : this.stateOf(characters.start, 0)
   }
@@ -86,12 +87,12 @@ const decoders = new WeakMap<object, Map<Writing, Decoder>>()
 const anyDecoders = new Map<Writing, Decoder>()
 
 /** One for all alphabets of a single class: it is the same. */
-function decoderOf({ alphabet }: Characters, writing: Writing): Decoder {
+function decoderOf({ alphabet }: Characters, writing: Writing, budget: Budget): Decoder {
   const known = alphabet.size === 1 ? anyDecoders : (decoders.get(alphabet) ?? new Map<Writing, Decoder>())
   if (known !== anyDecoders) decoders.set(alphabet, known)
   let decoder = known.get(writing)
   if (!decoder) {
-    decoder = new Decoder(alphabet, writing)
+    decoder = new Decoder(alphabet, writing, budget)
     known.set(writing, decoder)
   }
   return decoder

@@ -1,4 +1,5 @@
 /** Strings that satisfy some schemas at once. */
+import { Budget, Recent } from './budget.ts'
 import { type Part as CharacterPart, CountedCharacters, combine, LimitedCharacters } from './characters.ts'
 import { PatternError, SchemaError } from './errors.ts'
 import { formatOf } from './formats.ts'
@@ -13,28 +14,25 @@ export function valuesOf<T>(members: readonly Member[], keyword: string): T[] {
   return members.flatMap(({ schema }) => (Object.hasOwn(schema, keyword) ? [schema[keyword] as T] : []))
 }
 
-const anyText = new CountedCharacters(0, Number.POSITIVE_INFINITY)
+export const anyText: Characters = new CountedCharacters(0, Number.POSITIVE_INFINITY)
 /** One for all schemas, so that a tokenizer keeps its masks. */
-export const anyString: Rule = new TextRule(anyText, 'json')
+export const anyString: Rule = new TextRule(anyText, 'json', new Budget())
 
 /** Rules of strings that were asked for last, by what they say: with them, tokenizers keep their masks. */
-const kept = new Map<string, Rule | undefined>()
-const MOST_KEPT = 200
+const kept = new Recent<Rule | undefined>(200)
 
 /** undefined: no string satisfies all. */
-export function stringRule(members: readonly Member[]): Rule | undefined {
+export function stringRule(members: readonly Member[], budget: Budget): Rule | undefined {
   const key = JSON.stringify(members.map(({ schema }) => keywordsOfType.string?.map((keyword) => schema[keyword])))
-  if (!kept.has(key)) {
-    const characters = charactersOf(members)
-    if (characters === anyText) return anyString
-    kept.set(key, characters && new TextRule(characters, 'json'))
-    for (const oldest of kept.keys()) if (kept.size > MOST_KEPT) kept.delete(oldest)
-  }
-  return kept.get(key)
+  budget.spend(key.length)
+  return budget.shared(kept, key, () => {
+    const characters = charactersOf(members, budget)
+    return characters === anyText ? anyString : characters && new TextRule(characters, 'json', budget)
+  })
 }
 
 /** Strings that satisfy all schemas; undefined if there are none. */
-export function charactersOf(members: readonly Member[]): Characters | undefined {
+export function charactersOf(members: readonly Member[], budget: Budget): Characters | undefined {
   const least = Math.max(0, ...valuesOf<number>(members, 'minLength'))
   const most = Math.min(Number.POSITIVE_INFINITY, ...valuesOf<number>(members, 'maxLength'))
   const parts: CharacterPart[] = []
@@ -42,7 +40,9 @@ export function charactersOf(members: readonly Member[]): Characters | undefined
     for (const keyword of ['pattern', 'format']) {
       const text = member.schema[keyword] as string | undefined
       if (text === undefined) continue
-      const characters = inPlace(member, keyword, () => (keyword === 'format' ? formatOf(text) : searchOf(text)))
+      const characters = inPlace(member, keyword, () =>
+        keyword === 'format' ? formatOf(text) : searchOf(text, budget),
+      )
       if (!characters) return undefined
       parts.push({ characters })
     }
@@ -51,13 +51,13 @@ export function charactersOf(members: readonly Member[]): Characters | undefined
     return least === 0 && most === Number.POSITIVE_INFINITY ? anyText : new CountedCharacters(least, most)
   if (least > 0) parts.push({ characters: new CountedCharacters(least, Number.POSITIVE_INFINITY) })
   const [first] = members.filter(({ schema }) => schema.pattern !== undefined || schema.format !== undefined)
-  const all = inPlace(first as Member, 'pattern', () => combine(parts))
-  return all && (most === Number.POSITIVE_INFINITY ? all : LimitedCharacters.of(all, most))
+  const all = inPlace(first as Member, 'pattern', () => combine(parts, budget))
+  return all && (most === Number.POSITIVE_INFINITY ? all : LimitedCharacters.of(all, most, budget))
 }
 
 /** A pattern anywhere in a text. */
-export function searchOf(pattern: string): TableCharacters | undefined {
-  return automatonOf({ kind: 'sequence', parts: [ANYTHING, parsePattern(pattern), ANYTHING] })
+export function searchOf(pattern: string, budget: Budget): TableCharacters | undefined {
+  return automatonOf({ kind: 'sequence', parts: [ANYTHING, parsePattern(pattern, budget), ANYTHING] }, budget)
 }
 
 /** What is wrong with a pattern is said with its place. */

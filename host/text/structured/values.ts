@@ -1,4 +1,6 @@
 /** The values that satisfy some schemas at once, by type: see parts.ts. */
+import { WORK_OF_MEMBER } from './alternatives.ts'
+import type { Budget } from './budget.ts'
 import { isAccepted } from './characters.ts'
 import { SchemaError } from './errors.ts'
 import { keywordsOfType, type Member, placeBelow, type Schema } from './keywords.ts'
@@ -11,6 +13,8 @@ import { charactersOf, stringRule, valuesOf } from './text-values.ts'
 const allTypes = ['null', 'boolean', 'number', 'string', 'array', 'object']
 
 export function partsOf(members: readonly Member[], builder: Builder): Part[] {
+  const { budget } = builder.members
+  budget.spend(5 * WORK_OF_MEMBER * members.length)
   const enumerated = members.filter(({ schema }) => 'enum' in schema || 'const' in schema)
   if (enumerated.length > 0) return enumeratedParts(enumerated, members, builder)
   return [...typesOf(members, builder.form)].flatMap((type) => partOf(type, members, builder) ?? [])
@@ -39,13 +43,13 @@ function partOf(type: string, members: readonly Member[], builder: Builder): Par
     case 'boolean':
       return { kind: 'literals', texts: ['true', 'false'] }
     case 'string':
-      return leaf(stringRule(members))
+      return leaf(stringRule(members, builder.members.budget))
     case 'array':
       return arrayPart(members, builder)
     case 'object':
       return objectPart(members, builder)
     default:
-      return leaf(numberRuleOf(members, type === 'integer'))
+      return leaf(numberRuleOf(members, type === 'integer', builder.members.budget))
   }
 }
 
@@ -54,7 +58,8 @@ function leaf(rule: Rule | undefined): Part | undefined {
 }
 
 /** `only`: no other number than this. */
-function numberRuleOf(members: readonly Member[], isInteger: boolean, only?: number): Rule | undefined {
+function numberRuleOf(members: readonly Member[], isInteger: boolean, budget: Budget, only?: number): Rule | undefined {
+  budget.spend(4 * WORK_OF_MEMBER * members.length)
   const limits = (inclusive: string, exclusive: string): Limit[] => [
     ...valuesOf<number>(members, inclusive).map((value) => ({ value, isExclusive: false })),
     ...valuesOf<number>(members, exclusive).map((value) => ({ value, isExclusive: true })),
@@ -67,7 +72,7 @@ function numberRuleOf(members: readonly Member[], isInteger: boolean, only?: num
   const [most] = limits('maximum', 'exclusiveMaximum').sort(
     (a, b) => a.value - b.value || +b.isExclusive - +a.isExclusive,
   )
-  return numberRule({ isInteger, least, most, multipleOf: multipleOf(members) })
+  return numberRule({ isInteger, least, most, multipleOf: multipleOf(members) }, budget)
 }
 
 function multipleOf(members: readonly Member[]): Divisor | undefined {
@@ -94,7 +99,10 @@ function arrayPart(members: readonly Member[], builder: Builder): Part | undefin
       ? undefined
       : builder.members.of(schema.items as Schema, placeBelow(place, 'items'))
   }
-  const choiceAt = (i: number) => builder.choiceOf(members.map((member) => schemaAt(member, i)))
+  const choiceAt = (i: number) => {
+    builder.members.budget.spend(WORK_OF_MEMBER * members.length)
+    return builder.choiceOf(members.map((member) => schemaAt(member, i)))
+  }
   const first = Array.from({ length: Math.min(length, most) }, (_, i) => choiceAt(i))
   // In canonical form a tuple has no more elements than are named.
   const isOpen = builder.form === 'any' || length === 0 || members.some(({ schema }) => schema.items !== undefined)
@@ -112,17 +120,19 @@ const combining = ['$ref', 'allOf', 'anyOf', 'oneOf']
 /** Values that are listed, as far as they satisfy what else is said. */
 function enumeratedParts(enumerated: readonly Member[], all: readonly Member[], builder: Builder): Part[] {
   const { members } = builder
+  const { budget } = members
   const lists = enumerated.flatMap(({ schema }) => [
     ...('enum' in schema ? [schema.enum as unknown[]] : []),
     ...('const' in schema ? [[schema.const]] : []),
   ])
   const [first = new Map<string, unknown>(), ...others] = lists.map(
-    (list) => new Map(list.map((value) => [sortedText(value), value])),
+    (list) => new Map(list.map((value) => [sortedText(value, budget), value])),
   )
+  budget.spend(first.size * lists.length)
   const values = [...first].flatMap(([text, value]) => (others.every((list) => list.has(text)) ? [value] : []))
   const rest = all.map((member) => members.without(member, ['enum', 'const', ...combining]))
   const types = typesOf(rest, 'any')
-  const fits = scalarTest(rest)
+  const fits = scalarTest(rest, budget)
   const parts: Part[] = [
     { kind: 'literals', texts: values.filter((value) => fits(value, types)).map((value) => JSON.stringify(value)) },
   ]
@@ -133,25 +143,31 @@ function enumeratedParts(enumerated: readonly Member[], all: readonly Member[], 
 }
 
 /** Does a value that has no parts satisfy all schemas? */
-function scalarTest(members: readonly Member[]): (value: unknown, types: ReadonlySet<string>) => boolean {
-  const characters = charactersOf(members)
+function scalarTest(
+  members: readonly Member[],
+  budget: Budget,
+): (value: unknown, types: ReadonlySet<string>) => boolean {
+  const characters = charactersOf(members, budget)
+  const isBounded = members.some(({ schema }) => keywordsOfType.number?.some((keyword) => keyword in schema))
   return (value, types) => {
+    budget.spend(typeof value === 'string' ? value.length : 1)
     if (value === null) return types.has('null')
     if (typeof value === 'boolean') return types.has('boolean')
     if (typeof value === 'string')
-      return types.has('string') && characters !== undefined && isAccepted(characters, value)
+      return types.has('string') && characters !== undefined && isAccepted(characters, value, budget)
     if (typeof value !== 'number') return false
     const isType = types.has('number') || (types.has('integer') && Number.isInteger(value))
-    return isType && numberRuleOf(members, false, value) !== undefined
+    return isType && (!isBounded || numberRuleOf(members, false, budget, value) !== undefined)
   }
 }
 
 /** JSON whose names are in order: the same for values that are equal. */
-function sortedText(value: unknown): string {
+function sortedText(value: unknown, budget: Budget): string {
+  budget.spend(10 + (typeof value === 'string' ? value.length : 0))
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
-  if (Array.isArray(value)) return `[${value.map(sortedText)}]`
+  if (Array.isArray(value)) return `[${value.map((part) => sortedText(part, budget))}]`
   const record = value as Record<string, unknown>
   return `{${Object.keys(record)
     .sort()
-    .map((name) => `${JSON.stringify(name)}:${sortedText(record[name])}`)}}`
+    .map((name) => `${JSON.stringify(name)}:${sortedText(record[name], budget)}`)}}`
 }

@@ -1,12 +1,12 @@
 /** What calls of some tools look like in a form, as a grammar: the names of the tools, and arguments that their schemas allow. */
+import { Budget, Recent } from '../structured/budget.ts'
 import { choice, grammarOf, literal, sequence } from '../structured/compile.ts'
 import { type Call, Grammar, type Rule } from '../structured/rule.ts'
 import type { CallForm } from './calls.ts'
 import type { Tool } from './tool-list.ts'
 
 /** Grammars that are kept, with their masks, for requests that come again with the same tools. */
-const MOST_KEPT = 32
-const kept = new Map<string, CallGrammars>()
+const kept = new Recent<CallGrammars>(32)
 
 /** Those of the same tools are made once. Throws SchemaError for a schema that cannot be enforced. */
 export function callGrammarsOf(
@@ -16,11 +16,8 @@ export function callGrammarsOf(
   controls: readonly string[],
 ): CallGrammars {
   const key = JSON.stringify([form.name, tools.map(({ function: { name, parameters } }) => [name, parameters]), isParallel, controls]) // biome-ignore format: one key
-  const grammars = kept.get(key) ?? new CallGrammars(form, tools, isParallel, controls)
-  kept.delete(key)
-  kept.set(key, grammars)
-  for (const oldest of kept.keys()) if (kept.size > MOST_KEPT) kept.delete(oldest)
-  return grammars
+  const budget = new Budget()
+  return budget.shared(kept, key, () => new CallGrammars(form, tools, isParallel, controls, budget))
 }
 
 export class CallGrammars {
@@ -33,7 +30,14 @@ export class CallGrammars {
   /** Of calls that have begun in these words. */
   private readonly begun = new Map<string, Grammar | undefined>()
 
-  constructor(form: CallForm, tools: readonly Tool[], isParallel: boolean, controls: readonly string[]) {
+  /** One budget of work for the schemas of all tools. */
+  constructor(
+    form: CallForm,
+    tools: readonly Tool[],
+    isParallel: boolean,
+    controls: readonly string[],
+    budget: Budget,
+  ) {
     this.form = form
     this.controls = controls
     this.isParallel = isParallel
@@ -41,7 +45,7 @@ export class CallGrammars {
       // The white space before arguments belongs to them.
       begin: form.call(name).trimEnd(),
       // What a tool does not name, it does not take, unless it says so.
-      rest: this.joined(grammarOf({ additionalProperties: false, ...parameters }), form.close),
+      rest: this.joined(grammarOf({ additionalProperties: false, ...parameters }, budget), form.close),
     }))
     this.whole = this.behind('', true)
   }
