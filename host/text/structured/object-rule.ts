@@ -48,7 +48,7 @@ export class ObjectRule implements Rule {
   constructor(parts: ObjectParts, budget: Budget) {
     this.parts = parts
     // Sets of properties have a bit for each.
-    const work = WORK_OF_NODE + parts.properties.length / 32
+    const work = WORK_OF_NODE + Math.ceil(parts.properties.length / 32)
     for (const { name } of parts.properties) budget.spend(work * (3 + name.length))
     this.required = parts.properties.reduce(
       (set, { isRequired }, i) => (isRequired ? set | (1n << BigInt(i)) : set),

@@ -60,7 +60,7 @@ function namedChoice(
 ): Choice {
   const { budget } = builder.members
   const fitting = patterns.filter(({ characters }) => characters && isAccepted(characters, name, budget))
-  budget.spend(members.length * (WORK_OF_MEMBER + fitting.length + name.length / 16))
+  budget.spend(members.length * (WORK_OF_MEMBER + fitting.length + name.length))
   return builder.choiceOf(
     members.flatMap((member) => {
       const { schema, place } = member
