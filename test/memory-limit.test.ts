@@ -59,7 +59,9 @@ test('a process takes no more than was counted, and not much less', async () => 
       const what = `${JSON.stringify(options)}: ${megabytes(counted)} counted, ${megabytes(peak)} at the peak`
       console.log(what)
       assert.ok(peak <= counted, what)
-      assert.ok(counted - peak < 60e6 + 0.2 * peak, what)
+      // Memory of a cache that nobody fills is reserved, and not there.
+      const unfilled = options.cacheMemory ?? 0
+      assert.ok(counted - peak < 60e6 + 0.2 * peak + unfilled, what)
     }
   } finally {
     rmSync(directory, { recursive: true })
