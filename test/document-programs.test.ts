@@ -144,7 +144,6 @@ const notRun: Record<string, string> = {
   'gta chat my-gta.gta --recover': 'needs somebody who talks; recovery.test.ts loses engines',
   'curl -N http://127.0.0.1:8080/v1/chat/completions --json \'{"messages":[{"role":"user","content":"Hello"}],"stream":true}\'':
     'needs a server at that port; server.test.ts asks the same',
-  'curl http://127.0.0.1:8080/health': 'the same',
   'lm_eval --model local-completions --tasks piqa --model_args model=stories,base_url=http://127.0.0.1:8080/v1/completions,tokenizer=DIR':
     'a program of Python that needs a server; server-forms.test.ts has the shape that it reads',
   'curl http://127.0.0.1:8080/v1/completions --json \'{"prompt":"Once upon a time","max_tokens":50}\'': 'the same',
