@@ -75,8 +75,12 @@ export class AnswerForm {
   /** Is an answer held to anything, at least once it calls? */
   /** Is all of it held to a form, which then says where it ends? A text that ends what a template writes may be a part of it. */
   get isWhollyHeld(): boolean {
-    const { choice, response } = this.options
-    return choice === 'required' || typeof choice === 'object' || response !== undefined
+    return this.isForced || this.options.response !== undefined
+  }
+
+  private get isForced(): boolean {
+    const { choice } = this.options
+    return choice === 'required' || typeof choice === 'object'
   }
 
   get isHeld(): boolean {
@@ -86,12 +90,11 @@ export class AnswerForm {
   /** What holds an answer, one for each. Only where it is held. */
   constraint(parts: WriterParts): Constraint {
     const { grammars, isMany } = this
-    const { choice: chosen, response } = this.options
-    const isForced = chosen === 'required' || typeof chosen === 'object'
-    const all = [...(grammars ? [grammars.whole] : []), ...(response && !isForced ? [response] : [])]
+    const { response } = this.options
+    const all = [...(grammars ? [grammars.whole] : []), ...(response && !this.isForced ? [response] : [])]
     const whole = all.length === 1 ? (all[0] as Grammar) : choice(all)
     // Without a form of its own, an answer that may call is free until it does.
-    const forced = isForced || response ? whole : undefined
+    const forced = this.isWhollyHeld ? whole : undefined
     const hold = { forced, grammars, isMany, opensThoughts: this.opensThoughts() }
     return new HeldAnswer(parts, this.parser(), hold, new Set(this.shownTokens))
   }
