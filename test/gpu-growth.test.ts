@@ -28,8 +28,8 @@ gpuTest(
     console.log(
       `${adapter.name}: ${(early / 1e6).toFixed(0)} MB at most among the first quarter of ${count}, ${(late / 1e6).toFixed(0)} MB at least among the last`,
     )
-    // A model takes 20 MB here: one in ten that stays would be seen.
-    assert.ok(late < early + 2e6 * count * 0.75, `${early} → ${late}`)
+    // A model takes 20 MB here, and what a driver keeps of it is 0.1 MB. *Measured*: pipelines that stay are 1.6 MB a model.
+    assert.ok(late < early + 0.5e6 * count * 0.75, `${early} → ${late}`)
   },
   { on: ['lavapipe'] },
 )

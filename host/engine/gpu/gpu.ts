@@ -60,20 +60,16 @@ export class GpuDevice implements Gpu {
   private readonly buffers = new Set<GPUBuffer>()
   private failed: Error | undefined
   private isClosed = false
-  private tellFailure: (error: Error) => void = () => undefined
-  /** Rejects when the device is lost or refuses something: no step after that has a result. */
-  readonly failure: Promise<never>
+  /** Who waits for the device, and is told when it is lost or refuses something: no step after that has a result. */
+  private readonly waiting = new Set<(error: Error) => void>()
+  private readonly onRefused = ({ error }: GPUUncapturedErrorEvent) => this.fail(gpuErrors.refused(error.message))
 
   /** `language`: navigator.gpu.wgslLanguageFeatures. */
   constructor(device: GPUDevice, language: ReadonlySet<string>) {
     this.device = device
     this.canDot = language.has('packed_4x8_integer_dot_product')
-    this.failure = new Promise((_, reject) => {
-      this.tellFailure = reject
-    })
-    this.failure.catch(() => undefined)
     device.lost.then(({ message, reason }) => this.fail(gpuErrors.lost(message || reason)))
-    device.addEventListener('uncapturederror', ({ error }) => this.fail(gpuErrors.refused(error.message)))
+    device.addEventListener('uncapturederror', this.onRefused)
   }
 
   static async open(adapter: GPUAdapter, language: ReadonlySet<string>): Promise<GpuDevice> {
@@ -84,7 +80,11 @@ export class GpuDevice implements Gpu {
   private fail(error: Error): void {
     if (this.isClosed) return
     this.failed ??= error
-    this.tellFailure(this.failed)
+    this.tell(this.failed)
+  }
+
+  private tell(error: Error): void {
+    for (const reject of this.waiting) reject(error)
   }
 
   /** Throws what ended the engine. */
@@ -96,13 +96,21 @@ export class GpuDevice implements Gpu {
   /** Waits for the device; throws what ended the engine instead of waiting for ever, or of what a destroyed buffer says. */
   async until<T>(done: Promise<T>): Promise<T> {
     try {
-      return await Promise.race([done, this.failure])
+      return await this.orFailure(done)
     } catch (cause) {
       this.check()
       // A device says that it is lost a moment after what it was to do has failed.
-      await Promise.race([this.failure, new Promise((resolve) => setTimeout(resolve, 1000))])
+      await this.orFailure(new Promise((resolve) => setTimeout(resolve, 1000)))
       throw gpuErrors.refused(cause instanceof Error ? cause.message : String(cause))
     }
+  }
+
+  /** Promise.race() with a promise that outlives all steps would keep every one of their results. */
+  private orFailure<T>(done: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.waiting.add(reject)
+      done.then(resolve, reject).finally(() => this.waiting.delete(reject))
+    })
   }
 
   /** Runs what makes things on the device; throws TOO_LARGE or ENGINE_FAILED if the driver refuses one of them. */
@@ -191,7 +199,11 @@ export class GpuDevice implements Gpu {
   close(): void {
     this.isClosed = true
     for (const buffer of this.buffers) buffer.destroy()
+    // Node keeps a device and its listeners for ever: what they lead to must not stay with it.
+    this.device.removeEventListener('uncapturederror', this.onRefused)
+    this.buffers.clear()
+    this.pipelines.clear()
     this.device.destroy()
-    this.tellFailure(errors.closed())
+    this.tell(errors.closed())
   }
 }
