@@ -10,6 +10,7 @@ import type { AnswerParser } from '../text/tools/parser.ts'
 import { checkToolChoice, checkTools } from '../text/tools/tool-list.ts'
 import type { GenerateOptions } from './api.ts'
 import { type Ending, findEnding } from './chat.ts'
+import { checkStops } from './generate-options.ts'
 import type { Runtime } from './runtime.ts'
 
 /** What the model may call, and how it thinks; in the shapes of OpenAI's API, and checked. */
@@ -24,6 +25,8 @@ export interface ChatPromptOptions {
   reasoningEffort?: string | undefined
   /** Variables of the template (chat_template_kwargs). */
   variables?: Record<string, unknown> | undefined
+  /** Texts that end what the model says: never within its thoughts or a call, which the `stop` of `generate()` would cut. */
+  stop?: string[] | undefined
   /** Should the prompt end where an answer begins? Default: yes. */
   addGenerationPrompt?: boolean
   signal?: AbortSignal | undefined
@@ -31,7 +34,16 @@ export interface ChatPromptOptions {
 
 /** @internal */
 export const chatPromptNames = [
-  ...['tools', 'toolChoice', 'parallelToolCalls', 'reasoningEffort', 'variables', 'addGenerationPrompt', 'signal'],
+  ...[
+    'tools',
+    'toolChoice',
+    'parallelToolCalls',
+    'reasoningEffort',
+    'variables',
+    'stop',
+    'addGenerationPrompt',
+    'signal',
+  ],
 ]
 
 export interface ChatPrompt {
@@ -103,13 +115,14 @@ export async function chatPrompt(
   })
   const answer = new AnswerForm({
     ...{ tokenizer, calls, reasoning, isReasoningOpen, tools, choice, isParallel, response },
+    ...{ stop: checkStops(options.stop ?? []), ending: ending.stop },
   })
   return {
     text: text.replaceAll(mark, ''),
     tokens: tokenizer.encodeChat(text, mark),
     options: {
       stopAtEos: true,
-      stop: answer.isWhollyHeld ? [] : ending.stop,
+      stop: answer.stop,
       stopTokens: [...ending.stopTokens, ...answer.stopTokens],
       shownTokens: answer.shownTokens,
       ...(answer.isHeld ? { constraint: (parts) => answer.constraint(parts) } : {}),

@@ -96,7 +96,8 @@ function resolveSampling(runtime: Runtime, last: Sampling | undefined, options: 
   return checkSampling({ seed, ...defaultSampling, ...runtime.recommended, ...last, ...given })
 }
 
-function checkStops(stops: string[]): string[] {
+/** Throws BAD_OPTION for what is no list of texts. */
+export function checkStops(stops: string[]): string[] {
   if (!Array.isArray(stops)) throw errors.badOption('stop', 'a list of texts', stops)
   for (const stop of stops)
     if (typeof stop !== 'string' || stop === '') throw errors.badOption('a stop text', 'not empty', stop)

@@ -93,8 +93,9 @@ export function given(options: Record<string, unknown>): GenerateOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
-/** -1 and nothing: as many tokens as there is room for. */
+/** -1: as many tokens as there is room for, whatever the command line says; nothing: what it says. */
 export function tokenLimit(...limits: (number | undefined)[]): { maxTokens?: number } {
   const limit = limits.find((value) => value !== undefined)
-  return limit === undefined || limit < 0 ? {} : { maxTokens: limit }
+  if (limit === undefined) return {}
+  return { maxTokens: limit < 0 ? Number.POSITIVE_INFINITY : limit }
 }

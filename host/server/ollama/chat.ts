@@ -9,7 +9,7 @@ import { boolean, list, readFields, required, text, unsupported } from '../reade
 import type { ServedModel } from '../served-model.ts'
 import type { Services } from '../services.ts'
 import { LineStream } from '../streams.ts'
-import { write } from '../writing.ts'
+import { isCut, write } from '../writing.ts'
 import { commonFields, generateOptions, messages, tools } from './fields.ts'
 
 export const chatTable = { ...commonFields, messages, tools }
@@ -137,7 +137,7 @@ class Telling {
     return { model: this.model, created_at: new Date().toISOString(), ...this.form(parts), ...more }
   }
 
-  /** Calls are told whole, when the answer ends. */
+  /** Calls are told whole, when the answer ends: here arguments are no text, so there are no parts of them. */
   add(events: readonly AnswerEvent[]): Promise<void> | undefined {
     let slow: Promise<void> | undefined
     for (const event of events) {
@@ -149,7 +149,7 @@ class Telling {
 
   async end(whole: ChatAnswer | undefined, reason = whole && reasonOf(whole.generation)): Promise<void> {
     const { stream, exchange } = this
-    const calls = whole?.calls ?? []
+    const calls = whole?.calls.filter(({ isWhole }) => isWhole) ?? []
     const counts = whole ? countsOf(whole.generation, performance.now() - this.begun) : {}
     const last = { done: true, done_reason: reason, ...counts }
     if (stream) {
@@ -163,9 +163,7 @@ class Telling {
   }
 }
 
-function reasonOf({ finish }: Generation): string {
-  return finish === 'eos' || finish === 'stop' ? 'stop' : 'length'
-}
+const reasonOf = (generation: Generation) => (isCut(generation) ? 'length' : 'stop')
 
 /** In nanoseconds. */
 function countsOf(generation: Generation, milliseconds: number): object {

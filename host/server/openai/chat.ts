@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { reasoningEfforts } from '../../text/template/thinking.ts'
 import type { AnswerEvent } from '../../text/tools/parser.ts'
 import type { ChatAsked } from '../chat-asked.ts'
-import { type ChatAnswer, type OnEvents, runChat } from '../chat-run.ts'
+import { type ChatAnswer, callsToTell, type OnEvents, runChat } from '../chat-run.ts'
 import { apiErrors } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import {
@@ -200,9 +200,9 @@ class ChatTelling {
 }
 
 function reasonOf({ calls, generation }: ChatAnswer): string {
-  const reason = finishReason(generation.finish)
+  const reason = finishReason(generation)
   // One that was cut may have been cut within a call.
-  return reason === 'stop' && calls.length > 0 ? 'tool_calls' : reason
+  return reason === 'stop' && calls.length > 0 && calls.every(({ isWhole }) => isWhole) ? 'tool_calls' : reason
 }
 
 function deltaOf(event: AnswerEvent): object | undefined {
@@ -220,7 +220,9 @@ function deltaOf(event: AnswerEvent): object | undefined {
   }
 }
 
-function messageOf({ content, reasoning, calls }: ChatAnswer): object {
+function messageOf(answer: ChatAnswer): object {
+  const { content, reasoning } = answer
+  const calls = callsToTell(answer)
   return {
     role: 'assistant',
     content: content === '' && calls.length > 0 ? null : content,

@@ -130,7 +130,7 @@ class Telling {
 
   end(index: number, generation: Generation): Promise<void> | undefined {
     this.generations[index] = generation
-    const finish = finishReason(generation.finish)
+    const finish = finishReason(generation)
     if (this.stream) return this.send(index, '', finish)
     const text = this.echoed.text + generation.text
     this.choices[index] = { index, text, logprobs: this.logprobsOf(generation), finish_reason: finish }
