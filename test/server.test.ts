@@ -122,7 +122,7 @@ const refusals: [path: string, body: object | string | undefined, status: number
   ['/v1/models', {}, 405, 'method_not_allowed'],
   [complete, '', 400, 'invalid_json'],
   [complete, '{"prompt":', 400, 'invalid_json'],
-  [complete, '[1]', 400, 'invalid_value', 'the body'],
+  [complete, '[1]', 400, 'invalid_json'],
   [complete, '['.repeat(100_000), 400, 'invalid_json'],
   [complete, {}, 400, 'missing_parameter', 'prompt'],
   [complete, { prompt: '' }, 400, 'invalid_prompt'],

@@ -1,5 +1,5 @@
 /** The prompt that messages make, with tools, and how an answer to it is generated and read. */
-import { errors, GtaError } from '../errors.ts'
+import { checking, errors, GtaError } from '../errors.ts'
 import type { Grammar } from '../text/structured/rule.ts'
 import { checkMessages } from '../text/template/messages.ts'
 import type { ChatTemplate } from '../text/template/template.ts'
@@ -104,19 +104,19 @@ export async function chatPrompt(
 ): Promise<ChatPrompt> {
   const { parallelToolCalls: isParallel = true, reasoningEffort, variables, response, signal } = options
   if (typeof isParallel !== 'boolean') throw errors.badOption('parallelToolCalls', 'true or false', isParallel)
-  const given = checkTools(options.tools)
-  const choice = checkToolChoice(options.toolChoice, given)
+  const given = checking('tools', () => checkTools(options.tools))
+  const choice = checking('toolChoice', () => checkToolChoice(options.toolChoice, given))
   // A model that must not call any is not told of them.
   const tools = choice === 'none' ? [] : given
-  const { text, mark, calls, reasoning, isReasoningOpen } = await template.render(checkMessages(messages), {
+  const said = checking('messages', () => checkMessages(messages))
+  const { text, mark, calls, reasoning, isReasoningOpen } = await template.render(said, {
     ...{ tools, variables, signal },
     addGenerationPrompt: options.addGenerationPrompt ?? true,
     reasoningEffort: reasoningEffort as ReasoningEffort | undefined,
   })
-  const answer = new AnswerForm({
-    ...{ tokenizer, calls, reasoning, isReasoningOpen, tools, choice, isParallel, response },
-    ...{ stop: checkStops(options.stop ?? []), ending: ending.stop },
-  })
+  const stop = checking('stop', () => checkStops(options.stop ?? []))
+  const form = { tokenizer, calls, reasoning, isReasoningOpen, tools, choice, isParallel, response }
+  const answer = checking('tools', () => new AnswerForm({ ...form, stop, ending: ending.stop }))
   return {
     text: text.replaceAll(mark, ''),
     tokens: tokenizer.encodeChat(text, mark),

@@ -15,6 +15,7 @@ import { commonFields, generateOptions, messages, tools } from './fields.ts'
 export const chatTable = { ...commonFields, messages, tools }
 
 export async function chat(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
+  exchange.params = { prompt: 'messages', form: 'format', reasoningEffort: 'think' }
   const asked = readFields(chatTable, body)
   const name = required(asked.model, 'model')
   const said = required(asked.messages, 'messages')
@@ -45,6 +46,7 @@ export const generateTable = {
 
 /** The prompt is a question to a model that has a chat template, unless it is "raw"; to others it is what goes on. */
 export async function generate(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
+  exchange.params = { prompt: 'prompt', form: 'format', reasoningEffort: 'think' }
   const asked = readFields(generateTable, body)
   const name = required(asked.model, 'model')
   const { prompt = '', system, raw: isRaw = false, think: reasoningEffort } = asked
