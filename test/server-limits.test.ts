@@ -162,6 +162,41 @@ test('a client that sends and leaves at once leaves nothing behind', async () =>
   while ((await running()) !== '0') await new Promise((resolve) => setTimeout(resolve, 5))
 })
 
+/** Sends a request and says that there is no more to come, as `nc -N` does; what is answered until the server ends. */
+function askHalfClosed(sent: object): Promise<string> {
+  const { hostname, port } = new URL(server.url)
+  const text = JSON.stringify(sent)
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true }, () =>
+      socket.end(`${head.join('\r\n')}\r\ncontent-length: ${text.length}\r\n\r\n${text}`),
+    )
+    let answer = ''
+    socket.setEncoding('utf8')
+    socket.on('data', (part) => {
+      answer += part
+    })
+    socket.on('error', reject)
+    socket.on('end', () => resolve(answer))
+  })
+}
+
+test('a client that has sent all and still reads gets its answer, whole and as events', async () => {
+  const sent = { prompt: 'Once upon a time', max_tokens: 30, seed: 1 }
+  const { body: expected } = await ask(server, path, sent, { headers: key })
+  const [, ...parts] = (await askHalfClosed(sent)).split(/HTTP\/1\.1 (?=\d)/)
+  const [head = '', text = ''] = (parts.at(-1) as string).split('\r\n\r\n')
+  assert.match(head, /^200 OK.*connection: close/is)
+  assert.is(JSON.parse(text).choices[0].text, expected.choices[0].text)
+  // Nothing else comes but what every client passes over.
+  for (const part of parts.slice(0, -1)) assert.is(part, '102 Processing\r\n\r\n')
+  const streamed = await askHalfClosed({ ...sent, stream: true })
+  const pieces = [...streamed.matchAll(/^data: (\{.*\})\r?$/gm)].map(
+    ([, json]) => JSON.parse(json as string).choices[0].text,
+  )
+  assert.is(pieces.join(''), expected.choices[0].text)
+  assert.match(streamed, 'data: [DONE]')
+})
+
 test('the log has routes and counts, nothing of what was said', async () => {
   assert.ok(server.log.length > 10)
   assert.not.match(JSON.stringify(server.log), /upon|second-key|evil/)

@@ -9,6 +9,12 @@ import type { AnswerStream } from './streams.ts'
 /** What the client has left behind is still read for so long, so that it reads our answer before the connection ends. */
 const LINGER = 10_000
 
+/**
+ * A client that says it will send no more may have left, or waits for its answer: TCP tells only who writes. So it is sent
+ * something that it ignores, after so many milliseconds: if it has left, its machine refuses that, and the next write fails.
+ */
+const PROBES = [0, 25, 250, 2500]
+
 /** The client has gone: nobody is to be told anything. */
 export class Gone extends Error {
   override name = 'Gone'
@@ -29,6 +35,11 @@ export class Exchange {
   readonly notes: Record<string, string | number> = {}
   private readonly controller = new AbortController()
   private timer: NodeJS.Timeout | undefined
+  private probing: NodeJS.Timeout | undefined
+  private readonly onHalfClosed = () => {
+    this.response.shouldKeepAlive = false
+    this.probe()
+  }
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request
@@ -40,6 +51,7 @@ export class Exchange {
     })
     // The same is told by close.
     response.on('error', () => undefined)
+    request.socket.on('end', this.onHalfClosed)
   }
 
   get signal(): AbortSignal {
@@ -66,6 +78,21 @@ export class Exchange {
   /** Nothing is left to wait for. */
   end(): void {
     clearTimeout(this.timer)
+    clearTimeout(this.probing)
+    this.request.socket.off('end', this.onHalfClosed)
+  }
+
+  private probe(at = 0): void {
+    const { response, request } = this
+    const delay = PROBES[at]
+    if (delay === undefined) return
+    this.probing = setTimeout(() => {
+      if (response.destroyed || response.writableEnded) return
+      if (response.headersSent) this.stream?.probe()
+      else if (request.httpVersion === '1.1') response.writeProcessing()
+      this.probe(at + 1)
+    }, delay)
+    this.probing.unref()
   }
 
   json(value: object, status = 200, headers: Record<string, string> = {}): void {

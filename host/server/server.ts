@@ -95,6 +95,8 @@ export async function openServer(options: ServerOptions): Promise<ApiServer> {
     (request, response) => void desk.answer(request, response),
   )
   server.maxConnections = MAX_CONNECTIONS
+  // Who has sent all that it wants to send may still read; types do not know of it (lib/_http_server.js).
+  Object.assign(server, { httpAllowHalfOpen: true })
   server.on('clientError', refuseConnection)
   await listen(server, host, port)
   const { port: taken } = server.address() as AddressInfo
