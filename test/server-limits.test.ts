@@ -134,6 +134,64 @@ test('what could be read in two ways is not read at all', async () => {
   assert.is(statusOf(await askRaw(server, 'hello\r\n\r\n')), 400)
 })
 
+test('one host, which the absolute form of a target names too; a path as it is written', async () => {
+  const get = (target: string, ...lines: string[]) => askRaw(server, raw([`GET ${target} HTTP/1.1`, ...lines]))
+  for (const [target, lines, status] of [
+    ['/health', ['host: localhost', 'host: localhost'], 400],
+    ['/health', ['host: localhost', 'Host: evil.example'], 400],
+    ['http://localhost:8080/health?x', ['host: localhost'], 200],
+    ['HTTP://board.lan/health', ['host: localhost'], 200],
+    ['http://evil.example/health', ['host: localhost'], 403],
+    ['http://localhost/health', ['host: evil.example'], 403],
+    ['http://localhost', ['host: localhost'], 200],
+    ['/health?a=/../b', ['host: localhost'], 200],
+    ['/%68ealth', ['host: localhost', 'x-api-key: first-key'], 404],
+    ['/x/../health', ['host: localhost', 'x-api-key: first-key'], 404],
+    ['/health/', ['host: localhost', 'x-api-key: first-key'], 404],
+    ['//health', ['host: localhost', 'x-api-key: first-key'], 404],
+    ['health', ['host: localhost'], 400],
+  ] as const)
+    assert.is(statusOf(await get(target, ...lines)), status, `${target} ${lines}`)
+})
+
+test('bodies as HTTP has them, and no others', async () => {
+  const text = JSON.stringify(body)
+  const half = text.slice(0, 9)
+  const chunks = `9;a=b\r\n${half}\r\n${(text.length - 9).toString(16)}\r\n${text.slice(9)}\r\n0\r\nx: trailer\r\n\r\n`
+  const wide = Buffer.from(`\ufeff${text}`, 'utf16le')
+  for (const [lines, sent, status] of [
+    [['transfer-encoding: chunked'], chunks, 200],
+    [['transfer-encoding: gzip, chunked'], chunks, 415],
+    [['expect: 100-continue', `content-length: ${text.length}`], text, 200],
+    [[`content-length: ${text.length + 3}`], `\ufeff${text}`, 200],
+    [[`content-length: ${wide.length}`], wide, 400],
+    [[`content-length: ${text.length}`, 'content-encoding: gzip'], text, 415],
+    [[`content-length: ${text.length}`, 'content-encoding: identity'], text, 200],
+    [[`content-length: ${text.length}`, 'content-type: application/json; charset="UTF-8"'], text, 200],
+    [[`content-length: ${text.length}`, 'content-type: application/json;charset=latin1'], text, 415],
+    [[`content-length: ${text.length}`, 'content-type: multipart/form-data; boundary=a'], text, 415],
+    [[], '', 400],
+  ] as const) {
+    const bytes = Buffer.concat([Buffer.from(raw([...head, ...lines])), Buffer.from(sent as string)])
+    const answer = await askRaw(server, bytes)
+    const statuses = [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, found]) => Number(found))
+    assert.is(statuses.at(-1), status, `${lines} ${answer}`)
+    assert.is(statuses[0] === 100, lines[0]?.startsWith('expect') ?? false)
+  }
+})
+
+test('HEAD is GET without its body, OPTIONS says what there is, and a connection lives on behind an error', async () => {
+  const authorized = 'x-api-key: first-key'
+  const headed = await askRaw(server, raw(['HEAD /v1/models HTTP/1.1', 'host: localhost', authorized]))
+  assert.match(headed, /^HTTP\/1\.1 200 .*content-length: [1-9]\d+\r\n.*\r\n\r\n$/s)
+  const options = await askRaw(server, raw([`OPTIONS ${path} HTTP/1.1`, 'host: localhost', authorized]))
+  assert.match(options, /^HTTP\/1\.1 204 .*allow: POST, OPTIONS\r\n/s)
+  assert.is(statusOf(await askRaw(server, raw([`OPTIONS ${path} HTTP/1.1`, 'host: localhost']))), 401)
+  const wrong = `${head.join('\r\n')}\r\ncontent-length: 4\r\n\r\nnope`
+  const both = await askRaw(server, wrong + raw(['GET /health HTTP/1.1', 'host: localhost']))
+  assert.equal([...both.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status), ['400', '200']) // biome-ignore format: one line
+})
+
 test('requests in one packet are answered in their order', async () => {
   const one = (prompt: string) => {
     const sent = JSON.stringify({ prompt, max_tokens: 2, seed: 1, echo: true })

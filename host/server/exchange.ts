@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type ApiError, apiErrors, asApiError, type ErrorShape, errorBody, type Params } from './errors.ts'
 import type { AnswerStream } from './streams.ts'
+import { targetOf } from './target.ts'
 
 /** What the client has left behind is still read for so long, so that it reads our answer before the connection ends. */
 const LINGER = 10_000
@@ -44,7 +45,7 @@ export class Exchange {
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request
     this.response = response
-    this.path = (request.url ?? '').split('?')[0] as string
+    this.path = targetOf(request).path
     response.on('close', () => {
       if (!response.writableFinished) this.controller.abort(new Gone('the client has gone'))
       this.end()
