@@ -1,5 +1,5 @@
 /** Errors of servers on this machine, and how those of an API are told: a status that a client can act on, and a shape that it knows. */
-import { GtaError } from '../errors.ts'
+import { GtaError, megabytes } from '../errors.ts'
 
 export const serverErrors = {
   notLoopback: (host: string) =>
@@ -18,6 +18,11 @@ export const serverErrors = {
     new GtaError('BAD_OPTION', `--host and --port must be free to listen on, found ${host}:${port}: ${cause.message}`, {
       cause,
     }),
+  overBudget: (name: string, needed: number, budget: number) =>
+    new GtaError(
+      'BAD_OPTION',
+      `model "${name}" must fit in --models-memory of ${megabytes(budget)}, it needs ${megabytes(needed)}: raise that, or use a smaller -c or -np`,
+    ),
   sameName: (name: string) =>
     new GtaError(
       'BAD_OPTION',
