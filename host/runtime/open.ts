@@ -71,9 +71,10 @@ export async function openCache(source: WeightSource, options: EngineOptions): P
   if (options.gpu === undefined || options.gpu === 'off') return openOnCpu(source, options)
   const { chooseMode } = await import('./tune-gpu.ts')
   const gpu = await chooseMode(source.plan, options, (gpu) => openCache(source, { ...options, gpu }))
-  if (gpu !== 'on') return openOnCpu(source, { ...options, gpu })
+  const chosen = { ...options, gpu }
+  if (gpu !== 'on') return openOnCpu(source, chosen)
   const { openOnGpu } = await import('./gpu.ts')
-  return attachCache(await openOnGpu(source, options), source, options)
+  return attachCache(await openOnGpu(source, chosen), source, chosen)
 }
 
 /** With the threads that are asked for, remembered or measured; prompts on a GPU with `gpu: 'prefill'`. */
