@@ -158,7 +158,7 @@ export function optionsFor(spec: ModelSpec, plan: Plan, options: OpenOptions): E
   if (gpuForce && gpu === 'off') throw errors.badOption(titleOf('gpuForce'), `absent without ${titleOf('gpu')}`, true)
   const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
   const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options
-  if (recover && pageKinds(spec).kinds.some((kind) => windowOf(kind.layer) !== undefined))
+  if (recover && !isRecoverable(spec))
     throw errors.badOption(
       titleOf('recover'),
       'absent for a model with layers that look back a window or keep a state: what they had is given back',
@@ -177,6 +177,11 @@ export function optionsFor(spec: ModelSpec, plan: Plan, options: OpenOptions): E
     gpuForce,
     recover,
   }
+}
+
+/** Can what its conversations had be computed again? @internal */
+export function isRecoverable(spec: ModelSpec): boolean {
+  return pageKinds(spec).kinds.every((kind) => windowOf(kind.layer) === undefined)
 }
 
 /** Blocks for so many bytes, or for one conversation with a block to spare for what it shares. */

@@ -144,6 +144,7 @@ const statuses: Partial<Record<GtaError['code'], [number, string]>> = {
   CLOSED: [503, 'model_closed'],
   NOT_FINITE: [500, 'not_finite'],
   ENGINE_FAILED: [500, 'engine_failed'],
+  GPU_LOST: [500, 'gpu_lost'],
 }
 
 /** Any error as one of the API: what the library says is for the client, what nobody foresaw is not. */
