@@ -10,6 +10,9 @@ import type { Services } from './services.ts'
 
 export type TokenEvent = Extract<GenerationEvent, { type: 'token' }>
 
+/** Was a text ended by a limit, before its end? */
+export const isCut = ({ finish }: Pick<Generation, 'finish'>) => finish === 'length' || finish === 'context'
+
 export interface Writing {
   ids: number[]
   options: GenerateOptions

@@ -31,6 +31,7 @@ const WARNING = 'this model was made to write, not to embed: the mean of its sta
 const warningOf = ({ isEmbeddingModel }: Embeddings) => (isEmbeddingModel ? {} : { warning: WARNING })
 
 export async function embeddings(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
+  exchange.params = { prompt: 'input' }
   const asked = readFields(embeddingTable, body)
   const texts = required(asked.input, 'input')
   const { name, found } = await embed(exchange, services, asked.model, texts)
