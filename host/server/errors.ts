@@ -173,6 +173,7 @@ const statuses: Partial<Record<GtaError['code'], [number, string]>> = {
   CLOSED: [503, 'model_closed'],
   NOT_FINITE: [500, 'not_finite'],
   ENGINE_FAILED: [500, 'engine_failed'],
+  GPU_LOST: [500, 'gpu_lost'],
 }
 
 /** What of a request options of the library come from; `prompt` and `form` are what is read and what is asked for. */

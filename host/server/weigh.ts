@@ -4,7 +4,7 @@ import { platform } from '#platform'
 import { cost, type ModelSpec, PAGE_TOKENS, type PackingType, poolBytes } from '../../models/index.ts'
 import { counter, largest } from '../engine/check-fit.ts'
 import { type LoadOptions, openSource } from '../load.ts'
-import { optionsFor } from '../runtime/open.ts'
+import { isRecoverable, optionsFor } from '../runtime/open.ts'
 import type { ModelSource } from '../runtime/source.ts'
 import { availableThreads } from '../runtime/tune.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
@@ -26,8 +26,8 @@ export interface Weighed {
 const MOST_READ = 64e6
 
 /**
- * Throws as `load()` does before it reads weights. Unless `cacheMemory` is given, the cache has room for as many full contexts
- * as there are slots, or for as many as `budget` bytes leave.
+ * Throws as `load()` does before it reads weights. `recover` is left out for what cannot be. Unless `cacheMemory` is given, the
+ * cache has room for as many full contexts as there are slots, or for as many as `budget` bytes leave.
  */
 export async function weigh(path: string | URL, options: LoadOptions, slots: number, budget: number): Promise<Weighed> {
   const source = await openSource(nameOf(path), options)
@@ -59,11 +59,15 @@ const nameOf = (path: string | URL) => (path instanceof URL ? fileURLToPath(path
 
 async function weighSource(
   { model, plan }: ModelSource,
-  options: LoadOptions,
+  asked: LoadOptions,
   slots: number,
   budget: number,
 ): Promise<Weighed> {
   const { spec } = model
+  const options = {
+    ...asked,
+    recover: asked.recover === true && asked.offload === undefined && isRecoverable(spec),
+  }
   const bytesOf = await counter(spec, plan)
   const threads = options.threads ?? availableThreads()
   const count = (cacheMemory: number | undefined) =>
