@@ -9,7 +9,15 @@ import { type ApiServer, type LogEntry, openServer } from '../server/server.ts'
 import { builtInTemplates } from '../text/template/templates.ts'
 import { exitCodes } from './interrupt.ts'
 import { readText } from './open.ts'
-import { type Arguments, type Command, common, generateNames, generateOptions, modelOptions } from './options.ts'
+import {
+  type Arguments,
+  type Command,
+  common,
+  generateNames,
+  generateOptions,
+  modelOptions,
+  UsageError,
+} from './options.ts'
 import { say } from './terminal.ts'
 
 const DEFAULTS = { port: 8080, parallel: 4, queue: 16, timeout: 600, drain: 10 }
@@ -72,7 +80,6 @@ async function execute(args: Arguments): Promise<void> {
   const ending = new Ending(drain, args.flag('quiet'))
   const defaults: GenerateOptions = args.values(...generateNames)
   const server = await openServer({
-    models: await entriesOf(args.positionals),
     load: {
       ...given(args.values('type', 'cache', 'context', 'cacheMemory', 'offload', 'offloadDirectory')),
       ...given(args.values('threads', 'batchThreads', 'gpu', 'gpuForce', 'verify')),
@@ -89,10 +96,11 @@ async function execute(args: Arguments): Promise<void> {
     port: args.whole('port', 0, 65_535) ?? DEFAULTS.port,
     keys: await readKeys(args.text('api-key-file')),
     isInsecure: args.flag('insecure'),
-    origins: args.texts('cors'),
-    hosts: args.texts('allow-host'),
+    origins: originsOf(args.texts('cors')),
+    hosts: namesOf(args.texts('allow-host')),
     defaults: given(defaults),
     hasPage: !args.flag('no-page'),
+    models: await entriesOf(args.positionals),
     ...(args.flag('quiet') ? {} : logging),
     onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
   })
@@ -158,6 +166,21 @@ async function entriesOf(positionals: readonly string[]): Promise<ModelEntry[]> 
       const name = path === model ? basename(model).replace(/\.(?:gta|gguf)$/, '') : model
       return { name: alias ?? name, path }
     }),
+  )
+}
+
+/** As a browser writes them: without a path, in small letters. */
+function originsOf(texts: string[]): string[] {
+  const wrong = texts.find((text) => text !== '*' && !/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\sA-Z]+$/.test(text))
+  if (wrong === undefined) return texts
+  throw new UsageError(`--cors must be an origin such as https://page.example, without a path, or *, found "${wrong}"`)
+}
+
+function namesOf(texts: string[]): string[] {
+  const wrong = texts.find((text) => !/^(?:[\w-]+(?:\.[\w-]+)*|\[[\da-f:.]+\])$/i.test(text))
+  if (wrong === undefined) return texts
+  throw new UsageError(
+    `--allow-host must be the name of a machine, such as board.lan, without a port, found "${wrong}"`,
   )
 }
 
