@@ -10,10 +10,12 @@ import { greedy, type Row } from '../host/engine/engine.ts'
 import { describe } from '../models/index.ts'
 import { type GoldenCase, golden, kinds, readGolden, readJson, worst } from './fixtures/goldens.ts'
 import { logitsOf } from './harness/engines.ts'
-import { gpuTest, isWhole } from './harness/gpu.ts'
+import { gpuTest, isWhole, shareDevices } from './harness/gpu.ts'
 import { openGpu } from './harness/gpu-engines.ts'
 
 const TOLERANCE = 2e-3
+
+shareDevices()
 
 /** Each model on one adapter, the kind of the paper on both; GTA_TEST_ADAPTER: all on that one. */
 const on = (name: string) => (name === 'gta' ? {} : { on: ['lavapipe'] as const })

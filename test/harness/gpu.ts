@@ -6,6 +6,7 @@
  * process can use both. In a child process it is the environment that chooses (`env`).
  */
 import { test } from 'uvu'
+import { type Classes, shareDevice } from './gpu-watch.ts'
 import { findTool, lacking, skipLoudly } from './tools.ts'
 
 const names = ['swiftshader', 'lavapipe'] as const
@@ -21,11 +22,18 @@ export interface TestAdapter {
 }
 
 const kept = new Map<string, GPU>()
+let isShared = false
+
+/** For tests that only compute: all engines of an adapter get the same device, and a shader is compiled once. */
+export function shareDevices(): void {
+  isShared = true
+}
 
 async function open(name: string, env: Record<string, string>): Promise<GPU> {
-  const { create } = await import('webgpu')
+  const { create, globals } = await import('webgpu')
   const before = kept.get(name)
   if (before) return before
+  if (isShared && kept.size === 0) shareDevice(globals as unknown as Classes)
   const gpu = create([])
   kept.set(name, gpu)
   const own = Object.keys(env).map((key) => [key, process.env[key]] as const)
