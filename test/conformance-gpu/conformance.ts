@@ -6,7 +6,7 @@
  *     npm run conformance:gpu -- --adapter swiftshader,chromium --results gpu.jsonl
  *                                                                      … each kept as it ends; a run that was stopped goes on
  *     npm run conformance:gpu -- --adapter lavapipe --only gta,q8      cases whose model or type is one of these words
- *     npm run conformance:gpu -- --adapter … --results gpu.jsonl --write     the table of docs/webgpu.md, from all that is kept
+ *     npm run conformance:gpu -- --results gpu.jsonl --write           nothing is computed: the table of docs/webgpu.md
  *
  * Each case: texts at once and token by token, the tokens at temperature 0, the longest text in threes, and again from buffers
  * full of NaN. The exit code is 1 if a case is not as it should be, 2 for wrong usage.
@@ -40,7 +40,7 @@ const { values } = readArguments({
       default: '',
       help: 'a line for each case; those that are good are not run again',
     },
-    write: { type: 'boolean', default: false, help: 'put the table into docs/webgpu.md' },
+    write: { type: 'boolean', default: false, help: 'compute nothing: put the table of --results into docs/webgpu.md' },
   },
 })
 const wanted = values.adapter.split(',').map((name) => choiceOf('--adapter', name, adapterNames))
@@ -65,10 +65,20 @@ const chosen = cases.filter(
 const folder = mkdtempSync(join(tmpdir(), 'gta-conformance-'))
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
 
-const results: Result[] = []
-if (values.results !== '' && existsSync(values.results))
-  for (const line of readFileSync(values.results, 'utf8').split('\n'))
-    if (line !== '') results.push(JSON.parse(line) as Result)
+function readResults(path: string): Result[] {
+  if (path === '' || !existsSync(path)) return []
+  const lines = readFileSync(path, 'utf8').split('\n')
+  return lines.flatMap((line, i) => {
+    if (line === '') return []
+    try {
+      return JSON.parse(line) as Result
+    } catch {
+      return refuse(`--results must be a file of JSON lines, found "${line.slice(0, 40)}" in line ${i + 1} of ${path}`)
+    }
+  })
+}
+
+const results = readResults(values.results)
 
 function keep(adapter: AdapterName, answer: Answer): void {
   const result: Result = { adapter, date: new Date().toISOString().slice(0, 10), ...answer }
@@ -136,7 +146,7 @@ async function runAll(adapter: AdapterName): Promise<void> {
 const ran = new Set<Result>()
 
 let lacked = 0
-for (const adapter of wanted)
+for (const adapter of values.write ? [] : wanted)
   if (findTool(adapter)) await runAll(adapter)
   else {
     skipLoudly(`conformance on ${adapter}`, lacking(adapter))
