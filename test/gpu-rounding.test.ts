@@ -10,12 +10,10 @@ import { greedy } from '../host/engine/engine.ts'
 import { PAGE_TOKENS } from '../models/index.ts'
 import { golden, kinds, readGolden, readJson, worst } from './fixtures/goldens.ts'
 import { logitsOf, openEngine } from './harness/engines.ts'
-import { gpuTest, isWhole, shareDevices } from './harness/gpu.ts'
+import { gpuTest, isWhole } from './harness/gpu.ts'
 import { openGpu } from './harness/gpu-engines.ts'
 
 const RELATIVE = 1e-3
-
-shareDevices()
 
 /** Each model on one adapter, the kind of the paper on both; GTA_TEST_ADAPTER: all on that one. */
 const on = (name: string) => (name === 'gta' ? {} : { on: ['lavapipe'] as const })

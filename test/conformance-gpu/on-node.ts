@@ -1,6 +1,7 @@
 /** Cases through the library in Node, on the software adapter that the environment names. */
 import { readFileSync } from 'node:fs'
 import { load } from '../../host/index.ts'
+import { leaveCores } from '../harness/gpu.ts'
 import { type Classes, shareDevice, watchBuffers } from '../harness/gpu-watch.ts'
 import { compute } from './compute.ts'
 import type { CaseType, Figures, Text } from './job.ts'
@@ -8,6 +9,7 @@ import type { CaseType, Figures, Text } from './job.ts'
 export async function openNode() {
   const { globals } = await import('webgpu')
   const classes = globals as unknown as Classes
+  leaveCores()
   shareDevice(classes)
   const poison = watchBuffers(classes)
   const place = { load, poison: async () => poison() }
