@@ -107,6 +107,9 @@ async function embed(
     const giveBack = await served.reserve(served.model.context, 1, signal)
     try {
       return { name: served.name, found: await served.model.embed(texts, { signal }) }
+    } catch (error) {
+      pool.failed(served, error)
+      throw error
     } finally {
       giveBack()
     }
