@@ -54,5 +54,5 @@ export interface Figures {
 
 export type Answer = Case & { seconds: number } & (Figures | { failed: string })
 
-/** What the issue of conformance asks for. */
+/** What must hold. */
 export const bounds = { f32: 2e-3, q8: 1e-3, slices: 1e-3, margin: 1e-2 } as const
