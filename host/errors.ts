@@ -2,11 +2,12 @@
  * Errors that several rooms throw, in one table: what, expected, found, what to do. Programs look at `code`, people at the
  * text. What only one room throws is in its own errors.ts.
  */
-import { GtaError } from '../models/errors.ts'
+import { GtaError, Words } from '../models/errors.ts'
+import { show } from '../models/index.ts'
 import { expectedOf, isAllowed, type Setting, type SettingName, settings, titleOf } from './settings.ts'
 import { megabytes } from './sizes.ts'
 
-export { type ErrorCode, GtaError } from '../models/errors.ts'
+export { type ErrorCode, GtaError, Words } from '../models/errors.ts'
 export { megabytes } from './sizes.ts'
 
 /**
@@ -28,6 +29,12 @@ export class OutOfMemoryError extends GtaError {
     this.needed = needed
     this.available = available
   }
+}
+
+/** JSON has no words for some numbers. */
+function shown(found: unknown): string {
+  if (found instanceof Words) return found.text
+  return ['number', 'bigint', 'undefined'].includes(typeof found) ? String(found) : show(found)
 }
 
 export const errors = {
@@ -107,17 +114,17 @@ export const errors = {
       `the system must give the engine ${megabytes(bytes)} of shared memory (and reserve up to 4.3 GB of addresses), it refused: close other programs, raise ulimit -v, or use a smaller -c`,
     ),
   badOption: (name: string, expected: string, found: unknown) =>
-    new GtaError(
-      'BAD_OPTION',
-      `${name} must be ${expected}, found ${typeof found === 'string' ? `"${found}"` : found}`,
-    ),
+    new GtaError('BAD_OPTION', `${name} must be ${expected}, found ${shown(found)}`),
   nothingToKeep: (path: string) =>
     new GtaError(
       'BAD_OPTION',
       `--type keep takes a GGUF file with matrices of type Q4_0, Q4_1, Q4_K, Q5_0, Q5_1, Q5_K, Q6_K or Q8_0, found none in "${path}": use --type q8`,
     ),
   emptyPrompt: () =>
-    new GtaError('BAD_PROMPT', 'the prompt must hold at least one token, found none: give some text or --tokens'),
+    new GtaError(
+      'BAD_PROMPT',
+      'the prompt must hold at least one token, found none: give some text, or token ids (--tokens)',
+    ),
   shortText: (tokens: number) =>
     new GtaError('BAD_PROMPT', `the text must hold at least 2 tokens, found ${tokens}: one token predicts nothing`),
   badToken: (id: unknown, vocabSize: number) =>
@@ -220,7 +227,21 @@ export const errors = {
 export function checkSetting(name: SettingName, value: unknown, max?: number): void {
   const setting: Setting = max === undefined ? settings[name] : { ...settings[name], max }
   if (value !== undefined && !isAllowed(setting, value))
-    throw errors.badOption(titleOf(name), expectedOf(setting), value)
+    throw optionError(name, errors.badOption(titleOf(name), expectedOf(setting), value))
+}
+
+/** Runs a check of an option; what it throws says which one. */
+export function checking<T>(option: string, check: () => T): T {
+  try {
+    return check()
+  } catch (error) {
+    throw optionError(option, error)
+  }
+}
+
+function optionError(option: string, error: unknown): unknown {
+  if (error instanceof GtaError) error.option ??= option
+  return error
 }
 
 /** Refuses options of other names: a misspelt one would be ignored without a word. */

@@ -32,9 +32,20 @@ export type ErrorCode =
   | 'FETCH_FAILED'
   | 'BAD_SCHEMA'
 
+/** What was found, in words; any other value is shown as it is. */
+export class Words {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
 export class GtaError extends Error {
   override name = 'GtaError'
   readonly code: ErrorCode
+  /** The option or argument that was wrong, such as "temperature" or "messages[2]", where one was. */
+  option?: string
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options)

@@ -109,7 +109,8 @@ const long = `
   .map((name) => `${name}.test.ts`)
 /** npm run test:gpu: what a GPU in software takes minutes for, most of them to compile shaders. */
 const gpu = `
-  gpu-attention gpu-conformance gpu-engine gpu-growth gpu-products gpu-products-all gpu-rounding gpu-stories gpu-web
+  gpu-attention gpu-auto gpu-conformance gpu-engine gpu-growth gpu-lost gpu-prefill gpu-products gpu-products-all gpu-rounding
+  gpu-stories gpu-web
 `
   .trim()
   .split(/\s+/)

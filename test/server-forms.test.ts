@@ -224,6 +224,91 @@ test('a forced call comes with its name first and arguments of its schema, in ev
   assert.is((await ask(server, '/v1/responses', { input: items, tools: flat, max_output_tokens: 4 })).status, 200)
 })
 
+const forced = { messages, tools, tool_choice: { type: 'function', function: { name: 'light' } }, seed: 1 }
+
+test('a stop text ends what is said, never a call', async () => {
+  const asked = { ...forced, max_tokens: 200, stop: ['light', '{', 'isOn', '}'] }
+  const { body } = await ask(server, chats, asked)
+  assert.is(body.choices[0].finish_reason, 'tool_calls')
+  assert.type(JSON.parse(body.choices[0].message.tool_calls[0].function.arguments).isOn, 'boolean')
+  const streamed = eventsOf((await ask(server, chats, { ...asked, stream: true })).body).slice(0, -1)
+  const told = streamed.flatMap(({ choices }) => choices[0].delta.tool_calls ?? [])
+  assert.is(told.map((delta) => delta.function.arguments).join(''), body.choices[0].message.tool_calls[0].function.arguments) // biome-ignore format: one line
+  assert.is(streamed.at(-1).choices[0].finish_reason, 'tool_calls')
+  // Beside tools that may be called, words end as they do without.
+  const said = { messages: [{ role: 'user', content: 'Once upon a time' }], seed: 1, max_tokens: 40, temperature: 0 }
+  const free = await ask(server, chats, { ...said, tools })
+  const word = free.body.choices[0].message.content.slice(2, 4)
+  const stopped = await ask(server, chats, { ...said, tools, stop: [word] })
+  assert.is(stopped.body.choices[0].message.content, free.body.choices[0].message.content.split(word)[0])
+  assert.is(stopped.body.choices[0].finish_reason, 'stop')
+  assert.ok(stopped.body.usage.completion_tokens < 40)
+  const events = eventsOf((await ask(server, chats, { ...said, tools, stop: [word], stream: true })).body).slice(0, -1)
+  const words = events.map(({ choices }) => choices[0].delta.content ?? '').join('')
+  assert.is(words, stopped.body.choices[0].message.content)
+})
+
+test('a call that max_tokens cuts off is a part of one, with finish_reason length, in every API', async () => {
+  const flat = { input: 'Light!', tools: [{ type: 'function', ...tools[0]?.function }], tool_choice: { type: 'function', name: 'light' }, seed: 1 } // biome-ignore format: one line
+  const whole = (await ask(server, chats, { ...forced, max_tokens: 200 })).body
+  const { arguments: all } = whole.choices[0].message.tool_calls[0].function
+  const tokens = whole.usage.completion_tokens
+  let parts = 0
+  for (let max = 1; max < tokens; max += 7) {
+    const { body } = await ask(server, chats, { ...forced, max_tokens: max })
+    const [{ message, finish_reason: reason }] = body.choices
+    assert.is(reason, 'length')
+    assert.ok(message.content === null || message.content === '', message.content)
+    const json = message.tool_calls?.[0].function.arguments ?? ''
+    assert.ok(all.startsWith(json), json)
+    if (json !== '') parts++
+    const events = eventsOf((await ask(server, chats, { ...forced, max_tokens: max, stream: true })).body).slice(0, -1)
+    const deltas = events.map(({ choices }) => choices[0].delta)
+    assert.is(deltas.map(({ content = '' }) => content).join(''), '')
+    assert.is(deltas.flatMap((delta) => delta.tool_calls ?? []).map((call) => call.function.arguments).join(''), json) // biome-ignore format: one line
+    assert.is(events.at(-1).choices[0].finish_reason, 'length')
+    const responded = (await ask(server, '/v1/responses', { ...flat, max_output_tokens: max })).body
+    assert.is(responded.status, 'incomplete')
+    assert.equal(responded.incomplete_details, { reason: 'max_output_tokens' })
+    const last = responded.output.at(-1)
+    assert.is(last.status, 'incomplete')
+    if (last.type === 'message') assert.is(last.content[0].text, '')
+    else assert.ok(all.startsWith(last.arguments))
+  }
+  assert.ok(parts > 1, `${parts}`)
+})
+
+test('a form beside tools holds whatever calls nothing; where a call is forced there is nothing else', async () => {
+  const asked = {
+    messages,
+    tools,
+    response_format: { type: 'json_schema', json_schema: { schema } },
+    parallel_tool_calls: false,
+    max_tokens: 200,
+  }
+  for (let seed = 0; seed < 6; seed++) {
+    const { body } = await ask(server, chats, { ...asked, seed })
+    const [{ message, finish_reason: reason }] = body.choices
+    if (reason === 'stop') checkAnimal(message.content)
+    else assert.is(message.tool_calls?.length, 1)
+    const called = await ask(server, chats, { ...asked, seed, tool_choice: 'required' })
+    assert.is(called.body.choices[0].message.content, null)
+    assert.is(called.body.choices[0].finish_reason, 'tool_calls')
+    const none = await ask(server, chats, { ...asked, seed, tool_choice: 'none' })
+    checkAnimal(none.body.choices[0].message.content)
+  }
+})
+
+test('the end of the model’s text is ignored in chats, too, if that is asked for', async () => {
+  // Token 0 ends the model's texts.
+  const said = { messages, logit_bias: { 0: 100 }, max_tokens: 5 }
+  for (const [more, tokens] of [
+    [{}, 1],
+    [{ ignore_eos: true }, 5],
+  ] as const)
+    assert.is((await ask(server, chats, { ...said, ...more })).body.usage.completion_tokens, tokens)
+})
+
 test('vectors of texts, of length 1, with a word about what the model is', async () => {
   const { body } = await ask(server, '/v1/embeddings', { input: ['The fox ran.', 'A fox was running.', [5, 6, 7]] })
   assert.is(body.data.length, 3)

@@ -3,11 +3,14 @@ import { EventEmitter } from 'node:events'
 import { connect } from 'node:net'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { load as loadModel } from '../host/load.ts'
 import { Admittance, parseKeys } from '../host/server/admittance.ts'
 import { MAX_BODY } from '../host/server/body.ts'
 import { EventStream } from '../host/server/streams.ts'
+import { weigh } from '../host/server/weigh.ts'
 import { ask, askRaw, startServer, type TestServer, untilReady } from './fixtures/api-server.ts'
 import { failure } from './fixtures/checkpoints.ts'
+import { golden } from './fixtures/goldens.ts'
 
 const page = 'http://page.example'
 let server: TestServer
@@ -188,6 +191,18 @@ class SlowResponse extends EventEmitter {
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
+
+test('models recover where they can be, and are served where they cannot', async () => {
+  for (const [name, load, recover] of [
+    ['gta', {}, true],
+    ['families/gemma3_text', {}, false],
+    ['gta', { offload: 2 ** 22 }, false],
+  ] as const) {
+    const weighed = await weigh(golden(name), { threads: 1, recover: true, ...load }, 1, 1e9)
+    assert.is(weighed.options.recover, recover, name)
+    await (await loadModel(golden(name), weighed.options)).close()
+  }
+})
 
 test('who reads slowly is waited for, and no longer than there is somebody who reads', async () => {
   const response = new SlowResponse()

@@ -1,7 +1,7 @@
 /** Stop strings in a stream, cut in every way. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { StopStrings } from '../host/runtime/stop.ts'
+import { StopStrings } from '../host/text/stop.ts'
 import { Random } from './harness/debug-engine.ts'
 
 interface Shown {

@@ -24,11 +24,11 @@ interface Answer {
 }
 
 /** What an answer is, cut where `pieces` says so. */
-function take(options: ParserOptions, pieces: readonly string[]): Answer {
+function take(options: ParserOptions, pieces: readonly string[], isCut = false): Answer {
   let ids = 0
   const parser = new AnswerParser({ tools, newId: () => `id${ids++}`, ...options })
   const answer: Answer = { content: '', reasoning: '', calls: [] }
-  for (const event of [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end()]) add(answer, event)
+  for (const event of [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end(isCut)]) add(answer, event)
   return answer
 }
 
@@ -245,6 +245,78 @@ test('an answer is the same however it is cut: 3,000 random ones, in random piec
     if (expected.calls.length === 0) assert.is(bare(expected.reasoning + expected.content), bare(text), text)
   }
   assert.ok(withCalls > 500 && broken > 50, `${withCalls} with calls, ${broken} broken`)
+})
+
+const cutArguments = '{"city": "Bern", "days": 2, "tags": ["a", {"b": null}]}'
+
+for (const form of forms)
+  test(`${form.name}: cut off anywhere, a call is a part of one, and its marks are never said`, () => {
+    const before = form.isBare ? '' : 'So: '
+    const two = ['get', 'now'].map((name) => ({ name, arguments: name === 'get' ? cutArguments : '{}' }))
+    const text = before + writeCalls(form, two)
+    let [named, whole] = [0, 0]
+    for (let length = before.length + 1; length <= text.length; length++) {
+      const part = text.slice(0, length)
+      const { content, calls } = take({ calls: form }, [part], true)
+      assert.ok(content === before || content === before.trimEnd(), `${part}: ${content}`)
+      assert.equal(take({ calls: form }, part.split(''), true), { content, reasoning: '', calls }, part)
+      for (const [i, { name, arguments: json, isBroken }] of calls.entries()) {
+        assert.is(name, two[i]?.name, part)
+        const all = JSON.stringify(JSON.parse(two[i]?.arguments as string))
+        if (!isBroken) assert.is(JSON.stringify(JSON.parse(json)), all, part)
+        else assert.ok(two[i]?.arguments.startsWith(json) && (i === 1 || calls.length === 1), `${part}: ${json}`)
+      }
+      if (calls.length > 0) named++
+      if (calls.filter(({ isBroken }) => !isBroken).length === 2) whole++
+    }
+    assert.ok(named > 40 && whole > 0, `${named} named, ${whole} whole`)
+  })
+
+test('cut off, the values of forms that are no JSON come as far as they are whole', () => {
+  for (const [form, text, json] of [
+    [lfm2, "<|tool_call_start|>[get(days=2, city='Be", '{"days": 2'],
+    [functionGemma, '<start_function_call>call:get{days:2,city:<escape>Be', '{"days": 2'],
+    [hermes, '<tool_call><function=get><parameter=days>2</parameter><parameter=ci', '{"days": 2'],
+    [mistral, '[TOOL_CALLS]get[ARGS]', ''],
+    [hermes, '<tool_call>{"name": "get", "argum', ''],
+  ] as const)
+    assert.equal(take({ calls: form }, [text], true), {
+      ...{ content: '', reasoning: '' },
+      calls: [{ id: 'id0', name: 'get', arguments: json, isBroken: true }],
+    })
+})
+
+test('cut off, what is no call is said, and marks of thoughts are not', () => {
+  for (const [form, text, content] of [
+    [hermes, 'a <tool_call> b', 'a <tool_call> b'],
+    [hermes, '<tool_call>{"name": "nobody"', '<tool_call>{"name": "nobody"'],
+    [llama3, '{"city": "Be', '{"city": "Be'],
+    [hermes, 'Hi </tool_ca', 'Hi </tool_ca'],
+    [hermes, 'Hi \n', 'Hi \n'],
+  ] as const)
+    assert.is(take({ calls: form }, [text], true).content, content)
+  assert.equal(take({ reasoning: think }, ['<think>hm</thi'], true), { content: '', reasoning: 'hm', calls: [] })
+  assert.equal(take({ reasoning: think }, ['<thi'], true), { content: '', reasoning: '', calls: [] })
+  // One that came to its end says all.
+  assert.is(take({ reasoning: think }, ['<thi']).content, '<thi')
+})
+
+test('a text that ends the answer does so where it is said: not in a call, not in thoughts', () => {
+  const call = '<tool_call>\n{"name": "get", "arguments": {"city": "Bern STOP"}}\n</tool_call>'
+  const stop = { content: ['STOP', 'END'], reasoning: ['END'] }
+  const cut = (text: string) => take({ calls: hermes, reasoning: think, stop }, text.split(''))
+  const said = cut(`<think>a STOP</think>b ${call} c STO d STOP e ${call}`)
+  assert.equal([said.reasoning, said.content, said.calls.length], ['a STOP', 'bc STO d ', 1])
+  assert.equal(said.calls[0]?.arguments, '{"city": "Bern STOP"}')
+  assert.equal(cut('<think>aEND</think>b'), { content: '', reasoning: 'a', calls: [] })
+  assert.is(cut('a ST').content, 'a ST')
+  // What holds a beginning of one back lets it go before a call.
+  assert.is(cut(`a ST${call}OP`).content, 'a STOP')
+  const parser = new AnswerParser({ calls: hermes, tools, stop })
+  parser.push('Hi ST')
+  assert.is(parser.isStopped, false)
+  assert.equal(parser.push('OP and more'), [])
+  assert.is(parser.isStopped, true)
 })
 
 test('ids are nine letters and digits, which Mistral wants', () => {

@@ -1,5 +1,5 @@
 /** What can be typed in a chat besides messages. */
-import { errors, megabytes } from '../errors.ts'
+import { errors, megabytes, Words } from '../errors.ts'
 import type { Generation } from '../runtime/api.ts'
 import type { Chat } from '../runtime/chat.ts'
 import { type Model, runtimeOf } from '../runtime/model.ts'
@@ -45,8 +45,9 @@ const commands: Record<string, ChatCommand> = {
     help: 'save messages and cache; gta chat --session FILE goes on',
     async run({ chat, session }, argument) {
       const path = argument === '' ? session : argument
-      if (path === undefined) throw errors.badOption('/save', 'followed by the path of a file', 'none')
-      if (chat.messages.length === 0) throw errors.badOption('a chat that is saved', 'of at least one message', 'none')
+      if (path === undefined) throw errors.badOption('/save', 'followed by the path of a file', new Words('none'))
+      if (chat.messages.length === 0)
+        throw errors.badOption('a chat that is saved', 'of at least one message', new Words('none'))
       const saved = await chat.save(path)
       return { words: `${saved.tokens} tokens, ${megabytes(saved.bytes)} in ${saved.path}`, facts: saved }
     },

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path'
 import { cacheBytes, cacheTypes, type PackingType, packingTypes } from '../../models/index.ts'
-import { errors, megabytes } from '../errors.ts'
+import { errors, megabytes, Words } from '../errors.ts'
 import { isCheckpoint } from '../files/checkpoint.ts'
 import { locateModel } from '../files/locate.ts'
 import { checkModelPath } from '../load.ts'
@@ -61,7 +61,7 @@ function checkSameIds(model: Model, other: Model, ids: number[], found: number[]
     throw errors.badOption(
       `the vocabulary of "${other.path}"`,
       `that of "${model.path}", so that both read the same tokens`,
-      'other tokens for this text',
+      new Words('other tokens for this text'),
     )
 }
 

@@ -7,7 +7,7 @@
  */
 import * as abi from '../../assembly/abi.ts'
 import { PAGE_TOKENS } from '../../models/index.ts'
-import { errors } from '../errors.ts'
+import { errors, Words } from '../errors.ts'
 import type { Engine, EngineFacts, Logits, PageStore, Probe, Row, StoredKind, ThreadCounts } from './engine.ts'
 
 /** Who has what a page holds: bits of a set. */
@@ -33,7 +33,7 @@ export async function openPaired(first: Engine, second: Engine, promptRows = PRO
     return JSON.stringify([kinds, tables.length, history.length, engine.facts.maxRows, engine.facts.maxLogits])
   }
   if (first.pages.stream ?? second.pages.stream)
-    throw errors.badOption('offload (--offload)', 'left out where two engines share the work', 'it')
+    throw errors.badOption('offload (--offload)', 'left out where two engines share the work', new Words('it'))
   if (one !== other || shape(first) !== shape(second))
     throw errors.engineFailed('two engines that share the work do not keep the same pages')
   return new PairedEngine(first, second, promptRows)

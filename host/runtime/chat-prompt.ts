@@ -1,5 +1,5 @@
 /** The prompt that messages make, with tools, and how an answer to it is generated and read. */
-import { errors, GtaError } from '../errors.ts'
+import { checking, errors, GtaError } from '../errors.ts'
 import type { Grammar } from '../text/structured/rule.ts'
 import { checkMessages } from '../text/template/messages.ts'
 import type { ChatTemplate } from '../text/template/template.ts'
@@ -10,6 +10,7 @@ import type { AnswerParser } from '../text/tools/parser.ts'
 import { checkToolChoice, checkTools } from '../text/tools/tool-list.ts'
 import type { GenerateOptions } from './api.ts'
 import { type Ending, findEnding } from './chat.ts'
+import { checkStops } from './generate-options.ts'
 import type { Runtime } from './runtime.ts'
 
 /** What the model may call, and how it thinks; in the shapes of OpenAI's API, and checked. */
@@ -24,6 +25,8 @@ export interface ChatPromptOptions {
   reasoningEffort?: string | undefined
   /** Variables of the template (chat_template_kwargs). */
   variables?: Record<string, unknown> | undefined
+  /** Texts that end what the model says: never within its thoughts or a call, which the `stop` of `generate()` would cut. */
+  stop?: string[] | undefined
   /** Should the prompt end where an answer begins? Default: yes. */
   addGenerationPrompt?: boolean
   signal?: AbortSignal | undefined
@@ -31,7 +34,16 @@ export interface ChatPromptOptions {
 
 /** @internal */
 export const chatPromptNames = [
-  ...['tools', 'toolChoice', 'parallelToolCalls', 'reasoningEffort', 'variables', 'addGenerationPrompt', 'signal'],
+  ...[
+    'tools',
+    'toolChoice',
+    'parallelToolCalls',
+    'reasoningEffort',
+    'variables',
+    'stop',
+    'addGenerationPrompt',
+    'signal',
+  ],
 ]
 
 export interface ChatPrompt {
@@ -92,24 +104,25 @@ export async function chatPrompt(
 ): Promise<ChatPrompt> {
   const { parallelToolCalls: isParallel = true, reasoningEffort, variables, response, signal } = options
   if (typeof isParallel !== 'boolean') throw errors.badOption('parallelToolCalls', 'true or false', isParallel)
-  const given = checkTools(options.tools)
-  const choice = checkToolChoice(options.toolChoice, given)
+  const given = checking('tools', () => checkTools(options.tools))
+  const choice = checking('toolChoice', () => checkToolChoice(options.toolChoice, given))
   // A model that must not call any is not told of them.
   const tools = choice === 'none' ? [] : given
-  const { text, mark, calls, reasoning, isReasoningOpen } = await template.render(checkMessages(messages), {
+  const said = checking('messages', () => checkMessages(messages))
+  const { text, mark, calls, reasoning, isReasoningOpen } = await template.render(said, {
     ...{ tools, variables, signal },
     addGenerationPrompt: options.addGenerationPrompt ?? true,
     reasoningEffort: reasoningEffort as ReasoningEffort | undefined,
   })
-  const answer = new AnswerForm({
-    ...{ tokenizer, calls, reasoning, isReasoningOpen, tools, choice, isParallel, response },
-  })
+  const stop = checking('stop', () => checkStops(options.stop ?? []))
+  const form = { tokenizer, calls, reasoning, isReasoningOpen, tools, choice, isParallel, response }
+  const answer = checking('tools', () => new AnswerForm({ ...form, stop, ending: ending.stop }))
   return {
     text: text.replaceAll(mark, ''),
     tokens: tokenizer.encodeChat(text, mark),
     options: {
       stopAtEos: true,
-      stop: answer.isWhollyHeld ? [] : ending.stop,
+      stop: answer.stop,
       stopTokens: [...ending.stopTokens, ...answer.stopTokens],
       shownTokens: answer.shownTokens,
       ...(answer.isHeld ? { constraint: (parts) => answer.constraint(parts) } : {}),

@@ -249,7 +249,7 @@ function talkOf(conversation: Conversation, session: string): Talk {
     const said = checkMessages(messages).map(({ role, content }) => ({ role, content }))
     if (system !== undefined) checkMessages([{ role: 'system', content: system as string }])
     if (template !== undefined && (typeof template !== 'string' || template === ''))
-      throw errors.badOption('the template', 'a text', show(template).slice(0, 100))
+      throw errors.badOption('the template', 'a text', template)
     return { system: system as string | undefined, messages: said, template }
   } catch (cause) {
     throw errors.badSession(session, 'what was said', 'the messages of a chat', show(messages).slice(0, 100), cause)

@@ -2,7 +2,7 @@
 import { MAX_BIASES } from '../../assembly/abi.ts'
 import type { LogitBias, Sampling } from '../engine/engine.ts'
 import { checkSampling, defaultSampling, samplingNames } from '../engine/sampling.ts'
-import { checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
+import { checking, checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
 import { generateSettings, scoreSettings, settings, titleOf } from '../settings.ts'
 import type { GenerateOptions, Prompt } from './api.ts'
 import type { Runtime } from './runtime.ts'
@@ -66,7 +66,7 @@ export function checkOptions(
   checkSetting('promptLogprobs', promptLogprobs)
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw errors.badOption('signal', 'an AbortSignal', signal)
-  const stops = checkStops(options.stop ?? [])
+  const stops = checking('stop', () => checkStops(options.stop ?? []))
   if (stops.length > 0 && !tokenizer)
     throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
   checkTokens([...stopTokens, ...shownTokens], spec.vocabSize)
@@ -77,7 +77,7 @@ export function checkOptions(
     stops,
     shown: new Set(shownTokens),
     speculate,
-    bias: checkBias(logitBias, spec.vocabSize),
+    bias: checking('logitBias', () => checkBias(logitBias, spec.vocabSize)),
     logprobs,
     promptLogprobs,
   }
@@ -96,7 +96,8 @@ function resolveSampling(runtime: Runtime, last: Sampling | undefined, options: 
   return checkSampling({ seed, ...defaultSampling, ...runtime.recommended, ...last, ...given })
 }
 
-function checkStops(stops: string[]): string[] {
+/** Throws BAD_OPTION for what is no list of texts. */
+export function checkStops(stops: string[]): string[] {
   if (!Array.isArray(stops)) throw errors.badOption('stop', 'a list of texts', stops)
   for (const stop of stops)
     if (typeof stop !== 'string' || stop === '') throw errors.badOption('a stop text', 'not empty', stop)

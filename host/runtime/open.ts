@@ -71,9 +71,10 @@ export async function openCache(source: WeightSource, options: EngineOptions): P
   if (options.gpu === undefined || options.gpu === 'off') return openOnCpu(source, options)
   const { chooseMode } = await import('./tune-gpu.ts')
   const gpu = await chooseMode(source.plan, options, (gpu) => openCache(source, { ...options, gpu }))
-  if (gpu !== 'on') return openOnCpu(source, { ...options, gpu })
+  const chosen = { ...options, gpu }
+  if (gpu !== 'on') return openOnCpu(source, chosen)
   const { openOnGpu } = await import('./gpu.ts')
-  return attachCache(await openOnGpu(source, options), source, options)
+  return attachCache(await openOnGpu(source, chosen), source, chosen)
 }
 
 /** With the threads that are asked for, remembered or measured; prompts on a GPU with `gpu: 'prefill'`. */
@@ -157,7 +158,7 @@ export function optionsFor(spec: ModelSpec, plan: Plan, options: OpenOptions): E
   if (gpuForce && gpu === 'off') throw errors.badOption(titleOf('gpuForce'), `absent without ${titleOf('gpu')}`, true)
   const { context = defaultContext(spec.maxContext), cache = defaultCache(plan.type) } = options
   const { batch = settings.batch.default, maxLogits = settings.maxLogits.default, threads, batchThreads } = options
-  if (recover && pageKinds(spec).kinds.some((kind) => windowOf(kind.layer) !== undefined))
+  if (recover && !isRecoverable(spec))
     throw errors.badOption(
       titleOf('recover'),
       'absent for a model with layers that look back a window or keep a state: what they had is given back',
@@ -176,6 +177,11 @@ export function optionsFor(spec: ModelSpec, plan: Plan, options: OpenOptions): E
     gpuForce,
     recover,
   }
+}
+
+/** Can what its conversations had be computed again? @internal */
+export function isRecoverable(spec: ModelSpec): boolean {
+  return pageKinds(spec).kinds.every((kind) => windowOf(kind.layer) === undefined)
 }
 
 /** Blocks for so many bytes, or for one conversation with a block to spare for what it shares. */

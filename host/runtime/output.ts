@@ -1,7 +1,8 @@
 /** What is generated: tokens and their text; a model without a tokenizer has no text. */
+
+import { StopStrings } from '../text/stop.ts'
 import { TextStream } from '../text/text-stream.ts'
 import type { Runtime } from './runtime.ts'
-import { StopStrings } from './stop.ts'
 
 export class Output {
   readonly tokens: number[] = []

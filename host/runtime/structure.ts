@@ -1,5 +1,5 @@
 /** What a generation is asked to write: options `schema`, `pattern` and `json`. */
-import { errors } from '../errors.ts'
+import { errors, Words } from '../errors.ts'
 import type { Constraint } from '../text/structured/constraint.ts'
 import { type Checked, check, jsonSchemaOf } from '../text/structured/standard-schema.ts'
 import type { ConstraintParts, GenerateOptions } from './api.ts'
@@ -15,7 +15,7 @@ const names = ['schema', 'pattern', 'json', 'constraint'] as const
 /** undefined: nothing is asked for. Throws BAD_OPTION, and BAD_SCHEMA for what cannot be held. */
 export async function structureOf<T>(options: GenerateOptions<T>): Promise<Structure<T> | undefined> {
   const given = names.filter((name) => options[name] !== undefined)
-  if (given.length > 1) throw errors.badOption(given.join(' and '), 'one of them', 'both')
+  if (given.length > 1) throw errors.badOption(given.join(' and '), 'one of them', new Words('both'))
   const { schema, pattern, json } = options
   if (json !== undefined && typeof json !== 'boolean') throw errors.badOption('json', 'true or false', json)
   if (pattern !== undefined && typeof pattern !== 'string')

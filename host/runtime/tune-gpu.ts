@@ -7,7 +7,7 @@ import { platform } from '#platform'
 import type { Plan } from '../../models/index.ts'
 import type { KvCache } from '../cache/cache.ts'
 import type { EngineOptions } from '../engine/engine.ts'
-import { chooseAdapter } from '../engine/gpu/adapters.ts'
+import { type AdapterFacts, chooseAdapter } from '../engine/gpu/adapters.ts'
 import { GtaError } from '../errors.ts'
 import { isWorthAgain, measured, recall, remember } from './measurements.ts'
 import { fastest, threadsKey } from './tune.ts'
@@ -25,7 +25,7 @@ interface Speed {
   decode: number
 }
 
-interface Comparison {
+export interface Comparison {
   cpu: Speed
   gpu: Speed
 }
@@ -33,13 +33,14 @@ interface Comparison {
 /** What `options.gpu` comes to; `open` opens a cache with an engine to be timed. */
 export async function chooseMode(
   plan: Plan,
-  { gpu = 'off', gpuForce = false }: EngineOptions,
+  options: EngineOptions,
   open: (mode: 'off' | 'on') => Promise<KvCache>,
 ): Promise<ChosenMode> {
+  const { gpu = 'off', gpuForce = false } = options
   if (gpu !== 'auto') return gpu
   try {
     const { facts } = await chooseAdapter(gpuForce)
-    return fastestMode(await compare(keyOf(plan, facts.name), open))
+    return fastestMode(await compare(keyOf(plan, facts, options), open))
   } catch (error) {
     // No GPU, none that is fit for it, or one that this model does not fit in: the CPU needs none.
     if (error instanceof GtaError && error.code !== 'CLOSED') return 'off'
@@ -56,7 +57,11 @@ export function fastestMode({ cpu, gpu }: Comparison): ChosenMode {
 async function compare(key: string, open: (mode: 'off' | 'on') => Promise<KvCache>): Promise<Comparison> {
   const before = await recall('gpu', key, isComparison)
   if (before && !isWorthAgain(before)) return before.value
-  const now = await measured(async () => ({ cpu: await time(open, 'off'), gpu: await time(open, 'on') }))
+  const now = await measured(async () => {
+    // The GPU first: what does not fit in it is refused before a weight is read.
+    const gpu = await time(open, 'on')
+    return { cpu: await time(open, 'off'), gpu }
+  })
   // The less others took, the better.
   const better = !before || (now.foreignShare ?? 0) <= (before.foreignShare ?? 0) ? now : before
   await remember('gpu', key, better)
@@ -80,10 +85,13 @@ async function time(open: (mode: 'off' | 'on') => Promise<KvCache>, mode: 'off' 
   }
 }
 
-function keyOf(plan: Plan, adapter: string): string {
+/** All that the comparison depends on: model and machine, the GPU and its driver, what the CPU has, and the cache's rows. */
+function keyOf(plan: Plan, facts: AdapterFacts, { threads, batchThreads, cache }: EngineOptions): string {
+  const { vendor, architecture, device, description } = facts
   return platform
     .createHash()
-    .update(`${adapter} ${threadsKey(plan, 'gpu')}`)
+    .update(JSON.stringify([vendor, architecture, device, description, threads, batchThreads, cache]))
+    .update(threadsKey(plan, 'gpu'))
     .digest('hex')
     .slice(0, 16)
 }

@@ -1,8 +1,8 @@
 /** Bodies of requests: bounded, each and all together, and JSON in UTF-8 or refused. */
 import type { IncomingMessage } from 'node:http'
+import { show } from '../../models/index.ts'
 import { ApiError, apiErrors } from './errors.ts'
 import { Gone } from './exchange.ts'
-import { object } from './readers.ts'
 
 /** A context of 128 k tokens is half a megabyte of text; with every character escaped, three. */
 export const MAX_BODY = 8 * 2 ** 20
@@ -29,7 +29,9 @@ export async function readJson(request: IncomingMessage): Promise<Record<string,
   } catch (error) {
     throw apiErrors.badJson(text === '' ? 'it is empty' : `it is not JSON (${(error as Error).message.slice(0, 100)})`)
   }
-  return object(value, 'the body')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw apiErrors.badJson(`it is ${Array.isArray(value) ? 'a list' : show(value)}`)
+  return value as Record<string, unknown>
 }
 
 /** curl -d says that it sends a form; pages of others that send one say where they come from, and are refused before. */

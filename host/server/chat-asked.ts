@@ -28,6 +28,8 @@ export interface ChatAsked {
   variables?: Record<string, unknown> | undefined
   /** What an answer is held to where it calls nothing. */
   response?: Grammar | undefined
+  /** Texts that end what is said. */
+  stop?: string[] | undefined
 }
 
 /** What holds an answer to a format; undefined: it is free. Throws 400 for what cannot be held, which is never ignored. */

@@ -5,12 +5,14 @@ import type { ChatAsked } from './chat-asked.ts'
 import type { Exchange } from './exchange.ts'
 import type { ServedModel } from './served-model.ts'
 import type { Services } from './services.ts'
-import { type TokenEvent, write } from './writing.ts'
+import { isCut, type TokenEvent, write } from './writing.ts'
 
 export interface ToolCall {
   id: string
   name: string
   arguments: string
+  /** Are the arguments all of their JSON? Not where the answer was cut off, or the model wrote something else. */
+  isWhole: boolean
 }
 
 /** An answer that is complete. */
@@ -19,6 +21,11 @@ export interface ChatAnswer {
   reasoning: string
   calls: ToolCall[]
   generation: Generation
+}
+
+/** Without those that broke off; a call that was cut off with the answer is told as far as it came, as its finish is. */
+export function callsToTell({ calls, generation }: ChatAnswer): ToolCall[] {
+  return isCut(generation) ? calls : calls.filter(({ isWhole }) => isWhole)
 }
 
 /** `scored`: tokens since the last call, if their log probabilities were asked for. */
@@ -45,7 +52,9 @@ export async function runChat(
   served: ServedModel,
   { options, count = 1, onEvents, onAnswer, ...asked }: ChatRun,
 ): Promise<ChatAnswer[]> {
-  const prompt = await served.render(asked, exchange.signal)
+  const { stop = services.defaults.stop, ...more } = options
+  const isEndless = options.stopAtEos === false
+  const prompt = await served.render({ ...asked, stop }, exchange.signal)
   const collected = Array.from({ length: count }, () => new Collected(prompt.parser()))
   const answers: ChatAnswer[] = []
   const tell = (choice: number, events: readonly AnswerEvent[]) => {
@@ -54,12 +63,12 @@ export async function runChat(
   }
   await write(services, exchange, served, {
     ids: prompt.ids,
-    options: { ...options, ...prompt.options, stop: [...(prompt.options.stop ?? []), ...(options.stop ?? [])] },
+    options: { ...more, ...prompt.options, ...(isEndless ? { stopAtEos: false, stopTokens: [] } : {}) },
     count,
     onToken: (choice, token) => tell(choice, (collected[choice] as Collected).push(token)),
     onEnd: async (choice, generation) => {
       const one = collected[choice] as Collected
-      await tell(choice, one.end())
+      await tell(choice, one.end(isCut(generation)))
       const { content, reasoning, calls } = one
       answers[choice] = { content, reasoning, calls, generation }
       await onAnswer?.(choice, answers[choice])
@@ -91,16 +100,18 @@ class Collected {
     return scored
   }
 
-  end(): AnswerEvent[] {
-    return this.add(this.parser.end())
+  end(isCut: boolean): AnswerEvent[] {
+    return this.add(this.parser.end(isCut))
   }
 
   private add(events: AnswerEvent[]): AnswerEvent[] {
     for (const event of events) {
       if (event.type === 'content') this.content += event.text
       else if (event.type === 'reasoning') this.reasoning += event.text
-      else if (event.type === 'call') this.calls[event.index] = { id: event.id, name: event.name, arguments: '' }
+      else if (event.type === 'call')
+        this.calls[event.index] = { id: event.id, name: event.name, arguments: '', isWhole: true }
       else if (event.type === 'arguments') (this.calls[event.index] as ToolCall).arguments += event.text
+      else if (event.type === 'broken') (this.calls[event.index] as ToolCall).isWhole = false
     }
     return events
   }

@@ -63,6 +63,8 @@ export const apiErrors = {
       `${param} is not understood here, and ignoring it could change the answer: leave it out`,
       { param },
     ),
+  onlyValue: (param: string, expected: string, found: string, why: string) =>
+    new ApiError(400, 'unsupported_parameter', `${param} must be ${expected}, found ${found}: ${why}`, { param }),
   unsupported: (param: string, why: string) =>
     new ApiError(400, 'unsupported_parameter', `${param} is not supported: ${why}`, { param }),
   badJson: (why: string) =>
@@ -83,7 +85,12 @@ export const apiErrors = {
       'origin_not_allowed',
       `pages of ${origin.slice(0, 100)} may not use this server: it allows others with --cors`,
     ),
-  notFound: (path: string) => new ApiError(404, 'not_found', `there is nothing at ${path.slice(0, 200)}`),
+  notFound: (path: string) =>
+    new ApiError(
+      404,
+      'not_found',
+      `there is nothing at ${path.slice(0, 200)}: check the path, which ends without a slash`,
+    ),
   noModel: (name: string, names: readonly string[]) =>
     new ApiError(404, 'model_not_found', `model must be one of ${names.join(', ')}, found "${name.slice(0, 200)}"`, {
       param: 'model',
@@ -144,15 +151,49 @@ export const statuses: Partial<Record<GtaError['code'], [number, string]>> = {
   CLOSED: [503, 'model_closed'],
   NOT_FINITE: [500, 'not_finite'],
   ENGINE_FAILED: [500, 'engine_failed'],
+  GPU_LOST: [500, 'gpu_lost'],
+}
+
+/** What of a request options of the library come from; `prompt` and `form` are what is read and what is asked for. */
+export type Params = Partial<Record<string, string>>
+
+const libraryParams: Params = {
+  tools: 'tools',
+  toolChoice: 'tool_choice',
+  reasoningEffort: 'reasoning_effort',
+  variables: 'chat_template_kwargs',
+  logitBias: 'logit_bias',
+  stop: 'stop',
+}
+
+/** Codes that are about all of the prompt, or about the form of the answer. */
+const subjects: Partial<Record<GtaError['code'], string>> = {
+  BAD_PROMPT: 'prompt',
+  CONTEXT_FULL: 'prompt',
+  NO_TEMPLATE: 'prompt',
+  BAD_TEMPLATE: 'prompt',
+  NOTHING_ALLOWED: 'form',
 }
 
 /** Any error as one of the API: what the library says is for the client, what nobody foresaw is not. */
-export function asApiError(error: unknown): ApiError {
+export function asApiError(error: unknown, params: Params = {}): ApiError {
   if (error instanceof ApiError) return error
   const [status, code] = (error instanceof GtaError && statuses[error.code]) || []
   if (status === undefined || code === undefined) return apiErrors.failed(error)
+  const { message } = error as GtaError
   const headers = status === 503 ? retryAfter(5) : {}
-  return new ApiError(status, code, (error as GtaError).message, { headers, cause: error })
+  const param = status === 400 ? paramOf(error as GtaError, { ...libraryParams, ...params }) : undefined
+  if (param === undefined) return new ApiError(status, code, message, { headers, cause: error })
+  const named = message.includes(param) ? message : `${param}: ${message}`
+  return new ApiError(status, code, named, { param, headers, cause: error })
+}
+
+/** messages[2] of the library is messages[2] of a chat; where messages are made of something else, it is all of that. */
+function paramOf({ code, option }: GtaError, params: Params): string | undefined {
+  if (option === undefined) return params[subjects[code] ?? '']
+  const [name = '', index = ''] = option.split(/(?=\[)/)
+  if (name !== 'messages') return params[name] === undefined ? undefined : params[name] + index
+  return params.prompt === 'messages' ? option : params.prompt
 }
 
 /** In whose shape an error is told. */

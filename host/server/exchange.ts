@@ -3,7 +3,7 @@
  * over, or when the server ends; whatever is done for the request stops then.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type ApiError, apiErrors, asApiError, type ErrorShape, errorBody } from './errors.ts'
+import { type ApiError, apiErrors, asApiError, type ErrorShape, errorBody, type Params } from './errors.ts'
 import type { AnswerStream } from './streams.ts'
 
 /** What the client has left behind is still read for so long, so that it reads our answer before the connection ends. */
@@ -21,6 +21,8 @@ export class Exchange {
   readonly path: string
   readonly started = performance.now()
   shape: ErrorShape = 'openai'
+  /** What the request calls what the library may refuse. */
+  params: Params = {}
   /** What streams the answer, once it does. */
   stream: AnswerStream | undefined
   /** For the log and the metrics; never anything of the text. */
@@ -81,7 +83,7 @@ export class Exchange {
   /** Tells what went wrong, in the shape of the API; nothing where nobody listens. Returns what was told. */
   fail(error: unknown): ApiError | undefined {
     if (error instanceof Gone || this.signal.reason instanceof Gone) return undefined
-    const told = asApiError(error)
+    const told = asApiError(error, this.params)
     if (this.stream?.isOpen) this.stream.fail(errorBody(this.shape, told))
     else this.refuse(told)
     return told

@@ -3,7 +3,7 @@ import { checkTokens } from '../errors.ts'
 import { version } from '../platform/version.ts'
 import { runtimeOf } from '../runtime/model.ts'
 import type { Exchange } from './exchange.ts'
-import { chatFields, chatOf } from './openai/chat.ts'
+import { chatFields, chatOf, chatParams } from './openai/chat.ts'
 import { boolean, ignored, list, readFields, required, text, whole } from './readers.ts'
 import type { ServedModel } from './served-model.ts'
 import type { Services } from './services.ts'
@@ -73,6 +73,7 @@ function pieceText(bytes: Uint8Array): string | number[] {
 /** POST /detokenize: control tokens are silent. */
 export async function detokenize(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
   const asked = readFields({ model: text, tokens: list(whole(0, 2 ** 31)) }, body)
+  exchange.params = { prompt: 'tokens' }
   const tokens = required(asked.tokens, 'tokens')
   await withModel(exchange, services, asked.model, ({ model }) => {
     const { spec } = runtimeOf(model)
@@ -87,6 +88,7 @@ export async function applyTemplate(
   services: Services,
   body: Record<string, unknown>,
 ): Promise<void> {
+  exchange.params = chatParams(body)
   const asked = readFields(chatFields, body)
   const said = chatOf(asked)
   await withModel(exchange, services, asked.model, async (model) => {

@@ -6,6 +6,8 @@
  */
 import { stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { isLoss } from '../engine/engine.ts'
+import { GtaError } from '../errors.ts'
 import { type LoadOptions, load } from '../load.ts'
 import { type ApiError, apiErrors, serverErrors } from './errors.ts'
 import { ServedModel } from './served-model.ts'
@@ -196,8 +198,10 @@ export class ModelPool {
     }
   }
 
-  /** An engine that failed is no use to anybody else: whoever asks next has it loaded again. */
-  discard(model: ServedModel): void {
+  /** An engine that is lost is no use to anybody else: whoever asks next has the model loaded again. Other errors change nothing. */
+  failed(model: ServedModel, error: unknown): void {
+    const isClosed = error instanceof GtaError && error.code === 'CLOSED'
+    if (!isLoss(error) && !isClosed) return
     const place = this.places.get(model.name)
     if (place?.held?.isLoaded) this.unload(place)
   }

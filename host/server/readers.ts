@@ -12,7 +12,7 @@ export type Reader<T> = (value: unknown, path: string) => T
 export const ignored: Reader<undefined> = () => undefined
 
 // JSON has no word for what 1e999 is.
-const shown = (value: unknown) => (typeof value === 'number' ? String(value) : show(value))
+export const shown = (value: unknown) => (typeof value === 'number' ? String(value) : show(value))
 
 const wrong = (path: string, expected: string, value: unknown) => apiErrors.badValue(path, expected, shown(value))
 
@@ -46,16 +46,16 @@ export function whole(min: number, max: number = Number.MAX_SAFE_INTEGER): Reade
 export function oneOf<const T extends string>(...choices: T[]): Reader<T> {
   return (value, path) => {
     const found = choices.find((choice) => choice === value)
-    if (found === undefined) throw wrong(path, `one of ${choices.join(', ')}`, value)
+    if (found === undefined)
+      throw wrong(path, choices.length > 1 ? `one of ${choices.join(', ')}` : show(choices[0]), value)
     return found
   }
 }
 
-/** What can be only one thing here; `why` tells what else there is elsewhere. */
+/** What can be only one thing here; `why` tells why. */
 export function only(expected: unknown, why: string): Reader<undefined> {
   return (value, path) => {
-    if (value !== expected)
-      throw apiErrors.unsupported(path, `${why}; only ${show(expected)} is, found ${shown(value)}`)
+    if (value !== expected) throw apiErrors.onlyValue(path, show(expected), shown(value), why)
     return undefined
   }
 }
@@ -66,17 +66,22 @@ export function unsupported(why: string): Reader<undefined> {
   }
 }
 
-export function list<T>(of: Reader<T>, { min = 0, max = 1_000_000 } = {}): Reader<T[]> {
+const MOST_ITEMS = 1_000_000
+
+/** `what`: all that may stand in its place, in words. */
+export function list<T>(of: Reader<T>, { min = 0, max = MOST_ITEMS, what = 'a list' } = {}): Reader<T[]> {
   return (value, path) => {
-    if (!Array.isArray(value)) throw wrong(path, 'a list', value)
-    if (value.length < min || value.length > max)
-      throw apiErrors.badValue(path, `a list of ${min} to ${max}`, `one of ${value.length}`)
+    if (!Array.isArray(value)) throw wrong(path, what, value)
+    if (value.length < min || value.length > max) {
+      const expected = value.length < min ? `a list with at least ${min}` : `a list of at most ${max}`
+      throw apiErrors.badValue(path, expected, value.length === 0 ? 'an empty one' : `one of ${value.length}`)
+    }
     return value.map((each, i) => of(each, `${path}[${i}]`))
   }
 }
 
 /** One of them, or a list. */
-export function oneOrMore<T>(of: Reader<T>, limits: { min?: number; max?: number } = {}): Reader<T[]> {
+export function oneOrMore<T>(of: Reader<T>, limits: { min?: number; max?: number; what?: string } = {}): Reader<T[]> {
   const many = list(of, limits)
   return (value, path) => (Array.isArray(value) ? many(value, path) : [of(value, path)])
 }

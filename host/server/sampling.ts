@@ -2,19 +2,21 @@
 import type { GenerateOptions } from '../runtime/api.ts'
 import { samplingSettings } from '../settings.ts'
 import { apiErrors } from './errors.ts'
-import { boolean, list, number, object, oneOrMore, type Read, type Reader, whole } from './readers.ts'
+import { boolean, list, number, object, oneOrMore, type Read, type Reader, shown, whole } from './readers.ts'
 
 const MAX_STOPS = 16
 
 /** A text that ends the answer. */
 const stopText: Reader<string> = (value, path) => {
-  if (typeof value !== 'string' || value === '' || value.length > 1000)
-    throw apiErrors.badValue(
-      path,
-      'a text of 1 to 1000 characters',
-      typeof value === 'string' ? 'another' : typeof value,
-    )
-  return value
+  if (typeof value === 'string' && value !== '' && value.length <= 1000) return value
+  const expected = path.endsWith(']')
+    ? 'a text of 1 to 1000 characters'
+    : 'a text of 1 to 1000 characters, or a list of such'
+  throw apiErrors.badValue(
+    path,
+    expected,
+    typeof value === 'string' && value !== '' ? `one of ${value.length}` : shown(value),
+  )
 }
 
 export const stop = oneOrMore(stopText, { max: MAX_STOPS })
@@ -41,7 +43,8 @@ export const seed: Reader<number | undefined> = (value, path) => {
 /** { "1234": -100 … 100 } */
 export const logitBias: Reader<Record<number, number>> = (value, path) => {
   const entries = Object.entries(object(value, path))
-  if (entries.length > 1024) throw apiErrors.badValue(path, 'an object of at most 1024', `one of ${entries.length}`)
+  if (entries.length > 1024)
+    throw apiErrors.badValue(path, 'an object of at most 1024 tokens', `one of ${entries.length}`)
   return Object.fromEntries(
     entries.map(([id, bias]) => {
       if (!/^\d{1,9}$/.test(id))
@@ -68,7 +71,7 @@ export const samplingFields = {
   ignore_eos: boolean,
 }
 
-export const ids = list(whole(0, 2 ** 31), { min: 1 })
+export const ids = list(whole(0, 2 ** 31), { min: 1, what: 'a text or a list of token ids' })
 
 /** What was given of them, for the library. */
 export function samplingOf(read: Read<typeof samplingFields>): GenerateOptions {
@@ -93,8 +96,9 @@ export function given(options: Record<string, unknown>): GenerateOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
-/** -1 and nothing: as many tokens as there is room for. */
+/** -1: as many tokens as there is room for, whatever the command line says; nothing: what it says. */
 export function tokenLimit(...limits: (number | undefined)[]): { maxTokens?: number } {
   const limit = limits.find((value) => value !== undefined)
-  return limit === undefined || limit < 0 ? {} : { maxTokens: limit }
+  if (limit === undefined) return {}
+  return { maxTokens: limit < 0 ? Number.POSITIVE_INFINITY : limit }
 }

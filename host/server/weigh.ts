@@ -4,7 +4,7 @@ import { platform } from '#platform'
 import { cost, type ModelSpec, PAGE_TOKENS, type PackingType, poolBytes } from '../../models/index.ts'
 import { counter, largest } from '../engine/check-fit.ts'
 import { type LoadOptions, openSource } from '../load.ts'
-import { optionsFor } from '../runtime/open.ts'
+import { isRecoverable, optionsFor } from '../runtime/open.ts'
 import { availableThreads } from '../runtime/tune.ts'
 
 export interface Weighed {
@@ -21,15 +21,19 @@ export interface Weighed {
 }
 
 /**
- * Throws as `load()` does before it reads weights. Unless `cacheMemory` is given, the cache has room for as many full contexts
+ * Throws as `load()` does before it reads weights. `recover` is left out for what cannot be. Unless `cacheMemory` is given, the cache has room for as many full contexts
  * as there are slots, or for as many as `budget` bytes leave.
  */
-export async function weigh(path: string | URL, options: LoadOptions, slots: number, budget: number): Promise<Weighed> {
+export async function weigh(path: string | URL, asked: LoadOptions, slots: number, budget: number): Promise<Weighed> {
   const name = path instanceof URL ? fileURLToPath(path) : path
-  const source = await openSource(name, options)
+  const source = await openSource(name, asked)
   try {
     const { model, plan } = source
     const { spec } = model
+    const options = {
+      ...asked,
+      recover: asked.recover === true && asked.offload === undefined && isRecoverable(spec),
+    }
     const bytesOf = await counter(spec, plan)
     const threads = options.threads ?? availableThreads()
     const count = (cacheMemory: number | undefined) =>

@@ -3,13 +3,15 @@
  * those of other requests. Whoever reads slowly holds up its own texts only. What one fails of, the others of the request end
  * with.
  */
-import { GtaError } from '../errors.ts'
 import type { GenerateOptions, Generation, GenerationEvent } from '../runtime/api.ts'
 import type { Exchange } from './exchange.ts'
 import type { ServedModel } from './served-model.ts'
 import type { Services } from './services.ts'
 
 export type TokenEvent = Extract<GenerationEvent, { type: 'token' }>
+
+/** Was a text ended by a limit, before its end? */
+export const isCut = ({ finish }: Pick<Generation, 'finish'>) => finish === 'length' || finish === 'context'
 
 export interface Writing {
   ids: number[]
@@ -61,7 +63,7 @@ export async function write(
     Object.assign(exchange.notes, notesOf(generations))
     return generations
   } catch (error) {
-    if (error instanceof GtaError && (error.code === 'ENGINE_FAILED' || error.code === 'CLOSED')) pool.discard(served)
+    pool.failed(served, error)
     throw error
   } finally {
     exchange.signal.removeEventListener('abort', stop)

@@ -1,5 +1,5 @@
 /** One save under way: where its pages and its index go, and the writing of them. The header is the caller's last step. */
-import { errors } from '../errors.ts'
+import { errors, Words } from '../errors.ts'
 import { type Disk, type DiskFile, writeFully } from './disk.ts'
 import {
   DATA_START,
@@ -55,7 +55,7 @@ export function encodeState(state: object): Uint8Array {
     return bytes
   } catch (error) {
     if (error instanceof FormatError) throw errors.badOption(error.what, error.expected, error.found)
-    throw errors.badOption('the state', 'an object that can be written as JSON', (error as Error).message)
+    throw errors.badOption('the state', 'an object that can be written as JSON', new Words((error as Error).message))
   }
 }
 

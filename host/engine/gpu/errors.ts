@@ -5,7 +5,7 @@ export const gpuErrors = {
   lost: (reason: string) =>
     new GtaError(
       'GPU_LOST',
-      `the GPU must stay there while a model is open, it was lost: ${reason}. Load the model again, or without gpu (--gpu off)`,
+      `the GPU must stay there while a model is open, it was lost: ${reason}. Load the model again, with recover (--recover) to go on on the CPU then, or without gpu (--gpu off)`,
     ),
   noMemory: (bytes: number) =>
     new GtaError(

@@ -38,15 +38,8 @@ export class Readback {
       await this.gpu.until(device.queue.onSubmittedWorkDone())
       return []
     }
-    await this.gpu.until(staging.mapAsync(MAP_READ, 0, size))
-    const mapped = staging.getMappedRange(0, size)
-    at = 0
-    const read = parts.map(({ bytes }) => {
-      at += bytes
-      return mapped.slice(at - bytes, at)
-    })
-    staging.unmap()
-    return read
+    // A device that is lost when the map is there already takes it away: what then throws is a loss too.
+    return await this.gpu.until(staging.mapAsync(MAP_READ, 0, size).then(() => copyParts(staging, parts)))
   }
 
   private stagingOf(size: number): GPUBuffer {
@@ -59,4 +52,19 @@ export class Readback {
     )
     return this.staging
   }
+}
+
+/** What is mapped, part by part; unmaps it. */
+function copyParts(staging: GPUBuffer, parts: readonly Part[]): ArrayBuffer[] {
+  const mapped = staging.getMappedRange(
+    0,
+    parts.reduce((sum, { bytes }) => sum + bytes, 0),
+  )
+  let at = 0
+  const read = parts.map(({ bytes }) => {
+    at += bytes
+    return mapped.slice(at - bytes, at)
+  })
+  staging.unmap()
+  return read
 }

@@ -9,12 +9,13 @@ import { boolean, list, readFields, required, text, unsupported } from '../reade
 import type { ServedModel } from '../served-model.ts'
 import type { Services } from '../services.ts'
 import { LineStream } from '../streams.ts'
-import { write } from '../writing.ts'
+import { isCut, write } from '../writing.ts'
 import { commonFields, generateOptions, messages, tools } from './fields.ts'
 
 export const chatTable = { ...commonFields, messages, tools }
 
 export async function chat(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
+  exchange.params = { prompt: 'messages', form: 'format', reasoningEffort: 'think' }
   const asked = readFields(chatTable, body)
   const name = required(asked.model, 'model')
   const said = required(asked.messages, 'messages')
@@ -45,6 +46,7 @@ export const generateTable = {
 
 /** The prompt is a question to a model that has a chat template, unless it is "raw"; to others it is what goes on. */
 export async function generate(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
+  exchange.params = { prompt: 'prompt', form: 'format', reasoningEffort: 'think' }
   const asked = readFields(generateTable, body)
   const name = required(asked.model, 'model')
   const { prompt = '', system, raw: isRaw = false, think: reasoningEffort } = asked
@@ -137,7 +139,7 @@ class Telling {
     return { model: this.model, created_at: new Date().toISOString(), ...this.form(parts), ...more }
   }
 
-  /** Calls are told whole, when the answer ends. */
+  /** Calls are told whole, when the answer ends: here arguments are no text, so there are no parts of them. */
   add(events: readonly AnswerEvent[]): Promise<void> | undefined {
     let slow: Promise<void> | undefined
     for (const event of events) {
@@ -149,7 +151,7 @@ class Telling {
 
   async end(whole: ChatAnswer | undefined, reason = whole && reasonOf(whole.generation)): Promise<void> {
     const { stream, exchange } = this
-    const calls = whole?.calls ?? []
+    const calls = whole?.calls.filter(({ isWhole }) => isWhole) ?? []
     const counts = whole ? countsOf(whole.generation, performance.now() - this.begun) : {}
     const last = { done: true, done_reason: reason, ...counts }
     if (stream) {
@@ -163,9 +165,7 @@ class Telling {
   }
 }
 
-function reasonOf({ finish }: Generation): string {
-  return finish === 'eos' || finish === 'stop' ? 'stop' : 'length'
-}
+const reasonOf = (generation: Generation) => (isCut(generation) ? 'length' : 'stop')
 
 /** In nanoseconds. */
 function countsOf(generation: Generation, milliseconds: number): object {

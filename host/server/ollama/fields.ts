@@ -15,6 +15,7 @@ import {
   type Read,
   type Reader,
   required,
+  shown,
   text,
   unsupported,
 } from '../readers.ts'
@@ -47,11 +48,11 @@ export const optionFields = {
   stop,
   // -2 fills the context.
   num_predict: ((value, path) => (value === -2 ? -1 : maxTokens(value, path))) satisfies Reader<number>,
-  mirostat: only(0, 'other ways to sample are not'),
+  mirostat: only(0, 'there is no other way to sample here'),
   mirostat_eta: ignored,
   mirostat_tau: ignored,
-  tfs_z: only(1, 'other ways to sample are not'),
-  typical_p: only(1, 'other ways to sample are not'),
+  tfs_z: only(1, 'there is no other way to sample here'),
+  typical_p: only(1, 'there is no other way to sample here'),
   penalize_newline: ignored,
   num_ctx: ignored,
   num_keep: ignored,
@@ -136,6 +137,7 @@ export const format: Reader<Format> = (value, path) => {
   if (value === '') return { type: 'text' }
   if (value === 'json') return { type: 'json' }
   if (typeof value === 'string') throw apiErrors.badValue(path, '"json" or a JSON schema', `"${value.slice(0, 50)}"`)
+  if (typeof value !== 'object') throw apiErrors.badValue(path, '"json" or a JSON schema', shown(value))
   return { type: 'schema', schema: object(value, path) }
 }
 

@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto'
 import { reasoningEfforts } from '../../text/template/thinking.ts'
 import type { AnswerEvent } from '../../text/tools/parser.ts'
 import type { ChatAsked } from '../chat-asked.ts'
-import { type ChatAnswer, type OnEvents, runChat } from '../chat-run.ts'
-import { apiErrors } from '../errors.ts'
+import { type ChatAnswer, callsToTell, type OnEvents, runChat } from '../chat-run.ts'
+import { apiErrors, type Params } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
 import {
   boolean,
@@ -68,7 +68,16 @@ export const chatTable = {
   functions: unsupported('they have become tools'),
   web_search_options: unsupported('nothing is searched'),
   prediction: ignored,
-  verbosity: only('medium', 'other lengths are not'),
+  verbosity: only('medium', 'how long answers are is not to be chosen'),
+}
+
+/** What a chat calls what the library may refuse. */
+export function chatParams(body: Record<string, unknown>): Params {
+  const isSwitch = body.chat_template_kwargs === undefined && body.enable_thinking !== undefined
+  const form = ['response_format', 'json_schema', 'guided_json', 'guided_regex'].find(
+    (name) => body[name] !== undefined,
+  )
+  return { prompt: 'messages', form: form ?? 'tools', ...(isSwitch ? { variables: 'enable_thinking' } : {}) }
 }
 
 export function chatOf(asked: Read<typeof chatFields>): ChatAsked {
@@ -91,6 +100,7 @@ export async function chatCompletions(
   services: Services,
   body: Record<string, unknown>,
 ): Promise<void> {
+  exchange.params = chatParams(body)
   const asked = readFields(chatTable, body)
   const said = { ...chatOf(asked), response: formatOf(asked) }
   const options = {
@@ -200,9 +210,9 @@ class ChatTelling {
 }
 
 function reasonOf({ calls, generation }: ChatAnswer): string {
-  const reason = finishReason(generation.finish)
+  const reason = finishReason(generation)
   // One that was cut may have been cut within a call.
-  return reason === 'stop' && calls.length > 0 ? 'tool_calls' : reason
+  return reason === 'stop' && calls.length > 0 && calls.every(({ isWhole }) => isWhole) ? 'tool_calls' : reason
 }
 
 function deltaOf(event: AnswerEvent): object | undefined {
@@ -220,7 +230,9 @@ function deltaOf(event: AnswerEvent): object | undefined {
   }
 }
 
-function messageOf({ content, reasoning, calls }: ChatAnswer): object {
+function messageOf(answer: ChatAnswer): object {
+  const { content, reasoning } = answer
+  const calls = callsToTell(answer)
   return {
     role: 'assistant',
     content: content === '' && calls.length > 0 ? null : content,

@@ -5,13 +5,13 @@ import { constraintOf } from '../../text/structured/constrain.ts'
 import { writerOf } from '../chat-asked.ts'
 import { apiErrors } from '../errors.ts'
 import type { Exchange } from '../exchange.ts'
-import { boolean, list, type Reader, readFields, required, text, unsupported, whole } from '../readers.ts'
+import { boolean, list, only, type Reader, readFields, required, shown, text, unsupported, whole } from '../readers.ts'
 import { maxTokens, samplingFields, samplingOf, ids as tokenIds, tokenLimit } from '../sampling.ts'
 import type { ServedModel } from '../served-model.ts'
 import type { Services } from '../services.ts'
 import { EventStream } from '../streams.ts'
 import { type TokenEvent, write } from '../writing.ts'
-import { checkCount } from './chat.ts'
+import { chatParams, checkCount } from './chat.ts'
 import { formatFieldsOfOthers, formatOf, ignoredFields, responseFormat, streamOptions } from './fields.ts'
 import { completionLogprobs } from './logprobs.ts'
 import { finishReason, timingsOf, usageOf } from './usage.ts'
@@ -23,7 +23,7 @@ const MAX_PROMPTS = 256
 /** A text, ids, or a list of either. */
 const prompts: Reader<Prompt[]> = (value, path) => {
   if (typeof value === 'string') return [value]
-  if (!Array.isArray(value)) throw apiErrors.badValue(path, 'a text, token ids, or a list of them', typeof value)
+  if (!Array.isArray(value)) throw apiErrors.badValue(path, 'a text, token ids, or a list of them', shown(value))
   if (typeof value[0] === 'number') return [tokenIds(value, path)]
   const one: Reader<Prompt> = (each, place) => (typeof each === 'string' ? each : tokenIds(each, place))
   return list(one, { min: 1, max: MAX_PROMPTS })(value, path)
@@ -40,7 +40,7 @@ export const completionTable = {
   logprobs: whole(0, 20),
   response_format: responseFormat,
   ...formatFieldsOfOthers,
-  best_of: whole(1, 1),
+  best_of: only(1, 'several texts are not written to choose from, ask for n'),
   suffix: unsupported('texts go on at their end only'),
   ...samplingFields,
   ...ignoredFields,
@@ -54,6 +54,7 @@ export async function completions(
   services: Services,
   body: Record<string, unknown>,
 ): Promise<void> {
+  exchange.params = { ...chatParams(body), prompt: 'prompt' }
   const asked = readFields(completionTable, body)
   const given = required(asked.prompt, 'prompt')
   const count = checkCount(asked.n, services)
@@ -130,7 +131,7 @@ class Telling {
 
   end(index: number, generation: Generation): Promise<void> | undefined {
     this.generations[index] = generation
-    const finish = finishReason(generation.finish)
+    const finish = finishReason(generation)
     if (this.stream) return this.send(index, '', finish)
     const text = this.echoed.text + generation.text
     this.choices[index] = { index, text, logprobs: this.logprobsOf(generation), finish_reason: finish }

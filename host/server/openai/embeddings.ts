@@ -31,6 +31,7 @@ const WARNING = 'this model was made to write, not to embed: the mean of its sta
 const warningOf = ({ isEmbeddingModel }: Embeddings) => (isEmbeddingModel ? {} : { warning: WARNING })
 
 export async function embeddings(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
+  exchange.params = { prompt: 'input' }
   const asked = readFields(embeddingTable, body)
   const texts = required(asked.input, 'input')
   const { name, found } = await embed(exchange, services, asked.model, texts)
@@ -106,6 +107,9 @@ async function embed(
     const giveBack = await served.reserve(served.model.context, 1, signal)
     try {
       return { name: served.name, found: await served.model.embed(texts, { signal }) }
+    } catch (error) {
+      pool.failed(served, error)
+      throw error
     } finally {
       giveBack()
     }

@@ -1,4 +1,5 @@
 /** Parameters of chats as OpenAI's clients send them. */
+import { show } from '../../../models/index.ts'
 import type { Grammar } from '../../text/structured/rule.ts'
 import type { ChatMessage, ToolCall } from '../../text/template/messages.ts'
 import { type Format, grammarFor, type Tool, type ToolChoice } from '../chat-asked.ts'
@@ -14,6 +15,7 @@ import {
   type Reader,
   readFields,
   required,
+  shown,
   text,
   unsupported,
 } from '../readers.ts'
@@ -38,11 +40,26 @@ export const streamOptions = fields({ include_usage: boolean, include_obfuscatio
 const MAX_TOOLS = 128
 
 /** A text, or parts of one. */
-export const content: Reader<string> = (value, path) => {
-  if (typeof value === 'string') return value
-  return list(fields({ type: oneOf('text'), text }))(value, path)
-    .map((part) => part.text ?? '')
-    .join('\n')
+export const content = contentOf('text')
+
+/** Parts of some types, all of which are texts. */
+export function contentOf(...types: string[]): Reader<string> {
+  const part = fields({ type: oneOf(...types), text, annotations: ignored, logprobs: ignored })
+  const checked: Reader<string> = (value, path) => {
+    const { type } = object(value, path)
+    if (typeof type === 'string' && !types.includes(type))
+      throw apiErrors.onlyValue(
+        `${path}.type`,
+        types.map((one) => `"${one}"`).join(' or '),
+        show(type),
+        'models here read texts',
+      )
+    const read = part(value, path)
+    required(read.type, `${path}.type`)
+    return required(read.text, `${path}.text`)
+  }
+  const parts = list(checked, { what: 'a text or a list of parts' })
+  return (value, path) => (typeof value === 'string' ? value : parts(value, path).join('\n'))
 }
 
 const called = fields({
@@ -71,9 +88,10 @@ export const messages: Reader<ChatMessage[]> = (value, path) =>
   list(message, { min: 1 })(value, path).map((each, i) => {
     const place = `${path}[${i}]`
     const { name, tool_call_id: answered, tool_calls: calls, reasoning_content: thought = each.reasoning } = each
+    const role = required(each.role, `${place}.role`)
     return {
-      role: required(each.role, `${place}.role`),
-      content: each.content ?? '',
+      role,
+      content: role === 'assistant' ? (each.content ?? '') : required(each.content, `${place}.content`),
       ...(name === undefined ? {} : { name }),
       ...(answered === undefined ? {} : { tool_call_id: answered }),
       ...(thought ? { reasoning_content: thought } : {}),
@@ -91,35 +109,49 @@ function toolCall({ id, function: inside }: ReturnType<typeof called>, place: st
 const definition = { name: text, description: text, parameters: object, strict: boolean }
 
 /** Chat's tools have their function inside, those of /v1/responses beside their type. */
-export const tool: Reader<Tool> = (value, path) => {
-  const {
-    type,
-    function: inside,
-    ...flat
-  } = readFields({ type: text, function: fields(definition), ...definition }, value, path)
-  if (type !== 'function') throw apiErrors.unsupported(`${path}.type`, 'tools are functions')
-  const { name, description, parameters } = inside ?? flat
-  return {
-    type: 'function',
-    function: {
-      name: required(name, `${path}.function.name`),
-      ...(description === undefined ? {} : { description }),
-      ...(parameters === undefined ? {} : { parameters }),
-    },
+const toolIn =
+  (inner: string): Reader<Tool> =>
+  (value, path) => {
+    const {
+      type,
+      function: inside,
+      ...flat
+    } = readFields({ type: text, function: fields(definition), ...definition }, value, path)
+    if (type !== 'function')
+      throw apiErrors.onlyValue(`${path}.type`, '"function"', show(type), 'tools are functions of the client')
+    const { name, description, parameters } = inside ?? flat
+    return {
+      type: 'function',
+      function: {
+        name: required(name, `${path}${inside ? '.function' : inner}.name`),
+        ...(description === undefined ? {} : { description }),
+        ...(parameters === undefined ? {} : { parameters }),
+      },
+    }
   }
-}
 
-export const tools = list(tool, { max: MAX_TOOLS })
+export const tools = list(toolIn('.function'), { max: MAX_TOOLS })
+export const flatTools = list(toolIn(''), { max: MAX_TOOLS })
 
-export const toolChoice: Reader<ToolChoice> = (value, path) => {
-  if (typeof value === 'string') return oneOf('none', 'auto', 'required')(value, path)
-  const { function: inside, name } = readFields(
-    { type: oneOf('function'), function: fields({ name: text }), name: text },
-    value,
-    path,
-  )
-  return { type: 'function', function: { name: required(inside?.name ?? name, `${path}.function.name`) } }
-}
+const choices = oneOf('none', 'auto', 'required')
+
+const choiceIn =
+  (inner: string): Reader<ToolChoice> =>
+  (value, path) => {
+    if (typeof value === 'string') return choices(value, path)
+    if (typeof value !== 'object')
+      throw apiErrors.badValue(path, 'none, auto, required, or {"type": "function"} with a name', shown(value))
+    const { function: inside, name } = readFields(
+      { type: oneOf('function'), function: fields({ name: text }), name: text },
+      value,
+      path,
+    )
+    const place = `${path}${inside ? '.function' : inner}.name`
+    return { type: 'function', function: { name: required(inside?.name ?? name, place) } }
+  }
+
+export const toolChoice = choiceIn('.function')
+export const flatToolChoice = choiceIn('')
 
 const formatFields = {
   type: oneOf('text', 'json_object', 'json_schema', 'regex'),
@@ -133,14 +165,19 @@ const formatFields = {
 }
 
 /** Schemas are always enforced: "strict" says nothing more. */
-export const responseFormat: Reader<Format> = (value, path) => {
-  const { type, json_schema: inside, schema = inside?.schema, pattern } = readFields(formatFields, value, path)
-  if (required(type, `${path}.type`) === 'text') return { type: 'text' }
-  if (type === 'regex') return { type: 'pattern', pattern: required(pattern, `${path}.pattern`) }
-  if (schema) return { type: 'schema', schema }
-  if (type === 'json_object') return { type: 'json' }
-  throw apiErrors.missing(`${path}.json_schema.schema`)
-}
+const formatIn =
+  (inner: string): Reader<Format> =>
+  (value, path) => {
+    const { type, json_schema: inside, schema = inside?.schema, pattern } = readFields(formatFields, value, path)
+    if (required(type, `${path}.type`) === 'text') return { type: 'text' }
+    if (type === 'regex') return { type: 'pattern', pattern: required(pattern, `${path}.pattern`) }
+    if (schema) return { type: 'schema', schema }
+    if (type === 'json_object') return { type: 'json' }
+    throw apiErrors.missing(`${path}${inside ? '.json_schema' : inner}.schema`)
+  }
+
+export const responseFormat = formatIn('.json_schema')
+export const flatFormat = formatIn('')
 
 /** What other servers call the same, and what is not there. */
 export const formatFieldsOfOthers = {

@@ -1,7 +1,7 @@
 /** An answer as /v1/responses tells it: items, each begun and ended, in events that are numbered. */
 import { randomUUID } from 'node:crypto'
 import type { AnswerEvent } from '../../text/tools/parser.ts'
-import type { ChatAnswer } from '../chat-run.ts'
+import { type ChatAnswer, callsToTell } from '../chat-run.ts'
 import type { EventStream } from '../streams.ts'
 import { finishReason } from './usage.ts'
 
@@ -14,7 +14,7 @@ interface Item {
   callId: string
   name: string
   text: string
-  isDone: boolean
+  status: 'in_progress' | 'completed' | 'incomplete'
 }
 
 /** What a response says again of its request, and what it says where that says nothing. */
@@ -94,6 +94,8 @@ export class ResponseTelling {
         return void this.open({ type: 'function_call', call: event.index, callId: event.id, name: event.name })
       case 'arguments':
         return this.grow(this.items.find(({ call }) => call === event.index) as Item, event.text)
+      case 'broken':
+        return void this.close('incomplete')
       default:
         return undefined
     }
@@ -107,7 +109,7 @@ export class ResponseTelling {
 
   private open(parts: Pick<Item, 'type' | 'call' | 'callId' | 'name'>): Item {
     this.close()
-    const item: Item = { ...parts, id: newId(prefixes[parts.type]), text: '', isDone: false }
+    const item: Item = { ...parts, id: newId(prefixes[parts.type]), text: '', status: 'in_progress' }
     this.items.push(item)
     this.send('response.output_item.added', { output_index: this.items.length - 1, item: itemOf(item, true) })
     if (item.type === 'message') this.send('response.content_part.added', { ...this.place(item), part: partOf('') })
@@ -128,10 +130,10 @@ export class ResponseTelling {
   }
 
   /** Ends the last item. */
-  private close(): void {
+  private close(status: 'completed' | 'incomplete' = 'completed'): void {
     const item = this.items.at(-1)
-    if (!item || item.isDone) return
-    item.isDone = true
+    if (item?.status !== 'in_progress') return
+    item.status = status
     const place = this.place(item)
     const { text } = item
     if (item.type === 'function_call')
@@ -148,9 +150,9 @@ export class ResponseTelling {
   end(answer: ChatAnswer): object {
     this.begin()
     if (!this.stream) this.collect(answer)
-    this.close()
     const { generation } = answer
-    const isWhole = finishReason(generation.finish) === 'stop'
+    const isWhole = finishReason(generation) === 'stop'
+    this.close(isWhole ? 'completed' : 'incomplete')
     const { promptTokens, cachedTokens, tokens } = generation
     const usage = {
       input_tokens: promptTokens,
@@ -167,7 +169,9 @@ export class ResponseTelling {
     return whole
   }
 
-  private collect({ content, reasoning, calls }: ChatAnswer): void {
+  private collect(answer: ChatAnswer): void {
+    const { content, reasoning } = answer
+    const calls = callsToTell(answer)
     if (reasoning !== '') this.one({ type: 'reasoning', text: reasoning })
     if (content !== '' || calls.length === 0) this.one({ type: 'content', text: content })
     for (const [index, { id, name, arguments: given }] of calls.entries()) {
@@ -179,8 +183,7 @@ export class ResponseTelling {
 
 const partOf = (text: string) => ({ type: 'output_text', text, annotations: [], logprobs: [] })
 
-function itemOf({ type, id, callId, name, text, isDone }: Item, isNew = false): object {
-  const status = isDone ? 'completed' : 'in_progress'
+function itemOf({ type, id, callId, name, text, status }: Item, isNew = false): object {
   if (type === 'function_call') return { type, id, call_id: callId, name, arguments: text, status }
   if (type === 'reasoning')
     return { type, id, summary: [], content: isNew ? [] : [{ type: 'reasoning_text', text }], status }

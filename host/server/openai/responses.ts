@@ -37,17 +37,10 @@ import {
 } from '../sampling.ts'
 import type { Services } from '../services.ts'
 import { EventStream } from '../streams.ts'
-import { ignoredFields, responseFormat, toolChoice, tools } from './fields.ts'
+import { contentOf, flatFormat, flatToolChoice, flatTools, ignoredFields } from './fields.ts'
 import { ResponseTelling } from './response-telling.ts'
 
-const part = fields({ type: oneOf('input_text', 'output_text', 'text'), text, annotations: ignored, logprobs: ignored })
-
-const content: Reader<string> = (value, path) => {
-  if (typeof value === 'string') return value
-  return list(part)(value, path)
-    .map((each) => each.text ?? '')
-    .join('\n')
-}
+const content = contentOf('input_text', 'output_text', 'text')
 
 const itemFields = {
   type: oneOf('message', 'function_call', 'function_call_output', 'reasoning'),
@@ -68,8 +61,8 @@ const itemFields = {
 const input: Reader<ChatMessage[]> = (value, path) => {
   if (typeof value === 'string') return [{ role: 'user', content: value }]
   const said: ChatMessage[] = []
-  for (const [i, item] of list(fields(itemFields), { min: 1 })(value, path).entries())
-    addItem(said, item, `${path}[${i}]`)
+  const items = list(fields(itemFields), { min: 1, what: 'a text or a list of items' })
+  for (const [i, item] of items(value, path).entries()) addItem(said, item, `${path}[${i}]`)
   return said
 }
 
@@ -116,17 +109,17 @@ export const responseTable = {
   logit_bias: logitBias,
   seed,
   stop,
-  tools,
-  tool_choice: toolChoice,
+  tools: flatTools,
+  tool_choice: flatToolChoice,
   parallel_tool_calls: boolean,
   reasoning: fields({ effort: oneOf(...reasoningEfforts), summary: ignored, generate_summary: ignored }),
-  text: fields({ format: responseFormat, verbosity: only('medium', 'other lengths are not') }),
+  text: fields({ format: flatFormat, verbosity: only('medium', 'how long answers are is not to be chosen') }),
   chat_template_kwargs: object,
   truncation: only('disabled', 'nothing is cut in silence'),
   background: only(false, 'nothing is kept'),
-  previous_response_id: unsupported('nothing is kept: send what was said before'),
-  conversation: unsupported('nothing is kept: send what was said before'),
-  prompt: unsupported('nothing is kept: send the prompt itself'),
+  previous_response_id: unsupported('nothing is kept, send what was said before'),
+  conversation: unsupported('nothing is kept, send what was said before'),
+  prompt: unsupported('nothing is kept, send the prompt itself'),
   include: ignored,
   ...ignoredFields,
 }
@@ -146,6 +139,7 @@ function chatOf(asked: Read<typeof responseTable>): ChatAsked {
 }
 
 export async function responses(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
+  exchange.params = { prompt: 'input', form: 'text.format', reasoningEffort: 'reasoning.effort' }
   const asked = readFields(responseTable, body)
   const said = chatOf(asked)
   const stream = asked.stream ? new EventStream(exchange) : undefined

@@ -1,9 +1,10 @@
 /** How an answer ended and what it took, in OpenAI's words; and how fast it was, in llama-server's. */
-import type { Finish, Generation } from '../../runtime/api.ts'
+import type { Generation } from '../../runtime/api.ts'
+import { isCut } from '../writing.ts'
 
 /** A text that was cut by max_tokens, or by the end of the context, is told alike. */
-export function finishReason(finish: Finish): 'stop' | 'length' {
-  return finish === 'eos' || finish === 'stop' ? 'stop' : 'length'
+export function finishReason(generation: Generation): 'stop' | 'length' {
+  return isCut(generation) ? 'length' : 'stop'
 }
 
 const tokensOf = (generations: readonly Generation[]) => generations.reduce((sum, { tokens }) => sum + tokens.length, 0)

@@ -3,7 +3,7 @@
  * What is left are lists of schemas whose other keywords all hold.
  */
 import type { Budget } from './budget.ts'
-import { SchemaError } from './errors.ts'
+import { SchemaError, Words } from './errors.ts'
 import { checkKeywords, type Member, placeBelow, type Schema, type SchemaObject } from './keywords.ts'
 
 const MOST_ALTERNATIVES = 2000
@@ -128,7 +128,7 @@ export function alternativesOf(start: readonly Member[], members: Members, onOne
         start[0]?.place ?? '',
         '',
         `of at most ${MOST_ALTERNATIVES} alternatives at one place`,
-        'more',
+        new Words('more'),
       )
   }
   return found
@@ -183,19 +183,19 @@ export function notExclusive({ place }: Member): SchemaError {
     place,
     'oneOf',
     'a choice of schemas that exclude each other, such as by their types or by a required property that is a "const"',
-    'two that one value could satisfy; use anyOf if it may',
+    new Words('two that one value could satisfy; use anyOf if it may'),
   )
 }
 
 function checkCircle({ member, from, length }: Link): void {
   if (length > LONGEST_CHAIN)
-    throw new SchemaError(member.place, '', `reached over at most ${LONGEST_CHAIN} references`, 'more')
+    throw new SchemaError(member.place, '', `reached over at most ${LONGEST_CHAIN} references`, new Words('more'))
   for (let link = from; link; link = link.from)
     if (link.member === member)
       throw new SchemaError(
         member.place,
         '',
         'free of references that lead back to it without a value between them',
-        'a circle',
+        new Words('a circle'),
       )
 }

@@ -2,7 +2,7 @@
  * How much work a schema may be: steps are counted where they are made, in the innermost loops, and beyond a number of them the
  * schema is refused. So a compilation, which nothing else can interrupt, has an end, and on every machine the same one.
  */
-import { SchemaError } from './errors.ts'
+import { SchemaError, Words } from './errors.ts'
 
 /**
  * A step is a transition that is followed, an entry of a table, a step of a pattern that is looked at; what takes longer counts
@@ -31,7 +31,12 @@ export class Budget {
   spend(steps: number): void {
     this.steps += steps
     if (this.steps > MOST_WORK)
-      throw new SchemaError(this.place, this.keyword, `compiled in at most ${MOST_WORK} steps of work`, 'more')
+      throw new SchemaError(
+        this.place,
+        this.keyword,
+        `compiled in at most ${MOST_WORK} steps of work`,
+        new Words('more'),
+      )
   }
 
   /** For what is done once, by its name. */

@@ -6,7 +6,7 @@ import { alternativesOf, type Members, notExclusive, WORK_OF_MEMBER } from './al
 import { ArrayRule } from './array-rule.ts'
 import type { Budget } from './budget.ts'
 import { ChoiceRule } from './combined-rules.ts'
-import { SchemaError } from './errors.ts'
+import { SchemaError, Words } from './errors.ts'
 import type { Member, Schema } from './keywords.ts'
 import { LiteralRule } from './literal-rule.ts'
 import { ObjectRule } from './object-rule.ts'
@@ -38,7 +38,8 @@ export class SchemaBuilder implements Builder {
     const choice = this.choiceOf([this.members.of(schema, '')])
     this.finish()
     this.checkExclusive()
-    if (!choice.isPossible) throw new SchemaError('', '', 'satisfied by some finite value', 'one that none satisfies')
+    if (!choice.isPossible)
+      throw new SchemaError('', '', 'satisfied by some finite value', new Words('one that none satisfies'))
     for (const { members, rule, parts, isPossible } of this.choices.values()) {
       this.members.budget.place = members[0]?.place ?? ''
       if (isPossible) rule.rules = rulesOf(parts, this.members.budget)
@@ -59,7 +60,12 @@ export class SchemaBuilder implements Builder {
     let choice = this.choices.get(key)
     if (!choice) {
       if (this.choices.size >= MOST_CHOICES)
-        throw new SchemaError(members[0]?.place ?? '', '', `made of at most ${MOST_CHOICES} different schemas`, 'more')
+        throw new SchemaError(
+          members[0]?.place ?? '',
+          '',
+          `made of at most ${MOST_CHOICES} different schemas`,
+          new Words('more'),
+        )
       choice = { members, parts: [], isPossible: false, rule: new ChoiceRule() }
       this.choices.set(key, choice)
       if (!isNever) {
@@ -105,7 +111,8 @@ export class SchemaBuilder implements Builder {
     let pairs = 0
     for (const [member, parts] of this.exclusive) {
       pairs += (parts.length * (parts.length - 1)) / 2
-      if (pairs > MOST_PAIRS) throw new SchemaError(member.place, 'oneOf', `of at most ${MOST_PAIRS} pairs`, 'more')
+      if (pairs > MOST_PAIRS)
+        throw new SchemaError(member.place, 'oneOf', `of at most ${MOST_PAIRS} pairs`, new Words('more'))
       const around = this.members.without(member, ['oneOf'])
       const constants = parts.map((part) => constantsOf(part, this.members.budget))
       for (const [i, a] of parts.entries())

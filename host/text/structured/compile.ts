@@ -3,7 +3,7 @@ import { Members } from './alternatives.ts'
 import { Budget, Recent } from './budget.ts'
 import { SchemaBuilder } from './builder.ts'
 import { ChoiceRule, SequenceRule } from './combined-rules.ts'
-import { PatternError, SchemaError } from './errors.ts'
+import { PatternError, SchemaError, Words } from './errors.ts'
 import type { Schema } from './keywords.ts'
 import { LiteralRule } from './literal-rule.ts'
 import type { Form } from './parts.ts'
@@ -62,7 +62,7 @@ export function compilePattern(pattern: string): Grammar {
     if (!characters) throw new PatternError('matched by some text', 'one that matches none')
     return new Grammar(new TextRule(characters, 'plain', budget))
   } catch (error) {
-    if (error instanceof PatternError) throw new SchemaError('', 'pattern', error.expected, error.found)
+    if (error instanceof PatternError) throw new SchemaError('', 'pattern', error.expected, new Words(error.found))
     throw error
   }
 }

@@ -1,5 +1,7 @@
 /** What is refused, by name and place: a schema that is not enforced whole is not taken. */
-import { GtaError } from '../../errors.ts'
+import { GtaError, Words } from '../../errors.ts'
+
+export { Words } from '../../errors.ts'
 
 /** A schema or pattern that cannot be held. Nothing of it is ignored. */
 export class SchemaError extends GtaError {
@@ -24,12 +26,14 @@ function titleOf(place: string, keyword: string): string {
 
 /** A value, as far as it is short. */
 function shown(value: unknown): string {
+  if (value instanceof Words) return value.text
+  if (Array.isArray(value) && value.length === 0) return 'an empty list'
   if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'a list' : 'an object'
   const text = typeof value === 'string' ? JSON.stringify(value) : String(value)
   return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }
 
-/** What is wrong with a pattern; whoever knows where it stands makes a SchemaError of it. */
+/** What is wrong with a pattern, in words; whoever knows where it stands makes a SchemaError of it. */
 export class PatternError extends Error {
   readonly expected: string
   readonly found: string

@@ -47,7 +47,7 @@ const checks: Record<string, Check> = {
     `one of ${typeNames.join(', ')}, or a list of them`,
     (value) => (isList(value) ? value : [value]).every((name) => isText(name) && typeNames.includes(name)),
   ],
-  enum: ['a list of values', isList],
+  enum: ['a list of at least one value', isList],
   const: ['a value', () => true],
   minimum: number,
   maximum: number,

@@ -2,7 +2,7 @@
 import { alternativesOf, WORK_OF_MEMBER } from './alternatives.ts'
 import type { Budget } from './budget.ts'
 import { type Part as CharacterPart, CountedCharacters, combine, isAccepted, someOf } from './characters.ts'
-import { SchemaError } from './errors.ts'
+import { SchemaError, Words } from './errors.ts'
 import { type Member, placeBelow, type Schema, type SchemaObject } from './keywords.ts'
 import type { Builder, Choice, Part } from './parts.ts'
 import type { Characters } from './pattern-automaton.ts'
@@ -112,7 +112,12 @@ function nameLimits(members: readonly Member[], builder: Builder): Characters[] 
 /** Strings that satisfy a schema. */
 function nameCharacters(member: Member, builder: Builder): Characters | undefined {
   const wrong = () =>
-    new SchemaError(member.place, '', 'a schema of one string, without alternatives, as names of properties', 'others')
+    new SchemaError(
+      member.place,
+      '',
+      'a schema of one string, without alternatives, as names of properties',
+      new Words('others'),
+    )
   const [all, ...others] = alternativesOf([member], builder.members, () => {
     throw wrong()
   })
@@ -138,7 +143,7 @@ function othersOf(known: Names, members: readonly Member[], builder: Builder): {
   if (patterns.length > MOST_PATTERNS) {
     const { place } = (patterns[MOST_PATTERNS] as NamePattern).member
     const expected = `of at most ${MOST_PATTERNS} patterns that hold at once`
-    throw new SchemaError(place, 'patternProperties', expected, `${patterns.length}`)
+    throw new SchemaError(place, 'patternProperties', expected, patterns.length)
   }
   const isSaid = members.some(({ schema }) => schema.additionalProperties !== undefined)
   // In canonical form, an object whose properties are listed has no others unless it says so.

@@ -1,5 +1,5 @@
 /** How large a schema may be: it is walked once before anything is done with it, without recursion, and never beyond these. */
-import { SchemaError } from './errors.ts'
+import { SchemaError, Words } from './errors.ts'
 
 const MOST_VALUES = 50_000
 const MOST_CHARACTERS = 1_000_000
@@ -15,7 +15,7 @@ export function checkSize(schema: unknown): void {
       '',
       '',
       `of at most ${MOST_VALUES} values, ${MOST_CHARACTERS} characters, and ${DEEPEST} levels`,
-      found,
+      new Words(found),
     )
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > DEEPEST) throw tooMany('more levels')
@@ -30,7 +30,7 @@ export function checkSize(schema: unknown): void {
         if (values > MOST_VALUES) throw tooMany('more values')
         for (const part of Array.isArray(value) ? value : Object.values(value)) below.push(part)
       } else if (!['boolean', 'number'].includes(typeof value) && value !== null)
-        throw new SchemaError('', '', 'made of what JSON has', typeof value)
+        throw new SchemaError('', '', 'made of what JSON has', new Words(`a ${typeof value}`))
       if (characters > MOST_CHARACTERS) throw tooMany('more characters')
     }
     level = below

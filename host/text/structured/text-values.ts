@@ -1,7 +1,7 @@
 /** Strings that satisfy some schemas at once. */
 import { Budget, Recent } from './budget.ts'
 import { type Part as CharacterPart, CountedCharacters, combine, LimitedCharacters } from './characters.ts'
-import { PatternError, SchemaError } from './errors.ts'
+import { PatternError, SchemaError, Words } from './errors.ts'
 import { formatOf } from './formats.ts'
 import { keywordsOfType, type Member } from './keywords.ts'
 import { automatonOf, type Characters, type TableCharacters } from './pattern-automaton.ts'
@@ -66,6 +66,6 @@ export function inPlace<T>({ place, schema }: Member, keyword: string, work: () 
     return work()
   } catch (error) {
     if (!(error instanceof PatternError)) throw error
-    throw new SchemaError(place, keyword in schema ? keyword : 'format', error.expected, error.found)
+    throw new SchemaError(place, keyword in schema ? keyword : 'format', error.expected, new Words(error.found))
   }
 }

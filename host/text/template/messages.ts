@@ -1,6 +1,5 @@
 /** Messages of a chat, in the shape of OpenAI's API, and the check of what is given as such. */
-import { show } from '../../../models/index.ts'
-import { checkNames, errors } from '../../errors.ts'
+import { checking, checkNames, errors, Words } from '../../errors.ts'
 
 export const roles = ['system', 'developer', 'user', 'assistant', 'tool'] as const
 
@@ -37,8 +36,8 @@ const PLAIN = /^[\w.:/-]{1,128}$/
  */
 export function checkMessages(messages: unknown): readonly ChatMessage[] {
   if (!Array.isArray(messages) || messages.length === 0)
-    throw errors.badOption('messages', 'a list of at least one', show(messages))
-  const checked = messages.map(checkMessage)
+    throw errors.badOption('messages', 'a list of at least one', messages)
+  const checked = messages.map((message, i) => checking(`messages[${i}]`, () => checkMessage(message)))
   nameCalls(checked)
   return checked
 }
@@ -47,11 +46,11 @@ function checkMessage(given: unknown): ChatMessage {
   checkNames('a message', given as object, NAMES)
   const message = given as Record<string, unknown>
   const role = message.role as ChatMessage['role']
-  if (!roles.includes(role)) throw errors.badOption('the role of a message', `one of ${roles.join(', ')}`, show(role))
+  if (!roles.includes(role)) throw errors.badOption('the role of a message', `one of ${roles.join(', ')}`, role)
   for (const name of EMPTY) {
     const value = message[name]
     if (value !== undefined && value !== null && !(Array.isArray(value) && value.length === 0))
-      throw errors.badOption(`"${name}" of a message`, 'absent', show(value))
+      throw errors.badOption(`"${name}" of a message`, 'absent', value)
   }
   const calls = checkCalls(message.tool_calls, role)
   const checked: ChatMessage = { role, content: checkContent(message.content, calls.length > 0) }
@@ -59,7 +58,7 @@ function checkMessage(given: unknown): ChatMessage {
   for (const [name, of] of Object.entries(texts)) {
     const value = message[name]
     if (value === undefined || value === null) continue
-    if (typeof value !== 'string') throw errors.badOption(`"${name}" of a message`, 'a text', show(value))
+    if (typeof value !== 'string') throw errors.badOption(`"${name}" of a message`, 'a text', value)
     if (role !== of) throw errors.badOption(`"${name}" of a message`, `in one of role "${of}" only`, role)
     checked[name as 'name'] = name === 'reasoning_content' ? value : checkPlain(`"${name}" of a message`, value)
   }
@@ -69,7 +68,7 @@ function checkMessage(given: unknown): ChatMessage {
 
 function checkPlain(what: string, value: unknown): string {
   if (typeof value !== 'string' || !PLAIN.test(value))
-    throw errors.badOption(what, '1 to 128 letters, digits or _.:/-', show(value))
+    throw errors.badOption(what, '1 to 128 letters, digits or _.:/-', value)
   return value
 }
 
@@ -77,7 +76,7 @@ function checkPlain(what: string, value: unknown): string {
 function checkContent(content: unknown, hasCalls: boolean): string {
   if (typeof content === 'string') return content
   if (hasCalls && (content === undefined || content === null)) return ''
-  if (!Array.isArray(content)) throw errors.badOption('the content of a message', 'a text', show(content))
+  if (!Array.isArray(content)) throw errors.badOption('the content of a message', 'a text', content)
   return content.map(checkPart).join('\n')
 }
 
@@ -86,23 +85,23 @@ function checkPart(given: unknown): string {
   if (part.type !== 'text')
     throw errors.badOption(
       'a part of the content of a message',
-      'of type "text", because models read no pictures, sounds or files here,',
-      show(part.type),
+      'of type "text", because models read no pictures, sounds or files here',
+      part.type,
     )
   checkNames('a part of the content', part, ['type', 'text'])
-  if (typeof part.text !== 'string') throw errors.badOption('the text of a part', 'a text', show(part.text))
+  if (typeof part.text !== 'string') throw errors.badOption('the text of a part', 'a text', part.text)
   return part.text
 }
 
 function checkCalls(given: unknown, role: string): ToolCall[] {
   if (given === undefined || given === null) return []
-  if (!Array.isArray(given)) throw errors.badOption('"tool_calls" of a message', 'a list', show(given))
+  if (!Array.isArray(given)) throw errors.badOption('"tool_calls" of a message', 'a list', given)
   if (role !== 'assistant' && given.length > 0)
     throw errors.badOption('"tool_calls" of a message', 'in one of role "assistant" only', role)
   return given.map((call) => {
     checkNames('a tool call', call, ['id', 'type', 'function', 'index'])
     if (call.type !== undefined && call.type !== 'function')
-      throw errors.badOption('the type of a tool call', '"function"', show(call.type))
+      throw errors.badOption('the type of a tool call', '"function"', call.type)
     checkNames('the function of a tool call', call.function, ['name', 'arguments', 'index'])
     const name = checkPlain('the name of a called tool', call.function.name)
     const id = call.id === undefined ? '' : checkPlain('the id of a tool call', call.id)
@@ -112,7 +111,7 @@ function checkCalls(given: unknown, role: string): ToolCall[] {
 
 /** JSON of an object, or an object; '' is none. */
 function checkArguments(name: string, given: unknown): string {
-  const refuse = () => errors.badOption(`the arguments of the call of "${name}"`, 'JSON of an object', show(given))
+  const refuse = () => errors.badOption(`the arguments of the call of "${name}"`, 'JSON of an object', given)
   if (given === '' || given === undefined) return '{}'
   let value = given
   if (typeof given === 'string')
@@ -141,7 +140,7 @@ function nameCalls(messages: ChatMessage[]): void {
       throw errors.badOption(
         'the message of a tool',
         'behind the call that it answers',
-        message.tool_call_id ?? 'none that has no result yet',
+        message.tool_call_id ?? new Words('none that has no result yet'),
       )
     open.splice(at, 1)
     message.tool_call_id = call.id

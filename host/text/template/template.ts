@@ -4,7 +4,7 @@
  * tokens (mark.ts).
  */
 import { show } from '../../../models/index.ts'
-import { errors } from '../../errors.ts'
+import { checking, errors } from '../../errors.ts'
 import type { Tokenizer } from '../tokenizer.ts'
 import type { CallForm } from '../tools/calls.ts'
 import { callFormOf, genericForm } from '../tools/forms.ts'
@@ -93,8 +93,10 @@ export class ChatTemplate {
     const isSimple = tools.length === 0 && !hasCalls && reasoningEffort === undefined
     const names =
       isSimple && Object.keys(variables).length === 0 ? { variables: [], words: [] } : await this.findNames()
-    const effort = reasoningEffort === undefined ? {} : effortVariables(reasoningEffort, names, this.source)
-    checkVariables(variables, names)
+    const { source } = this
+    const thinking = () => (reasoningEffort === undefined ? {} : effortVariables(reasoningEffort, names, source))
+    const effort = checking('reasoningEffort', thinking)
+    checking('variables', () => checkVariables(variables, names))
 
     const mark = chooseMark([this.source, ...textsIn([messages.map(withArguments), tools, variables])])
     const marking = new Marking(this.tokenizer, mark)
@@ -204,14 +206,14 @@ function toolVariables(tools: readonly object[], { variables }: TemplateNames): 
 
 function checkVariables(variables: Record<string, unknown>, names: TemplateNames): void {
   if (typeof variables !== 'object' || variables === null || Array.isArray(variables))
-    throw errors.badOption('variables of a template (chat_template_kwargs)', 'an object', show(variables))
+    throw errors.badOption('variables of a template (chat_template_kwargs)', 'an object', variables)
   for (const name of Object.keys(variables)) {
     if (RESERVED.test(name))
       throw errors.badOption('a template variable (chat_template_kwargs)', 'none that is given otherwise', name)
     if (!names.variables.includes(name))
       throw errors.badOption(
         'a template variable (chat_template_kwargs)',
-        `one that the chat template of this model uses, such as enable_thinking where it has that,`,
+        `one that the chat template of this model uses, such as enable_thinking where it has that`,
         name,
       )
   }
@@ -228,7 +230,7 @@ function sourceOf(path: string, value: unknown): string {
 
 function checkGiven(given: unknown): string {
   if (typeof given !== 'string' || given === '')
-    throw errors.badOption('template', `a template or one of ${Object.keys(builtInTemplates).join(', ')}`, show(given))
+    throw errors.badOption('template', `a template or one of ${Object.keys(builtInTemplates).join(', ')}`, given)
   return Object.hasOwn(builtInTemplates, given) ? builtInTemplates[given as keyof typeof builtInTemplates] : given
 }
 

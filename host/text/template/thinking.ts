@@ -16,7 +16,7 @@ export function effortVariables(
   source: string,
 ): Record<string, unknown> {
   if (!reasoningEfforts.includes(effort))
-    throw errors.badOption('reasoningEffort', `one of ${reasoningEfforts.join(', ')}`, effort)
+    throw errors.badOption('reasoningEffort (reasoning_effort)', `one of ${reasoningEfforts.join(', ')}`, effort)
   if (variables.includes('reasoning_effort') && (effort !== 'none' || words.includes('none')))
     return { reasoning_effort: effort }
   const name = ['enable_thinking', 'thinking'].find((each) => variables.includes(each))
@@ -24,5 +24,5 @@ export function effortVariables(
   const isThinking = reasoningOf(source) !== undefined || variables.includes('reasoning_effort')
   if (effort === 'none' && !isThinking) return {}
   const what = isThinking ? 'its chat template has no such switch' : 'this model does not think'
-  throw errors.badOption('reasoningEffort (reasoning_effort)', `left out, because ${what},`, effort)
+  throw errors.badOption('reasoningEffort (reasoning_effort)', `left out, because ${what}`, effort)
 }

@@ -24,6 +24,10 @@ export interface AnswerOptions {
   isParallel: boolean
   /** What the answer has to be where it calls nothing. */
   response?: Grammar | undefined
+  /** Texts that end what the model says. */
+  stop?: readonly string[]
+  /** Texts that the template puts behind an answer: they end thoughts, too. */
+  ending?: readonly string[]
 }
 
 /** Of the engine that writes it. */
@@ -41,21 +45,30 @@ export class AnswerForm {
   readonly shownTokens: number[]
   /** Further tokens that end the answer. */
   readonly stopTokens: number[]
+  /** Texts that end the answer wherever they come; others are the parser's, which knows where they count. */
+  readonly stop: string[]
   private readonly options: AnswerOptions
   private readonly parsing: ParserOptions
   private readonly grammars: CallGrammars | undefined
   private readonly isMany: boolean
+  private readonly hasStops: boolean
 
   /** Throws SchemaError for a tool whose arguments cannot be held to their schema. */
   constructor(options: AnswerOptions) {
-    const { tokenizer, calls, reasoning, isReasoningOpen, choice: chosen, isParallel } = options
+    const { tokenizer, calls, reasoning, isReasoningOpen, choice: chosen, isParallel, stop = [] } = options
     this.options = options
     const name = typeof chosen === 'object' ? chosen.function.name : undefined
     const tools = options.tools.filter((tool) => name === undefined || tool.function.name === name)
     const isCalling = tools.length > 0 && chosen !== 'none'
     const schemas = tools.map((tool) => [tool.function.name, tool.function.parameters] as const)
+    // What holds all of an answer says where it ends: a text that ends what a template writes may be a part of it.
+    const ending = this.isWhollyHeld ? [] : [...(options.ending ?? [])]
+    const stops = { content: [...ending, ...stop], reasoning: ending }
+    this.hasStops = (isCalling && stops.content.length > 0) || (reasoning !== undefined && stop.length > 0)
+    this.stop = this.hasStops ? [] : stops.content
     this.parsing = {
       ...{ reasoning, isReasoningOpen },
+      ...(this.hasStops ? { stop: stops } : {}),
       ...(isCalling ? { calls, tools: new Map<string, unknown>(schemas) } : {}),
     }
     this.isMany = isParallel && name === undefined
@@ -72,9 +85,8 @@ export class AnswerForm {
     return new AnswerParser(this.parsing)
   }
 
-  /** Is an answer held to anything, at least once it calls? */
-  /** Is all of it held to a form, which then says where it ends? A text that ends what a template writes may be a part of it. */
-  get isWhollyHeld(): boolean {
+  /** Is all of it held to a form, which then says where it ends? */
+  private get isWhollyHeld(): boolean {
     return this.isForced || this.options.response !== undefined
   }
 
@@ -83,8 +95,9 @@ export class AnswerForm {
     return choice === 'required' || typeof choice === 'object'
   }
 
+  /** Is it held to anything, at least once it calls, or ended by what only its parser sees? */
   get isHeld(): boolean {
-    return this.grammars !== undefined || this.options.response !== undefined
+    return this.grammars !== undefined || this.options.response !== undefined || this.hasStops
   }
 
   /** What holds an answer, one for each. Only where it is held. */
@@ -92,7 +105,7 @@ export class AnswerForm {
     const { grammars, isMany } = this
     const { response } = this.options
     const all = [...(grammars ? [grammars.whole] : []), ...(response && !this.isForced ? [response] : [])]
-    const whole = all.length === 1 ? (all[0] as Grammar) : choice(all)
+    const whole = all.length <= 1 ? all[0] : choice(all)
     // Without a form of its own, an answer that may call is free until it does.
     const forced = this.isWhollyHeld ? whole : undefined
     const hold = { forced, grammars, isMany, opensThoughts: this.opensThoughts() }
@@ -147,6 +160,7 @@ class HeldAnswer implements Constraint {
   }
 
   get isComplete(): boolean {
+    if (this.parser.isStopped) return true
     return this.isDone || (this.hold.forced !== undefined && (this.held?.isComplete ?? false))
   }
 

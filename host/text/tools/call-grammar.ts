@@ -1,4 +1,5 @@
 /** What calls of some tools look like in a form, as a grammar: the names of the tools, and arguments that their schemas allow. */
+import { checking } from '../../errors.ts'
 import { Budget, Recent } from '../structured/budget.ts'
 import { choice, grammarOf, literal, sequence } from '../structured/compile.ts'
 import { type Call, Grammar, type Rule } from '../structured/rule.ts'
@@ -45,7 +46,10 @@ export class CallGrammars {
       // The white space before arguments belongs to them.
       begin: form.call(name).trimEnd(),
       // What a tool does not name, it does not take, unless it says so.
-      rest: this.joined(grammarOf({ additionalProperties: false, ...parameters }, budget), form.close),
+      rest: this.joined(
+        checking(`tools["${name}"]`, () => grammarOf({ additionalProperties: false, ...parameters }, budget)),
+        form.close,
+      ),
     }))
     this.whole = this.behind('', true)
   }

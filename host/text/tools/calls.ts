@@ -55,15 +55,31 @@ export function writeCalls(form: CallForm, calls: readonly WrittenCall[]): strin
 
 /** {"name": …, "arguments": …}; `parameters` is another word for the latter. False: as in CallForm.read. */
 export function* readCallObject(reader: Reader, sink: CallSink): Reading<boolean> {
-  const found: { name?: string; id?: string; held?: string } = {}
-  let isBegun = false
+  const found: FoundParts = {}
   const begin = (): boolean => {
-    if (isBegun) return true
+    if (found.isBegun) return true
     if (found.name === undefined || !sink.knows(found.name)) return false
-    isBegun = true
+    found.isBegun = true
     sink.begin(found.name, found.id)
     return true
   }
+  const isCall = yield* readParts(reader, sink, found, begin)
+  // Cut off behind its name: a call, of whose arguments nothing has come.
+  if (isCall || !reader.isBroken || !begin()) return isCall
+  sink.breakOff()
+  return true
+}
+
+/** What the parts of a call have been. */
+interface FoundParts {
+  name?: string
+  id?: string
+  held?: string
+  isBegun?: boolean
+}
+
+/** As readCallObject; `begin` tells that the call has begun, once, if it is one. */
+function* readParts(reader: Reader, sink: CallSink, found: FoundParts, begin: () => boolean): Reading<boolean> {
   yield* reader.skipBlanks()
   if (!(yield* reader.take('{'))) return false
   let hasArguments = false
@@ -71,7 +87,7 @@ export function* readCallObject(reader: Reader, sink: CallSink): Reading<boolean
     yield* reader.skipBlanks()
     const isEnd = yield* reader.take('}')
     if (isEnd && !isFirst) break
-    if (!isFirst && !(yield* reader.take(','))) return giveUp(isBegun, sink)
+    if (!isFirst && !(yield* reader.take(','))) return giveUp(found, sink)
     const key = yield* readKey(reader)
     if ((key === 'arguments' || key === 'parameters') && !hasArguments) {
       hasArguments = true
@@ -80,21 +96,22 @@ export function* readCallObject(reader: Reader, sink: CallSink): Reading<boolean
       const out = found.name !== undefined && (yield* reader.peek()) === '{' ? sink : undefined
       if (out && !begin()) return false
       const held = yield* readArguments(reader, out)
-      if (held === undefined) return giveUp(isBegun, sink)
+      if (held === undefined) return giveUp(found, sink)
       found.held = held
     } else if (key === 'name' || key === 'id' || key === 'type') {
       const value = yield* readShortText(reader)
-      if (value === undefined || (key === 'type' && value !== 'function')) return giveUp(isBegun, sink)
+      if (value === undefined || (key === 'type' && value !== 'function')) return giveUp(found, sink)
       if (key !== 'type') found[key] ??= value
-    } else return giveUp(isBegun, sink)
+      if (key === 'name' && !sink.knows(value)) return giveUp(found, sink)
+    } else return giveUp(found, sink)
   }
-  if (isBegun) return true
+  if (found.isBegun) return true
   if (!begin()) return false
   sink.arguments(found.held ?? '{}')
   return true
 }
 
-function giveUp(isBegun: boolean, sink: CallSink): boolean {
+function giveUp({ isBegun = false }: FoundParts, sink: CallSink): boolean {
   if (isBegun) sink.breakOff()
   return isBegun
 }

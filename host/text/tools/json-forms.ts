@@ -119,8 +119,9 @@ function* readMistral(reader: Reader, sink: CallSink): Reading<boolean> {
     return true
   }
   const text = yield* readArguments(reader, undefined)
-  if (text === undefined) return false
+  if (text === undefined && !reader.isBroken) return false
   sink.begin(name, id)
-  sink.arguments(text)
+  if (text === undefined) sink.breakOff()
+  else sink.arguments(text)
   return true
 }

@@ -2,8 +2,10 @@
  * Takes an answer apart as it comes: what the model thinks, what it says, and the tools that it calls. The same answer gives
  * the same, however it is cut into pieces. Nothing is lost: what begins like a call and is none is said, and a call that
  * stops being one after its name was told is told to be broken, with the rest of it said. Only white space goes that
- * stands between thoughts, words and calls.
+ * stands between thoughts, words and calls. Of an answer that was cut off, what may be the beginning of a mark or a call is
+ * not said: it was going to be one.
  */
+import { StopStrings } from '../stop.ts'
 import type { CallForm, CallSink } from './calls.ts'
 import { Reader, type Reading } from './reader.ts'
 import type { ReasoningForm } from './reasoning.ts'
@@ -25,7 +27,12 @@ export interface ParserOptions {
   tools?: ReadonlyMap<string, unknown>
   /** Default: nine letters and digits, which is what Mistral's templates take. */
   newId?: () => string
+  /** Texts that end the answer: where it says them, never within a call; and where it thinks them. */
+  stop?: { content: readonly string[]; reasoning: readonly string[] }
 }
+
+/** What of an answer is words. */
+type Spoken = 'content' | 'reasoning'
 
 interface Told {
   blanks: string
@@ -47,9 +54,15 @@ export class AnswerParser {
   /** Where what may be a call begins, opener and all. */
   private callAt: number | undefined
   private isThoughtful: boolean
+  private readonly stops: Record<Spoken, StopStrings>
+  /** What may go on with words that a stop text holds back. */
+  private spoken: Spoken = 'content'
+  private hasStopped = false
 
   constructor(options: ParserOptions = {}) {
     this.options = options
+    const { content = [], reasoning = [] } = options.stop ?? {}
+    this.stops = { content: new StopStrings([...content]), reasoning: new StopStrings([...reasoning]) }
     this.isThoughtful = options.reasoning !== undefined && (options.isReasoningOpen ?? false)
     this.reading = this.read()
   }
@@ -60,10 +73,18 @@ export class AnswerParser {
     return this.go()
   }
 
-  /** The answer is over. */
-  end(): AnswerEvent[] {
+  /** The answer is over; `isCut`: at a limit, before the model had come to its end (finish length or context). */
+  end(isCut = false): AnswerEvent[] {
     this.reader.isEnded = true
-    return this.go()
+    this.reader.isCut = isCut
+    const events = this.go()
+    if (!this.hasStopped) this.release()
+    return [...events, ...this.take()]
+  }
+
+  /** A text that ends the answer has come. */
+  get isStopped(): boolean {
+    return this.hasStopped
   }
 
   /** Is it within thoughts? */
@@ -78,6 +99,10 @@ export class AnswerParser {
 
   private go(): AnswerEvent[] {
     this.reading.next()
+    return this.take()
+  }
+
+  private take(): AnswerEvent[] {
     const { events } = this
     this.events = []
     return events
@@ -110,7 +135,8 @@ export class AnswerParser {
     yield* reader.skipBlanks()
     // Some open the block again that the prompt has opened.
     const isBegun = yield* reader.take(open)
-    if (!isBegun) reader.at = start
+    if (!isBegun && reader.isBroken) reader.skipRest()
+    else if (!isBegun) reader.at = start
     if (!isBegun && !isOpen) return false
     this.isThoughtful = true
     yield* reader.skipBlanks()
@@ -128,16 +154,25 @@ export class AnswerParser {
     let isSaid = false
     for (;;) {
       const found = firstOf(reader.text, ends, reader.at)
-      const all = found?.at ?? (reader.isEnded ? reader.text.length : safeEnd(reader.text, ends, reader.at))
+      const all = found?.at ?? this.sayable(ends)
       const stop = found ? blanksBefore(reader.text, reader.at, all) : all
       isSaid ||= stop > reader.at
       this.emit({ type, text: reader.text.slice(reader.at, stop) })
       const blanks = reader.text.slice(stop, all)
       reader.at = all + (found?.end.length ?? 0)
+      if (!found && reader.isEnded) reader.skipRest()
       if (found || reader.isEnded) return { blanks, end: found?.end, isSaid }
       if (reader.at > FORGET) reader.forget()
       yield
     }
+  }
+
+  /** Up to where the text can be told, if no end is in it. */
+  private sayable(ends: readonly string[]): number {
+    const { text, at, isEnded, isCut } = this.reader
+    if (!isEnded) return safeEnd(text, ends, at)
+    const begun = isCut ? endBegun(text, ends, at) : text.length
+    return begun < text.length ? blanksBefore(text, at, begun) : begun
   }
 
   /** A call that begins with `{`: one that is none stays unread. */
@@ -147,8 +182,10 @@ export class AnswerParser {
     yield* reader.skipBlanks()
     this.callAt = reader.at
     const isCall = (yield* reader.peek()) === '{' && (yield* form.read(reader, this.sink()))
+    const isBroken = reader.isBroken && reader.text.length > this.callAt
     this.callAt = undefined
-    if (!isCall) reader.at = start
+    if (isBroken) reader.skipRest()
+    else if (!isCall) reader.at = start
     return isCall
   }
 
@@ -159,7 +196,8 @@ export class AnswerParser {
     this.callAt = start - opener.length
     const isCall = yield* form.read(reader, this.sink())
     this.callAt = undefined
-    if (isCall) return true
+    if (reader.isBroken) reader.skipRest()
+    if (isCall || reader.isBroken) return true
     reader.at = start
     this.emit({ type: 'content', text: blanks + opener })
     return false
@@ -180,13 +218,33 @@ export class AnswerParser {
         this.emit({ type: 'arguments', index: this.calls - 1, text })
       },
       breakOff: () => {
-        reader.at = this.told
+        if (!reader.isBroken) reader.at = this.told
         this.emit({ type: 'broken', index: this.calls - 1 })
       },
     }
   }
 
+  /** Words go through what looks for texts that end the answer; behind one, nothing is told. */
   private emit(event: AnswerEvent): void {
+    if (this.hasStopped) return
+    if (event.type !== 'content' && event.type !== 'reasoning') {
+      this.release()
+      this.add(event)
+      return
+    }
+    if (event.type !== this.spoken) this.release()
+    this.spoken = event.type
+    const { text, isStopped } = this.stops[event.type].push(event.text)
+    this.hasStopped = isStopped
+    this.add({ type: event.type, text })
+  }
+
+  /** Words that were held back go on with something else than a text that ends the answer. */
+  private release(): void {
+    this.add({ type: this.spoken, text: this.stops[this.spoken].end() })
+  }
+
+  private add(event: AnswerEvent): void {
     const { events } = this
     const last = events.at(-1)
     if ('text' in event) {
@@ -215,6 +273,12 @@ function firstOf(text: string, ends: readonly string[], at: number): { end: stri
 
 /** Up to where a text can be told: not what may be the beginning of an end, and not the white space before one. */
 function safeEnd(text: string, ends: readonly string[], at: number): number {
+  const stop = endBegun(text, ends, at)
+  return ends.length === 0 ? stop : blanksBefore(text, at, stop)
+}
+
+/** Where the longest beginning of an end begins with which a text ends, from `at` on; where it ends if there is none. */
+function endBegun(text: string, ends: readonly string[], at: number): number {
   let stop = text.length
   for (const end of ends)
     for (let length = Math.min(end.length - 1, text.length - at); length > 0; length--)
@@ -222,7 +286,7 @@ function safeEnd(text: string, ends: readonly string[], at: number): number {
         stop = Math.min(stop, text.length - length)
         break
       }
-  return ends.length === 0 ? stop : blanksBefore(text, at, stop)
+  return stop
 }
 
 /** Where the white space before `end` begins. */

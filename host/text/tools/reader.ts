@@ -14,6 +14,15 @@ export class Reader {
   /** Where in `text` it reads. */
   at = 0
   isEnded = false
+  /** The text ended before its writer was done: what is missing at its end may only be missing. */
+  isCut = false
+  /** Was more wanted than there is? */
+  private isShort = false
+
+  /** The text ends where it was cut off, and more was wanted: what came was right so far. */
+  get isBroken(): boolean {
+    return this.isCut && this.isShort
+  }
 
   push(text: string): void {
     this.text += text
@@ -22,7 +31,10 @@ export class Reader {
   /** Are so many characters there? Waits until they are, or the text has ended. */
   *has(count: number): Reading<boolean> {
     while (this.text.length - this.at < count) {
-      if (this.isEnded) return false
+      if (this.isEnded) {
+        this.isShort = true
+        return false
+      }
       yield
     }
     return true
@@ -59,7 +71,11 @@ export class Reader {
     for (;;) {
       const found = this.text.indexOf(end, this.at)
       const length = (found < 0 ? this.text.length - end.length + 1 : found) - this.at
-      if (length > most || (found < 0 && this.isEnded)) return undefined
+      if (length > most) return undefined
+      if (found < 0 && this.isEnded) {
+        this.isShort = true
+        return undefined
+      }
       if (found >= 0) {
         this.at = found + end.length
         return this.text.slice(found - length, found)
@@ -77,6 +93,11 @@ export class Reader {
       this.at++
     }
     return this.text.slice(start, this.at)
+  }
+
+  /** Passes over all that is left. */
+  skipRest(): void {
+    this.at = this.text.length
   }
 
   /** Forgets what lies before `at`. */

@@ -1,6 +1,5 @@
 /** Tools that a model may call, in the shape of OpenAI's API, and which of them it must. */
-import { show } from '../../../models/index.ts'
-import { checkNames, errors } from '../../errors.ts'
+import { checking, checkNames, errors } from '../../errors.ts'
 
 export interface Tool {
   type: 'function'
@@ -24,21 +23,21 @@ const MAX_TOOLS = 128
 export function checkTools(given: unknown): readonly Tool[] {
   if (given === undefined || given === null) return []
   if (!Array.isArray(given) || given.length > MAX_TOOLS)
-    throw errors.badOption('tools', `a list of at most ${MAX_TOOLS}`, Array.isArray(given) ? given.length : show(given))
+    throw errors.badOption('tools', `a list of at most ${MAX_TOOLS}`, Array.isArray(given) ? given.length : given)
   const names = new Set<string>()
-  return given.map((tool): Tool => {
+  const check = (tool: Tool): Tool => {
     checkNames('a tool', tool, ['type', 'function'])
-    if (tool.type !== 'function') throw errors.badOption('the type of a tool', '"function"', show(tool.type))
+    if (tool.type !== 'function') throw errors.badOption('the type of a tool', '"function"', tool.type)
     checkNames('the function of a tool', tool.function, ['name', 'description', 'parameters', 'strict'])
     const { name, description, parameters, strict } = tool.function
     if (typeof name !== 'string' || !NAME.test(name))
-      throw errors.badOption('the name of a tool', '1 to 64 letters, digits or _.-', show(name))
+      throw errors.badOption('the name of a tool', '1 to 64 letters, digits or _.-', name)
     if (names.has(name)) throw errors.badOption('the names of tools', 'different ones', name)
     names.add(name)
     if (description !== undefined && typeof description !== 'string')
-      throw errors.badOption(`the description of the tool "${name}"`, 'a text', show(description))
+      throw errors.badOption(`the description of the tool "${name}"`, 'a text', description)
     if (strict !== undefined && strict !== null && typeof strict !== 'boolean')
-      throw errors.badOption(`"strict" of the tool "${name}"`, 'true or false', show(strict))
+      throw errors.badOption(`"strict" of the tool "${name}"`, 'true or false', strict)
     // Arguments are always held to their schema: `strict` says nothing more.
     return {
       type: 'function',
@@ -48,14 +47,19 @@ export function checkTools(given: unknown): readonly Tool[] {
         parameters: checkParameters(name, parameters),
       },
     }
-  })
+  }
+  return given.map((tool, i) => checking(`tools[${i}]`, () => check(tool)))
 }
 
 function checkParameters(name: string, given: unknown): Record<string, unknown> {
   if (given === undefined || given === null) return { type: 'object', properties: {} }
   const schema = given as Record<string, unknown>
   if (typeof given !== 'object' || Array.isArray(given) || (schema.type ?? 'object') !== 'object')
-    throw errors.badOption(`the parameters of the tool "${name}"`, 'a JSON Schema of type "object"', show(schema.type))
+    throw errors.badOption(
+      `the parameters of the tool "${name}"`,
+      'a JSON Schema of type "object"',
+      schema.type ?? given,
+    )
   // Templates look at both.
   const { type = 'object', properties = {} } = schema
   return { ...schema, type, properties }
@@ -69,14 +73,15 @@ export function checkToolChoice(given: unknown, tools: readonly Tool[]): ToolCho
     checkNames('toolChoice', given, ['type', 'function'])
     if (!tools.some((tool) => tool.function.name === name))
       throw errors.badOption(
-        'the tool of toolChoice',
+        'the tool of toolChoice (tool_choice)',
         `one of the tools given (${tools.map((tool) => tool.function.name).join(', ') || 'none'})`,
-        show(name),
+        name,
       )
     return { type: 'function', function: { name: name as string } }
   }
   if (given !== 'none' && given !== 'auto' && given !== 'required')
-    throw errors.badOption('toolChoice', 'none, auto, required, or a function by name', show(given))
-  if (given === 'required' && tools.length === 0) throw errors.badOption('toolChoice', 'none without tools', given)
+    throw errors.badOption('toolChoice (tool_choice)', 'none, auto, required, or a function by name', given)
+  if (given === 'required' && tools.length === 0)
+    throw errors.badOption('toolChoice (tool_choice)', 'none without tools', given)
   return given
 }

@@ -11,7 +11,7 @@ import { type CacheType, cacheBytes, PAGE_TOKENS, type PackingType } from '../..
 import type { KvCache } from '../../cache/cache.ts'
 import { checkFit } from '../../engine/check-fit.ts'
 import { type EngineOptions, finite, greedy, type StepProfile, secondsOf } from '../../engine/engine.ts'
-import { checkNames, errors } from '../../errors.ts'
+import { checkNames, errors, Words } from '../../errors.ts'
 import { cacheDirectory } from '../../platform/remember.ts'
 import { openCache } from '../../runtime/open.ts'
 import { availableThreads } from '../../runtime/tune.ts'
@@ -72,7 +72,7 @@ const names = ['configs', 'bytes', 'directory', 'depth', 'predict', 'repetitions
 export async function benchOffload(options: OffloadBenchOptions): Promise<OffloadResult[]> {
   checkNames('benchOffload()', options, [...names, 'onResult', 'onProgress'])
   const { depth = 8192, predict = 16, repetitions = 3 } = options
-  if (options.configs.length === 0) throw errors.badOption('configs (--config)', 'at least one file', 'none')
+  if (options.configs.length === 0) throw errors.badOption('configs (--config)', 'at least one file', new Words('none'))
   if (!Number.isInteger(depth) || depth < PAGE_TOKENS || depth % PAGE_TOKENS > 0 || depth > 2 ** 24)
     throw errors.badOption('depth (-d)', `a multiple of ${PAGE_TOKENS} up to 2^24`, depth)
   const results: OffloadResult[] = []
