@@ -14,6 +14,7 @@ import { Turns } from '../host/node-red/turns.ts'
 import { builtInTemplates } from '../host/text/template/templates.ts'
 import { chatModel } from './fixtures/chats.ts'
 import { temporary } from './fixtures/checkpoints.ts'
+import { asking, httpIn, inTab, script, statuses, tab } from './fixtures/flows.ts'
 import { limit } from './harness/limits.ts'
 import { freePort, type NodeOfFlow, NodeRed } from './harness/node-red.ts'
 import { findTool, toolTest } from './harness/tools.ts'
@@ -25,11 +26,13 @@ const chance = chatModel({ template: builtInTemplates.chatml, context: 8192 })
 
 let red: NodeRed
 let server: { child: ChildProcess; url: string; log: string }
+const servers: ChildProcess[] = []
 
 async function startServer(more: string[]): Promise<typeof server> {
   const models = [`stories=${fileURLToPath(defaultModel)}`, `chance=${chance}`]
   const args = [`${root}dist/gta.mjs`, 'serve', ...models, '--port', '0', '-t', '1', '--json', ...more]
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  servers.push(child)
   const started = { child, url: '', log: '' }
   child.stderr.on('data', (text) => {
     started.log += text
@@ -47,50 +50,9 @@ if (findTool('clients'))
   })
 
 test.after(async () => {
-  server?.child.kill('SIGKILL')
-  const [name] = red ? [await red.end()] : [0]
-  assert.is(name, 0)
+  for (const child of servers) child.kill('SIGKILL')
+  if (red) assert.is(await red.end(), 0)
 })
-
-const tab: NodeOfFlow = { id: 'tab', type: 'tab', label: 'test' }
-const takeBody = 'return Object.assign(msg, msg.payload)'
-const giveAnswer = `const { payload, message, finish_reason, usage, value, error } = msg
-msg.payload = { payload, message, finish_reason, usage, value, error }
-return msg`
-const giveParts = `const parts = context.get(msg.parts.id) || []
-parts.push({ payload: msg.payload, index: msg.parts.index, complete: msg.complete, usage: msg.usage, value: msg.value })
-context.set(msg.parts.id, parts)
-if (msg.complete) return Object.assign(msg, { payload: parts })`
-
-const inTab = (node: NodeOfFlow): NodeOfFlow => ({ z: 'tab', x: 100, y: 100, wires: [], ...node })
-const script = (id: string, func: string, ...to: string[]) => inTab({ id, type: 'function', func, outputs: 1, wires: [to] }) // biome-ignore format: one line
-const httpIn = (url: string, method: string, to: string) => inTab({ id: `${method}${url}`, type: 'http in', url, method, wires: [[to]] }) // biome-ignore format: one line
-
-/** POST /ID asks a node, and answers with what it sends, or with what a catch node is told. */
-function asking(id: string, config: object, shape: 'whole' | 'joined' | 'parts' = 'whole'): NodeOfFlow[] {
-  const next = { whole: `give-${id}`, joined: `join-${id}`, parts: `parts-${id}` }[shape]
-  return [
-    httpIn(`/${id}`, 'post', `take-${id}`),
-    script(`take-${id}`, takeBody, id),
-    inTab({ id, type: 'gta-chat', stream: shape !== 'whole', ...config, wires: [[next]] }),
-    inTab({ id: `join-${id}`, type: 'join', mode: 'auto', wires: [[`give-${id}`]] }),
-    script(`parts-${id}`, giveParts, `out-${id}`),
-    inTab({ id: `catch-${id}`, type: 'catch', scope: [id], wires: [[`give-${id}`]] }),
-    script(`give-${id}`, giveAnswer, `out-${id}`),
-    inTab({ id: `out-${id}`, type: 'http response' }),
-  ]
-}
-
-/** GET /statuses: all that stood below nodes since the last DELETE, with their ids. */
-const statuses = [
-  inTab({ id: 'status', type: 'status', scope: null, wires: [['keep-status']] }),
-  script('keep-status', `flow.set('all', [...(flow.get('all') || []), msg.status.source.id + ': ' + msg.status.text])`),
-  httpIn('/statuses', 'get', 'tell-statuses'),
-  httpIn('/statuses', 'delete', 'drop-statuses'),
-  script('drop-statuses', `flow.set('all', []); return msg`, 'tell-statuses'),
-  script('tell-statuses', `return Object.assign(msg, { payload: flow.get('all') || [] })`, 'out-statuses'),
-  inTab({ id: 'out-statuses', type: 'http response' }),
-]
 
 // biome-ignore lint/suspicious/noExplicitAny: the shapes are what is tested
 type Any = any
@@ -345,7 +307,33 @@ toolTest('clients', 'node-red-contrib-ollama asks the same server: chats, texts 
   assert.is((await ask('ollama-chat', { model: 'chance', messages, options })).body.eval_count, 5)
   assert.is((await ask('ollama-generate', { model: 'chance', prompt: 'Once', options })).body.eval_count, 5)
   assert.is((await ask('ollama-list', {})).body.models.length, 2)
-  open.child.kill('SIGKILL')
+})
+
+test('the editor: each node has its fields, each field its input and its texts, each node its help', () => {
+  const read = (name: string) => readFileSync(`${root}host/node-red/package/${name}`, 'utf8')
+  const html = read('gta-edge.html')
+  const texts = JSON.parse(read('locales/en-US/gta-edge.json'))
+  const textOf = (key: string) => key.split('.').reduce((at, name) => at?.[name], texts)
+  const keys = [...html.matchAll(/data-i18n="(?:\[\w+\])?([\w.]+)"/g)].map(([, name]) => name as string)
+  assert.ok(keys.length > 30)
+  for (const name of keys) assert.type(textOf(name), 'string', name)
+  const types = new Map<string, Any>()
+  const [, program] = /<script type="text\/javascript">(.*?)<\/script>/s.exec(html) ?? []
+  new Function('RED', program as string)({
+    nodes: { registerType: (name: string, type: Any) => types.set(name, type) },
+  })
+  assert.equal([...types.keys()], ['gta-model', 'gta-chat'])
+  for (const [name, { defaults, credentials = {}, category }] of types) {
+    const prefix = category === 'config' ? 'node-config-input-' : 'node-input-'
+    const [, form = ''] = new RegExp(`data-template-name="${name}">(.*?)</script>`, 's').exec(html) ?? []
+    const fields = [...form.matchAll(/<(?:input|select|textarea)[^>]* id="([\w-]+)"/g)].map(([, id]) => id)
+    assert.equal(fields.sort(), [...Object.keys(defaults), ...Object.keys(credentials)].map((field) => prefix + field).sort()) // biome-ignore format: one line
+    assert.match(read('locales/en-US/gta-edge.html'), `data-help-name="${name}"`)
+    for (const { value, validate } of Object.values<Any>(defaults)) assert.ok(validate?.(value) ?? true)
+  }
+  const { schema, temperature } = types.get('gta-chat').defaults
+  assert.equal(['{"a":1}', '{', '7'].map(schema.validate), [true, false, false])
+  assert.equal(['0.5', '-1', 'hot'].map(temperature.validate), [true, false, false])
 })
 
 test('turns: in order, at most so many at a time and 100 behind them; who leaves is passed over', async () => {

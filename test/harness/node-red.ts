@@ -68,7 +68,10 @@ export class NodeRed {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const red = new NodeRed(`http://127.0.0.1:${port}`, child)
-    await red.says(/Started flows/)
+    await red.says(/Started flows/).catch((error) => {
+      child.kill('SIGKILL')
+      throw error
+    })
     return red
   }
 
