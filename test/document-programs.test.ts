@@ -165,6 +165,9 @@ const notRun: Record<string, string> = {
   'gta run Qwen/Qwen3-0.6B -p "Why is the sky blue?"': 'needs that download',
   'gta convert Qwen/Qwen3-0.6B qwen3.gta --type q4': 'needs that download',
   'gta chat qwen3.gta': 'needs that download, and somebody who talks',
+  'npm run conformance:gpu -- --adapter swiftshader,lavapipe,chromium --results gpu.jsonl':
+    'an hour; conformance-table.test.ts has the table',
+  'npm run conformance:gpu -- --results gpu.jsonl --write': 'needs what that computes',
   'npm run identity': 'an hour; .ci/run has the quick one',
   'npm run identity -- --quick': 'a lane of .ci/run',
   'npm run identity -- --only a76 -o json': 'minutes; identity-table.test.ts has the table',

@@ -1,7 +1,12 @@
 /**
- * The page of `npm run web` with its switch for the GPU, in chromium with SwiftShader: the CPU's words. GTA_SCREENSHOTS=DIR keeps
- * pictures.
+ * Chromium with SwiftShader: the page of `npm run web` with its switch for the GPU has the CPU's words, and `gta-edge/browser` the
+ * logits of the reference. GTA_SCREENSHOTS=DIR keeps pictures.
  */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import type { Browser, Page } from 'playwright-core'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -9,7 +14,7 @@ import type { LocalServer } from '../host/server/local-server.ts'
 import { openWeb } from '../host/web/server.ts'
 import { launchBrowser, screenshots } from './harness/browsers.ts'
 import { layoutProblems } from './harness/layout.ts'
-import { limit } from './harness/limits.ts'
+import { limit, limitNote } from './harness/limits.ts'
 import { toolTest } from './harness/tools.ts'
 
 let browser: Browser | undefined
@@ -70,6 +75,32 @@ toolTest('swiftshader', 'a GPU in software is refused, and the CPU is a click aw
   await ready(page)
   assert.ok((await tell(page)).length > 50)
   await page.close()
+})
+
+/** `npm run conformance:gpu` after its build. */
+function conformance(args: string[]) {
+  const program = fileURLToPath(new URL('conformance-gpu/conformance.ts', import.meta.url))
+  const ended = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', program, ...args], {
+    encoding: 'utf8',
+    timeout: limit(200),
+  })
+  assert.is(ended.status, 0, ended.stderr + limitNote(ended, 200))
+  return ended
+}
+
+toolTest('swiftshader', 'logits of the reference, and what is kept is not computed again', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'gta-conformance-'))
+  const results = join(folder, 'results.jsonl')
+  const args = ['--adapter', 'chromium', '--only', 'gta,f32', '--results', results]
+  const first = conformance(args)
+  assert.match(first.stderr, /^✔ chromium, gta, f32, \d+ s $/m)
+  assert.match(first.stdout, /^1 passed, 0 failed$/m)
+  const line = readFileSync(results, 'utf8')
+  const second = conformance(args)
+  assert.is(second.stderr, '')
+  assert.is(second.stdout, first.stdout)
+  assert.is(readFileSync(results, 'utf8'), line)
+  rmSync(folder, { recursive: true })
 })
 
 test.run()
