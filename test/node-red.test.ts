@@ -10,7 +10,6 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { defaultModel, load } from '../host/load.ts'
-import { Turns } from '../host/node-red/turns.ts'
 import { builtInTemplates } from '../host/text/template/templates.ts'
 import { chatModel } from './fixtures/chats.ts'
 import { temporary } from './fixtures/checkpoints.ts'
@@ -159,6 +158,7 @@ toolTest('clients', 'chats, schemas and tools are the same from a server and in 
     assert.equal(rest, {})
     const { body: parts } = await ask(`${name}-value`, { payload: 'Is it warm?' })
     assert.equal(parts.at(-1).value, formed.payload)
+    assert.is((await ask(`${name}-form`, { payload: 'Is it?', schema: { type: 'null' } })).body.payload, null)
     const { body: called } = await ask(`${name}-chat`, { payload: 'Is it warm?', tools, tool_choice: 'required', max_tokens: 400 }) // biome-ignore format: one line
     assert.is(called.finish_reason, 'tool_calls')
     const [call] = called.message.tool_calls
@@ -307,65 +307,6 @@ toolTest('clients', 'node-red-contrib-ollama asks the same server: chats, texts 
   assert.is((await ask('ollama-chat', { model: 'chance', messages, options })).body.eval_count, 5)
   assert.is((await ask('ollama-generate', { model: 'chance', prompt: 'Once', options })).body.eval_count, 5)
   assert.is((await ask('ollama-list', {})).body.models.length, 2)
-})
-
-test('the editor: each node has its fields, each field its input and its texts, each node its help', () => {
-  const read = (name: string) => readFileSync(`${root}host/node-red/package/${name}`, 'utf8')
-  const html = read('gta-edge.html')
-  const texts = JSON.parse(read('locales/en-US/gta-edge.json'))
-  const textOf = (key: string) => key.split('.').reduce((at, name) => at?.[name], texts)
-  const keys = [...html.matchAll(/data-i18n="(?:\[\w+\])?([\w.]+)"/g)].map(([, name]) => name as string)
-  assert.ok(keys.length > 30)
-  for (const name of keys) assert.type(textOf(name), 'string', name)
-  const types = new Map<string, Any>()
-  const [, program] = /<script type="text\/javascript">(.*?)<\/script>/s.exec(html) ?? []
-  new Function('RED', program as string)({
-    nodes: { registerType: (name: string, type: Any) => types.set(name, type) },
-  })
-  assert.equal([...types.keys()], ['gta-model', 'gta-chat'])
-  for (const [name, { defaults, credentials = {}, category }] of types) {
-    const prefix = category === 'config' ? 'node-config-input-' : 'node-input-'
-    const [, form = ''] = new RegExp(`data-template-name="${name}">(.*?)</script>`, 's').exec(html) ?? []
-    const fields = [...form.matchAll(/<(?:input|select|textarea)[^>]* id="([\w-]+)"/g)].map(([, id]) => id)
-    assert.equal(fields.sort(), [...Object.keys(defaults), ...Object.keys(credentials)].map((field) => prefix + field).sort()) // biome-ignore format: one line
-    assert.match(read('locales/en-US/gta-edge.html'), `data-help-name="${name}"`)
-    for (const { value, validate } of Object.values<Any>(defaults)) assert.ok(validate?.(value) ?? true)
-  }
-  const { schema, temperature } = types.get('gta-chat').defaults
-  assert.equal(['{"a":1}', '{', '7'].map(schema.validate), [true, false, false])
-  assert.equal(['0.5', '-1', 'hot'].map(temperature.validate), [true, false, false])
-})
-
-test('turns: in order, at most so many at a time and 100 behind them; who leaves is passed over', async () => {
-  const turns = new Turns(2)
-  const never = new AbortController().signal
-  const places: string[] = []
-  const take = (name: string, signal = never) => turns.take(signal, (place) => places.push(`${name} ${place}`))
-  const [first, second] = await Promise.all([take('a'), take('b')])
-  const leaving = new AbortController()
-  const left = take('c', leaving.signal)
-  const begun: string[] = []
-  const fourth = take('d').then((giveBack) => {
-    begun.push('d')
-    return giveBack
-  })
-  const fifth = take('e').then(() => begun.push('e'))
-  leaving.abort(new Error('left'))
-  await left.then(
-    () => assert.unreachable(),
-    (error) => assert.is(error.message, 'left'),
-  )
-  first?.()
-  await fourth
-  assert.equal(begun, ['d'])
-  second?.()
-  await fifth
-  assert.equal(places, ['c 1', 'd 2', 'e 3', 'd 1', 'e 2', 'e 1'])
-  for (let i = 0; i < 100; i++) take('x').catch(() => undefined)
-  await take('y').then(
-    () => assert.unreachable(),
-    ({ code, status }) => assert.equal([code, status], ['queue_full', 429]),
-  )
 })
 
 test.run()

@@ -6,6 +6,9 @@ import { type ModelNode, numberOf } from './model-node.ts'
 import type { Message, Red, RedNode } from './red.ts'
 import { NodeStatus } from './status.ts'
 
+/** Milliseconds that a timer takes at most. */
+const LONGEST = 2 ** 31 - 1
+
 type Send = (message: Message) => void
 
 export function registerChatNode(RED: Red): void {
@@ -76,7 +79,7 @@ class Answering {
     const asked = askedOf(this.config, this.message)
     const seconds = numberOf('the timeout', this.config.timeout)
     const timeout = new AbortController()
-    const timer = seconds && setTimeout(() => timeout.abort(errors.timeout(seconds)), seconds * 1000)
+    const timer = seconds && setTimeout(() => timeout.abort(errors.timeout(seconds)), Math.min(seconds * 1000, LONGEST))
     const signal = AbortSignal.any([aborted, timeout.signal])
     try {
       const giveBack = await model.turns.take(signal, (place) => this.status.show('queued', { place }))
@@ -124,10 +127,10 @@ class Answering {
   private finish({ message, finish, usage }: Answer, isJson: boolean): void {
     const { content } = message
     if (isJson && finish === 'length') throw errors.cutShort(finish)
-    const value = isJson && finish === 'stop' ? JSON.parse(content) : undefined
+    const value = isJson && finish === 'stop' ? parse(content) : undefined
     const told = { message, finish_reason: finish, usage }
     if (this.config.stream) this.sendPart('', { ...told, ...(value === undefined ? {} : { value }), complete: true })
-    else this.send(Object.assign(this.message, told, { payload: value ?? content }))
+    else this.send(Object.assign(this.message, told, { payload: value === undefined ? content : value }))
     this.status.show('done', { tokens: usage?.completion_tokens ?? this.tokens })
   }
 
@@ -146,5 +149,14 @@ class Answering {
     this.message.statusCode = told.status
     this.status.show(told.code === 'aborted' ? 'aborted' : 'error', { message: told.message })
     return told
+  }
+}
+
+/** Of servers that do not hold answers to schemas, too. */
+function parse(content: string): unknown {
+  try {
+    return JSON.parse(content)
+  } catch (cause) {
+    throw errors.notJson(cause)
   }
 }

@@ -46,6 +46,15 @@ export const errors = {
       'incomplete',
       `the answer must be whole to be read as JSON, found that it ended early (${finish}): raise the node's tokens, or bound the texts and lists of the schema`,
     ),
+  notJson: (cause: unknown) =>
+    new NodeError(
+      502,
+      'not_json',
+      'the answer must be JSON of the schema, found a text: the server does not enforce it',
+      {
+        cause,
+      },
+    ),
   noLibrary: (cause: unknown) =>
     new NodeError(
       500,

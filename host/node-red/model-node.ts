@@ -26,8 +26,8 @@ export interface ModelNode extends RedNode {
 /** A number of the editor; undefined for none. */
 export function numberOf(what: string, value: unknown): number | undefined {
   if (value === undefined || value === null || value === '') return undefined
-  const number = Number(value)
-  if (typeof value === 'object' || Number.isNaN(number)) throw errors.badValue(what, 'a number', JSON.stringify(value))
+  const number = typeof value === 'string' ? Number(value) : value
+  if (typeof number !== 'number' || Number.isNaN(number)) throw errors.badValue(what, 'a number', JSON.stringify(value))
   return number
 }
 

@@ -32,11 +32,13 @@ export class OwnModel implements Answerer {
   }
 
   async *ask(asked: Asked, signal: AbortSignal): AsyncGenerator<Told, Answer> {
+    const loading = this.#loaded()
     try {
-      const model = await Promise.race([this.#loaded(), rejection(signal)])
+      const model = await Promise.race([loading, rejection(signal)])
       return yield* answer(model, asked, this.#options.template, signal)
     } catch (error) {
-      if (LOST.includes((error as { code?: string }).code ?? '')) await this.#forget()
+      // Unless another message has done so.
+      if (LOST.includes((error as { code?: string }).code ?? '') && this.#model === loading) await this.#forget()
       throw signal.aborted ? error : asNodeError(error)
     }
   }
@@ -71,8 +73,9 @@ export class OwnModel implements Answerer {
   }
 
   async #forget(): Promise<void> {
-    const model = await this.#model?.catch(() => undefined)
+    const loading = this.#model
     this.#model = undefined
+    const model = await loading?.catch(() => undefined)
     await model?.close()
   }
 }
@@ -161,7 +164,7 @@ function optionsOf(asked: Asked, chat: GenerateOptions | undefined, signal: Abor
   return {
     ...chat,
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
-    ...(stops.length > 0 ? { stop: stops } : {}),
+    stop: stops,
     signal,
   }
 }
