@@ -121,7 +121,8 @@ export async function openSource(name: string, options: LoadOptions): Promise<Mo
     throw error
   }
   const load = (weights: Weights) => packed.readWeights(weights, { signal, onProgress })
-  return { model, files, plan, unused: [], load, reopen, close: packed.close }
+  const verifying = packed.hashes > 0 ? { verify: packed.verify } : {}
+  return { model, files, plan, unused: [], load, ...verifying, reopen, close: packed.close }
 }
 
 function checkOffload({ offload, offloadDirectory }: LoadOptions): EngineOptions['offload'] {

@@ -4,7 +4,7 @@
  */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Generation, type GtaError, load } from '../host/index.ts'
+import { defaultModel, type Generation, type GtaError, load } from '../host/index.ts'
 import { runtimeOf } from '../host/runtime/model.ts'
 import { failure } from './fixtures/checkpoints.ts'
 import { golden } from './fixtures/goldens.ts'
@@ -180,6 +180,71 @@ test('close() in the midst of it all: every request ends with CLOSED', async () 
       `${JSON.stringify(outcome)}`,
     )
   assert.ok(steps < 20)
+})
+
+/** Methods and properties that compute nothing: they say what is known, or end. */
+const silent = ['constructor', 'close', 'engineName', 'id', 'length', 'dropped', 'notes', 'messages']
+
+/** Names of a class' own members. */
+const membersOf = (value: object) => Object.getOwnPropertyNames(Object.getPrototypeOf(value)).filter((name) => !silent.includes(name)) // biome-ignore format: one line
+
+test('every method of a model that is closed, of its conversations and chats, says CLOSED, whatever it is given', async () => {
+  const model = await load(defaultModel, { threads: 1 })
+  const conversation = model.open()
+  const chat = await model.chat({ template: 'chatml' })
+  for await (const _ of conversation.generate('Once', { maxTokens: 2 }));
+  const drain = async (pieces: AsyncIterable<unknown>) => {
+    for await (const _ of pieces);
+  }
+  // biome-ignore lint/suspicious/noExplicitAny: wrong arguments are meant
+  const wrong: any[] = [undefined, '', [], 'a', -1]
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  const calls: Record<string, Record<string, (given: any) => unknown>> = {
+    model: {
+      promptIds: (given) => model.promptIds(given),
+      corpusIds: (given) => model.corpusIds(given),
+      open: (given) => model.open(given),
+      restore: (given) => model.restore(given),
+      generate: (given) => drain(model.generate(given)),
+      chat: (given) => model.chat(given),
+      restoreChat: (given) => model.restoreChat(given),
+      applyChatTemplate: (given) => model.applyChatTemplate(given),
+      logits: (given) => model.logits(given),
+      embed: (given) => model.embed(given),
+      evaluate: (given) => model.evaluate(given),
+      predict: (given) => drain(model.predict(given)),
+    },
+    conversation: {
+      tokens: () => conversation.tokens,
+      generate: (given) => drain(conversation.generate(given)),
+      logits: (given) => conversation.logits(given),
+      fork: () => conversation.fork(),
+      rewind: (given) => conversation.rewind(given),
+      save: (given) => conversation.save(given),
+    },
+    chat: {
+      send: (given) => drain(chat.send(given)),
+      reset: () => chat.reset(),
+      save: (given) => chat.save(given),
+    },
+  }
+  for (const [name, object] of Object.entries({ model, conversation, chat }))
+    assert.equal(Object.keys(calls[name] as object).sort(), membersOf(object).sort(), name)
+  const check = async (what: string) => {
+    for (const [name, methods] of Object.entries(calls))
+      for (const [method, call] of Object.entries(methods))
+        for (const given of wrong) {
+          const error = await failure((async () => await call(given))())
+          assert.is(error.code, 'CLOSED', `${what}: ${name}.${method}(${JSON.stringify(given)}): ${error.message}`)
+        }
+  }
+  await model.close()
+  await check('model')
+  await model.close()
+  conversation.close()
+  conversation.close()
+  chat.close()
+  await check('all')
 })
 
 test.run()

@@ -137,6 +137,64 @@ test('what could be read in two ways is not read at all', async () => {
   assert.is(statusOf(await askRaw(server, 'hello\r\n\r\n')), 400)
 })
 
+test('one host, which the absolute form of a target names too; a path as it is written', async () => {
+  const get = (target: string, ...lines: string[]) => askRaw(server, raw([`GET ${target} HTTP/1.1`, ...lines]))
+  for (const [target, lines, status] of [
+    ['/health', ['host: localhost', 'host: localhost'], 400],
+    ['/health', ['host: localhost', 'Host: evil.example'], 400],
+    ['http://localhost:8080/health?x', ['host: localhost'], 200],
+    ['HTTP://board.lan/health', ['host: localhost'], 200],
+    ['http://evil.example/health', ['host: localhost'], 403],
+    ['http://localhost/health', ['host: evil.example'], 403],
+    ['http://localhost', ['host: localhost'], 200],
+    ['/health?a=/../b', ['host: localhost'], 200],
+    ['/%68ealth', ['host: localhost', 'x-api-key: first-key'], 404],
+    ['/x/../health', ['host: localhost', 'x-api-key: first-key'], 404],
+    ['/health/', ['host: localhost', 'x-api-key: first-key'], 404],
+    ['//health', ['host: localhost', 'x-api-key: first-key'], 404],
+    ['health', ['host: localhost'], 400],
+  ] as const)
+    assert.is(statusOf(await get(target, ...lines)), status, `${target} ${lines}`)
+})
+
+test('bodies as HTTP has them, and no others', async () => {
+  const text = JSON.stringify(body)
+  const half = text.slice(0, 9)
+  const chunks = `9;a=b\r\n${half}\r\n${(text.length - 9).toString(16)}\r\n${text.slice(9)}\r\n0\r\nx: trailer\r\n\r\n`
+  const wide = Buffer.from(`\ufeff${text}`, 'utf16le')
+  for (const [lines, sent, status] of [
+    [['transfer-encoding: chunked'], chunks, 200],
+    [['transfer-encoding: gzip, chunked'], chunks, 415],
+    [['expect: 100-continue', `content-length: ${text.length}`], text, 200],
+    [[`content-length: ${text.length + 3}`], `\ufeff${text}`, 200],
+    [[`content-length: ${wide.length}`], wide, 400],
+    [[`content-length: ${text.length}`, 'content-encoding: gzip'], text, 415],
+    [[`content-length: ${text.length}`, 'content-encoding: identity'], text, 200],
+    [[`content-length: ${text.length}`, 'content-type: application/json; charset="UTF-8"'], text, 200],
+    [[`content-length: ${text.length}`, 'content-type: application/json;charset=latin1'], text, 415],
+    [[`content-length: ${text.length}`, 'content-type: multipart/form-data; boundary=a'], text, 415],
+    [[], '', 400],
+  ] as const) {
+    const bytes = Buffer.concat([Buffer.from(raw([...head, ...lines])), Buffer.from(sent as string)])
+    const answer = await askRaw(server, bytes)
+    const statuses = [...answer.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, found]) => Number(found))
+    assert.is(statuses.at(-1), status, `${lines} ${answer}`)
+    assert.is(statuses[0] === 100, lines[0]?.startsWith('expect') ?? false)
+  }
+})
+
+test('HEAD is GET without its body, OPTIONS says what there is, and a connection lives on behind an error', async () => {
+  const authorized = 'x-api-key: first-key'
+  const headed = await askRaw(server, raw(['HEAD /v1/models HTTP/1.1', 'host: localhost', authorized]))
+  assert.match(headed, /^HTTP\/1\.1 200 .*content-length: [1-9]\d+\r\n.*\r\n\r\n$/s)
+  const options = await askRaw(server, raw([`OPTIONS ${path} HTTP/1.1`, 'host: localhost', authorized]))
+  assert.match(options, /^HTTP\/1\.1 204 .*allow: POST, OPTIONS\r\n/s)
+  assert.is(statusOf(await askRaw(server, raw([`OPTIONS ${path} HTTP/1.1`, 'host: localhost']))), 401)
+  const wrong = `${head.join('\r\n')}\r\ncontent-length: 4\r\n\r\nnope`
+  const both = await askRaw(server, wrong + raw(['GET /health HTTP/1.1', 'host: localhost']))
+  assert.equal([...both.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status), ['400', '200']) // biome-ignore format: one line
+})
+
 test('requests in one packet are answered in their order', async () => {
   const one = (prompt: string) => {
     const sent = JSON.stringify({ prompt, max_tokens: 2, seed: 1, echo: true })
@@ -163,6 +221,41 @@ test('a client that sends and leaves at once leaves nothing behind', async () =>
     return /^llamacpp:requests_processing (\d+)$/m.exec(text)?.[1]
   }
   while ((await running()) !== '0') await new Promise((resolve) => setTimeout(resolve, 5))
+})
+
+/** Sends a request and says that there is no more to come, as `nc -N` does; what is answered until the server ends. */
+function askHalfClosed(sent: object): Promise<string> {
+  const { hostname, port } = new URL(server.url)
+  const text = JSON.stringify(sent)
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true }, () =>
+      socket.end(`${head.join('\r\n')}\r\ncontent-length: ${text.length}\r\n\r\n${text}`),
+    )
+    let answer = ''
+    socket.setEncoding('utf8')
+    socket.on('data', (part) => {
+      answer += part
+    })
+    socket.on('error', reject)
+    socket.on('end', () => resolve(answer))
+  })
+}
+
+test('a client that has sent all and still reads gets its answer, whole and as events', async () => {
+  const sent = { prompt: 'Once upon a time', max_tokens: 30, seed: 1 }
+  const { body: expected } = await ask(server, path, sent, { headers: key })
+  const [, ...parts] = (await askHalfClosed(sent)).split(/HTTP\/1\.1 (?=\d)/)
+  const [head = '', text = ''] = (parts.at(-1) as string).split('\r\n\r\n')
+  assert.match(head, /^200 OK.*connection: close/is)
+  assert.is(JSON.parse(text).choices[0].text, expected.choices[0].text)
+  // Nothing else comes but what every client passes over.
+  for (const part of parts.slice(0, -1)) assert.is(part, '102 Processing\r\n\r\n')
+  const streamed = await askHalfClosed({ ...sent, stream: true })
+  const pieces = [...streamed.matchAll(/^data: (\{.*\})\r?$/gm)].map(
+    ([, json]) => JSON.parse(json as string).choices[0].text,
+  )
+  assert.is(pieces.join(''), expected.choices[0].text)
+  assert.match(streamed, 'data: [DONE]')
 })
 
 test('the log has routes and counts, nothing of what was said', async () => {

@@ -1,7 +1,10 @@
 /** Requests to gta serve beside each other: the queue, clients that leave, deadlines, several models, and the end. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -9,6 +12,7 @@ import { defaultModel } from '../host/load.ts'
 import type { ServerOptions } from '../host/server/server.ts'
 import { weigh } from '../host/server/weigh.ts'
 import { ask, askRaw, eventsOf, startServer, type TestServer, untilReady } from './fixtures/api-server.ts'
+import { failure } from './fixtures/checkpoints.ts'
 import { limit } from './harness/limits.ts'
 
 const path = '/v1/completions'
@@ -146,6 +150,42 @@ test('models that do not fit beside each other take turns; nobody waits for ever
   })
 })
 
+test('nobody is sent away for a model that is damaged or has gone: it is looked at before another one makes room', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'gta-edge-'))
+  const bad = join(folder, 'b.gta')
+  const bytes = readFileSync(defaultModel)
+  writeFileSync(bad, bytes)
+  const weighed = await weigh(defaultModel, { threads: 1 }, 2, Number.POSITIVE_INFINITY)
+  const models = [{ name: 'a', path: defaultModel }, { name: 'b', path: bad }] // biome-ignore format: one line
+  const events: string[] = []
+  const options = { models, slots: 2, budget: Math.floor(1.5 * weighed.bytes), onLoad: (name: string) => void events.push(`+${name}`), onUnload: (name: string) => void events.push(`-${name}`) } // biome-ignore format: one line
+  const flipped = Buffer.from(bytes)
+  flipped[bytes.length >> 1] = (flipped[bytes.length >> 1] as number) ^ 1
+  await served(options, async (server) => {
+    const askB = () => ask(server, path, { ...story('A', 1), model: 'b' })
+    for (const [damaged, words] of [
+      [bytes.subarray(0, bytes.length >> 1), 'must'],
+      [flipped, 'damaged'],
+      [Buffer.from('no model'), 'must'],
+      [undefined, 'found nothing there'],
+    ] as const) {
+      if (damaged) writeFileSync(bad, damaged)
+      else rmSync(bad)
+      const { status, body } = await askB()
+      assert.is(status, 503)
+      assert.is(body.error.code, 'model_not_loaded')
+      assert.match(body.error.message, words)
+      assert.equal(events, ['+a'])
+    }
+    writeFileSync(bad, bytes)
+    assert.is((await askB()).status, 200)
+    assert.equal(events, ['+a', '-a', '+b'])
+  })
+  rmSync(folder, { recursive: true })
+  const small = await failure(startServer({ models, slots: 2, budget: Math.floor(weighed.bytes / 2) }))
+  assert.match(small.message, /model "a" must fit in --models-memory of/)
+})
+
 test('a model that is gone is told by name, and the others go on', async () => {
   const models = [{ name: 'good', path: defaultModel }]
   await served({ models }, async (server) => {
@@ -206,23 +246,81 @@ test('five hundred sockets that say nothing keep nobody else out', async () => {
   })
 })
 
-test('the command listens, says where, and ends in good order when it is told to', async () => {
-  const child = spawn(process.execPath, ['host/cli/gta.ts', 'serve', '--port', '0', '-t', '1'], {
+/** The command, and its first line; `end` sends signals and resolves to how it ended, in which time. */
+function startCommand(...args: string[]) {
+  const child = spawn(process.execPath, ['host/cli/gta.ts', 'serve', '--port', '0', '-t', '1', ...args], {
     cwd: new URL('../', import.meta.url),
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: limit(120),
   })
   const log = text(child.stderr)
-  const [line] = await once(child.stdout, 'data')
-  const [, url = ''] = /^listening on (http:\S+)\n$/.exec(String(line)) ?? []
-  await untilReady({ url } as TestServer)
-  const asked = await ask({ url } as TestServer, path, story('A secret', 3))
-  assert.is(asked.status, 200)
-  const closed = once(child, 'close')
-  child.kill('SIGTERM')
-  assert.equal(await closed, [0, null])
+  const listening = once(child.stdout, 'data').then(([line]) => {
+    const [, url = ''] = /^listening on (http:\S+)\n$/.exec(String(line)) ?? []
+    return { url } as TestServer
+  })
+  const end = async (...signals: NodeJS.Signals[]) => {
+    const started = performance.now()
+    const closed = once(child, 'close')
+    for (const signal of signals) {
+      child.kill(signal)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    const [code, signal] = await closed
+    return { code, signal, seconds: (performance.now() - started) / 1000 }
+  }
+  return { log, listening, end }
+}
+
+test('the command listens, says where, and ends in good order when it is told to', async () => {
+  const { log, listening, end } = startCommand()
+  const server = await listening
+  await untilReady(server)
+  assert.is((await ask(server, path, story('A secret', 3))).status, 200)
+  const { code, signal } = await end('SIGTERM')
+  assert.equal([code, signal], [0, null])
   assert.match(await log, /gta: POST \/v1\/completions 200 \d+ ms, promptTokens \d+/)
   assert.not.match(await log, /secret/)
+})
+
+test('a signal that comes with the first line, while the model is loaded, ends it as well', async () => {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    const { listening, end } = startCommand()
+    await listening
+    const ended = await end(signal)
+    assert.equal([ended.code, ended.signal], [0, null], signal)
+  }
+})
+
+test('signals while it writes, and while others wait: everybody is told the end, within --drain; a second one ends it at once', async () => {
+  for (const [drain, signals, most] of [
+    ['60', ['SIGTERM'], 60],
+    ['1', ['SIGTERM'], 4],
+    ['60', ['SIGTERM', 'SIGTERM'], 4],
+  ] as const) {
+    const { listening, end } = startCommand('-np', '1', '--queue', '2', '--drain', drain)
+    const server = await listening
+    await untilReady(server)
+    const isLong = drain === '1' || signals.length > 1
+    const told = ask(server, path, {
+      ...story('Once upon a time', 400),
+      ...(isLong ? { prompt: Array.from({ length: 200 }, () => 'Once upon a time') } : {}),
+    })
+    await until(async () => (await metricOf(server, 'llamacpp:tokens_predicted_total')) > 0)
+    const waiting = [1, 2].map(() => ask(server, path, story('The fox said')))
+    await until(async () => (await metricOf(server, 'llamacpp:requests_deferred')) === 2)
+    assert.is((await ask(server, path, story('The fox said'))).status, 429)
+    const ended = end(...signals)
+    for (const { status, body } of await Promise.all(waiting)) {
+      assert.is(status, 503)
+      assert.is(body.error.code, 'shutting_down')
+    }
+    const last = eventsOf((await told).body).at(-1)
+    if (isLong) assert.is(last.error.code, 'shutting_down')
+    else assert.is(last, '[DONE]')
+    const { code, signal, seconds } = await ended
+    assert.equal([code, signal], [0, null], `${drain} ${signals}`)
+    assert.ok(seconds < most + 4, `${drain} ${signals}: ${seconds} s`)
+  }
 })
 
 test.run()

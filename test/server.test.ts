@@ -162,7 +162,7 @@ test('what cannot be done is refused by name, in OpenAI’s shape', async () => 
     assert.type(answer.body.error.message, 'string')
     assert.type(answer.body.error.type, 'string')
   }
-  assert.is((await ask(server, complete)).headers.get('allow'), 'POST')
+  assert.is((await ask(server, complete)).headers.get('allow'), 'POST, OPTIONS')
 })
 
 test('a context that is too small says so with counts', async () => {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chat } from '../host/cli/chat.ts'
+import { commands } from '../host/cli/commands.ts'
 import { fit } from '../host/cli/fit.ts'
 import { Arguments, type Command, flagAs, flagsOf, generateNames, help, UsageError } from '../host/cli/options.ts'
 import { inWords, timeLeft } from '../host/cli/progress.ts'
@@ -152,9 +153,8 @@ test('command and library refuse the same numbers and choices, with the same ran
         `${name} ${value}`,
       )
       if (flag === undefined) continue
-      const args = new Arguments([`--${flag}=${value}`], flagsOf(name))
       assert.throws(
-        () => args.value(name),
+        () => new Arguments([`--${flag}=${value}`], flagsOf(name)),
         (error: Error) => error instanceof UsageError && isRefusal(error),
         `--${flag}`,
       )
@@ -162,6 +162,40 @@ test('command and library refuse the same numbers and choices, with the same ran
     }
   }
   assert.ok(count > 20, `${count}`)
+})
+
+/** Numbers and choices that no option takes, or only those that say so. */
+const odd = ['0', '-1', '1.5', 'NaN', '1e99', '', ' ', 'x', '0x10', '1,2', '-0', '+1', '1_000', '9007199254740993']
+
+test('every option of every command refuses what it cannot be, by its name, before anything is opened', async () => {
+  const model = fileURLToPath(new URL('../models/stories/stories.gta', import.meta.url))
+  let [refused, taken] = [0, 0]
+  for (const [name, entry] of Object.entries(commands)) {
+    const command = await entry.read()
+    for (const [flag, { check }] of Object.entries(command.options)) {
+      if (!check || ['text', 'texts', 'boolean'].includes(check.kind)) continue
+      for (const text of odd) {
+        const number = text.trim() === '' ? Number.NaN : Number(text)
+        const isGood =
+          check.kind === 'bytes'
+            ? (parseSize(text) ?? -1) >= (check.min ?? 0)
+            : check.kind === 'choice' || check.kind === 'biases'
+              ? false
+              : number === check.none || isAllowed(check, number)
+        const what = `gta ${name} --${flag}=${text}`
+        const parse = () => new Arguments([model, `--${flag}=${text}`], command.options)
+        if (isGood) {
+          parse()
+          taken++
+          continue
+        }
+        assert.throws(parse, (error: Error) => error instanceof UsageError && error.message.startsWith(`--${flag} must be `) && error.message.endsWith(`found "${text}"`), what) // biome-ignore format: one line
+        refused++
+      }
+      for (const choice of check.choices ?? []) new Arguments([`--${flag}=${choice}`], command.options)
+    }
+  }
+  assert.ok(refused > 1000 && taken > 100, `${refused} refused, ${taken} taken`)
 })
 
 test('a model may allow less than the table', () => {

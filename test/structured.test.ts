@@ -348,4 +348,14 @@ test('schemas that say the same are compiled once', () => {
   assert.is.not(grammarOf({ type: 'object' }), grammarOf({ type: 'array' }))
 })
 
+test('multipleOf as docs/library.md says it, with bounds that need the most states', () => {
+  const bounds = [
+    { minimum: -9.87654321098765, maximum: 9.87654321098765 },
+    { minimum: -123456789.123456, exclusiveMaximum: 123456.789012345 },
+  ]
+  for (const multipleOf of [97, 100, 0.59, 0.6])
+    for (const bound of bounds) compileSchema({ type: 'number', ...bound, multipleOf })
+  assert.throws(() => compileSchema({ type: 'number', multipleOf: 1001 }), /multipleOf/)
+})
+
 test.run()

@@ -21,6 +21,7 @@ export const convert: Command = {
       help: 'the file to write (default: NAME-TYPE.gta here); .gguf for llama.cpp',
     },
     ...flagAs('type', {
+      check: undefined,
       help: `weight type (default ${settings.type.default}; keep: what a GGUF file has, not rounded again); of a .gguf file ${ggufTypes.join(', ')} (default q8_0)`,
     }),
     verbose: { type: 'boolean', help: 'print what every matrix lost, not only the worst of each kind' },

@@ -42,7 +42,7 @@ function describe(found: Diagnosis, gpu: GpuDiagnosis): string[] {
     ['memory', `${megabytes(found.totalMemory)}, ${megabytes(found.freeMemory)} free`],
     ['page size', found.pageSize ? `${found.pageSize} bytes` : unknown],
     ['governor', found.governor ?? unknown],
-    ['relaxed SIMD', found.relaxedSimd ? 'yes' : 'no: Node 22 and later have it'],
+    ['relaxed SIMD', found.relaxedSimd ? 'yes' : 'no: use Node 22 or later'],
     ...describeMeasurements(found),
     ...describeGpu(gpu),
     ['engine', `${found.chosen ?? 'none'}: ${found.reason}`],

@@ -16,10 +16,12 @@ export const evaluate: Command = {
     ...modelOptions,
     ...flagAs('type', {
       value: packingTypes.join(','),
+      check: undefined,
       help: `weight type of a directory (default ${settings.type.default}); several with commas: compare them with the most exact one`,
     }),
     ...flagAs('cache', {
       value: cacheTypes.join(','),
+      check: undefined,
       help: `${helpOf(settings.cache)}; several with commas, as with --type`,
     }),
     text: { type: 'string', value: 'FILE', help: 'UTF-8 text; control tokens written out in it are themselves' },

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The command `gta` as a process. */
-import { optimizeFromTheStart } from '../engine/wasm/optimize.ts'
+import { gainsByOptimizing, optimizeFromTheStart } from '../engine/wasm/optimize.ts'
 import { main } from './main.ts'
 import { say } from './terminal.ts'
 
@@ -11,6 +11,5 @@ for (const stream of [process.stdout, process.stderr])
     if (stream === process.stdout) say(`the output cannot be written: ${error.message}`)
     process.exit(1)
   })
-// On x64 both tiers have the same instructions, and compiling twice is sooner ready.
-if (process.arch === 'arm64') optimizeFromTheStart()
+if (gainsByOptimizing()) optimizeFromTheStart()
 process.exitCode = await main(process.argv.slice(2))

@@ -24,6 +24,8 @@ export interface Option extends ParseArgsOptionDescriptor {
   isOptional?: boolean
   /** Several letters behind one dash, as llama.cpp has them: 'np' for -np. */
   alias?: string
+  /** What its value is held to before the command runs; where it is not here, the command itself looks at it. */
+  check?: Setting | undefined
   help: string
 }
 export type Options = Record<string, Option>
@@ -43,6 +45,7 @@ export function flagsOf(...names: SettingName[]): Options {
       const option: Option = {
         type: kind === 'boolean' ? 'boolean' : 'string',
         help: helpOf(setting),
+        check: setting,
         ...(short === undefined ? {} : { short }),
         ...(alias === undefined ? {} : { alias }),
         ...(value === undefined ? {} : { value }),
@@ -106,6 +109,8 @@ export class Arguments {
       expectOnce(parsed.tokens, options)
       this.parsed = parsed.values
       this.positionals = parsed.positionals
+      // Nobody is to wait for a model first, and hear of a wrong number then.
+      for (const name of this.given()) if (options[name]?.check) this.read(options[name].check)
     } catch (error) {
       if (error instanceof UsageError) throw error
       throw new UsageError((error as Error).message.split('. ')[0]?.split('\n')[0] ?? '')
@@ -141,7 +146,11 @@ export class Arguments {
   private read(setting: Setting): unknown {
     const { flag = '', kind, none, choices = [] } = setting
     if (kind === 'boolean') return this.flag(flag)
-    if (kind === 'texts') return this.texts(flag)
+    if (kind === 'texts') {
+      const texts = this.texts(flag)
+      if (texts.includes('')) throw new UsageError(`--${flag} must be a text, found ""`)
+      return texts
+    }
     if (kind === 'biases') return this.biases(flag)
     if (kind === 'bytes') return this.bytes(flag, setting.min)
     if (kind === 'choice') return this.oneOf(flag, choices)

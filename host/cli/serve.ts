@@ -9,7 +9,15 @@ import { type ApiServer, type LogEntry, openServer } from '../server/server.ts'
 import { builtInTemplates } from '../text/template/templates.ts'
 import { exitCodes } from './interrupt.ts'
 import { readText } from './open.ts'
-import { type Arguments, type Command, common, generateNames, generateOptions, modelOptions } from './options.ts'
+import {
+  type Arguments,
+  type Command,
+  common,
+  generateNames,
+  generateOptions,
+  modelOptions,
+  UsageError,
+} from './options.ts'
 import { say } from './terminal.ts'
 
 const DEFAULTS = { port: 8080, parallel: 4, queue: 16, timeout: 600, drain: 10 }
@@ -67,9 +75,11 @@ export const serve: Command = {
 }
 
 async function execute(args: Arguments): Promise<void> {
+  const drain = args.whole('drain', 0, 3600) ?? DEFAULTS.drain
+  // Before anybody is told that it listens: a signal may come with the answer to that.
+  const ending = new Ending(drain, args.flag('quiet'))
   const defaults: GenerateOptions = args.values(...generateNames)
   const server = await openServer({
-    models: await entriesOf(args.positionals),
     load: {
       ...given(args.values('type', 'cache', 'context', 'cacheMemory', 'offload', 'offloadDirectory')),
       ...given(args.values('threads', 'batchThreads', 'gpu', 'gpuForce', 'verify')),
@@ -79,22 +89,24 @@ async function execute(args: Arguments): Promise<void> {
     slots: args.whole('parallel', 1, 32) ?? DEFAULTS.parallel,
     queue: args.whole('queue', 0, 10_000) ?? DEFAULTS.queue,
     timeout: args.whole('timeout', 1, 86_400) ?? DEFAULTS.timeout,
-    drain: args.whole('drain', 0, 3600) ?? DEFAULTS.drain,
+    drain,
     budget: args.bytes('models-memory', 1e6),
     template: await readTemplate(args.text('chat-template')),
     host: args.text('host'),
     port: args.whole('port', 0, 65_535) ?? DEFAULTS.port,
     keys: await readKeys(args.text('api-key-file')),
     isInsecure: args.flag('insecure'),
-    origins: args.texts('cors'),
-    hosts: args.texts('allow-host'),
+    origins: originsOf(args.texts('cors')),
+    hosts: namesOf(args.texts('allow-host')),
     defaults: given(defaults),
     hasPage: !args.flag('no-page'),
+    models: await entriesOf(args.positionals),
     ...(args.flag('quiet') ? {} : logging),
     onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
   })
+  const ended = ending.of(server)
   process.stdout.write(`listening on ${server.url}\n`)
-  await ended(server, args.flag('quiet'))
+  await ended
 }
 
 const logging = {
@@ -103,22 +115,45 @@ const logging = {
   onRequest: (entry: LogEntry) => say(lineOf(entry)),
 }
 
-/** Until a signal has ended it; a second one ends it at once. */
-async function ended(server: ApiServer, isQuiet: boolean): Promise<void> {
-  await new Promise<void>((resolve) => {
-    let count = 0
-    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-      process.on(name, () => {
-        count++
-        if (count === 1) {
-          if (!isQuiet) say('ending: requests under way are finished; once more ends at once')
-          server.close().then(resolve)
-        } else {
-          server.abort().then(resolve)
-          setTimeout(() => process.exit(exitCodes[name]), 1000).unref()
-        }
-      })
-  })
+/** Milliseconds that models may take to end behind the last answer: one that is being loaded cannot be stopped. */
+const AFTERWARDS = 2000
+
+/** Signals end a server, a second one at once. Before there is one they end the process, as they would without us. */
+class Ending {
+  private readonly drain: number
+  private readonly isQuiet: boolean
+  private server: ApiServer | undefined
+  private resolve = () => {}
+  private count = 0
+
+  constructor(drain: number, isQuiet: boolean) {
+    this.drain = drain
+    this.isQuiet = isQuiet
+    for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => this.end(name))
+  }
+
+  /** Resolves when a signal has ended it. */
+  of(server: ApiServer): Promise<void> {
+    this.server = server
+    return new Promise((resolve) => {
+      this.resolve = resolve
+    })
+  }
+
+  private end(name: keyof typeof exitCodes): void {
+    const { server, drain, isQuiet } = this
+    if (!server) process.exit(exitCodes[name])
+    this.count++
+    if (this.count === 1) {
+      if (!isQuiet) say('ending: requests under way are finished; once more ends at once')
+      server.close().then(this.resolve)
+      // Whoever was told anything has heard its end by then.
+      setTimeout(() => process.exit(0), drain * 1000 + AFTERWARDS).unref()
+    } else {
+      server.abort().then(this.resolve)
+      setTimeout(() => process.exit(exitCodes[name]), 1000).unref()
+    }
+  }
 }
 
 /** NAME=MODEL, a path, or the name of a pulled model. A path is called by the name of its file. */
@@ -131,6 +166,21 @@ async function entriesOf(positionals: readonly string[]): Promise<ModelEntry[]> 
       const name = path === model ? basename(model).replace(/\.(?:gta|gguf)$/, '') : model
       return { name: alias ?? name, path }
     }),
+  )
+}
+
+/** As a browser writes them: without a path, in small letters. */
+function originsOf(texts: string[]): string[] {
+  const wrong = texts.find((text) => text !== '*' && !/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\sA-Z]+$/.test(text))
+  if (wrong === undefined) return texts
+  throw new UsageError(`--cors must be an origin such as https://page.example, without a path, or *, found "${wrong}"`)
+}
+
+function namesOf(texts: string[]): string[] {
+  const wrong = texts.find((text) => !/^(?:[\w-]+(?:\.[\w-]+)*|\[[\da-f:.]+\])$/i.test(text))
+  if (wrong === undefined) return texts
+  throw new UsageError(
+    `--allow-host must be the name of a machine, such as board.lan, without a port, found "${wrong}"`,
   )
 }
 

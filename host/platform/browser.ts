@@ -16,6 +16,7 @@ export const platform: Platform = {
   machineMemory: () => Number.POSITIVE_INFINITY,
   availableParallelism: () => navigator.hardwareConcurrency || 1,
   processorName: () => '',
+  isRelaxedRight: () => true,
   readKernel,
   startThread({ name, data, transfer = [], onError }: ThreadStart) {
     const worker = new Worker(location.href, { type: 'module', name })

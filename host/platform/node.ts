@@ -3,6 +3,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import { availableParallelism, cpus, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { type Transferable, Worker } from 'node:worker_threads'
+import { isRelaxedRight } from '../engine/wasm/optimize.ts'
 import { makeDirectory } from './directory.ts'
 import { openGpu } from './gpu.ts'
 import { readKernel } from './kernels.ts'
@@ -18,6 +19,7 @@ export const platform: Platform = {
   machineMemory: () => Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY),
   availableParallelism,
   processorName: () => cpus()[0]?.model ?? '',
+  isRelaxedRight,
   readKernel,
   startThread({ kind, name, data, transfer = [], onError, onExit }: ThreadStart) {
     const transferList = transfer as unknown as Transferable[]

@@ -47,6 +47,8 @@ export interface Platform {
   availableParallelism(): number
   /** Tells machines apart for what is measured once. */
   processorName(): string
+  /** Is relaxed SIMD, where it is accepted, computed as it should be? */
+  isRelaxedRight(): boolean
   /** The module of an engine's build, by the name of its file. */
   readKernel(file: string): Promise<Uint8Array<ArrayBuffer>>
   startThread(start: ThreadStart): Thread

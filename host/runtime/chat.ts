@@ -169,6 +169,7 @@ export class Chat {
   }
 
   #checkIdle(): void {
+    sequenceOf(this.conversation).checkOpen()
     if (this.#isBusy) throw errors.busy()
   }
 

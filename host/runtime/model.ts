@@ -80,19 +80,25 @@ export class Model {
     return nameOf(this.#runtime.engine)
   }
 
+  /** Throws CLOSED behind `close()`, whatever is asked. */
+  get #open(): Runtime {
+    this.#runtime.checkOpen()
+    return this.#runtime
+  }
+
   /** Ids of a prompt as `generate()` takes it: with the tokens that the tokenizer puts around a text. Throws as it does. */
   promptIds(prompt: Prompt): number[] {
-    return this.#runtime.promptIds(prompt)
+    return this.#open.promptIds(prompt)
   }
 
   /** Ids of a corpus for `evaluate`: special tokens in the text are themselves; begins with the begin token. */
   corpusIds(text: string): number[] {
-    return this.#runtime.corpusIds(text)
+    return this.#open.corpusIds(text)
   }
 
   /** A new conversation; close it, or it keeps its part of the cache. If all are taken it waits when it is first used. */
   open(options: ConversationOptions = {}): Conversation {
-    return conversationOf(new Sequence(this.#runtime, options))
+    return conversationOf(new Sequence(this.#open, options))
   }
 
   /**
@@ -100,7 +106,7 @@ export class Model {
    * NOT_FOUND, BAD_SESSION, OTHER_VERSION, OTHER_MODEL, CONTEXT_FULL or OutOfMemoryError.
    */
   async restore(path: string, options: ConversationOptions & { signal?: AbortSignal } = {}): Promise<Conversation> {
-    return conversationOf(await Sequence.restore(this.#runtime, path, options))
+    return conversationOf(await Sequence.restore(this.#open, path, options))
   }
 
   /**
@@ -112,11 +118,12 @@ export class Model {
   }
 
   async *#parts<T>(prompt: Prompt, options: GenerateOptions<T> & ConversationOptions): GenerationParts<T> {
+    const runtime = this.#open
     if (prompt === undefined) throw errors.badOption('the prompt', 'a text or a list of token ids', prompt)
     if (typeof options !== 'object' || options === null)
       throw errors.badOption('options of generate()', 'an object', options)
     const { contextPolicy, keep, busy, ...rest } = options
-    const sequence = new Sequence(this.#runtime, { contextPolicy, keep, busy })
+    const sequence = new Sequence(runtime, { contextPolicy, keep, busy })
     try {
       return yield* generate(sequence, prompt, rest)
     } finally {
@@ -141,9 +148,10 @@ export class Model {
   }
 
   async #openChat(options: ChatOptions, open: ChatParts['open'], session?: string): Promise<Chat> {
+    const runtime = this.#open
     const { openChat } = await import('./chat.ts')
-    const tokenizer = this.#runtime.requireTokenizer()
-    const templateOf = (given: string | undefined) => this.#runtime.chatTemplate(given)
+    const tokenizer = runtime.requireTokenizer()
+    const templateOf = (given: string | undefined) => runtime.chatTemplate(given)
     return await openChat({ open, templateOf, tokenizer, ...(session === undefined ? {} : { session }) }, options)
   }
 
@@ -156,17 +164,18 @@ export class Model {
     messages: readonly ChatMessage[],
     options: TemplateOptions & ChatPromptOptions = {},
   ): Promise<ChatPrompt> {
+    const runtime = this.#open
     const { chatPrompt, chatPromptNames, openTemplate } = await import('./chat-prompt.ts')
     checkNames('applyChatTemplate()', options, ['template', ...chatPromptNames])
     const { template: given, ...rest } = options
-    const tokenizer = this.#runtime.requireTokenizer()
-    const { template, ending } = await openTemplate(this.#runtime, given)
+    const tokenizer = runtime.requireTokenizer()
+    const { template, ending } = await openTemplate(runtime, given)
     return await chatPrompt(template, ending, tokenizer, messages, rest)
   }
 
   /** Logits (vocabSize) after the last token of a prompt. */
   async logits(prompt: Prompt): Promise<Float32Array> {
-    using sequence = new Sequence(this.#runtime, {})
+    using sequence = new Sequence(this.#open, {})
     return await sequence.logits(prompt)
   }
 
@@ -176,8 +185,9 @@ export class Model {
    * share steps; a vector does not depend on what else runs. Throws BAD_PROMPT, CONTEXT_FULL or OutOfMemoryError.
    */
   async embed(texts: readonly Prompt[], options: { signal?: AbortSignal } = {}): Promise<Embeddings> {
+    const runtime = this.#open
     const { embed } = await import('./embed.ts')
-    return await embed(this.#runtime, texts, options)
+    return await embed(runtime, texts, options)
   }
 
   /** Loss of every token of a text given those before it, in windows of the context. */
@@ -185,14 +195,16 @@ export class Model {
     ids: number[],
     options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
   ): Promise<Evaluation> {
+    const runtime = this.#open
     const { evaluate } = await import('./evaluate.ts')
-    return await evaluate(this.#runtime, ids, options)
+    return await evaluate(runtime, ids, options)
   }
 
   /** Logits at every place of a text, a few at a time, in windows of the context; in a conversation of its own. */
   async *predict(ids: number[], options: PredictOptions = {}): AsyncGenerator<Predictions, void> {
+    const runtime = this.#open
     const { predict } = await import('./evaluate.ts')
-    yield* predict(this.#runtime, ids, options)
+    yield* predict(runtime, ids, options)
   }
 
   async close(): Promise<void> {

@@ -112,7 +112,7 @@ export class Runtime {
   /** The same, when there is one: who came first has it first. Rejects with the reason of a signal, or CLOSED. */
   async waitForId(signals: readonly (AbortSignal | undefined)[]): Promise<number> {
     for (const signal of signals) signal?.throwIfAborted()
-    if (this.isClosed) throw errors.closed()
+    this.checkOpen()
     const id = this.takeId()
     if (id !== undefined) return id
     return await new Promise((resolve, reject) => {
@@ -140,6 +140,11 @@ export class Runtime {
     const [first] = this.waiting
     if (first) first.take(id)
     else this.free.push(id)
+  }
+
+  /** Throws CLOSED. */
+  checkOpen(): void {
+    if (this.isClosed) throw errors.closed()
   }
 
   async close(): Promise<void> {

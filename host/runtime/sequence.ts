@@ -181,8 +181,8 @@ export class Sequence {
 
   /** See `Conversation.save`. */
   async save(path: string, options: { signal?: AbortSignal; notes?: unknown } = {}): Promise<SavedConversation> {
-    if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
     this.checkIdle()
+    if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
     if (this.length + this.pending.length === 0)
       throw errors.badOption('a conversation that is saved', 'of at least one token', 0)
     this.isBusy = true
@@ -363,5 +363,6 @@ export class Sequence {
   /** Throws CLOSED. */
   checkOpen(): void {
     if (this.isClosed) throw errors.conversationClosed()
+    this.runtime.checkOpen()
   }
 }

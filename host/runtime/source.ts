@@ -1,6 +1,6 @@
 import type { ModelDescription, Plan } from '../../models/index.ts'
 import type { Weights } from '../engine/engine.ts'
-import type { ModelFiles } from '../files/source.ts'
+import type { ModelFiles, ReadOptions } from '../files/source.ts'
 
 /** What an engine is opened from. */
 export type WeightSource = Pick<ModelSource, 'model' | 'plan' | 'load' | 'reopen'>
@@ -17,6 +17,8 @@ export interface ModelSource {
   load(weights: Weights): Promise<void>
   /** Where the tokenizer comes behind the weights: to be called when those are loaded. */
   readTokenizer?(): Promise<Uint8Array | undefined>
+  /** Reads all of it and throws BAD_FILE for what is not as it was written; absent where the file has no hashes. */
+  verify?(options?: ReadOptions): Promise<void>
   /** The same once more, when this one may be closed already. */
   reopen?(): Promise<ModelSource>
   close(): Promise<void>

@@ -9,6 +9,7 @@ import { isIP } from 'node:net'
 import { hostname } from 'node:os'
 import { apiErrors } from './errors.ts'
 import { isLoopback } from './local-server.ts'
+import { targetOf } from './target.ts'
 
 export interface AdmittanceOptions {
   /** Where the server listens. */
@@ -37,10 +38,16 @@ export class Admittance {
     this.hosts = new Set([...hosts.map((name) => name.toLowerCase()), ...(this.isLocal ? [] : [own, `${own}.local`])])
   }
 
-  /** Throws 403 for a name that is not ours: it may be one that a page of the web points here. */
-  checkHost({ headers: { host } }: IncomingMessage): void {
+  /** Throws 403 for a name that is not ours: it may be one that a page of the web points here. 400 for two of them. */
+  checkHost(request: IncomingMessage): void {
+    const { headers, rawHeaders = [] } = request
+    if (rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length > 1)
+      throw apiErrors.severalHosts()
     // Only HTTP/1.0 can leave it out, and no browser speaks that.
-    if (host === undefined) return
+    for (const host of [headers.host, targetOf(request).authority]) if (host !== undefined) this.checkName(host)
+  }
+
+  private checkName(host: string): void {
     const name = host.replace(/:\d+$/, '').replace(/\.$/, '').toLowerCase()
     if (isLoopback(name) || this.hosts.has(name)) return
     if (!this.isLocal && isIP(name.replace(/^\[|\]$/g, '')) !== 0) return

@@ -16,6 +16,8 @@ export async function readJson(request: IncomingMessage): Promise<Record<string,
   checkType(request)
   const encoding = request.headers['content-encoding']
   if (encoding !== undefined && encoding !== 'identity') throw apiErrors.badEncoding(encoding.slice(0, 100))
+  const transfer = request.headers['transfer-encoding'] ?? 'chunked'
+  if (transfer.trim().toLowerCase() !== 'chunked') throw apiErrors.badEncoding(transfer.slice(0, 100))
   const bytes = await readBytes(request)
   let text: string
   try {
@@ -39,6 +41,8 @@ function checkType({ headers: { 'content-type': given } }: IncomingMessage): voi
   const type = given?.split(';')[0]?.trim().toLowerCase()
   if (type !== undefined && type !== 'application/json' && type !== 'application/x-www-form-urlencoded')
     throw apiErrors.badType(type.slice(0, 100))
+  const [, charset = 'utf-8'] = /;\s*charset="?([^";\s]*)/i.exec(given ?? '') ?? []
+  if (!/^utf-?8$/i.test(charset)) throw apiErrors.badType((given as string).slice(0, 100))
 }
 
 async function readBytes(request: IncomingMessage): Promise<Uint8Array> {

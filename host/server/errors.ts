@@ -1,5 +1,5 @@
 /** Errors of servers on this machine, and how those of an API are told: a status that a client can act on, and a shape that it knows. */
-import { GtaError } from '../errors.ts'
+import { GtaError, megabytes } from '../errors.ts'
 
 export const serverErrors = {
   notLoopback: (host: string) =>
@@ -18,6 +18,11 @@ export const serverErrors = {
     new GtaError('BAD_OPTION', `--host and --port must be free to listen on, found ${host}:${port}: ${cause.message}`, {
       cause,
     }),
+  overBudget: (name: string, needed: number, budget: number) =>
+    new GtaError(
+      'BAD_OPTION',
+      `model "${name}" must fit in --models-memory of ${megabytes(budget)}, it needs ${megabytes(needed)}: raise that, or use a smaller -c or -np`,
+    ),
   sameName: (name: string) =>
     new GtaError(
       'BAD_OPTION',
@@ -47,6 +52,10 @@ export class ApiError extends Error {
     this.headers = headers
   }
 }
+
+/** The header allow: whoever takes GET takes HEAD. */
+export const allowOf = (methods: readonly string[]) =>
+  [...methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])), 'OPTIONS'].join(', ')
 
 /** Seconds after which it is worth asking again. */
 const retryAfter = (seconds: number) => ({ 'retry-after': String(Math.min(60, Math.max(1, Math.ceil(seconds)))) })
@@ -79,6 +88,7 @@ export const apiErrors = {
       'host_not_allowed',
       `the header host must be a name of this machine, found "${host.slice(0, 100)}": the server allows others with --allow-host`,
     ),
+  severalHosts: () => new ApiError(400, 'bad_request', 'the header host must be there once, found several'),
   badOrigin: (origin: string) =>
     new ApiError(
       403,
@@ -97,8 +107,16 @@ export const apiErrors = {
     }),
   badMethod: (found: string, allowed: readonly string[]) =>
     new ApiError(405, 'method_not_allowed', `the method must be ${allowed.join(' or ')}, found ${found}`, {
-      headers: { allow: allowed.join(', ') },
+      headers: { allow: allowOf(allowed) },
     }),
+  noHttp: (found: string) =>
+    new ApiError(400, 'bad_request', `the request must be HTTP/1.1 that can be read in one way only, found: ${found}`),
+  headersTooLong: (limit: number) =>
+    new ApiError(
+      431,
+      'request_header_fields_too_large',
+      `headers must have at most ${limit} bytes together, found more`,
+    ),
   slow: () => new ApiError(408, 'request_timeout', 'the request must arrive within 30 s, its headers within 10 s'),
   tooLong: (limit: number) =>
     new ApiError(413, 'body_too_large', `the body must have at most ${limit} bytes, found more`),
@@ -106,10 +124,14 @@ export const apiErrors = {
     new ApiError(
       415,
       'unsupported_media_type',
-      `a body must be sent as it is, without content-encoding, found ${found}`,
+      `a body must be sent as it is, without content-encoding or another transfer-encoding than chunked, found ${found}`,
     ),
   badType: (found: string) =>
-    new ApiError(415, 'unsupported_media_type', `the header content-type must be application/json, found "${found}"`),
+    new ApiError(
+      415,
+      'unsupported_media_type',
+      `the header content-type must be application/json, in UTF-8, found "${found}"`,
+    ),
   queueFull: (waiting: number, seconds: number) =>
     new ApiError(429, 'queue_full', `${waiting} requests are waiting already: ask again later`, {
       headers: retryAfter(seconds),

@@ -5,9 +5,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type ApiError, apiErrors, asApiError, type ErrorShape, errorBody, type Params } from './errors.ts'
 import type { AnswerStream } from './streams.ts'
+import { targetOf } from './target.ts'
 
 /** What the client has left behind is still read for so long, so that it reads our answer before the connection ends. */
 const LINGER = 10_000
+
+/**
+ * A client that says it will send no more may have left, or waits for its answer: TCP tells only who writes. So it is sent
+ * something that it ignores, after so many milliseconds: if it has left, its machine refuses that, and the next write fails.
+ */
+const PROBES = [0, 25, 250, 2500]
 
 /** The client has gone: nobody is to be told anything. */
 export class Gone extends Error {
@@ -29,17 +36,23 @@ export class Exchange {
   readonly notes: Record<string, string | number> = {}
   private readonly controller = new AbortController()
   private timer: NodeJS.Timeout | undefined
+  private probing: NodeJS.Timeout | undefined
+  private readonly onHalfClosed = () => {
+    this.response.shouldKeepAlive = false
+    this.probe()
+  }
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.request = request
     this.response = response
-    this.path = (request.url ?? '').split('?')[0] as string
+    this.path = targetOf(request).path
     response.on('close', () => {
       if (!response.writableFinished) this.controller.abort(new Gone('the client has gone'))
       this.end()
     })
     // The same is told by close.
     response.on('error', () => undefined)
+    request.socket.on('end', this.onHalfClosed)
   }
 
   get signal(): AbortSignal {
@@ -66,6 +79,21 @@ export class Exchange {
   /** Nothing is left to wait for. */
   end(): void {
     clearTimeout(this.timer)
+    clearTimeout(this.probing)
+    this.request.socket.off('end', this.onHalfClosed)
+  }
+
+  private probe(at = 0): void {
+    const { response, request } = this
+    const delay = PROBES[at]
+    if (delay === undefined) return
+    this.probing = setTimeout(() => {
+      if (response.destroyed || response.writableEnded) return
+      if (response.headersSent) this.stream?.probe()
+      else if (request.httpVersion === '1.1') response.writeProcessing()
+      this.probe(at + 1)
+    }, delay)
+    this.probing.unref()
   }
 
   json(value: object, status = 200, headers: Record<string, string> = {}): void {

@@ -11,7 +11,7 @@ import { GtaError } from '../errors.ts'
 import { type LoadOptions, load } from '../load.ts'
 import { type ApiError, apiErrors, serverErrors } from './errors.ts'
 import { ServedModel } from './served-model.ts'
-import { defaultBudget, type Weighed, weigh } from './weigh.ts'
+import { defaultBudget, inspect, type Weighed, weigh } from './weigh.ts'
 
 export interface ModelEntry {
   name: string
@@ -48,7 +48,7 @@ interface Held {
 
 interface Place {
   readonly entry: ModelEntry
-  readonly weighed: Weighed
+  weighed: Weighed
   /** Seconds since 1970, of its file. */
   readonly created: number
   held: Held | undefined
@@ -63,6 +63,8 @@ export interface ModelFacts extends Weighed {
 
 interface Waiter {
   place: Place
+  /** Of a model that others have to make room for: none is ended for one that is damaged. */
+  inspection?: 'running' | 'good'
   slots: number
   start(held: Held): void
   fail(error: unknown): void
@@ -95,7 +97,9 @@ export class ModelPool {
       const weighed = await weigh(entry.path, options.load, options.slots, budget)
       const path = entry.path instanceof URL ? fileURLToPath(entry.path) : entry.path
       const created = Math.floor(((await stat(path).catch(() => undefined))?.mtimeMs ?? 0) / 1000)
-      pool.places.set(entry.name, { entry, weighed, created, held: undefined, lastUsed: 0 })
+      const place: Place = { entry, weighed, created, held: undefined, lastUsed: 0 }
+      pool.checkBudget(place)
+      pool.places.set(entry.name, place)
     }
     return pool
   }
@@ -218,6 +222,8 @@ export class ModelPool {
   private pump(): void {
     for (let first = this.waiting[0]; first && this.canStart(first.slots); first = this.waiting[0]) {
       const { place, slots } = first
+      if (first.inspection === 'running') return
+      if (!place.held && first.inspection === undefined && !this.hasRoom(place)) return void this.inspect(first)
       if (!place.held && !this.makeRoom(place)) return
       this.waiting.shift()
       place.held ??= this.load(place)
@@ -227,11 +233,41 @@ export class ModelPool {
     }
   }
 
+  /** Looks once more at a model that has no room yet, which may have changed; who waits for one that is no good is told so. */
+  private async inspect(waiter: Waiter): Promise<void> {
+    const { place } = waiter
+    const { entry } = place
+    const { load: options, slots } = this.options
+    waiter.inspection = 'running'
+    try {
+      place.weighed = await inspect(entry.path, options, slots, this.budget)
+      this.checkBudget(place)
+      waiter.inspection = 'good'
+    } catch (error) {
+      this.waiting = this.waiting.filter((other) => other !== waiter)
+      waiter.fail(apiErrors.cannotLoad(entry.name, error as Error))
+    }
+    this.pump()
+  }
+
+  /** A budget that somebody has named is kept by each model. */
+  private checkBudget({ entry: { name }, weighed: { bytes } }: Place): void {
+    if (this.options.budget !== undefined && bytes > this.budget)
+      throw serverErrors.overBudget(name, bytes, this.budget)
+  }
+
+  private get taken(): number {
+    return [...this.places.values()].reduce((sum, { held, weighed }) => sum + (held ? weighed.bytes : 0), 0)
+  }
+
+  private hasRoom(place: Place): boolean {
+    return this.taken === 0 || this.taken + place.weighed.bytes <= this.budget
+  }
+
   /** Unloads what nobody uses until a model fits; false if others have to end first. */
   private makeRoom(place: Place): boolean {
     const places = [...this.places.values()]
-    const taken = () => places.reduce((sum, { held, weighed }) => sum + (held ? weighed.bytes : 0), 0)
-    while (taken() > 0 && taken() + place.weighed.bytes > this.budget) {
+    while (!this.hasRoom(place)) {
       const idle = places.filter(({ held }) => held?.users === 0)
       const [oldest] = idle.sort((a, b) => a.lastUsed - b.lastUsed)
       if (!oldest) return false

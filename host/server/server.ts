@@ -7,7 +7,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { GenerateOptions } from '../runtime/api.ts'
 import { Admittance } from './admittance.ts'
 import { readJson } from './body.ts'
-import { type ApiError, apiErrors, serverErrors } from './errors.ts'
+import { type ApiError, allowOf, apiErrors, errorBody, serverErrors } from './errors.ts'
 import { Exchange } from './exchange.ts'
 import { isLoopback } from './local-server.ts'
 import { Metrics } from './metrics.ts'
@@ -95,6 +95,8 @@ export async function openServer(options: ServerOptions): Promise<ApiServer> {
     (request, response) => void desk.answer(request, response),
   )
   server.maxConnections = MAX_CONNECTIONS
+  // Who has sent all that it wants to send may still read; types do not know of it (lib/_http_server.js).
+  Object.assign(server, { httpAllowHalfOpen: true })
   server.on('clientError', refuseConnection)
   await listen(server, host, port)
   const { port: taken } = server.address() as AddressInfo
@@ -113,22 +115,29 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   })
 }
 
+const REASONS: Record<number, string> = {
+  400: 'Bad Request',
+  408: 'Request Timeout',
+  431: 'Request Header Fields Too Large',
+}
+
 /** What is no request, or too slow or too large to be one: there is no exchange for it yet. */
 function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || error.code === 'ECONNRESET') return void socket.destroy()
-  const [status, reason] =
+  const told =
     error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? [408, 'Request Timeout']
+      ? apiErrors.slow()
       : error.code === 'HPE_HEADER_OVERFLOW'
-        ? [431, 'Request Header Fields Too Large']
-        : [400, 'Bad Request']
-  const message = status === 408 ? apiErrors.slow().message : reason.toLowerCase()
-  const body = JSON.stringify({
-    error: { message, type: 'invalid_request_error', param: null, code: reason.toLowerCase().replaceAll(' ', '_') },
-  })
-  socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  )
+        ? apiErrors.headersTooLong(MAX_HEADERS)
+        : apiErrors.noHttp((error as { reason?: string }).reason ?? 'something else')
+  const body = JSON.stringify(errorBody('openai', told))
+  const head = [
+    `HTTP/1.1 ${told.status} ${REASONS[told.status]}`,
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 
 /** Clients send headers of their own, which mean nothing here: a page that may ask may send what it names. */
@@ -196,11 +205,9 @@ class Desk {
     // Whoever has no key learns nothing, not even which paths there are.
     if (!route?.isOpen) admittance.checkKey(request)
     if (routes.length === 0) throw apiErrors.notFound(path)
-    if (!route)
-      throw apiErrors.badMethod(
-        request.method ?? '',
-        routes.map((one) => one.method),
-      )
+    const methods = routes.map((one) => one.method)
+    if (request.method === 'OPTIONS') return exchange.text('', 'text/plain', 204, { allow: allowOf(methods) })
+    if (!route) throw apiErrors.badMethod(request.method ?? '', methods)
     found.route = route
     if (!services.isServing && !route.isOpen) throw apiErrors.ending()
     const body = method === 'POST' ? await readJson(request) : {}

@@ -17,6 +17,8 @@ export interface AnswerStream {
   send(value: object, event?: string): Promise<void> | undefined
   /** Says how far the prompt is read, now and then; nothing where the form has no place for it. */
   progress(done: number, total: number): void
+  /** Sends something that the client ignores, if the form has such a thing. */
+  probe(): void
   /** The last of it. */
   end(): void
   /** In place of the rest. */
@@ -106,6 +108,7 @@ abstract class Stream implements AnswerStream {
 
   abstract send(value: object, event?: string): Promise<void> | undefined
   abstract progress(done: number, total: number): void
+  abstract probe(): void
   abstract end(): void
   abstract fail(error: object): void
 }
@@ -139,6 +142,10 @@ export class EventStream extends Stream {
     this.comment(`prompt ${done}/${total}`)
   }
 
+  probe(): void {
+    this.comment('')
+  }
+
   /** Not while the reader has not even taken what was written before. */
   private comment(text: string): void {
     this.last = performance.now()
@@ -168,6 +175,11 @@ export class LineStream extends Stream {
   }
 
   progress(): void {}
+
+  /** White space before a document. */
+  probe(): void {
+    this.write(' ')?.catch(() => undefined)
+  }
 
   end(): void {
     this.finish('')

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, freemem, platform, release, totalmem } from 'node:os'
 import { builds, chooseBuild, runsHere } from '../engine/wasm/builds.ts'
+import { isRelaxedRight } from '../engine/wasm/optimize.ts'
 import { allMeasurements, measurementsFile } from '../runtime/measurements.ts'
 
 export interface Diagnosis {
@@ -40,7 +41,7 @@ export async function diagnose(): Promise<Diagnosis> {
     freeMemory: freemem(),
     pageSize: await pageSize(),
     governor: await readText('/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor'),
-    relaxedSimd: WebAssembly.validate(relaxedDotModule()),
+    relaxedSimd: isRelaxedRight() && WebAssembly.validate(relaxedDotModule()),
     builds: await Promise.all(
       builds.map(async (build) => ({ name: build.name, needs: build.needs, runs: await runsHere(build) })),
     ),

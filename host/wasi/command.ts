@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { setFlagsFromString } from 'node:v8'
 import { platform } from '#platform'
+import { isRelaxedRight } from '../engine/wasm/optimize.ts'
 import { errors } from '../errors.ts'
 import { distUrl } from '../platform/dist.ts'
 
@@ -39,7 +40,7 @@ export async function runCommand(args: readonly string[], options: CommandOption
 async function compileCommand(wanted: CommandOptions['build']): Promise<WebAssembly.Module> {
   for (const name of wanted ? [wanted] : commandBuilds) {
     const bytes = new Uint8Array(await readFile(new URL(`gta-${name}.wasm`, distUrl)))
-    if (WebAssembly.validate(bytes)) return new WebAssembly.Module(bytes)
+    if ((name === 'strict' || isRelaxedRight()) && WebAssembly.validate(bytes)) return new WebAssembly.Module(bytes)
   }
   throw errors.noBuild(wanted === 'relaxed' ? 'relaxed SIMD' : 'SIMD', platform.advice)
 }

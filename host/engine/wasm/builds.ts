@@ -11,6 +11,8 @@ export interface Build {
   needs: string
   /** Is its memory shared, so that there can be a team? Else its one rank runs where the host does. */
   isShared: boolean
+  /** Has it instructions of relaxed SIMD? */
+  isRelaxed?: true
 }
 
 export interface CompiledBuild {
@@ -19,13 +21,25 @@ export interface CompiledBuild {
 }
 
 export const builds: readonly Build[] = [
-  { name: 'relaxed-simd', file: 'engine-relaxed.wasm', needs: 'relaxed SIMD and shared memory', isShared: true },
+  {
+    name: 'relaxed-simd',
+    file: 'engine-relaxed.wasm',
+    needs: 'relaxed SIMD and shared memory',
+    isShared: true,
+    isRelaxed: true,
+  },
   { name: 'strict-simd', file: 'engine-strict.wasm', needs: 'SIMD and shared memory', isShared: true },
 ]
 
 /** For pages that may not share memory, and engines that cannot: one thread, the same bits. */
 export const singleBuilds: readonly Build[] = [
-  { name: 'relaxed-simd single', file: 'engine-relaxed-single.wasm', needs: 'relaxed SIMD', isShared: false },
+  {
+    name: 'relaxed-simd single',
+    file: 'engine-relaxed-single.wasm',
+    needs: 'relaxed SIMD',
+    isShared: false,
+    isRelaxed: true,
+  },
   { name: 'strict-simd single', file: 'engine-strict-single.wasm', needs: 'SIMD', isShared: false },
 ]
 
@@ -37,9 +51,13 @@ export const debugBuild: Build = {
   isShared: true,
 }
 
-/** Does this platform accept the build's instructions? */
+/** Does this platform accept the build's instructions, and compute what they say? */
 export async function runsHere(build: Build): Promise<boolean> {
-  return WebAssembly.validate(await platform.readKernel(build.file))
+  return isRightHere(build) && WebAssembly.validate(await platform.readKernel(build.file))
+}
+
+function isRightHere({ isRelaxed }: Build): boolean {
+  return isRelaxed === undefined || platform.isRelaxedRight()
 }
 
 /** Compiled once: all engines of a build run the same code. */
@@ -55,7 +73,9 @@ export async function chooseBuild(wanted?: Build): Promise<CompiledBuild> {
   throw errors.noBuild(candidates.map(({ needs }) => needs).join(' or '), platform.advice)
 }
 
-async function compile({ file }: Build): Promise<WebAssembly.Module | undefined> {
+async function compile(build: Build): Promise<WebAssembly.Module | undefined> {
+  const { file } = build
+  if (!isRightHere(build)) return undefined
   const bytes = await platform.readKernel(file)
   if (!WebAssembly.validate(bytes)) return undefined
   // Not WebAssembly.compile(): Node does not stay alive for one that takes long. V8 compiles when functions are called.

@@ -74,7 +74,7 @@ export async function boardFacts(environment: BenchEnvironment, load: number): P
 
 export function softwareFacts({ version, commit, build, node }: BenchEnvironment): SoftwareFacts {
   const given = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
-  const tiers = isOptimizedFromTheStart() || given.includes('--no-liftoff') ? 'optimising' : 'quick, then optimising'
+  const tiers = isOptimizedFromTheStart() ? 'optimising' : 'quick, then optimising'
   return { version, commit, node, v8: process.versions.v8, build, tiers, flags: given.filter(isOfTheEngine) }
 }
 
