@@ -67,6 +67,7 @@ const slow = [
   'document-programs.test.ts',
   'examples.test.ts',
   'cli.test.ts',
+  'node-red.test.ts',
   'session.test.ts',
   'stories-quality.test.ts',
   'package-nodes.test.ts',
