@@ -1,5 +1,5 @@
 /** Requests to gta serve beside each other: the queue, clients that leave, deadlines, several models, and the end. */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -280,6 +280,20 @@ test('the command listens, says where, and ends in good order when it is told to
   assert.equal([code, signal], [0, null])
   assert.match(await log, /gta: POST \/v1\/completions 200 \d+ ms, promptTokens \d+/)
   assert.not.match(await log, /secret/)
+})
+
+test('a command line that is wrong is refused before anything is opened', () => {
+  for (const [args, words] of [
+    [['--cors', 'foo'], '--cors must be an origin such as https://page.example, without a path, or *, found "foo"'],
+    [['--cors', 'https://a.example/'], '--cors must be an origin'],
+    [['--allow-host', 'board.lan:80'], '--allow-host must be the name of a machine'],
+    [['--drain', '1.5'], '--drain must be a whole number from 0 to 3600, found "1.5"'],
+    [['nothing.gta', '--queue', '-1'], '--queue must be a whole number from 0 to 10000, found "-1"'],
+  ] as const) {
+    const { status, stderr } = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', 'host/cli/gta.ts', 'serve', ...args], { cwd: new URL('../', import.meta.url), encoding: 'utf8' }) // biome-ignore format: one line
+    assert.is(status, 2, stderr)
+    assert.ok(stderr.includes(words), stderr)
+  }
 })
 
 test('a signal that comes with the first line, while the model is loaded, ends it as well', async () => {

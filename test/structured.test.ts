@@ -348,6 +348,13 @@ test('schemas that say the same are compiled once', () => {
   assert.is.not(grammarOf({ type: 'object' }), grammarOf({ type: 'array' }))
 })
 
+test('an object that must have more properties than it may is none', () => {
+  const none = { type: 'object', properties: { a: {} }, minProperties: 1, maxProperties: 0 }
+  assert.throws(() => compileSchema(none), /found one that none satisfies/)
+  // Where there is something else it is that.
+  expectRead(compileSchema({ anyOf: [none, { const: 1 }] }), { whole: ['1'], part: [], wrong: ['{'] })
+})
+
 test('multipleOf as docs/library.md says it, with bounds that need the most states', () => {
   const bounds = [
     { minimum: -9.87654321098765, maximum: 9.87654321098765 },

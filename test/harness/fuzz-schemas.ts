@@ -1,6 +1,6 @@
 /**
- * Random schemas, and what is written by them, against ajv: `node test/harness/fuzz-schemas.ts --count 5000 --seed 1 [--model DIR]`. A
- * random choice among the allowed tokens writes, or with --model a model. Every finished text must be valid; of values that were changed
+ * Random schemas, and what is written by them, against ajv: `node test/harness/fuzz-schemas.ts --count 5000 --seed 1 [--model DIR|stories|random]`.
+ * A random choice among the allowed tokens writes, or with --model a model: the embedded one, one of random weights, or any. Every finished text must be valid; of values that were changed
  * a little, the automaton of all that a schema allows must take none that ajv refuses. What it refuses though ajv takes it is
  * counted: numbers and formats are narrower (docs/library.md).
  */
@@ -8,11 +8,12 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
-import { load, type Model } from '../../host/index.ts'
+import { defaultModel, load, type Model } from '../../host/index.ts'
 import { compileSchema } from '../../host/text/structured/compile.ts'
 import { constraintOf } from '../../host/text/structured/constrain.ts'
 import { SchemaError } from '../../host/text/structured/errors.ts'
 import { Tokenizer } from '../../host/text/tokenizer.ts'
+import { chatModel } from '../fixtures/chats.ts'
 import { plainJson, read } from '../fixtures/grammar.ts'
 import { changed, type Random, randomOf, randomSchema } from '../fixtures/random-schemas.ts'
 
@@ -45,7 +46,9 @@ export async function fuzzSchemas(count: number, seed: number, model?: Model): P
       text = model ? await writtenBy(model, schema, seed + i) : written(schema, tokenizer, random)
     } catch (error) {
       if (!(error instanceof SchemaError))
-        throw new Error(`${JSON.stringify(schema)}: ${error instanceof Error ? error.stack : error}`)
+        throw new Error(
+          `${i} of seed ${seed}: ${JSON.stringify(schema)}: ${error instanceof Error ? error.stack : error}`,
+        )
       if (!/none satisfies|oneOf|a circle|multipleOf/.test(error.message))
         throw new Error(`${JSON.stringify(schema)}: ${error.message}`)
       counts.impossible++
@@ -117,7 +120,12 @@ if (import.meta.main) {
     },
     allowPositionals: true,
   })
-  const model = values.model === undefined ? undefined : await load(values.model)
-  console.log(JSON.stringify(await fuzzSchemas(Number(values.count), Number(values.seed), model)))
+  const path = values.model === 'stories' ? defaultModel : values.model === 'random' ? chatModel() : values.model
+  const model = path === undefined ? undefined : await load(path, { threads: 1 })
+  const { count, seed, model: by = 'chance' } = values
+  const started = performance.now()
+  const counts = await fuzzSchemas(Number(count), Number(seed), model)
+  const seconds = Math.round((performance.now() - started) / 1000)
+  console.log(JSON.stringify({ by, seed: Number(seed), ...counts, seconds }))
   await model?.close()
 }

@@ -52,7 +52,7 @@ export function isPartPossible(part: Part): boolean {
 function isObjectPossible({ properties, others, least, most }: Part & { kind: 'object' }): boolean {
   const required = properties.filter(({ isRequired }) => isRequired)
   const isFilled = least === 0 || [...properties, ...others].some(({ value }) => value.isPossible)
-  return isFilled && required.length <= most && required.every(({ value }) => value.isPossible)
+  return isFilled && least <= most && required.length <= most && required.every(({ value }) => value.isPossible)
 }
 
 /** Elements up to the first that there is no value for. */
