@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { dirname, resolve } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import { brotliCompressSync } from 'node:zlib'
@@ -54,7 +54,7 @@ function hashSources() {
   const hash = createHash('sha256')
   const inside = folders.flatMap((folder) =>
     readdirSync(`${root}${folder}`, { recursive: true })
-      .filter((name) => /\.(ts|mjs|json|html|css|wgsl)$/.test(name))
+      .filter((name) => /\.(ts|mjs|json|html|css|wgsl)$|^node-red.README/.test(name))
       .map((name) => `${folder}/${name}`),
   )
   for (const name of [...inside, ...files].sort()) hash.update(name).update(readFileSync(root + name))
@@ -264,6 +264,7 @@ async function buildHost(commit) {
   })
   chmodSync(`${root}dist/gta.mjs`, 0o755)
   await buildRequired(build, node)
+  await buildNodeRed(build, node)
   // The server of `npm run web` is for a clone, and stays out of the package.
   await build({ ...node, entryPoints: { web: 'host/web/main.ts' }, sourcemap: false })
   await buildBrowser(build, commit)
@@ -282,13 +283,29 @@ async function buildRequired(build, node) {
     entryNames: 'library',
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
-    // What the sources know as import.meta.url.
-    define: { ...node.define, 'import.meta.url': 'moduleUrl' },
-    banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href" },
+    ...requiredNames(node),
   })
   for (const name of Object.keys(entries))
     writeFileSync(`${root}dist/${name}.cjs`, `module.exports = require('./library.cjs').${name}()\n`)
 }
+
+/** dist/node-red: a package of its own, which takes the library from beside it. Node-RED wants one file for its nodes, which it may require(). */
+async function buildNodeRed(build, node) {
+  const outdir = 'dist/node-red'
+  await build({
+    ...node,
+    ...{ outdir, entryPoints: ['host/node-red/gta-edge.ts'], format: 'cjs', outExtension: {}, sourcemap: false },
+    ...requiredNames(node),
+  })
+  cpSync(`${root}host/node-red/package`, `${root}${outdir}`, { recursive: true })
+  for (const file of ['host/node-red/README.md', 'LICENSE']) cpSync(root + file, `${root}${outdir}/${basename(file)}`)
+}
+
+/** In what is required, what the sources know as import.meta.url. */
+const requiredNames = ({ define }) => ({
+  define: { ...define, 'import.meta.url': 'moduleUrl' },
+  banner: { js: "const moduleUrl = require('node:url').pathToFileURL(__filename).href" },
+})
 
 /** The library for browsers, its worker, and the pages of `gta view` and `npm run web`: one file each. */
 async function buildBrowser(build, commit) {

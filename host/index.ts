@@ -4,10 +4,10 @@
  */
 export type { CacheType, PackingType, WeightType } from '../models/index.ts'
 export type { Sampling } from './engine/engine.ts'
-export { optimizeFromTheStart } from './engine/wasm/optimize.ts'
 export { type ErrorCode, GtaError, OutOfMemoryError } from './errors.ts'
 export type { Conversion, ConvertOptions } from './files/convert.ts'
 export { convert, defaultModel, type LoadOptions, load } from './load.ts'
+export { optimizeFromTheStart } from './platform/optimize.ts'
 export { version } from './platform/version.ts'
 export type {
   ChatOptions,

@@ -1,5 +1,5 @@
 /**
- * Other people's clients against the server, as they are on npm: openai, the AI SDK, ollama, LangChain, Node-RED's nodes, and
+ * Other people's clients against the server, as they are on npm: openai, the AI SDK, ollama, LangChain, and
  * what Home Assistant asks. Two models answer: the stories, and one of random weights with a long context, which calls tools
  * because it is forced to, or where a bias of its logits makes it begin a call.
  */
@@ -262,41 +262,6 @@ toolTest('clients', 'LangChain: invoke, stream, a tool by name, an object', asyn
   checkArguments(JSON.stringify(called.tool_calls[0].args))
   const formed = await long.withStructuredOutput({ title: 'answer', ...schema }, { method: 'jsonSchema' }).invoke('Is it warm?') // biome-ignore format: one line
   assert.type(formed.warm, 'boolean')
-})
-
-/** As much of Node-RED as these nodes ask for. */
-async function runNode(type: string, config: object, message: object): Promise<Any> {
-  const { url } = await server()
-  const configured = { id: 'server', host: url }
-  const types = new Map<string, Any>()
-  const handlers = new Map<string, (msg: Any) => void>()
-  return await new Promise((resolve, reject) => {
-    const RED = {
-      nodes: {
-        createNode: (node: Any) => {
-          node.on = (name: string, handler: (msg: Any) => void) => handlers.set(name, handler)
-          node.send = resolve
-          node.error = reject
-        },
-        getNode: (id: string) => (id === 'server' ? configured : null),
-        registerType: (name: string, made: Any) => types.set(name, made),
-      },
-      util: { cloneMessage: structuredClone },
-    }
-    require(`node-red-contrib-ollama/nodes/${type}.js`)(RED)
-    const Made = types.get(type)
-    new Made({ server: 'server', ...config })
-    handlers.get('input')?.(message)
-  })
-}
-
-toolTest('clients', 'node-red-contrib-ollama: its nodes for chats, texts and lists', async () => {
-  const options = { num_predict: 5 }
-  const said = await runNode('ollama-chat', {}, { payload: { model: chance, messages, options } })
-  assert.is(said.payload.eval_count, 5)
-  const told = await runNode('ollama-generate', {}, { payload: { model: chance, prompt: 'Once', options } })
-  assert.is(told.payload.done, true)
-  assert.is((await runNode('ollama-list', {}, { payload: {} })).payload.models.length, 2)
 })
 
 toolTest(

@@ -65,6 +65,9 @@ test('no scripts at installation, no other packages, nothing that is not for use
     'dist/browser-worker.mjs',
     'host/systemd/gta-edge@.service',
     'host/systemd/README.md',
+    'dist/node-red/package.json',
+    'dist/node-red/gta-edge.js',
+    'dist/node-red/locales/en-US/gta-edge.json',
   ])
     assert.ok(paths.includes(path), path)
   const strange = paths.filter((path) =>

@@ -73,6 +73,7 @@ const floors = [
   ['server', 'wasi', 'browser'],
   ['tools'],
   ['web', 'cli', 'index.ts'],
+  ['node-red'],
 ]
 
 /** A folder of host/, or a file that lies beside them; undefined for what is not in host/. */

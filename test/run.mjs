@@ -67,6 +67,7 @@ const slow = [
   'document-programs.test.ts',
   'examples.test.ts',
   'cli.test.ts',
+  'node-red.test.ts',
   'session.test.ts',
   'stories-quality.test.ts',
   'package-nodes.test.ts',
@@ -109,8 +110,8 @@ const long = `
   .map((name) => `${name}.test.ts`)
 /** npm run test:gpu: what a GPU in software takes minutes for, most of them to compile shaders. */
 const gpu = `
-  gpu-attention gpu-auto gpu-conformance gpu-engine gpu-growth gpu-lost gpu-prefill gpu-products gpu-products-all gpu-rounding
-  gpu-stories gpu-web
+  gpu-attention gpu-auto gpu-conformance gpu-engine gpu-growth gpu-limits gpu-long gpu-lost gpu-prefill gpu-products
+  gpu-products-all gpu-rounding gpu-stories gpu-web
 `
   .trim()
   .split(/\s+/)

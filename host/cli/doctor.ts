@@ -52,7 +52,8 @@ function describe(found: Diagnosis, gpu: GpuDiagnosis): string[] {
 
 /** Each GPU, and whether `--gpu` uses it. */
 function describeGpu({ adapters, problem, chosen }: GpuDiagnosis): [string, string][] {
-  if (adapters.length === 0) return [['gpu', problem ?? 'none: WebGPU finds no driver that it can use']]
+  if (adapters.length === 0)
+    return [['gpu', problem?.replace(/^.*?, found /, 'none: ') ?? 'none: WebGPU finds no driver that it can use']]
   return adapters.map(({ name, unfit, limits, canDot }, i) => {
     const use =
       unfit === undefined ? (name === chosen ? 'used with --gpu' : 'not the first') : `not used: ${unfit} (--gpu-force)`

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The command `gta` as a process. */
-import { gainsByOptimizing, optimizeFromTheStart } from '../engine/wasm/optimize.ts'
+import { gainsByOptimizing, optimizeFromTheStart } from '../platform/optimize.ts'
 import { main } from './main.ts'
 import { say } from './terminal.ts'
 

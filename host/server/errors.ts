@@ -160,7 +160,7 @@ export const apiErrors = {
 }
 
 /** Codes of the library that a client can do something about. */
-const statuses: Partial<Record<GtaError['code'], [number, string]>> = {
+export const statuses: Partial<Record<GtaError['code'], [number, string]>> = {
   BAD_OPTION: [400, 'invalid_value'],
   BAD_PROMPT: [400, 'invalid_prompt'],
   BAD_SCHEMA: [400, 'invalid_schema'],

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { arch, cpus, freemem, platform, release, totalmem } from 'node:os'
 import { builds, chooseBuild, runsHere } from '../engine/wasm/builds.ts'
-import { isRelaxedRight } from '../engine/wasm/optimize.ts'
+import { isRelaxedRight } from '../platform/optimize.ts'
 import { allMeasurements, measurementsFile } from '../runtime/measurements.ts'
 
 export interface Diagnosis {

@@ -5,9 +5,9 @@
 import { readFile } from 'node:fs/promises'
 import { setFlagsFromString } from 'node:v8'
 import { platform } from '#platform'
-import { isRelaxedRight } from '../engine/wasm/optimize.ts'
 import { errors } from '../errors.ts'
 import { distUrl } from '../platform/dist.ts'
+import { isRelaxedRight } from '../platform/optimize.ts'
 
 export const commandBuilds = ['relaxed', 'strict'] as const
 

@@ -60,6 +60,7 @@ async function start(): Promise<void> {
   problem.hidden = true
   loading.hidden = false
   running = new AbortController()
+  showNothing()
   showState()
   try {
     model = await load('/stories.gta', {
@@ -104,15 +105,22 @@ async function changeEngine(): Promise<void> {
 
 function showProgress({ done, total }: { done: number; total: number }): void {
   const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1)
-  const text = loading.querySelector('p') as HTMLElement
-  text.textContent =
-    done < total
-      ? `Loading ${megabytes(done)} of ${megabytes(total)} MB`
-      : field('gpu').checked
-        ? 'Starting the engine, compiling shaders …'
-        : 'Starting the engine, trying thread counts …'
-  const bar = loading.querySelector('progress') as HTMLProgressElement
-  bar.value = done / total
+  const isGpu = field('gpu').checked
+  const starting = isGpu ? 'Starting the engine on the GPU …' : 'Starting the engine, trying thread counts …'
+  showLoading(done < total ? `Loading ${megabytes(done)} of ${megabytes(total)} MB` : starting, done / total)
+}
+
+/** `part`: of 1. */
+function showLoading(what: string, part: number): void {
+  ;(loading.querySelector('p') as HTMLElement).textContent = what
+  ;(loading.querySelector('progress') as HTMLProgressElement).value = part
+}
+
+/** What is told of an engine is not that of the next one, which compiles before it reads. */
+function showNothing(): void {
+  for (const id of ['speed', 'tokens', 'first', 'memory', 'weights', 'engine', 'threads']) place(id).textContent = '–'
+  place('why').textContent = ''
+  showLoading(field('gpu').checked ? 'Asking for a GPU, compiling shaders …' : 'Starting …', 0)
 }
 
 function showModel({ engine, spec, weightType, bytesPerToken }: Model): void {
@@ -212,12 +220,17 @@ function append(text: string, kind: string): void {
   if (bottom > innerHeight) scrollBy(0, Math.min(bottom - innerHeight + 40, 60))
 }
 
+/** The library's sentences name options; a page has a switch. */
+function sentenceOf(error: Error): string {
+  if (!(error instanceof GtaError && error.code === 'NO_GPU'))
+    return `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`
+  const [, found = error.message] = /found (.*?)(?:: load without gpu.*)?$/s.exec(error.message) ?? []
+  return `There is no GPU to use, found ${found}. Load again to go on on the CPU.`
+}
+
 function complain(error: unknown, isLost: boolean): void {
-  const { message } = error as Error
   ;(problem.querySelector('p') as HTMLElement).textContent =
-    running?.signal.aborted && isLost
-      ? 'Loading was stopped.'
-      : `${message.charAt(0).toUpperCase()}${message.slice(1)}.`
+    running?.signal.aborted && isLost ? 'Loading was stopped.' : sentenceOf(error as Error)
   // Trying again does not help a browser that lacks a feature.
   place('again').hidden = !isLost || (error instanceof GtaError && error.code === 'NO_BUILD')
   problem.hidden = false

@@ -75,7 +75,7 @@ function adapterOf(name: (typeof names)[number]): TestAdapter | undefined {
 /** The adapters that are here: none, one or both. */
 export const adapters = (): TestAdapter[] => names.flatMap((name) => adapterOf(name) ?? [])
 
-/** GTA_GPU_WHOLE=1: every family and long texts, for which a GPU in software takes an hour. */
+/** GTA_GPU_WHOLE=1: more shapes, long texts, every family in q8, for which a GPU in software takes an hour. */
 export const isWhole = process.env.GTA_GPU_WHOLE === '1'
 
 export interface GpuTestOptions {

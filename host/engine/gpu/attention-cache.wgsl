@@ -1,4 +1,4 @@
-// Rows of the cache, in the layout of assembly/cache.ts: behind attention-head.wgsl.
+// Rows of the cache, in the layout of assembly/cache.ts: behind precise.wgsl and attention-head.wgsl.
 //
 //     head, f32    (PAGE_TOKENS, dim padded to 4) f32
 //     head, int8   scales f32[PAGE_TOKENS], then 16 byte blocks (token / 4, dim / 4) of 4 tokens × 4 dims
@@ -38,11 +38,11 @@ fn writeInt8(at: u32, dim: u32, token: u32, thread: u32) {
     let factor = factorFor(peak, tried);
     var sum = vec4f();
     for (var i = 0u; i < dim; i += 4) {
-      let y = fourOf(i, dim) * factor;
+      let y = precisely4(fourOf(i, dim) * factor);
       let error = round(y) - y;
-      sum += error * error;
+      sum += precisely4(error * error);
     }
-    lanes[thread] = ((sum.x + sum.y) + (sum.z + sum.w)) / (tried * tried);
+    lanes[thread] = divided((sum.x + sum.y) + (sum.z + sum.w), tried * tried);
   }
   workgroupBarrier();
   var best = 127f;

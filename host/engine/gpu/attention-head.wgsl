@@ -1,9 +1,9 @@
 // One head of a query or of a cache row, in workgroup memory: what happens to it before others meet it. Goes before the main
 // of attention-queries, attention-rows and attention-turn.
 //
-// Behind attention-divide.wgsl. Workgroup: 64 threads, all of which call each function. A function ends with a barrier, behind which all see its result.
+// Behind divide.wgsl. Workgroup: 64 threads, all of which call each function. A function ends with a barrier, behind which all see its result.
 // The order of sums is that of assembly/kernels (norm.ts, quantize.ts), so that a cache row has the bits that it has there,
-// as far as the device rounds as IEEE 754 does and fuses nothing. Only the norm of all heads together is summed otherwise.
+// as far as the device's sums and products are rounded to nearest. Only the norm of all heads together is summed otherwise.
 
 const LANES: u32 = 64;
 const NO_PAGE: u32 = 0xffffffff;

@@ -1,4 +1,5 @@
-// The norm of the low side of queries, before they are projected up. Behind attention-head.wgsl.
+// The norm of the low side of queries, before they are projected up. Behind precise.wgsl and
+// attention-head.wgsl.
 //
 //     projection f32 (rows, stride), its first RANK numbers  →  low f32 (rows, lowStride)
 //
@@ -20,10 +21,10 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
   var sum = 0f;
   for (var i = thread; i < RANK; i += LANES) {
     let x = projection[base + i];
-    sum += x * x;
+    sum += precisely(x * x);
   }
-  let factor = 1 / sqrt(sumOf(sum, thread) / f32(RANK) + EPS);
+  let factor = divided(1, rootOf(divided(sumOf(sum, thread), f32(RANK)) + EPS));
   for (var i = thread; i < RANK; i += LANES) {
-    low[id.x * layer.lowStride + i] = projection[base + i] * factor * norms[layer.norm + i];
+    low[id.x * layer.lowStride + i] = precisely(projection[base + i] * factor) * norms[layer.norm + i];
   }
 }

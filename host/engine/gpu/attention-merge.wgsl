@@ -1,5 +1,5 @@
 // What the chunks of a row found (attention-sweep.wgsl), merged in their order, and divided: averages of values.
-// Behind step.wgsl and attention-chunks.wgsl.
+// Behind math.wgsl, step.wgsl and attention-chunks.wgsl.
 //
 //     partials (rows, chunks, maps) of peak, sum, 0, 0 ┃ values   →  averages f32 (rows, stride), AVERAGE numbers for each map
 //
@@ -40,13 +40,12 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
       let next = max(peak, found.x);
       let keep = expOf(peak - next);
       let gain = expOf(found.x - next);
-      sum = sum * keep + found.y * gain;
-      total = total * keep + partials[at + 1 + column] * gain;
+      sum = precisely(sum * keep) + precisely(found.y * gain);
+      total = precisely4(total * keep) + precisely4(partials[at + 1 + column] * gain);
       peak = next;
     }
-    let average = total / sum;
     for (var k = 0u; k < 4 && 4 * column + k < VALUE; k++) {
-      averages[id.y * layer.stride + id.x * AVERAGE + 4 * column + k] = average[k];
+      averages[id.y * layer.stride + id.x * AVERAGE + 4 * column + k] = divided(total[k], sum);
     }
   }
 }

@@ -29,12 +29,12 @@ fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
   var d = vec4f();
   for (var i = 0u; i < dims; i++) {
     let q = bitcast<vec4f>(prepared[first + i]);
-    a += q * pages[key + i];
-    b += q * pages[key + stride + i];
-    c += q * pages[key + 2 * stride + i];
-    d += q * pages[key + 3 * stride + i];
+    a += precisely4(q * pages[key + i]);
+    b += precisely4(q * pages[key + stride + i]);
+    c += precisely4(q * pages[key + 2 * stride + i]);
+    d += precisely4(q * pages[key + 3 * stride + i]);
   }
-  return vec4f(sumLanes(a), sumLanes(b), sumLanes(c), sumLanes(d)) * SCALE;
+  return precisely4(vec4f(sumLanes(a), sumLanes(b), sumLanes(c), sumLanes(d)) * SCALE);
 }
 
 fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bool>) {
@@ -51,7 +51,7 @@ fn sumValues(at: u32, column: u32, owner: u32, owners: u32, tokens: u32, found: 
     let value = pages[at + t * VALUE + column];
     for (var i = 0u; i < VALUES; i++) {
       let slot = min(owner + i * owners, SLOTS - 1);
-      (*found)[i] += weightsOf[slot * LANES + t / 4][t % 4] * value;
+      (*found)[i] += precisely4(weightsOf[slot * LANES + t / 4][t % 4] * value);
     }
   }
 }

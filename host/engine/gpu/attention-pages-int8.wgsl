@@ -1,6 +1,6 @@
 // What the sweep does with the numbers of a page of an int8 cache: scales f32[64], then blocks of 4 tokens × 4 dims, a word for
 // each token. Sums are of integers, as on the CPU: queries and weights are of 14 bits, in two digits of base 128.
-// Before attention-sweep.wgsl, behind attention-divide.wgsl and what brings dot4(a, b): Σ of four i8 × i8.
+// Before attention-sweep.wgsl, behind precise.wgsl, divide.wgsl and what brings dot4(a, b): Σ of four i8 × i8.
 
 alias Four = vec4<u32>;
 
@@ -41,12 +41,12 @@ fn scoresOf(at: u32, view: u32, query: u32, lane: u32) -> vec4f {
     low += vec4<i32>(dot4(k.x, q.y), dot4(k.y, q.y), dot4(k.z, q.y), dot4(k.w, q.y));
   }
   let factor = bitcast<f32>(prepared[query][view]);
-  return vec4f(high * 128 + low) * (factor * bitcast<vec4f>(pages[at + lane]));
+  return precisely4(vec4f(high * 128 + low) * precisely4(factor * bitcast<vec4f>(pages[at + lane])));
 }
 
 // Weights are what a token's value is worth: times its scale.
 fn prepareWeights(at: u32, slot: u32, lane: u32, weights: vec4f, isSeen: vec4<bool>) {
-  weighed = select(vec4f(), weights * bitcast<vec4f>(pages[at + lane]), isSeen);
+  weighed = select(vec4f(), precisely4(weights * bitcast<vec4f>(pages[at + lane])), isSeen);
   let bits = bitcast<vec4<u32>>(weighed) & vec4<u32>(0x7fffffff);
   tops[slot * LANES + lane] = max(max(bits.x, bits.y), max(bits.z, bits.w));
 }

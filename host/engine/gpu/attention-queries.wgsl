@@ -52,7 +52,7 @@ const LARGE: f32 = 16;
 fn squareOf(bias: u32, pairs: u32, pair: u32) -> f32 {
   let u = biases[bias + pair];
   let v = biases[bias + pairs + pair];
-  return u * u + v * v;
+  return precisely(u * u) + precisely(v * v);
 }
 
 // factor · q · conj(b) of each pair with a large bias, with the query turned back by what its conversation dropped.
@@ -66,13 +66,13 @@ fn writeHarmonics(at: u32, view: u32, base: u32, dim: u32, pairs: u32, bias: u32
       if (!(squareOf(bias, pairs, i) > LARGE)) { continue; }
       let c = dropped[turn + i];
       let s = dropped[turn + pairs + i];
-      let u = head[base + i] * c + head[base + pairs + i] * s;
-      let v = head[base + pairs + i] * c - head[base + i] * s;
+      let u = precisely(head[base + i] * c) + precisely(head[base + pairs + i] * s);
+      let v = precisely(head[base + pairs + i] * c) - precisely(head[base + i] * s);
       let b = vec2f(biases[bias + i], biases[bias + pairs + i]);
       let word = first + 4 * count;
       prepared[word] = i;
-      prepared[word + 1] = bitcast<u32>((u * b.x + v * b.y) * BIAS_SCALE);
-      prepared[word + 2] = bitcast<u32>((v * b.x - u * b.y) * BIAS_SCALE);
+      prepared[word + 1] = bitcast<u32>((precisely(u * b.x) + precisely(v * b.y)) * BIAS_SCALE);
+      prepared[word + 2] = bitcast<u32>((precisely(v * b.x) - precisely(u * b.y)) * BIAS_SCALE);
       count++;
     }
   }
@@ -94,9 +94,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
     var sum = 0f;
     for (var i = thread; i < MAPS * dim; i += LANES) {
       let x = source[base + i];
-      sum += x * x;
+      sum += precisely(x * x);
     }
-    let factor = 1 / sqrt(sumOf(sum, thread) / f32(MAPS * dim) + EPS);
+    let factor = divided(1, rootOf(divided(sumOf(sum, thread), f32(MAPS * dim)) + EPS));
     scaleHead(dim, factor, layer.norm + map * dim, thread);
   }
   if (ROPE0 != 0) { rotateHead(0, ROPE0 / 2, angle, thread); }

@@ -1,4 +1,4 @@
-// RoPE in half layout, behind attention-head.wgsl. The shader brings angles: array<f32>.
+// RoPE in half layout, behind precise.wgsl and attention-head.wgsl. The shader brings angles: array<f32>.
 
 // Rotates 2 · pairs numbers from number `at` on; angles: cos of each pair from `angle` on, then sin.
 fn rotateHead(at: u32, pairs: u32, angle: u32, thread: u32) {
@@ -7,8 +7,8 @@ fn rotateHead(at: u32, pairs: u32, angle: u32, thread: u32) {
     let s = angles[angle + pairs + i];
     let u = head[at + i];
     let v = head[at + pairs + i];
-    head[at + i] = u * c - v * s;
-    head[at + pairs + i] = v * c + u * s;
+    head[at + i] = precisely(u * c) - precisely(v * s);
+    head[at + pairs + i] = precisely(v * c) + precisely(u * s);
   }
   workgroupBarrier();
 }

@@ -57,7 +57,7 @@ const LARGE: f32 = 16;
 fn squareOf(bias: u32, pairs: u32, pair: u32) -> f32 {
   let u = biases[bias + pair];
   let v = biases[bias + pairs + pair];
-  return u * u + v * v;
+  return precisely(u * u) + precisely(v * v);
 }
 
 // Takes the large biases off the head.
@@ -95,9 +95,9 @@ fn main(@builtin(workgroup_id) id: vec3<u32>, @builtin(local_invocation_index) t
     var sum = 0f;
     for (var i = thread; i < n; i += LANES) {
       let x = projection[source + before + i];
-      sum += x * x;
+      sum += precisely(x * x);
     }
-    let factor = 1 / sqrt(sumOf(sum, thread) / f32(n) + slot.eps);
+    let factor = divided(1, rootOf(divided(sumOf(sum, thread), f32(n)) + slot.eps));
     scaleHead(slot.dim, factor, weights + index * slot.dim, thread);
   }
   if (slot.bias) { removeBias(layer.bias + own, slot.rope / 2, slot.dim, thread); }

@@ -1,14 +1,15 @@
 /** The sweep as operations: pipelines for steps of single rows and of more, and the merge of what its chunks found. */
 import { averageStride, foursOf, type Group, groupsOf, keySlots, queryFours, slotsOf } from './attention-kind.ts'
 import type { AttentionStep } from './attention-step.ts'
-import { chunksText, divideText, mergeText, pagesF32Text, pagesInt8Text, sweepText } from './attention-texts.ts'
+import { chunksText, mergeText, pagesF32Text, pagesInt8Text, sweepText } from './attention-texts.ts'
 import { TILE_ROWS } from './attention-tiles.ts'
 import { gpuErrors } from './errors.ts'
 import type { Gpu } from './gpu.ts'
+import { functionsText } from './math.ts'
 import type { Operation, StepBuffers } from './operations.ts'
 import type { GpuLayerKind } from './plan.ts'
 import { dotText, plainText } from './products-texts.ts'
-import { mathText, stepText } from './texts.ts'
+import { stepText } from './texts.ts'
 
 /** Threads for each slot, and slots of a workgroup at most. */
 const LANES = 16
@@ -104,8 +105,8 @@ function sweepShader(
   const rowFours = slotsOf(kind).map(({ dim }) => foursOf(dim)) as [number, number]
   const [first, second] = keySlots(kind)
   const dotOf = gpu.canDot ? dotText : plainText
-  const pages = isInt8 ? dotOf + divideText + pagesInt8Text : pagesF32Text
-  const text = `const VALUES = ${values}u;\n${mathText}${stepText}${chunksText}${pages}${sweepText}`
+  const pages = isInt8 ? dotOf + pagesInt8Text : pagesF32Text
+  const text = `const VALUES = ${values}u;\n${functionsText}${stepText}${chunksText}${pages}${sweepText}`
   const constants = {
     ...{ SLOTS: slots, THREADS: threads, GROUPS: groups, MAPS: maps, WINDOW: window, SOFTCAP: softcap },
     ...{ HAS_BIAS: Number(pairs.some((count) => count > 0)), LAYER_FOURS: layerStride / 16 },
@@ -133,7 +134,7 @@ function sweepBindings(
 async function mergeOperation(gpu: Gpu, step: StepBuffers, { shared, kind }: SweepOptions): Promise<Operation> {
   const { maps, window, valueDim } = kind
   const pipeline = await gpu.pipeline(
-    { name: 'attention-merge.wgsl', text: mathText + stepText + chunksText + mergeText },
+    { name: 'attention-merge.wgsl', text: functionsText + stepText + chunksText + mergeText },
     { MAPS: maps, WINDOW: window, VALUE: valueDim, COLUMNS: foursOf(valueDim), AVERAGE: averageStride(kind) },
   )
   const layer = gpu.parameters('attention merge', new Uint32Array([shared.strides.averages]))

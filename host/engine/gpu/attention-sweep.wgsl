@@ -1,5 +1,5 @@
 // The sweep of attention over the cache: for each row and map the weighted sum of values, Σ e^(score − peak) · value, with peak
-// and Σ e^(score − peak). Behind step.wgsl, attention-chunks.wgsl and attention-pages-f32.wgsl or attention-pages-int8.wgsl.
+// and Σ e^(score − peak). Behind math.wgsl, step.wgsl, attention-chunks.wgsl and attention-pages-f32.wgsl or attention-pages-int8.wgsl.
 //
 // A tile is some rows of one conversation, one behind the other; a slot is a map of one of them; the slots of a workgroup read the
 // same slot heads of the cache, so each page is read once for all of them. Page by page:
@@ -72,11 +72,9 @@ var<workgroup> chunkFactors: array<vec2f, SLOTS>;
 
 // cap · tanh(x / cap), as assembly/kernels/activation.ts has it: the built-in may overflow.
 fn capped(score: vec4f) -> vec4f {
-  let x = score / SOFTCAP;
-  let z = x * x;
-  let p = (((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z - 3.33332819422e-1;
-  let far = 1 - 2 / (exps(2 * abs(x)) + 1);
-  return select(sign(x) * far, p * z * x + x, abs(x) < vec4f(0.625)) * SOFTCAP;
+  var result = score;
+  for (var i = 0u; i < 4; i++) { result[i] = tanhOf(divided(score[i], SOFTCAP)) * SOFTCAP; }
+  return precisely4(result);
 }
 
 fn exps(x: vec4f) -> vec4f { return vec4f(expOf(x.x), expOf(x.y), expOf(x.z), expOf(x.w)); }
@@ -95,10 +93,11 @@ fn biasOf(query: u32, view: u32, page: u32, lane: u32) -> vec4f {
     let sine = bitcast<f32>(harmonic.z);
     let c = turnAt(angle + harmonic.x);
     let s = turnAt(angle + layer.pairs + harmonic.x);
-    let a = cosine * c + sine * s;
-    let b = sine * c - cosine * s;
+    let a = precisely(cosine * c) + precisely(sine * s);
+    let b = precisely(sine * c) - precisely(cosine * s);
     let row = (layer.turns + harmonic.x * 2 * PAGE_TOKENS) / 4 + lane;
-    sum += a * turns[row] + b * turns[row + PAGE_TOKENS / 4];
+    sum += precisely4(turns[row] * a);
+    sum += precisely4(turns[row + PAGE_TOKENS / 4] * b);
   }
   return sum;
 }
@@ -165,7 +164,9 @@ fn main(
         scores = vec4f();
         for (var view = 0u; view < select(1u, 2u, KEY1 != 0); view++) {
           scores += scoresOf(base + group[view], view, query, lane);
-          if (HAS_BIAS) { scores += biasOf(query, view, page, lane); }
+        }
+        for (var view = 0u; HAS_BIAS && view < select(1u, 2u, KEY1 != 0); view++) {
+          scores += biasOf(query, view, page, lane);
         }
         if (SOFTCAP != 0) { scores = capped(scores); }
         scores = select(vec4f(UNSEEN), scores, isSeen);
@@ -192,7 +193,7 @@ fn main(
       var four = vec4f();
       for (var i = 0u; i < lanes; i++) { four += sums[min(own, SLOTS - 1) * LANES + i]; }
       let pageSum = (four.x + four.y) + (four.z + four.w);
-      sum = sum * keep + pageSum * gain;
+      sum = precisely(sum * keep) + precisely(pageSum * gain);
       if (HAS_DIGITS) {
         if (isScoring) {
           let unit = finishWeights(own, lane, lanes);
@@ -206,21 +207,21 @@ fn main(
         sumValues(base + group.z, column, owner, owners, tokens, &found);
         for (var i = 0u; i < VALUES; i++) {
           let slot = min(owner + i * owners, SLOTS - 1);
-          if (HAS_DIGITS) { found[i] *= units[slot]; }
-          average[i] = average[i] * keeps[slot] + found[i] * gains[slot];
+          if (HAS_DIGITS) { found[i] = precisely4(found[i] * units[slot]); }
+          average[i] = precisely4(average[i] * keeps[slot]) + precisely4(found[i] * gains[slot]);
         }
       }
     }
     let next = max(totalPeak, peak);
     let keep = expOf(totalPeak - next);
     let gain = expOf(peak - next);
-    totalSum = totalSum * keep + sum * gain;
+    totalSum = precisely(totalSum * keep) + precisely(sum * gain);
     totalPeak = next;
     if (isScoring && lane == 0) { chunkFactors[own] = vec2f(keep, gain); }
     workgroupBarrier();
     for (var i = 0u; i < VALUES; i++) {
       let factors = chunkFactors[min(owner + i * owners, SLOTS - 1)];
-      total[i] = total[i] * factors.x + average[i] * factors.y;
+      total[i] = precisely4(total[i] * factors.x) + precisely4(average[i] * factors.y);
     }
   }
 

@@ -3,10 +3,8 @@ import { readText } from '../../platform/read-text.ts'
 
 export const cacheText = readText(import.meta.url, './attention-cache.wgsl')
 export const chunksText = readText(import.meta.url, './attention-chunks.wgsl')
-export const divideText = readText(import.meta.url, './attention-divide.wgsl')
 export const encodedText = readText(import.meta.url, './attention-encoded.wgsl')
 export const finishText = readText(import.meta.url, './attention-finish.wgsl')
-/** Behind divideText, as pagesInt8Text is. */
 export const headText = readText(import.meta.url, './attention-head.wgsl')
 export const headNormText = readText(import.meta.url, './attention-norm.wgsl')
 export const lowText = readText(import.meta.url, './attention-low.wgsl')

@@ -28,7 +28,6 @@ import type { AttentionStep } from './attention-step.ts'
 import { type LayerCache, sweepOperations } from './attention-sweep.ts'
 import {
   cacheText,
-  divideText,
   encodedText,
   finishText,
   headNormText,
@@ -40,10 +39,11 @@ import {
   rowsText,
 } from './attention-texts.ts'
 import type { Gpu } from './gpu.ts'
+import { functionsText, roundingText } from './math.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { GpuLayer } from './plan.ts'
 import { type ProductScratch, productOperations } from './products.ts'
-import { mathText, stepText } from './texts.ts'
+import { divideText, stepText } from './texts.ts'
 
 export interface AttentionLayer {
   shared: AttentionStep
@@ -124,7 +124,7 @@ async function lowOperations(parts: Parts): Promise<Operation[]> {
   const normed = await operation(
     parts,
     'attention-low',
-    [divideText, headText, lowText],
+    [roundingText, headText, lowText],
     { RANK: is.queryRank, EPS: is.lowEps },
     [projection.offset, projection.stride, shared.strides.low, norm.word],
     [projection.buffer, norm.resource, shared.low],
@@ -168,7 +168,7 @@ async function rowOperations(parts: Parts): Promise<Operation[]> {
     ...[norms.word, biases.word + queryWidth(is)],
     ...[layer.pageKind * shared.options.blocks, shared.options.tableBlocks],
   ]
-  const texts = [stepText, divideText, headText, headNormText, rotateText, cacheText, rowsText]
+  const texts = [stepText, roundingText, headText, headNormText, rotateText, cacheText, rowsText]
   const entries = [
     ...[step.rows, step.tables, step.places, step.angles, projection.buffer],
     ...[norms.resource, biases.resource, cache.buffer],
@@ -220,7 +220,7 @@ async function queryOperations(parts: Parts): Promise<Operation[]> {
     ...[step.angles, source.buffer, norms.resource, biases.resource, shared.dropped, shared.headsOf(is)],
     ...[shared.prepared, shared.plain],
   ]
-  const texts = [stepText, divideText, headText, headNormText, rotateText, preparedText, queriesText]
+  const texts = [stepText, roundingText, headText, headNormText, rotateText, preparedText, queriesText]
   return [await operation(parts, 'attention-queries', texts, constants, words, entries, ({ rows }) => [is.maps, rows])]
 }
 
@@ -274,7 +274,7 @@ async function finishOperations(parts: Parts): Promise<Operation[]> {
   const finish = await operation(
     parts,
     'attention-finish',
-    [mathText, finishText],
+    [functionsText, finishText],
     constants,
     [averages, entering, gate, projection.stride, biases.word],
     [projection.buffer, biases.resource, shared.averages, shared.entering],

@@ -4,7 +4,7 @@ import type { Gpu } from './gpu.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { GpuPlan } from './plan.ts'
 import { bandsOf, bytesOf } from './products-forms.ts'
-import { blocksText, embedText, stepText } from './texts.ts'
+import { blocksText, embedText, preciseText, stepText } from './texts.ts'
 
 interface Input {
   gpu: Gpu
@@ -35,7 +35,10 @@ async function gather(
     STRIDE: into.stride,
     IS_POSITIONS: Number(isPositions),
   }
-  const pipeline = await gpu.pipeline({ name: 'embed', text: stepText + blocksText + embedText }, constants)
+  const pipeline = await gpu.pipeline(
+    { name: 'embed', text: stepText + preciseText + blocksText + embedText },
+    constants,
+  )
   return bandsOf(matrix, 1, weights.mostBytes).map(({ firstRow: first, rows: count }) => {
     const bound = weights.bind(data + bytesOf(matrix, first), bytesOf(matrix, count))
     const scale = type === abi.TYPE_Q8 ? weights.bind(scales + 4 * first, 4 * count) : bound

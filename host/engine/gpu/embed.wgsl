@@ -1,6 +1,6 @@
 // Rows of a matrix as f32: the embedding of each token of a step, or learned positions that are added to it. One matrix may
 // lie in several bindings, bands of rows: then each has its own dispatch, which leaves the rows of other bands alone.
-// Behind step.wgsl and blocks.wgsl. Workgroups: (⌈STRIDE / 64⌉, rows), a thread for each number.
+// Behind step.wgsl, blocks.wgsl and precise.wgsl. Workgroups: (⌈STRIDE / 64⌉, rows), a thread for each number.
 
 override TYPE: u32; // of assembly/abi.ts
 override COLS: u32;
@@ -44,7 +44,7 @@ fn keptAt(row: u32, c: u32) -> f32 {
   var q = 0u;
   if (isWide) { q = byteAt(at + ((i >> 2u) << 5u) + ((r & 4u) << 2u) + place); }
   else { q = (byteAt(at + ((i >> 2u) << 4u) + place) >> (r & 4u)) & 15u; }
-  return s * f32(q) - m;
+  return precisely(s * f32(q)) - precisely(m);
 }
 
 @compute @workgroup_size(64)
@@ -60,12 +60,12 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
       value = bitcast<f32>(words[parameters.data + r * ROW_WORDS + id.x]) * parameters.factor;
     } else if (TYPE == Q8) {
       let q = f32(byteAt(4u * (parameters.data + r * ROW_WORDS) + id.x)) - 64.0;
-      value = q * (scales[parameters.scales + r] * parameters.factor);
+      value = q * precisely(scales[parameters.scales + r] * parameters.factor);
     } else {
       value = keptAt(r, id.x) * parameters.factor;
     }
   }
   let at = id.y * STRIDE + id.x;
-  if (IS_POSITIONS) { value += embedded[at]; }
+  if (IS_POSITIONS) { value = precisely(value) + embedded[at]; }
   embedded[at] = value;
 }

@@ -136,8 +136,9 @@ class GpuEngine implements Engine {
 
   constructor(gpu: GpuDevice, { spec, plan, options, adapter }: GpuEngineInput, made: Made, readback: Readback) {
     const { maxRows, maxLogits, context, conversations } = options
-    const { description, device, vendor } = adapter.adapter.info
-    const build = description || device || vendor || 'GPU'
+    const { description, device, vendor, architecture } = adapter.adapter.info
+    // Browsers tell of a make and a family, no more.
+    const build = description || device || [vendor, architecture].filter(Boolean).join(' ') || 'GPU'
     this.gpu = gpu
     this.made = made
     this.readback = readback

@@ -7,13 +7,14 @@ import { attentionOperations } from './attention.ts'
 import type { AttentionStep } from './attention-step.ts'
 import { embedOperations } from './embed.ts'
 import type { Gpu } from './gpu.ts'
+import { functionsText } from './math.ts'
 import { NORM_NONE, type Norm, normOperation } from './norm.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { DevicePages } from './pages.ts'
 import type { GpuLayer, GpuPlan } from './plan.ts'
 import { type ProductScratch, productOperations } from './products.ts'
 import { stateOperations } from './state.ts'
-import { activateText, mathText, softcapText } from './texts.ts'
+import { activateText, softcapText } from './texts.ts'
 
 /** What passes from one operation to the next, f32 (maxRows, stride). */
 export interface Activations {
@@ -135,7 +136,7 @@ async function feedForward(parts: Parts, layer: GpuLayer, from: RowsAt, into: Ro
     FROM_STRIDE: gateUp.stride,
     INTO_STRIDE: activation.stride,
   }
-  const pipeline = await gpu.pipeline({ name: 'activate', text: mathText + activateText }, constants)
+  const pipeline = await gpu.pipeline({ name: 'activate', text: functionsText + activateText }, constants)
   const activate: Operation = {
     name: `layer ${layer.index} activate`,
     pipeline,
@@ -160,7 +161,7 @@ async function headOperations(parts: Parts): Promise<Operation[]> {
   ]
   if (!plan.headSoftcap) return operations
   const constants = { WIDTH: plan.vocabSize, STRIDE: logits.stride, CAP: plan.headSoftcap }
-  const pipeline = await gpu.pipeline({ name: 'softcap', text: mathText + softcapText }, constants)
+  const pipeline = await gpu.pipeline({ name: 'softcap', text: functionsText + softcapText }, constants)
   const bindings = gpu.bind('softcap', pipeline, [logits.buffer])
   const across = Math.ceil(plan.vocabSize / 64)
   return [...operations, { name: 'softcap', pipeline, bindings, workgroups: (sizes) => [across, sizes.logits] }]

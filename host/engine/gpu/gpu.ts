@@ -7,11 +7,15 @@
  */
 import { errors } from '../../errors.ts'
 import { gpuErrors } from './errors.ts'
+import { preciseText } from './texts.ts'
 
 /** GPUBufferUsage: in Node its names are the package's, not the platform's. */
 export const usage = { MAP_READ: 1, COPY_SRC: 4, COPY_DST: 8, UNIFORM: 64, STORAGE: 128 } as const
 /** GPUMapMode.READ. */
 export const MAP_READ = 1
+
+/** Of precise.wgsl. */
+const ZERO_BINDING = 15
 
 /** WGSL, and what errors call it. */
 export interface Shader {
@@ -37,7 +41,7 @@ export interface Gpu {
   buffer(name: string, bytes: number): GPUBuffer
   /** A uniform that is written once; its bytes are rounded up to 16. */
   parameters(name: string, words: ArrayBufferView<ArrayBuffer>): GPUBuffer
-  /** Group 0 of a pipeline: entry i is binding i of the shader, which uses all of them. */
+  /** Group 0 of a pipeline: entry i is binding i of the shader, which uses all of them; what precise.wgsl wants is added. */
   bind(name: string, pipeline: GPUComputePipeline, entries: readonly (GPUBuffer | GPUBufferBinding)[]): GPUBindGroup
 }
 
@@ -56,6 +60,9 @@ export class GpuDevice implements Gpu {
   readonly canDot: boolean
   /** Bytes of all buffers. */
   bytes = 0
+  /** Those whose shader has precise.wgsl, and the zero that it reads. */
+  private readonly precise = new WeakSet<GPUComputePipeline>()
+  private zero: GPUBuffer | undefined
   private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>()
   private readonly buffers = new Set<GPUBuffer>()
   private failed: Error | undefined
@@ -148,7 +155,9 @@ export class GpuDevice implements Gpu {
     if (wrong) throw gpuErrors.badShader(name, wrong.lineNum, text.split('\n')[wrong.lineNum - 1] ?? '', wrong.message)
     const compute = { module, entryPoint: 'main', constants }
     try {
-      return await this.device.createComputePipelineAsync({ label: name, layout: 'auto', compute })
+      const pipeline = await this.device.createComputePipelineAsync({ label: name, layout: 'auto', compute })
+      if (text.includes(preciseText)) this.precise.add(pipeline)
+      return pipeline
     } catch (cause) {
       throw gpuErrors.badShader(
         name,
@@ -189,11 +198,12 @@ export class GpuDevice implements Gpu {
 
   bind(name: string, pipeline: GPUComputePipeline, entries: readonly (GPUBuffer | GPUBufferBinding)[]): GPUBindGroup {
     const resources = entries.map((entry) => ('buffer' in entry ? entry : { buffer: entry }))
-    return this.device.createBindGroup({
-      label: name,
-      layout: pipeline.getBindGroupLayout(0),
-      entries: resources.map((resource, binding) => ({ binding, resource })),
-    })
+    const bound: GPUBindGroupEntry[] = resources.map((resource, binding) => ({ binding, resource }))
+    if (this.precise.has(pipeline)) {
+      this.zero ??= this.parameters('zero', new Uint32Array(1))
+      bound.push({ binding: ZERO_BINDING, resource: { buffer: this.zero } })
+    }
+    return this.device.createBindGroup({ label: name, layout: pipeline.getBindGroupLayout(0), entries: bound })
   }
 
   close(): void {

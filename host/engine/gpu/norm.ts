@@ -1,6 +1,7 @@
 /** Norms of rows of the residual stream: norm.wgsl. */
 import { NORM_LAYER } from '../../../assembly/abi.ts'
 import type { Gpu } from './gpu.ts'
+import { roundingText } from './math.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import type { GpuPlan } from './plan.ts'
 import { normText } from './texts.ts'
@@ -40,7 +41,7 @@ export async function normOperation(
     STRIDE: from.stride,
     EPS: eps,
   }
-  const pipeline = await gpu.pipeline({ name: 'norm', text: normText }, constants)
+  const pipeline = await gpu.pipeline({ name: 'norm', text: roundingText + normText }, constants)
   const bytes = 4 * plan.hiddenDim
   // What a kind has no use for is bound to something that is there.
   const scale = weights.bind(weight, bytes)

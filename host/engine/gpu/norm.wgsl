@@ -8,7 +8,8 @@
 //
 // Workgroups: one for each row. Sums are in the order of assembly/kernels/norm.ts: eight threads take every eighth number (four
 // every fourth, of a layer norm). More threads would be faster, and their last bits put a number on the other side of an edge
-// where inputs of matrices are rounded to integers: the whole row, and all that follows, would be another.
+// where inputs of matrices are rounded to integers: the whole row, and all that follows, would be another. Behind precise.wgsl and
+// divide.wgsl.
 
 override KIND: u32;
 override ADDS: bool;
@@ -59,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     if (thread < LANES) {
       for (var i = thread; i < WIDTH; i += LANES) { sum += source[start + i]; }
     }
-    mean = sumOf(sum, thread) / f32(WIDTH);
+    mean = divided(sumOf(sum, thread), f32(WIDTH));
   }
   if (KIND != 0u) {
     // What fills no four is added behind the sum of a layer norm.
@@ -68,22 +69,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     if (thread < LANES) {
       for (var i = thread; i < end; i += LANES) {
         let x = source[start + i] - mean;
-        squares += x * x;
+        squares += precisely(x * x);
       }
     }
     squares = sumOf(squares, thread);
     for (var i = end; i < WIDTH; i++) {
       let x = source[start + i] - mean;
-      squares += x * x;
+      squares += precisely(x * x);
     }
-    factor = 1.0 / sqrt(squares / f32(WIDTH) + EPS);
+    factor = divided(1.0, rootOf(divided(squares, f32(WIDTH)) + EPS));
   }
   for (var i = thread; i < STRIDE; i += THREADS) {
     var y = 0.0;
     if (i < WIDTH) {
       y = source[start + i];
-      if (KIND == 1u) { y = y * factor * weights[parameters.weight + i]; }
-      if (KIND == 2u) { y = (y - mean) * factor * weights[parameters.weight + i] + biases[parameters.bias + i]; }
+      if (KIND == 1u) { y = precisely(precisely(y * factor) * weights[parameters.weight + i]); }
+      if (KIND == 2u) { y = precisely(precisely((y - mean) * factor) * weights[parameters.weight + i]) + biases[parameters.bias + i]; }
       if (ADDS) { y += normed[first + i]; }
     }
     normed[first + i] = y;

@@ -112,7 +112,7 @@ fn main(
     let vector = first + top + i * SIDE;
     let scale = bitcast<f32>(pairs[vector].x);
     for (var k = 0u; k < rows; k++) {
-      finish(four[k] * scale, row + left + k * SIDE, vector);
+      finish(precisely(four[k] * scale), row + left + k * SIDE, vector);
     }
   }
 }

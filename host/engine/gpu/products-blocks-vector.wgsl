@@ -81,7 +81,7 @@ fn main(
     for (var k = 0u; k < 2; k++) {
       let result = row + k * PAIRS + j;
       if (lane < PAIRS && result < product.rows) {
-        finish(sums[local][k] * bitcast<f32>(pairs[i].x), result, i);
+        finish(precisely(sums[local][k] * bitcast<f32>(pairs[i].x)), result, i);
       }
     }
     workgroupBarrier();

@@ -1,4 +1,4 @@
-// Weights in blocks of eight rows, TYPE of blocks.wgsl, which goes before: q4, and those with a scale and a minimum.
+// Weights in blocks of eight rows, TYPE of blocks.wgsl, which goes before, as precise.wgsl does: q4, and those with a scale and a minimum.
 // assembly/kernels/products-q4.ts and blocks.ts have pictures of them. A group is the columns that have one scale, a quad
 // four columns of it. Vectors as quantise.wgsl leaves them; sums of integers are exact, and
 //
@@ -89,7 +89,7 @@ fn sum16(v: vec4<u32>) -> i32 {
 // What a group adds to a row: Σ of its integers times x, and Σx.
 fn termOf(integers: i32, sum: i32, scales: vec2<f32>) -> f32 {
   if (TYPE == Q4) {
-    return f32(integers - (sum << 3)) * scales.x;
+    return precisely(f32(integers - (sum << 3)) * scales.x);
   }
-  return f32(integers) * scales.x - f32(sum) * scales.y;
+  return precisely(f32(integers) * scales.x) - precisely(f32(sum) * scales.y);
 }

@@ -3,7 +3,7 @@ import { type Matrix, Q4_COLS, Q4_ROWS, TYPE_F32, TYPE_Q4, TYPE_Q8K } from '../.
 import { gpuErrors } from './errors.ts'
 import type { Shader } from './gpu.ts'
 import * as texts from './products-texts.ts'
-import { blocksText, stepText } from './texts.ts'
+import { blocksText, preciseText, stepText } from './texts.ts'
 
 /** Rows of W that are bound at once: of so many matrices, `rows` of each. */
 export interface Band {
@@ -93,8 +93,11 @@ export function shaderOf(type: number, form: Form['name'], canDot: boolean): Sha
   const isTile = form === 'tile'
   const dot = canDot ? texts.dotText : texts.plainText
   const [weights, main] = isInBlocks(type)
-    ? [[dot, blocksText, texts.packedText], isTile ? texts.packedTileText : texts.packedVectorText]
-    : [type === TYPE_F32 ? [texts.f32Text] : [dot, texts.q8Text], isTile ? texts.tileText : texts.vectorText]
+    ? [[preciseText, dot, blocksText, texts.packedText], isTile ? texts.packedTileText : texts.packedVectorText]
+    : [
+        type === TYPE_F32 ? [texts.f32Text] : [preciseText, dot, texts.q8Text],
+        isTile ? texts.tileText : texts.vectorText,
+      ]
   const name = `product ${isInBlocks(type) ? 'blocks' : type === TYPE_F32 ? 'f32' : 'q8'} ${form}`
   return { name, text: [stepText, texts.productsText, ...weights, main].join('\n') }
 }

@@ -2,6 +2,8 @@
 // numbers. Integers are exact, and there is one epilogue, that of assembly/kernels/products-q8.ts:
 //
 //     y = (s_w · s_x) · (Σ w'·x − 64·Σx)
+//
+// Behind precise.wgsl.
 
 @group(0) @binding(6) var<storage, read> pairs: array<vec2<u32>>;
 @group(0) @binding(7) var<storage, read> scales: array<f32>;
@@ -23,5 +25,6 @@ fn dotOf(w: vec4<u32>, v: vec4<u32>) -> i32 {
 
 fn resultOf(sum: i32, row: u32, vector: u32) -> f32 {
   let pair = pairs[vector];
-  return f32(sum - (bitcast<i32>(pair.y) << 6)) * (bitcast<f32>(pair.x) * scales[product.scales + row]);
+  let scale = precisely(bitcast<f32>(pair.x) * scales[product.scales + row]);
+  return precisely(f32(sum - (bitcast<i32>(pair.y) << 6)) * scale);
 }

@@ -11,5 +11,5 @@ fn main(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= WIDTH) { return; }
   let at = id.y * STRIDE + id.x;
   let x = logits[at];
-  if (isFinite(x)) { logits[at] = tanhOf(x / CAP) * CAP; }
+  if (isFinite(x)) { logits[at] = tanhOf(divided(x, CAP)) * CAP; }
 }

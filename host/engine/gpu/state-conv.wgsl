@@ -33,11 +33,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let past = before * LAYER_WORDS + channel;
     let at = layer.offset + i * layer.stride + channel;
     var x = projection[at];
-    if (ALONE) { x *= projection[at + 2 * CHANNELS]; }
-    var sum = x * taps[weight + (TAPS - 1) * CHANNELS];
+    if (ALONE) { x = precisely(x * projection[at + 2 * CHANNELS]); }
+    var sum = precisely(x * taps[weight + (TAPS - 1) * CHANNELS]);
     for (var k = 0u; k < TAPS - 1; k++) {
       let column = select(pages[past + k * CHANNELS], 0f, row.position == 0);
-      sum += column * taps[weight + k * CHANNELS];
+      sum += precisely(column * taps[weight + k * CHANNELS]);
       if (k > 0) { pages[to + (k - 1) * CHANNELS] = column; }
     }
     pages[to + (TAPS - 2) * CHANNELS] = x;

@@ -5,11 +5,12 @@
 import { type Layer, MIXER_CONV, type Recurrence } from '../../../assembly/abi.ts'
 import type { AttentionLayer } from './attention.ts'
 import { padded } from './attention-kind.ts'
-import { divideText, headText } from './attention-texts.ts'
+import { headText } from './attention-texts.ts'
 import type { Gpu } from './gpu.ts'
+import { functionsText } from './math.ts'
 import type { GpuWeights, Operation, RowsAt, StepBuffers } from './operations.ts'
 import { convText, deltaText, stateNormText, statePagesText } from './state-texts.ts'
-import { mathText, stepText } from './texts.ts'
+import { stepText } from './texts.ts'
 
 /** The vectors of a layer with a state: StateLayer of assembly/abi.ts has them where Layer has others. */
 const vectorsOf = ({ lowNorm, queryBias, queryNorm, slotNorm }: Layer) => ({
@@ -49,7 +50,7 @@ export async function stateOperations(
   const bias = bind(vectors.convBias, r.channels)
   const convolve = await make(
     'state-conv',
-    stepText + mathText + statePagesText + convText,
+    stepText + functionsText + statePagesText + convText,
     {
       ...{ LAYER_WORDS: cache.layerStride / 4, TAPS: r.taps, CHANNELS: r.channels },
       ...{ ALONE: Number(isAlone), HAS_BIAS: Number(vectors.convBias !== 0) },
@@ -66,7 +67,7 @@ export async function stateOperations(
   const decay = bind(vectors.decay, r.valueHeads)
   const delta = await make(
     'state-delta',
-    stepText + mathText + statePagesText + deltaText,
+    stepText + functionsText + statePagesText + deltaText,
     {
       ...{ LAYER_WORDS: cache.layerStride / 4, CHANNELS: r.channels, KEY_HEADS: r.keyHeads, KEY: r.keyDim },
       ...{ VALUE_HEADS: r.valueHeads, VALUE: r.valueDim, IS_TILED: r.isTiled },
@@ -79,7 +80,7 @@ export async function stateOperations(
   const norm = bind(vectors.stateNorm, r.valueDim)
   const normed = await make(
     'state-norm',
-    mathText + divideText + headText + stateNormText,
+    functionsText + headText + stateNormText,
     { CHANNELS: r.channels, VALUE: r.valueDim, EPS: r.eps },
     [projection.offset, projection.stride, strides.averages, norm.word],
     [projection.buffer, norm.resource, averages],

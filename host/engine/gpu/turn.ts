@@ -2,8 +2,9 @@
 import { NO_PAGE, PAGE_TOKENS } from '../../../assembly/abi.ts'
 import { writeAngles } from './angles.ts'
 import { isSpread, slotsOf } from './attention-kind.ts'
-import { cacheText, divideText, headText, rotateText } from './attention-texts.ts'
+import { cacheText, headText, rotateText } from './attention-texts.ts'
 import { type GpuDevice, usage } from './gpu.ts'
+import { roundingText } from './math.ts'
 import type { DevicePages } from './pages.ts'
 import type { GpuLayer, GpuPlan } from './plan.ts'
 import { turnText } from './texts.ts'
@@ -99,7 +100,7 @@ export class Turns {
   }
 }
 
-const shader = { name: 'turn', text: [divideText, headText, rotateText, cacheText, turnText].join('\n') }
+const shader = { name: 'turn', text: [roundingText, headText, rotateText, cacheText, turnText].join('\n') }
 
 function constantsOf({ is, rotation, pageKind }: GpuLayer, pages: DevicePages): Record<string, number> {
   const { isInt8 } = pages

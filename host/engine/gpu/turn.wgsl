@@ -1,6 +1,6 @@
 // Keys of a page rotated on by some positions: turnBlock() of assembly/cache.ts. RoPE makes scores depend on the distance
 // alone, so these are the keys of the same tokens, that much later. Of a head that is rotated in part, int8 rounds all of it
-// again. Behind attention-head.wgsl, attention-rotate.wgsl and attention-cache.wgsl.
+// again. Behind precise.wgsl, attention-head.wgsl, attention-rotate.wgsl and attention-cache.wgsl.
 //
 //     pages u32 (places, layer), in place        Workgroups: (heads of both slots, PAGE_TOKENS), 64 threads each.
 

@@ -5,7 +5,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { availableParallelism, loadavg } from 'node:os'
-import { isOptimizedFromTheStart } from '../../../engine/wasm/optimize.ts'
+import { isOptimizedFromTheStart } from '../../../platform/optimize.ts'
 import type { BenchEnvironment } from '../report.ts'
 
 /** The form of each text in a report. All begin with a letter or digit and hold nothing that a table or a terminal obeys. */
