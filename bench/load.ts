@@ -5,15 +5,13 @@
  *     node bench/load.ts [--config models/configs/gta-1b.json] [--type q8] [--repeat 5] [-t N]
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { open, readFile } from 'node:fs/promises'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { layOut } from '../host/files/pack.ts'
-import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
-import { describe, planModel, weightTypes } from '../models/index.ts'
+import { weightTypes } from '../models/index.ts'
 import { choiceOf, readArguments, wholeOf } from './arguments.ts'
+import { writeSynthetic } from './synthetic-file.ts'
 
 const { values } = readArguments({
   command: 'npm run bench:load --',
@@ -34,7 +32,7 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 process.on('SIGINT', () => process.exit(130))
 
 const file = join(folder, 'synthetic.gta')
-const fileBytes = await writeModel(file)
+const fileBytes = await writeSynthetic(file, JSON.parse(readFileSync(config, 'utf8')), type)
 const command = fileURLToPath(new URL('../dist/gta.mjs', import.meta.url))
 const threads = values.threads ? ['-t', values.threads] : []
 // The bound: whatever loads a file must touch as much fresh memory.
@@ -59,23 +57,6 @@ console.log(
     node: process.version,
   }),
 )
-
-async function writeModel(path: string): Promise<number> {
-  const parsed = JSON.parse(await readFile(config, 'utf8'))
-  const model = describe(parsed)
-  const plan = planModel(model, type)
-  const { header, command } = layOut(model.spec, { config: parsed }, plan)
-  const start = Buffer.concat([header, command.bytes])
-  const weights = new Uint8Array(plan.bytes)
-  await fillSynthetic(model, plan, (offset, bytes) => weights.set(bytes, offset))
-  const target = await open(path, 'wx')
-  await target.write(start)
-  const step = 2 ** 28
-  for (let from = 0; from < weights.length; from += step)
-    await target.write(weights, from, Math.min(step, weights.length - from), start.length + from)
-  await target.close()
-  return start.length + plan.bytes
-}
 
 /** A fresh process that does nothing but fill so many bytes; its own time, without its start. */
 function touchMemory(): Promise<number> {

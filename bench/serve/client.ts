@@ -1,5 +1,6 @@
 /** Clients of the trials: plain HTTP, nothing of any library between the clock and the socket. */
-import { Agent, get, request } from 'node:http'
+import { Agent, request } from 'node:http'
+import { connect, type Socket } from 'node:net'
 
 export interface Reply {
   status: number
@@ -50,13 +51,51 @@ export function post(url: string, path: string, value: unknown, signal?: AbortSi
   })
 }
 
-/** Opens so many connections, which the next requests go over: what is measured then is not how fast a kernel connects. */
-export async function warm(url: string, count: number): Promise<void> {
-  const one = () =>
-    new Promise<void>((resolve, reject) => {
-      get(`${url}/health`, { agent }, (answer) => answer.resume().on('end', resolve)).on('error', reject)
+export interface RawReply {
+  status: number
+  retryAfter: string | undefined
+  /** All that came, as it came. */
+  raw: string
+  /** From the moment at which its bytes were given to the socket, in milliseconds. */
+  endMs: number
+}
+
+/**
+ * The same request over so many connections at one moment: sockets that are open already, bytes that are made already, since a
+ * client that makes 500 requests would measure itself.
+ */
+export async function volley(url: string, path: string, value: object, count: number): Promise<RawReply[]> {
+  const { hostname, port, host } = new URL(url)
+  const body = JSON.stringify(value)
+  const head = `POST ${path} HTTP/1.1\r\nhost: ${host}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n`
+  const bytes = Buffer.from(head + body)
+  const open = () =>
+    new Promise<Socket>((resolve, reject) => {
+      const socket = connect(Number(port), hostname, () => resolve(socket)).on('error', reject)
     })
-  await Promise.all(Array.from({ length: count }, one))
+  const sockets = await Promise.all(Array.from({ length: count }, open))
+  return await Promise.all(sockets.map((socket) => ask(socket, bytes)))
+}
+
+function ask(socket: Socket, bytes: Buffer): Promise<RawReply> {
+  return new Promise((resolve, reject) => {
+    const begun = performance.now()
+    let raw = ''
+    socket.setEncoding('utf8')
+    socket.on('data', (part: string) => {
+      raw += part
+    })
+    socket.on('error', reject)
+    socket.on('end', () =>
+      resolve({
+        status: Number(/^HTTP\/1\.1 (\d+)/.exec(raw)?.[1]),
+        retryAfter: /^retry-after: (\d+)/im.exec(raw)?.[1],
+        raw,
+        endMs: performance.now() - begun,
+      }),
+    )
+    socket.write(bytes)
+  })
 }
 
 /** The text in a stream of completions or chats; throws if it does not end as it must. */

@@ -11,8 +11,8 @@ const TOKENS = 256
 const PROMPT = 16
 
 /** Milliseconds of a token behind the prompt, and of the prompt with the first one, as the engine alone takes them. */
-async function engineAlone(threads: string[]): Promise<{ token: number; first: number }> {
-  const args = ['bench', '-p', `${PROMPT}`, '-n', `${TOKENS}`, '-r', '3', ...threads, '--json']
+async function engineAlone(options: string[]): Promise<{ token: number; first: number }> {
+  const args = ['bench', '-p', `${PROMPT}`, '-n', `${TOKENS}`, '-r', '3', ...options, '--json']
   const { stdout } = await promisify(execFile)(process.execPath, [command, ...args], { maxBuffer: 1e8 })
   const { results } = JSON.parse(stdout.trim().split('\n').at(-1) as string) as { results: BenchResult[] }
   const msOf = (phase: 'pp' | 'tg') =>
@@ -25,12 +25,12 @@ interface BenchResult {
   tokensPerSecond: { median: number }
 }
 
-export async function overhead(rounds: number, threads: string[]): Promise<Figures> {
-  const server = await serve(...threads)
+export async function overhead(rounds: number, model: string[], threads: string[]): Promise<Figures> {
+  const server = await serve(...model, ...threads)
   const engine: { token: number; first: number }[] = []
   const http: { token: number; first: number }[] = []
   for (let i = 0; i < rounds; i++) {
-    engine.push(await engineAlone(threads))
+    engine.push(await engineAlone([...model, ...threads]))
     for (let k = 0; k < 3; k++) {
       // Ids that no earlier prompt begins with: nothing lies in the cache.
       const prompt = Array.from({ length: PROMPT }, (_, at) => 300 + ((i * 31 + k * 7 + at * 13) % 2000))
