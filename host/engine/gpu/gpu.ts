@@ -213,6 +213,7 @@ export class GpuDevice implements Gpu {
     this.device.removeEventListener('uncapturederror', this.onRefused)
     this.buffers.clear()
     this.pipelines.clear()
+    this.zero = undefined
     this.device.destroy()
     this.tell(errors.closed())
   }
