@@ -61,7 +61,7 @@ export class GpuDevice implements Gpu {
   /** Bytes of all buffers. */
   bytes = 0
   /** Those whose shader has precise.wgsl, and the zero that it reads. */
-  private readonly precise = new Set<GPUComputePipeline>()
+  private readonly precise = new WeakSet<GPUComputePipeline>()
   private zero: GPUBuffer | undefined
   private readonly pipelines = new Map<string, Promise<GPUComputePipeline>>()
   private readonly buffers = new Set<GPUBuffer>()
@@ -213,7 +213,6 @@ export class GpuDevice implements Gpu {
     this.device.removeEventListener('uncapturederror', this.onRefused)
     this.buffers.clear()
     this.pipelines.clear()
-    this.precise.clear()
     this.zero = undefined
     this.device.destroy()
     this.tell(errors.closed())
