@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { GenerateOptions, Model } from '../index.ts'
 import { statuses } from '../server/errors.ts'
+import { isCut } from '../server/writing.ts'
 import { type Answer, type Answerer, type Asked, answerMessage, type Told, type ToolCall } from './answer.ts'
 import { errors, NodeError } from './errors.ts'
 
@@ -109,22 +110,24 @@ async function* answer(
   signal: AbortSignal,
 ): AsyncGenerator<Told, Answer> {
   const { input, tools, toolChoice, schema } = asked
+  // Within a schema a stop text is one of generate(); in a chat it is none of thoughts and calls.
+  const stop = schema === undefined ? asked.stop : undefined
   const chat =
     'messages' in input
-      ? await model.applyChatTemplate(input.messages as [], { template, tools, toolChoice, signal })
+      ? await model.applyChatTemplate(input.messages as [], { template, tools, toolChoice, stop, signal })
       : undefined
   // A schema says itself where the answer ends, and what a parser would take for thoughts or calls is a part of it.
   const parser = schema === undefined ? chat?.parser() : undefined
   const stream = model.generate(chat?.tokens ?? (input as { prompt: string }).prompt, optionsOf(asked, chat?.options, signal)) // biome-ignore format: one line
   let [content, reasoning] = ['', '']
   const calls: ToolCall[] = []
-  const add = (piece: string | undefined) => {
+  const add = (piece: string | undefined, isCut = false) => {
     if (!parser) {
       content += piece ?? ''
       return piece ?? ''
     }
     let text = ''
-    for (const event of piece === undefined ? parser.end() : parser.push(piece)) {
+    for (const event of piece === undefined ? parser.end(isCut) : parser.push(piece)) {
       if (event.type === 'content') text += event.text
       else if (event.type === 'reasoning') reasoning += event.text
       else if (event.type === 'call')
@@ -138,16 +141,15 @@ async function* answer(
     if (event.type === 'prefill') yield { type: 'reading', done: event.done, total: event.total }
     else if (event.type === 'token') yield { type: 'text', text: add(event.text), tokens: 1 }
     else {
-      const rest = add(undefined)
+      const rest = add(undefined, isCut(event.result))
       if (rest !== '') yield { type: 'text', text: rest, tokens: 0 }
     }
   }
   const { finish, usage } = await stream.result
   const { promptTokens, cachedTokens, completionTokens } = usage
-  const isCut = finish === 'length' || finish === 'context'
   return {
     message: answerMessage(content, reasoning, calls),
-    finish: isCut ? 'length' : calls.length > 0 ? 'tool_calls' : 'stop',
+    finish: isCut({ finish }) ? 'length' : calls.length > 0 ? 'tool_calls' : 'stop',
     usage: {
       prompt_tokens: promptTokens,
       completion_tokens: completionTokens,
