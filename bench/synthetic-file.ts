@@ -1,8 +1,6 @@
 /** A packed file of any shape with synthetic weights, for programs that take files. */
 import { open, readFile } from 'node:fs/promises'
-import { layOut } from '../host/files/pack.ts'
-import { TABLES_TENSOR, TOKENIZER_TENSOR } from '../host/files/packed.ts'
-import { tokenizerTables } from '../host/files/tokenizer-tables.ts'
+import { layOut, tokenizerParts } from '../host/files/pack.ts'
 import { fillSynthetic } from '../host/tools/bench/synthetic.ts'
 import { describe, planModel, type WeightType } from '../models/index.ts'
 
@@ -15,7 +13,7 @@ export async function writeSynthetic(
 ): Promise<number> {
   const model = describe(config)
   const plan = planModel(model, type)
-  const behind = tokenizer === undefined ? [] : await wordsOf(tokenizer)
+  const behind = tokenizer === undefined ? [] : await tokenizerParts(await readFile(tokenizer), undefined)
   const { header, command } = layOut(model.spec, { config }, plan, behind)
   const start = Buffer.concat([header, command.bytes])
   const weights = new Uint8Array(plan.bytes)
@@ -30,15 +28,4 @@ export async function writeSynthetic(
   }
   await target.close()
   return at
-}
-
-async function wordsOf(path: string) {
-  const json = await readFile(path)
-  // Tensors begin at multiples of 16, and spaces behind JSON are no part of it.
-  const padded = new Uint8Array(Math.ceil(json.length / 16) * 16).fill(0x20)
-  padded.set(json)
-  return [
-    { name: TOKENIZER_TENSOR, bytes: padded },
-    { name: TABLES_TENSOR, bytes: await tokenizerTables(json, undefined) },
-  ]
 }

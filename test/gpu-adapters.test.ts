@@ -2,6 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type AdapterInfo, chooseAdapter, listAdapters, nameAdapter, whyUnfit } from '../host/engine/gpu/adapters.ts'
+import { GpuDevice } from '../host/engine/gpu/gpu.ts'
 import { GtaError } from '../host/errors.ts'
 import { gpuTest } from './harness/gpu.ts'
 
@@ -104,6 +105,22 @@ gpuTest('what is here is found once and refused by name, and used by force', asy
   // An adapter gives one device; another one is another adapter.
   const other = await (await request()).requestDevice()
   other.destroy()
+})
+
+test('nobody waits for a device that was lost before', async () => {
+  // In place of a device: all that is asked of it here is how it ends.
+  const lost = Promise.resolve({ message: 'gone', reason: 'unknown' })
+  const device = { lost, addEventListener: () => undefined } as unknown as GPUDevice
+  const gpu = new GpuDevice(device, new Set())
+  await lost
+  const never = new Promise<never>(() => undefined)
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<string>((resolve) => {
+    timer = setTimeout(() => resolve('it waits'), 2000)
+  })
+  const error = await Promise.race([gpu.until(never), late]).catch((error) => error)
+  clearTimeout(timer)
+  assert.is(error.code, 'GPU_LOST')
 })
 
 test.run()

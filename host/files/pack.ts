@@ -41,12 +41,7 @@ export async function writePacked(
 
 async function writeTo(path: string, checkpoint: Checkpoint, plan: Plan, options: PackOptions): Promise<number> {
   const { files } = checkpoint
-  const behind: Part[] = files.tokenizer
-    ? [
-        { name: TOKENIZER_TENSOR, bytes: padTokenizer(files.tokenizer) },
-        { name: TABLES_TENSOR, bytes: await tokenizerTables(files.tokenizer, files.tokenizerConfig) },
-      ]
-    : []
+  const behind = files.tokenizer ? await tokenizerParts(files.tokenizer, files.tokenizerConfig) : []
   // What it holds is known when all the others are written, how much that is before.
   const others = 1 + plan.tensors.length + behind.length
   behind.push({ name: HASH_TENSOR, bytes: new Uint8Array(hashTableBytes(others)) })
@@ -135,6 +130,14 @@ function asText(value: unknown, name: string): string {
   } catch (cause) {
     throw errors.badJson(name, cause)
   }
+}
+
+/** What stands behind the weights of a model with words. */
+export async function tokenizerParts(json: Uint8Array, config: ModelFiles['tokenizerConfig']): Promise<Part[]> {
+  return [
+    { name: TOKENIZER_TENSOR, bytes: padTokenizer(json) },
+    { name: TABLES_TENSOR, bytes: await tokenizerTables(json, config) },
+  ]
 }
 
 /** Spaces behind JSON are no part of it, so the padding needs no length field. */

@@ -114,8 +114,10 @@ export class GpuDevice implements Gpu {
 
   /** Promise.race() with a promise that outlives all steps would keep every one of their results. */
   private orFailure<T>(done: Promise<T>): Promise<T> {
+    const ended = this.isClosed ? errors.closed() : this.failed
     return new Promise((resolve, reject) => {
       this.waiting.add(reject)
+      if (ended) reject(ended)
       done.then(resolve, reject).finally(() => this.waiting.delete(reject))
     })
   }
