@@ -3,6 +3,7 @@
  * or in the order of the requests. Whatever is wrong with one is told in its place; the others go on. Memory does not depend on
  * how many there are, but for 32 bytes each.
  */
+import { setMaxListeners } from 'node:events'
 import type { Readable } from 'node:stream'
 import type { Answer } from '../server/local-api.ts'
 import { lineErrors } from './errors.ts'
@@ -64,6 +65,8 @@ class Batch {
 
   constructor(options: BatchOptions) {
     this.options = options
+    // Each request listens, and no more than are answered at a time.
+    setMaxListeners(0, this.stop.signal)
   }
 
   async run(): Promise<BatchCounts> {
