@@ -3,11 +3,9 @@ import type { ErrorShape } from './errors.ts'
 import { applyTemplate, detokenize, health, metrics, props, tokenize } from './llama.ts'
 import { chat, generate } from './ollama/chat.ts'
 import { running, show, tags, version } from './ollama/models.ts'
-import { chatCompletions } from './openai/chat.ts'
-import { completions } from './openai/completions.ts'
-import { embeddings, ollamaEmbed, ollamaEmbedOne } from './openai/embeddings.ts'
+import { ollamaEmbed, ollamaEmbedOne } from './openai/embeddings.ts'
+import { openaiEndpoints } from './openai/endpoints.ts'
 import { listModels, showModel } from './openai/models.ts'
-import { responses } from './openai/responses.ts'
 import { pageDocuments, pageHeaders } from './page/documents.ts'
 import type { Handler } from './services.ts'
 
@@ -36,10 +34,7 @@ export const routes: readonly Route[] = [
   get('/props', props),
   get('/v1/models', listModels),
   get('/v1/models/*', showModel),
-  post('/v1/chat/completions', chatCompletions),
-  post('/v1/completions', completions),
-  post('/v1/responses', responses),
-  post('/v1/embeddings', embeddings),
+  ...Object.entries(openaiEndpoints).map(([path, handle]) => post(path, handle)),
   post('/tokenize', tokenize),
   post('/detokenize', detokenize),
   post('/apply-template', applyTemplate),
