@@ -71,7 +71,7 @@ const floors = [
   ['sessions'],
   ['load.ts'],
   ['server', 'wasi', 'browser'],
-  ['tools'],
+  ['tools', 'fleet'],
   ['web', 'cli', 'index.ts'],
   ['node-red'],
 ]
