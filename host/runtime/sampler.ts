@@ -63,7 +63,7 @@ export class Sampler {
   /** Tokens that were judged before their computation failed. */
   private readonly judged: Sampled[] = []
   /** All tokens before the current one. */
-  private readonly history: number[] = []
+  private history: number[] = []
 
   constructor(sequence: Sequence, choice: Choice) {
     this.sequence = sequence
@@ -84,7 +84,7 @@ export class Sampler {
     this.generatedFrom = this.position + this.sequence.dropped
     // The token that was pending before the prompt is computed.
     this.sequence.resume(undefined, this.sampling)
-    if (this.speculate > 0) this.history.push(...this.sequence.tokens)
+    if (this.speculate > 0) this.history = this.sequence.tokens
   }
 
   /** Goes on to the next token. */
