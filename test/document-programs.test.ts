@@ -71,6 +71,12 @@ test.before(async () => {
     join(consumer, 'book.txt'),
     readFileSync(`${root}test/golden/stories/valid_slice.txt`).subarray(0, 1000),
   )
+  writeFileSync(
+    join(consumer, 'requests.jsonl'),
+    ['a', 'b', 'c']
+      .map((id) => JSON.stringify({ custom_id: id, url: '/v1/completions', body: { prompt: 'Once', max_tokens: 2 } }))
+      .join('\n'),
+  )
   symlinkSync(join(installed, 'models'), join(consumer, 'models'))
   mkdirSync(join(folder, 'bin'))
   // As npm links it; but a benchmark repeats nothing here.

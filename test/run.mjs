@@ -103,7 +103,7 @@ const quick = `
 const long = `
   conformance/stories-quality compare document-programs bundlers package-nodes identity wasi-tokenizer close
   memory-limit session-kill session-power session-faults session-corrupt session-hostile wasi-hostile
-  recovery paired server-together
+  recovery paired server-together batch-kill
 `
   .trim()
   .split(/\s+/)

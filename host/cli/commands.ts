@@ -35,6 +35,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'an API for programs, as OpenAI, Ollama and llama.cpp have it',
     read: async () => (await import('./serve.ts')).serve,
   },
+  batch: {
+    summary: 'a file of requests to a file of results, as OpenAI’s batches; goes on where it was killed',
+    read: async () => (await import('./batch.ts')).batch,
+  },
   inspect: {
     summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
     read: async () => (await import('./inspect.ts')).inspect,

@@ -1,28 +1,14 @@
 /** gta serve: models behind an API for programs. */
-import { basename } from 'node:path'
-import { checkModelPath, defaultModel } from '../load.ts'
-import type { GenerateOptions } from '../runtime/api.ts'
 import { parseKeys } from '../server/admittance.ts'
 import { serverErrors } from '../server/errors.ts'
-import type { ModelEntry } from '../server/model-pool.ts'
 import { type ApiServer, type LogEntry, openServer } from '../server/server.ts'
-import { builtInTemplates } from '../text/template/templates.ts'
 import { exitCodes } from './interrupt.ts'
 import { readText } from './open.ts'
-import {
-  type Arguments,
-  type Command,
-  common,
-  generateNames,
-  generateOptions,
-  modelOptions,
-  UsageError,
-} from './options.ts'
+import { type Arguments, type Command, common, UsageError } from './options.ts'
+import { DEFAULT_SLOTS, MAX_SLOTS, servedModels, servedOptions } from './served-models.ts'
 import { say } from './terminal.ts'
 
-const DEFAULTS = { port: 8080, parallel: 4, queue: 16, timeout: 600, drain: 10 }
-
-const { model: _, recover: __, memory: ___, ...loadFlags } = modelOptions
+const DEFAULTS = { port: 8080, queue: 16, timeout: 600, drain: 10 }
 
 export const serve: Command = {
   usage: 'serve [[NAME=]MODEL …] [options]',
@@ -33,7 +19,7 @@ export const serve: Command = {
       type: 'string',
       alias: 'np',
       value: 'N',
-      help: `texts that are written at a time (default ${DEFAULTS.parallel})`,
+      help: `texts that are written at a time (default ${DEFAULT_SLOTS})`,
     },
     queue: {
       type: 'string',
@@ -50,24 +36,13 @@ export const serve: Command = {
       value: 'SECONDS',
       help: `what requests under way may take when the server ends (default ${DEFAULTS.drain})`,
     },
-    'models-memory': {
-      type: 'string',
-      value: 'SIZE',
-      help: 'memory of all models; the one that nobody used for longest goes (default: three quarters of the machine)',
-    },
     'api-key-file': { type: 'string', value: 'FILE', help: 'keys, one a line: whoever asks must have one' },
     insecure: { type: 'boolean', help: 'others may connect without a key' },
     cors: { type: 'string', multiple: true, value: 'ORIGIN', help: 'pages of this origin may ask, or of all: *' },
     'allow-host': { type: 'string', multiple: true, value: 'NAME', help: 'another name of this machine' },
-    'chat-template': {
-      type: 'string',
-      value: 'NAME|FILE',
-      help: `${Object.keys(builtInTemplates).join(', ')}, or a file with a Jinja template (default: the model's own)`,
-    },
     'no-page': { type: 'boolean', help: 'without the page to chat with, at /' },
     quiet: { type: 'boolean', help: 'log nothing but what went wrong' },
-    ...loadFlags,
-    ...generateOptions,
+    ...servedOptions,
     ...common,
     json: { type: 'boolean', help: 'what is logged as JSON, a document a line' },
   },
@@ -78,29 +53,19 @@ async function execute(args: Arguments): Promise<void> {
   const drain = args.whole('drain', 0, 3600) ?? DEFAULTS.drain
   // Before anybody is told that it listens: a signal may come with the answer to that.
   const ending = new Ending(drain, args.flag('quiet'))
-  const defaults: GenerateOptions = args.values(...generateNames)
   const server = await openServer({
-    load: {
-      ...given(args.values('type', 'cache', 'context', 'cacheMemory', 'offload', 'offloadDirectory')),
-      ...given(args.values('threads', 'batchThreads', 'gpu', 'gpuForce', 'verify')),
-      // Who loses a thread is not to end all that others are told.
-      recover: true,
-    },
-    slots: args.whole('parallel', 1, 32) ?? DEFAULTS.parallel,
+    ...(await servedModels(args, args.positionals)),
+    slots: args.whole('parallel', 1, MAX_SLOTS) ?? DEFAULT_SLOTS,
     queue: args.whole('queue', 0, 10_000) ?? DEFAULTS.queue,
     timeout: args.whole('timeout', 1, 86_400) ?? DEFAULTS.timeout,
     drain,
-    budget: args.bytes('models-memory', 1e6),
-    template: await readTemplate(args.text('chat-template')),
     host: args.text('host'),
     port: args.whole('port', 0, 65_535) ?? DEFAULTS.port,
     keys: await readKeys(args.text('api-key-file')),
     isInsecure: args.flag('insecure'),
     origins: originsOf(args.texts('cors')),
     hosts: namesOf(args.texts('allow-host')),
-    defaults: given(defaults),
     hasPage: !args.flag('no-page'),
-    models: await entriesOf(args.positionals),
     ...(args.flag('quiet') ? {} : logging),
     onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
   })
@@ -156,19 +121,6 @@ class Ending {
   }
 }
 
-/** NAME=MODEL, a path, or the name of a pulled model. A path is called by the name of its file. */
-async function entriesOf(positionals: readonly string[]): Promise<ModelEntry[]> {
-  if (positionals.length === 0) return [{ name: 'stories', path: defaultModel }]
-  return await Promise.all(
-    positionals.map(async (text) => {
-      const [, alias, model = text] = /^([\w.:-]+)=(.+)$/.exec(text) ?? []
-      const path = (await checkModelPath(model)) as string
-      const name = path === model ? basename(model).replace(/\.(?:gta|gguf)$/, '') : model
-      return { name: alias ?? name, path }
-    }),
-  )
-}
-
 /** As a browser writes them: without a path, in small letters. */
 function originsOf(texts: string[]): string[] {
   const wrong = texts.find((text) => text !== '*' && !/^[a-z][a-z0-9+.-]*:\/\/[^/?#@\sA-Z]+$/.test(text))
@@ -184,10 +136,6 @@ function namesOf(texts: string[]): string[] {
   )
 }
 
-async function readTemplate(name: string | undefined): Promise<string | undefined> {
-  return name === undefined || Object.hasOwn(builtInTemplates, name) ? name : await readText(name)
-}
-
 async function readKeys(path: string | undefined): Promise<string[]> {
   if (path === undefined) return []
   const keys = parseKeys(await readText(path))
@@ -199,8 +147,4 @@ async function readKeys(path: string | undefined): Promise<string[]> {
 function lineOf({ method, route, status, milliseconds, ...notes }: LogEntry): string {
   const more = Object.entries(notes).map(([name, value]) => `, ${name} ${value}`)
   return `${method} ${route} ${status ?? 'gone'} ${milliseconds} ms${more.join('')}`
-}
-
-function given<T extends object>(values: T): { [name in keyof T]?: Exclude<T[name], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as never
 }

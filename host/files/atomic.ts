@@ -31,7 +31,7 @@ export async function writeWhole<T>(
 }
 
 /** Makes a rename durable. Not every file system can sync a directory; then the rename is as safe as it gets. */
-async function syncDirectory(path: string): Promise<void> {
+export async function syncDirectory(path: string): Promise<void> {
   try {
     const directory = await open(path, 'r')
     await directory.sync().finally(() => directory.close())

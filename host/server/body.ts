@@ -18,21 +18,26 @@ export async function readJson(request: IncomingMessage): Promise<Record<string,
   if (encoding !== undefined && encoding !== 'identity') throw apiErrors.badEncoding(encoding.slice(0, 100))
   const transfer = request.headers['transfer-encoding'] ?? 'chunked'
   if (transfer.trim().toLowerCase() !== 'chunked') throw apiErrors.badEncoding(transfer.slice(0, 100))
-  const bytes = await readBytes(request)
+  return parseObject(await readBytes(request))
+}
+
+/** Throws 400 for bytes that are no JSON object in UTF-8; `what` they are, in words. */
+export function parseObject(bytes: Uint8Array, what = 'the body'): Record<string, unknown> {
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
-    throw apiErrors.badJson('it is not UTF-8')
+    throw apiErrors.badJson('it is not UTF-8', what)
   }
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw apiErrors.badJson(text === '' ? 'it is empty' : `it is not JSON (${(error as Error).message.slice(0, 100)})`)
+    const why = text === '' ? 'it is empty' : `it is not JSON (${(error as Error).message.slice(0, 100)})`
+    throw apiErrors.badJson(why, what)
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw apiErrors.badJson(`it is ${Array.isArray(value) ? 'a list' : show(value)}`)
+    throw apiErrors.badJson(`it is ${Array.isArray(value) ? 'a list' : show(value)}`, what)
   return value as Record<string, unknown>
 }
 

@@ -1,8 +1,8 @@
 /** A chat for any of the APIs: the prompt is made, answers are generated and taken apart into words, thoughts and calls. */
 import type { GenerateOptions, Generation } from '../runtime/api.ts'
 import type { AnswerEvent, AnswerParser } from '../text/tools/parser.ts'
+import type { Call } from './call.ts'
 import type { ChatAsked } from './chat-asked.ts'
-import type { Exchange } from './exchange.ts'
 import type { ServedModel } from './served-model.ts'
 import type { Services } from './services.ts'
 import { isCut, type TokenEvent, write } from './writing.ts'
@@ -48,20 +48,20 @@ export interface ChatRun extends ChatAsked {
 /** Rejects as `write()` does, and with NO_TEMPLATE or BAD_TEMPLATE. */
 export async function runChat(
   services: Services,
-  exchange: Exchange,
+  call: Call,
   served: ServedModel,
   { options, count = 1, onEvents, onAnswer, ...asked }: ChatRun,
 ): Promise<ChatAnswer[]> {
   const { stop = services.defaults.stop, ...more } = options
   const isEndless = options.stopAtEos === false
-  const prompt = await served.render({ ...asked, stop }, exchange.signal)
+  const prompt = await served.render({ ...asked, stop }, call.signal)
   const collected = Array.from({ length: count }, () => new Collected(prompt.parser()))
   const answers: ChatAnswer[] = []
   const tell = (choice: number, events: readonly AnswerEvent[]) => {
     if (events.length === 0) return undefined
     return onEvents?.(choice, events, (collected[choice] as Collected).takeScored())
   }
-  await write(services, exchange, served, {
+  await write(services, call, served, {
     ids: prompt.ids,
     options: { ...more, ...prompt.options, ...(isEndless ? { stopAtEos: false, stopTokens: [] } : {}) },
     count,

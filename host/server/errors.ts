@@ -45,7 +45,11 @@ export class ApiError extends Error {
     message: string,
     { param, headers = {}, cause }: { param?: string; headers?: Record<string, string>; cause?: unknown } = {},
   ) {
+    // It is an answer, and no fault of ours: where it was made is told to nobody, and would take as long as all the rest of it.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(message, { cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.status = status
     this.code = code
     this.param = param
@@ -76,8 +80,8 @@ export const apiErrors = {
     new ApiError(400, 'unsupported_parameter', `${param} must be ${expected}, found ${found}: ${why}`, { param }),
   unsupported: (param: string, why: string) =>
     new ApiError(400, 'unsupported_parameter', `${param} is not supported: ${why}`, { param }),
-  badJson: (why: string) =>
-    new ApiError(400, 'invalid_json', `the body must be a JSON object in UTF-8, found that ${why}`),
+  badJson: (why: string, what: string) =>
+    new ApiError(400, 'invalid_json', `${what} must be a JSON object in UTF-8, found that ${why}`),
   noKey: () =>
     new ApiError(401, 'invalid_api_key', 'the header authorization must be "Bearer" and a key of this server', {
       headers: { 'www-authenticate': 'Bearer' },

@@ -3,8 +3,9 @@
  * over, or when the server ends; whatever is done for the request stops then.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Call } from './call.ts'
 import { type ApiError, apiErrors, asApiError, type ErrorShape, errorBody, type Params } from './errors.ts'
-import type { AnswerStream } from './streams.ts'
+import { type AnswerStream, EventStream } from './streams.ts'
 import { targetOf } from './target.ts'
 
 /** What the client has left behind is still read for so long, so that it reads our answer before the connection ends. */
@@ -21,18 +22,15 @@ export class Gone extends Error {
   override name = 'Gone'
 }
 
-export class Exchange {
+export class Exchange implements Call {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   /** The path of the request without its query. */
   readonly path: string
   readonly started = performance.now()
   shape: ErrorShape = 'openai'
-  /** What the request calls what the library may refuse. */
   params: Params = {}
-  /** What streams the answer, once it does. */
   stream: AnswerStream | undefined
-  /** For the log and the metrics; never anything of the text. */
   readonly notes: Record<string, string | number> = {}
   private readonly controller = new AbortController()
   private timer: NodeJS.Timeout | undefined
@@ -100,12 +98,17 @@ export class Exchange {
     this.text(JSON.stringify(value), 'application/json', status, headers)
   }
 
+  events(ending?: string): AnswerStream {
+    return new EventStream(this, ending)
+  }
+
   text(body: string | Uint8Array, type: string, status = 200, headers: Record<string, string> = {}): void {
     const { response, request } = this
     if (response.headersSent || response.destroyed) return
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    response.writeHead(status, { 'content-type': type, 'content-length': bytes.length, ...headers })
-    response.end(request.method === 'HEAD' ? undefined : bytes)
+    const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+    response.writeHead(status, { 'content-type': type, 'content-length': length, ...headers })
+    // A text goes in one piece with the head.
+    response.end(request.method === 'HEAD' ? undefined : body)
   }
 
   /** Tells what went wrong, in the shape of the API; nothing where nobody listens. Returns what was told. */

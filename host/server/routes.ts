@@ -3,11 +3,9 @@ import type { ErrorShape } from './errors.ts'
 import { applyTemplate, detokenize, health, metrics, props, tokenize } from './llama.ts'
 import { chat, generate } from './ollama/chat.ts'
 import { running, show, tags, version } from './ollama/models.ts'
-import { chatCompletions } from './openai/chat.ts'
-import { completions } from './openai/completions.ts'
-import { embeddings, ollamaEmbed, ollamaEmbedOne } from './openai/embeddings.ts'
+import { ollamaEmbed, ollamaEmbedOne } from './openai/embeddings.ts'
+import { openaiEndpoints } from './openai/endpoints.ts'
 import { listModels, showModel } from './openai/models.ts'
-import { responses } from './openai/responses.ts'
 import { pageDocuments, pageHeaders } from './page/documents.ts'
 import type { Handler } from './services.ts'
 
@@ -18,6 +16,8 @@ export interface Route {
   handle: Handler
   /** Without a key. */
   isOpen?: true
+  /** Waits for a slot: while the queue is full it is refused before its body is read. */
+  isQueued?: boolean
 }
 
 const get = (path: string, handle: Handler, more: { isOpen?: true } = {}): Route => ({
@@ -26,7 +26,7 @@ const get = (path: string, handle: Handler, more: { isOpen?: true } = {}): Route
   handle,
   ...more,
 })
-const post = (path: string, handle: Handler): Route => ({ path, method: 'POST', handle })
+const post = (path: string, handle: Handler, isQueued = true): Route => ({ path, method: 'POST', handle, isQueued })
 
 export const routes: readonly Route[] = [
   get('/health', health, { isOpen: true }),
@@ -34,10 +34,7 @@ export const routes: readonly Route[] = [
   get('/props', props),
   get('/v1/models', listModels),
   get('/v1/models/*', showModel),
-  post('/v1/chat/completions', chatCompletions),
-  post('/v1/completions', completions),
-  post('/v1/responses', responses),
-  post('/v1/embeddings', embeddings),
+  ...Object.entries(openaiEndpoints).map(([path, handle]) => post(path, handle)),
   post('/tokenize', tokenize),
   post('/detokenize', detokenize),
   post('/apply-template', applyTemplate),
@@ -47,7 +44,7 @@ export const routes: readonly Route[] = [
   post('/api/embeddings', ollamaEmbedOne),
   get('/api/tags', tags),
   get('/api/ps', running),
-  post('/api/show', show),
+  post('/api/show', show, false),
   get('/api/version', version),
   ...Object.entries(pageDocuments).map(([path, { type, body }]) =>
     get(path, async (exchange) => exchange.text(await body(), type, 200, pageHeaders), { isOpen: true }),

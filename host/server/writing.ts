@@ -4,7 +4,7 @@
  * with.
  */
 import type { GenerateOptions, Generation, GenerationEvent } from '../runtime/api.ts'
-import type { Exchange } from './exchange.ts'
+import type { Call } from './call.ts'
 import type { ServedModel } from './served-model.ts'
 import type { Services } from './services.ts'
 
@@ -24,31 +24,27 @@ export interface Writing {
   onEnd?: (choice: number, generation: Generation) => Promise<void> | undefined
 }
 
-/** Resolves to how each text went. Rejects with what ended one of them, or the reason of the exchange's signal. */
+/** Resolves to how each text went. Rejects with what ended one of them, or the reason of the call's signal. */
 export async function write(
   services: Services,
-  exchange: Exchange,
+  call: Call,
   served: ServedModel,
   writing: Writing,
 ): Promise<Generation[]> {
   const { pool, metrics, defaults } = services
   const { ids, count = 1 } = writing
   const options = { stopAtEos: true, ...defaults, ...writing.options }
-  const giveBack = await served.reserve(
-    ids.length + (options.maxTokens ?? served.model.context),
-    count,
-    exchange.signal,
-  )
+  const giveBack = await served.reserve(ids.length + (options.maxTokens ?? served.model.context), count, call.signal)
   // What one of them fails of ends the others too.
   const stopped = new AbortController()
-  const stop = () => stopped.abort(exchange.signal.reason)
-  exchange.signal.addEventListener('abort', stop)
-  if (exchange.signal.aborted) stop()
+  const stop = () => stopped.abort(call.signal.reason)
+  call.signal.addEventListener('abort', stop)
+  if (call.signal.aborted) stop()
   const one = async (choice: number) => {
     const seed = options.seed === undefined ? {} : { seed: options.seed + choice }
     const own = { ...writing, choice, options: { ...options, ...seed, signal: stopped.signal } }
     try {
-      return await writeOne(services, exchange, served, own)
+      return await writeOne(services, call, served, own)
     } catch (error) {
       stopped.abort(error)
       throw error
@@ -60,20 +56,20 @@ export async function write(
     if (failed) throw stopped.signal.reason
     const generations = outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Generation>).value)
     metrics.wrote(generations)
-    Object.assign(exchange.notes, notesOf(generations))
+    Object.assign(call.notes, notesOf(generations))
     return generations
   } catch (error) {
     pool.failed(served, error)
     throw error
   } finally {
-    exchange.signal.removeEventListener('abort', stop)
+    call.signal.removeEventListener('abort', stop)
     giveBack()
   }
 }
 
 async function writeOne(
   { metrics }: Services,
-  exchange: Exchange,
+  call: Call,
   { model }: ServedModel,
   { ids, options, choice, onToken, onEnd }: Writing & { choice: number },
 ): Promise<Generation> {
@@ -83,7 +79,7 @@ async function writeOne(
   try {
     for (;;) {
       const { value: event } = await events.next()
-      if (event.type === 'prefill') exchange.stream?.progress(event.done, event.total)
+      if (event.type === 'prefill') call.stream?.progress(event.done, event.total)
       else if (event.type === 'token') {
         if (isFirst) metrics.firstToken((performance.now() - begun) / 1000)
         isFirst = false

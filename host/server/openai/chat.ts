@@ -2,10 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import { reasoningEfforts } from '../../text/template/thinking.ts'
 import type { AnswerEvent } from '../../text/tools/parser.ts'
+import type { Call } from '../call.ts'
 import type { ChatAsked } from '../chat-asked.ts'
 import { type ChatAnswer, callsToTell, type OnEvents, runChat } from '../chat-run.ts'
 import { apiErrors, type Params } from '../errors.ts'
-import type { Exchange } from '../exchange.ts'
 import {
   boolean,
   ignored,
@@ -22,7 +22,7 @@ import {
 } from '../readers.ts'
 import { maxTokens, samplingFields, samplingOf, tokenLimit } from '../sampling.ts'
 import type { Services } from '../services.ts'
-import { EventStream } from '../streams.ts'
+import type { AnswerStream } from '../streams.ts'
 import type { TokenEvent } from '../writing.ts'
 import {
   formatFieldsOfOthers,
@@ -95,12 +95,8 @@ export function chatOf(asked: Read<typeof chatFields>): ChatAsked {
   }
 }
 
-export async function chatCompletions(
-  exchange: Exchange,
-  services: Services,
-  body: Record<string, unknown>,
-): Promise<void> {
-  exchange.params = chatParams(body)
+export async function chatCompletions(call: Call, services: Services, body: Record<string, unknown>): Promise<void> {
+  call.params = chatParams(body)
   const asked = readFields(chatTable, body)
   const said = { ...chatOf(asked), response: formatOf(asked) }
   const options = {
@@ -111,15 +107,15 @@ export async function chatCompletions(
   if (asked.top_logprobs !== undefined && !asked.logprobs)
     throw apiErrors.badValue('top_logprobs', 'left out unless logprobs is true', String(asked.top_logprobs))
   const count = checkCount(asked.n, services)
-  const stream = asked.stream ? new EventStream(exchange, 'data: [DONE]\n\n') : undefined
-  const lease = await services.pool.enter(asked.model, count, exchange.signal)
+  const stream = asked.stream ? call.events('data: [DONE]\n\n') : undefined
+  const lease = await services.pool.enter(asked.model, count, call.signal)
   try {
     const told = new ChatTelling(lease.model.name, stream)
     const onEvents: OnEvents = (...heard) => told.add(...heard)
     const onAnswer = (choice: number, answer: ChatAnswer) => told.end(choice, answer)
     const telling = stream ? { onEvents, onAnswer } : {}
-    const answers = await runChat(services, exchange, lease.model, { ...said, options, count, ...telling })
-    if (!stream) return exchange.json(told.whole(answers))
+    const answers = await runChat(services, call, lease.model, { ...said, options, count, ...telling })
+    if (!stream) return call.json(told.whole(answers))
     if (asked.stream_options?.include_usage) await told.usage(answers)
     stream.end()
   } finally {
@@ -136,13 +132,13 @@ export function checkCount(count = 1, { pool }: Services): number {
 
 /** An answer of one or several choices, as it is told. */
 class ChatTelling {
-  private readonly stream: EventStream | undefined
+  private readonly stream: AnswerStream | undefined
   private readonly id = `chatcmpl-${randomUUID()}`
   private readonly created = Math.floor(Date.now() / 1000)
   private readonly model: string
   private readonly begun = new Set<number>()
 
-  constructor(model: string, stream: EventStream | undefined) {
+  constructor(model: string, stream: AnswerStream | undefined) {
     this.model = model
     this.stream = stream
   }

@@ -2,14 +2,14 @@
 import { randomUUID } from 'node:crypto'
 import type { GenerateOptions, Generation, ScoredToken } from '../../runtime/api.ts'
 import { constraintOf } from '../../text/structured/constrain.ts'
+import type { Call } from '../call.ts'
 import { writerOf } from '../chat-asked.ts'
 import { apiErrors } from '../errors.ts'
-import type { Exchange } from '../exchange.ts'
 import { boolean, list, only, type Reader, readFields, required, shown, text, unsupported, whole } from '../readers.ts'
 import { maxTokens, samplingFields, samplingOf, ids as tokenIds, tokenLimit } from '../sampling.ts'
 import type { ServedModel } from '../served-model.ts'
 import type { Services } from '../services.ts'
-import { EventStream } from '../streams.ts'
+import type { AnswerStream } from '../streams.ts'
 import { type TokenEvent, write } from '../writing.ts'
 import { chatParams, checkCount } from './chat.ts'
 import { formatFieldsOfOthers, formatOf, ignoredFields, responseFormat, streamOptions } from './fields.ts'
@@ -49,12 +49,8 @@ export const completionTable = {
 /** What OpenAI's API does where nobody says how long a text is to be. */
 const DEFAULT_TOKENS = 16
 
-export async function completions(
-  exchange: Exchange,
-  services: Services,
-  body: Record<string, unknown>,
-): Promise<void> {
-  exchange.params = { ...chatParams(body), prompt: 'prompt' }
+export async function completions(call: Call, services: Services, body: Record<string, unknown>): Promise<void> {
+  call.params = { ...chatParams(body), prompt: 'prompt' }
   const asked = readFields(completionTable, body)
   const given = required(asked.prompt, 'prompt')
   const count = checkCount(asked.n, services)
@@ -69,8 +65,8 @@ export async function completions(
     ...(logprobs !== undefined && isEcho ? { promptLogprobs: logprobs } : {}),
     ...(grammar ? { constraint: (parts) => constraintOf(grammar, writerOf(parts)) } : {}),
   }
-  const stream = asked.stream ? new EventStream(exchange, 'data: [DONE]\n\n') : undefined
-  const lease = await services.pool.enter(asked.model, count, exchange.signal)
+  const stream = asked.stream ? call.events('data: [DONE]\n\n') : undefined
+  const lease = await services.pool.enter(asked.model, count, call.signal)
   try {
     const prompts = given.map((prompt) => ({ prompt, ids: lease.model.promptIds(prompt) }))
     const told = new Telling(lease.model, stream, isEcho)
@@ -78,14 +74,14 @@ export async function completions(
     for (const [i, { prompt, ids }] of prompts.entries()) {
       const first = i * count
       await told.begin(prompt, ids, first, count)
-      await write(services, exchange, lease.model, {
+      await write(services, call, lease.model, {
         ...{ ids, options, count },
         onToken: (choice, token) => told.add(first + choice, token),
         onEnd: (choice, generation) => told.end(first + choice, generation),
       })
     }
     const usage = told.usage(given.length)
-    if (!stream) return exchange.json({ ...told.head, choices: told.choices, ...usage })
+    if (!stream) return call.json({ ...told.head, choices: told.choices, ...usage })
     if (asked.stream_options?.include_usage) await stream.send({ ...told.head, choices: [], ...usage })
     stream.end()
   } finally {
@@ -99,11 +95,11 @@ class Telling {
   readonly choices: object[] = []
   private readonly generations: Generation[] = []
   private readonly model: ServedModel
-  private readonly stream: EventStream | undefined
+  private readonly stream: AnswerStream | undefined
   private readonly isEcho: boolean
   private echoed: { text: string; ids: readonly number[] } = { text: '', ids: [] }
 
-  constructor(model: ServedModel, stream: EventStream | undefined, isEcho: boolean) {
+  constructor(model: ServedModel, stream: AnswerStream | undefined, isEcho: boolean) {
     this.model = model
     this.stream = stream
     this.isEcho = isEcho

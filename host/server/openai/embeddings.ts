@@ -1,6 +1,6 @@
 /** POST /v1/embeddings, and Ollama's /api/embed and /api/embeddings: vectors of texts. */
 import type { Embeddings } from '../../runtime/api.ts'
-import type { Exchange } from '../exchange.ts'
+import type { Call } from '../call.ts'
 import { ignored, oneOf, oneOrMore, type Reader, readFields, required, text, unsupported } from '../readers.ts'
 import { ids } from '../sampling.ts'
 import type { Services } from '../services.ts'
@@ -30,16 +30,16 @@ const WARNING = 'this model was made to write, not to embed: the mean of its sta
 
 const warningOf = ({ isEmbeddingModel }: Embeddings) => (isEmbeddingModel ? {} : { warning: WARNING })
 
-export async function embeddings(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
-  exchange.params = { prompt: 'input' }
+export async function embeddings(call: Call, services: Services, body: Record<string, unknown>): Promise<void> {
+  call.params = { prompt: 'input' }
   const asked = readFields(embeddingTable, body)
   const texts = required(asked.input, 'input')
-  const { name, found } = await embed(exchange, services, asked.model, texts)
+  const { name, found } = await embed(call, services, asked.model, texts)
   const shown = (vector: Float32Array) =>
     asked.encoding_format === 'base64'
       ? Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64')
       : [...vector]
-  exchange.json({
+  call.json({
     object: 'list',
     model: name,
     data: found.vectors.map((vector, index) => ({ object: 'embedding', index, embedding: shown(vector) })),
@@ -59,20 +59,11 @@ export const ollamaTable = {
 }
 
 /** What is too long is refused, whatever "truncate" says: nothing is cut. */
-export async function ollamaEmbed(
-  exchange: Exchange,
-  services: Services,
-  body: Record<string, unknown>,
-): Promise<void> {
+export async function ollamaEmbed(call: Call, services: Services, body: Record<string, unknown>): Promise<void> {
   const asked = readFields(ollamaTable, body)
   const begun = performance.now()
-  const { name, found } = await embed(
-    exchange,
-    services,
-    required(asked.model, 'model'),
-    required(asked.input, 'input'),
-  )
-  exchange.json({
+  const { name, found } = await embed(call, services, required(asked.model, 'model'), required(asked.input, 'input'))
+  call.json({
     model: name,
     embeddings: found.vectors.map((vector) => [...vector]),
     total_duration: Math.round((performance.now() - begun) * 1e6),
@@ -83,19 +74,15 @@ export async function ollamaEmbed(
 }
 
 /** The older form: one text. */
-export async function ollamaEmbedOne(
-  exchange: Exchange,
-  services: Services,
-  body: Record<string, unknown>,
-): Promise<void> {
+export async function ollamaEmbedOne(call: Call, services: Services, body: Record<string, unknown>): Promise<void> {
   const asked = readFields(ollamaTable, body)
   const prompt = required(asked.prompt, 'prompt')
-  const { found } = await embed(exchange, services, required(asked.model, 'model'), [prompt])
-  exchange.json({ embedding: [...(found.vectors[0] as Float32Array)], ...warningOf(found) })
+  const { found } = await embed(call, services, required(asked.model, 'model'), [prompt])
+  call.json({ embedding: [...(found.vectors[0] as Float32Array)], ...warningOf(found) })
 }
 
 async function embed(
-  { signal }: Exchange,
+  { signal }: Call,
   { pool }: Services,
   model: string | undefined,
   texts: readonly Input[],

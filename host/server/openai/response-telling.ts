@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { AnswerEvent } from '../../text/tools/parser.ts'
 import { type ChatAnswer, callsToTell } from '../chat-run.ts'
-import type { EventStream } from '../streams.ts'
+import type { AnswerStream } from '../streams.ts'
 import { finishReason } from './usage.ts'
 
 /** An item of the answer, as far as it has come. */
@@ -39,12 +39,12 @@ export class ResponseTelling {
   private readonly asked: Record<string, unknown>
   private readonly model: string
   private readonly created = Math.floor(Date.now() / 1000)
-  private readonly stream: EventStream | undefined
+  private readonly stream: AnswerStream | undefined
   private readonly items: Item[] = []
   private sequence = 0
 
   /** `asked`: what the request said; some of it is said again. */
-  constructor(asked: Record<string, unknown>, model: string, stream: EventStream | undefined) {
+  constructor(asked: Record<string, unknown>, model: string, stream: AnswerStream | undefined) {
     this.asked = asked
     this.model = model
     this.stream = stream

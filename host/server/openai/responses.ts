@@ -4,9 +4,9 @@
  */
 import type { ChatMessage } from '../../text/template/messages.ts'
 import { reasoningEfforts } from '../../text/template/thinking.ts'
+import type { Call } from '../call.ts'
 import { type ChatAsked, grammarFor } from '../chat-asked.ts'
 import { runChat } from '../chat-run.ts'
-import type { Exchange } from '../exchange.ts'
 import {
   boolean,
   fields,
@@ -36,7 +36,6 @@ import {
   topP,
 } from '../sampling.ts'
 import type { Services } from '../services.ts'
-import { EventStream } from '../streams.ts'
 import { contentOf, flatFormat, flatToolChoice, flatTools, ignoredFields } from './fields.ts'
 import { ResponseTelling } from './response-telling.ts'
 
@@ -138,23 +137,23 @@ function chatOf(asked: Read<typeof responseTable>): ChatAsked {
   }
 }
 
-export async function responses(exchange: Exchange, services: Services, body: Record<string, unknown>): Promise<void> {
-  exchange.params = { prompt: 'input', form: 'text.format', reasoningEffort: 'reasoning.effort' }
+export async function responses(call: Call, services: Services, body: Record<string, unknown>): Promise<void> {
+  call.params = { prompt: 'input', form: 'text.format', reasoningEffort: 'reasoning.effort' }
   const asked = readFields(responseTable, body)
   const said = chatOf(asked)
-  const stream = asked.stream ? new EventStream(exchange) : undefined
-  const lease = await services.pool.enter(asked.model, 1, exchange.signal)
+  const stream = asked.stream ? call.events() : undefined
+  const lease = await services.pool.enter(asked.model, 1, call.signal)
   try {
     const told = new ResponseTelling(body, lease.model.name, stream)
     const options = { ...samplingOf({ ...none, ...asked }), ...tokenLimit(asked.max_output_tokens) }
-    const [answer] = await runChat(services, exchange, lease.model, {
+    const [answer] = await runChat(services, call, lease.model, {
       ...said,
       options,
       ...(stream ? { onEvents: (_: number, events) => told.add(events) } : {}),
     })
     const whole = told.end(required(answer, 'answer'))
     if (stream) stream.end()
-    else exchange.json(whole)
+    else call.json(whole)
   } finally {
     lease.release()
   }
