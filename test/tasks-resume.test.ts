@@ -89,16 +89,7 @@ test('lines with the right digests that no run has written make no score', async
     return `${head}\n${digest(head.slice(0, 16))} ${json}\n`
   }
   const { logLikelihoods, ...rest } = entry
-  const wrong = [
-    ['0', '-1', '-2'],
-    [0, null, -1],
-    [1, -1, -2],
-    [-1e999, -1, -1],
-    [-1],
-    [...logLikelihoods, -1],
-    {},
-    null,
-  ]
+  const wrong = [['0', '-1', '-2'], [0, null, -1], [1, -1, -2], [-1], [...logLikelihoods, -1], {}, null]
   for (const [i, text] of [
     ...wrong.map((value) => JSON.stringify({ ...rest, logLikelihoods: value })),
     ...['item', 'of', 'task'].map((name) => JSON.stringify({ ...entry, [name]: null })),
