@@ -105,6 +105,7 @@ const targets = {
   'debug-relaxed': 'assembly/debug.ts',
   'wasi-strict': 'assembly/wasi.ts',
   'wasi-relaxed': 'assembly/wasi.ts',
+  'wasi-tokenizer': 'assembly/wasi/tokenizer.ts',
   'wasi-debug': 'assembly/wasi/debug.ts',
 }
 
@@ -251,10 +252,13 @@ const embedPrograms = {
   },
 }
 
+/** Beside the engine's builds: host/text/table-encoder.ts. */
+const tokenizer = 'tokenizer.wasm'
+
 /** The command, the library and its tools as modules that share their chunks; the library for require(). */
 async function buildHost(commit) {
   const { build } = await import('esbuild')
-  const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm']
+  const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm', tokenizer]
   // Names and lines for stack traces; the sources themselves would be a third of the package.
   const node = { ...bundled(commit, kernels, 'node'), target: 'node20', sourcemap: true, sourcesContent: false }
   await build({
@@ -309,9 +313,9 @@ const requiredNames = ({ define }) => ({
 
 /** The library for browsers, its worker, and the pages of `gta view` and `npm run web`: one file each. */
 async function buildBrowser(build, commit) {
-  const kernels = ['relaxed', 'strict', 'relaxed-single', 'strict-single'].map((name) => `engine-${name}.wasm`)
+  const engines = ['relaxed', 'strict', 'relaxed-single', 'strict-single'].map((name) => `engine-${name}.wasm`)
   await build({
-    ...bundled(commit, kernels, 'browser'),
+    ...bundled(commit, [...engines, tokenizer], 'browser'),
     entryPoints: {
       browser: 'host/browser/index.ts',
       'browser-worker': 'host/browser/worker.ts',
