@@ -36,8 +36,12 @@ export interface LoadOptions extends OpenOptions {
 
 const loadOptions = [...Object.keys(modelSettings), 'signal', 'onProgress']
 
+/** Makes tables of a tokenizer.json, for openTokenizer(). @internal */
+export const makeTables = () => import('./files/tokenizer-tables.ts')
+
 const extensions: Extensions = {
   renderTemplate: async (path, request) => (await import('./text/template/render.ts')).renderTemplate(path, request),
+  makeTables,
   sessions: () => import('./sessions/conversation.ts'),
 }
 
