@@ -10,7 +10,7 @@ import { availableParallelism } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
-import { brotliCompressSync } from 'node:zlib'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { install, root } from './test/toolchain/install.mjs'
 
 const models = new URL('models/', import.meta.url)
@@ -178,16 +178,19 @@ const bundled = (commit, kernels, platform) => ({
 const manifest = () => JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
 
 /**
- * The engine's modules inside the bundle, where sources read files: each is decoded when it is asked for. In Node they are
- * compressed to a third, which takes half a millisecond to undo; browsers have no brotli for programs.
+ * The engine's modules inside the bundle, where sources read files: each is decoded when it is asked for. They are compressed to
+ * a third, which takes half a millisecond to undo; browsers have no brotli for programs, but gzip.
  */
 function embedKernels(names, isNode) {
   const load = names.map((name) => `${JSON.stringify(name)}: () => import(${JSON.stringify(`./dist/${name}`)})`)
+  const unpacked = isNode
+    ? 'new Uint8Array(brotliDecompressSync(kernel))'
+    : "new Uint8Array(await new Response(new Blob([kernel]).stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer())"
   const contents = `${isNode ? "import { brotliDecompressSync } from 'node:zlib'" : ''}
 const kernels = { ${load.join(', ')} }
 export const readKernel = async (file) => {
   const { default: kernel } = await kernels[file]()
-  return ${isNode ? 'new Uint8Array(brotliDecompressSync(kernel))' : 'kernel'}
+  return ${unpacked}
 }`
   return {
     name: 'kernels',
@@ -195,7 +198,7 @@ export const readKernel = async (file) => {
       onLoad({ filter: /platform.kernels\.ts$/ }, () => ({ contents, resolveDir: root }))
       onLoad({ filter: /\.wasm$/ }, ({ path }) => {
         const kernel = readFileSync(path)
-        return { contents: isNode ? brotliCompressSync(kernel) : kernel, loader: 'binary' }
+        return { contents: isNode ? brotliCompressSync(kernel) : gzipSync(kernel, { level: 9 }), loader: 'binary' }
       })
     },
   }

@@ -192,7 +192,7 @@ test('all of the JSON is read where its beginning does not say everything', asyn
 test('tables that are none, or of another tokenizer, are refused; a name in their place is not', async () => {
   const good = await tables(stories)
   const open = (tokenizerTables: Uint8Array) =>
-    openTokenizer('p.gta', { tokenizer: bytes(stories), tokenizerTables, tokenizerConfig: config })
+    openTokenizer('p.gta', { tokenizer: bytes(stories), tokenizerTables, tokenizerConfig: config }, makeTables)
   const refused: [Uint8Array, string][] = [
     [good.subarray(0, good.length - 64), 'its tables are not what gta convert writes'],
     [await tables(begun), 'its tables have other added tokens'],
