@@ -159,7 +159,7 @@ async function importSource(path) {
   return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
-/** What all bundles have in common. Nothing is left outside but `webgpu`, which host/platform/gpu.ts imports if a GPU is asked for: an installed package needs no other. */
+/** What all bundles have in common. Nothing is left outside but `webgpu` and NATS, which host/platform/gpu.ts and host/fleet/queue/connect.ts import if a GPU or a queue is asked for: an installed package needs no other. */
 const bundled = (commit, kernels, platform) => ({
   platform,
   absWorkingDir: root,

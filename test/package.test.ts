@@ -51,9 +51,10 @@ test('no scripts at installation, no other packages, nothing that is not for use
   for (const name of ['preinstall', 'install', 'postinstall']) assert.is(manifest.scripts[name], undefined, name)
   for (const name of ['dependencies', 'optionalDependencies', 'bundleDependencies'])
     assert.is(manifest[name], undefined, name)
-  // WebGPU for Node is there for who asks for it.
-  assert.equal(Object.keys(manifest.peerDependencies), ['webgpu'])
-  assert.equal(manifest.peerDependenciesMeta, { webgpu: { optional: true } })
+  // WebGPU for Node, and a client of queues, are there for who asks for them.
+  const peers = ['@nats-io/jetstream', '@nats-io/transport-node', 'webgpu']
+  assert.equal(Object.keys(manifest.peerDependencies), peers)
+  assert.equal(manifest.peerDependenciesMeta, Object.fromEntries(peers.map((name) => [name, { optional: true }])))
   const paths = packed.files.map(({ path }) => path)
   for (const path of [
     'README.md',
