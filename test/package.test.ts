@@ -82,6 +82,17 @@ test('no scripts at installation, no other packages, nothing that is not for use
     assert.match(readFileSync(join(installed, 'dist/LICENSES.txt'), 'utf8'), name)
 })
 
+test('a queue needs a client, which the package does not bring: a sentence says which', () => {
+  writeFileSync(join(folder, 'none.jsonl'), '')
+  const args = [join(installed, 'dist/gta.mjs'), 'submit', join(folder, 'none.jsonl'), '--nats', 'nats://127.0.0.1:1']
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  assert.is(status, 1)
+  assert.match(
+    stderr,
+    /^gta: a queue needs the packages @nats-io.transport-node and @nats-io.jetstream, found none: run "npm install/,
+  )
+})
+
 const useTypes = `
 export async function tell(): Promise<number> {
   const model: Model = await load('x.gta', { threads: 2, cache: 'int8', onProgress: ({ done, total }) => void (done / total) })

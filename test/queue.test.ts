@@ -272,7 +272,7 @@ toolTest(
       nats = await connectNats({ url: own.url, name: 'test' })
       const [stream, text] = [newName(), Array.from({ length: 60 }, (_, i) => lineOf(`${i}`)).join('')]
       await submit(stream, text)
-      const first = startWorker(stream)
+      const first = startWorker(stream, { ackWait: 2 })
       while (first.worker.done < 40) await new Promise((resolve) => setTimeout(resolve, 1))
       await own.kill()
       await own.start()
@@ -280,7 +280,7 @@ toolTest(
       const manager = await reconnected()
       await manager.streams.purge(resultsOf(stream))
       await submit(stream, text)
-      const second = startWorker(stream)
+      const second = startWorker(stream, { ackWait: 2 })
       assert.is((await collect(stream)).length, 60)
       await second.end()
       assert.is((await stateOf(nats, stream)).messages, 0)
