@@ -130,7 +130,7 @@ export const errors = {
   badToken: (id: unknown, vocabSize: number) =>
     new GtaError(
       'BAD_PROMPT',
-      `a token id must be a whole number from 0 to ${vocabSize - 1}, found ${id}: check the ids against this model's vocabulary`,
+      `a token id must be a whole number from 0 to ${vocabSize - 1}, found ${shown(id)}: check the ids against this model's vocabulary`,
     ),
   contextFull: (tokens: number, context: number, maxContext: number, isLeast = false) =>
     new GtaError(
@@ -252,8 +252,26 @@ export function checkNames(what: string, options: object, names: readonly string
   if (unknown !== undefined) throw errors.badOption(`an option of ${what}`, `one of ${names.join(', ')}`, unknown)
 }
 
+/** Refuses a signal that is none; undefined stands for none. */
+export function checkSignal(signal: unknown): void {
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw errors.badOption('signal', 'an AbortSignal', signal)
+}
+
+/** Refuses what cannot be called; undefined stands for nobody who is told. */
+export function checkCallback(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function') throw errors.badOption(name, 'a function', value)
+}
+
+/** Refuses what is no list; numbers may come in a typed one. */
+export function checkList(what: string, expected: string, value: unknown): void {
+  if (!Array.isArray(value) && (!ArrayBuffer.isView(value) || value instanceof DataView))
+    throw errors.badOption(what, expected, value)
+}
+
 /** Refuses ids that are not in the vocabulary. */
 export function checkTokens(ids: readonly number[], vocabSize: number): void {
+  checkList('token ids', 'a list of whole numbers', ids)
   for (const id of ids) if (!Number.isInteger(id) || id < 0 || id >= vocabSize) throw errors.badToken(id, vocabSize)
 }
 

@@ -54,13 +54,21 @@ export async function load(path: string | URL, options: LoadOptions = {}): Promi
   checkNames('load()', options, loadOptions)
   checkSetting('type', options.type)
   checkSetting('cache', options.cache)
-  const name = path instanceof URL ? fileURLToPath(path) : await locateModel(path)
+  const name = path instanceof URL ? pathOf(path) : await locateModel(path)
   const source = await openSource(name, options)
   try {
     if (options.memory !== undefined) await checkMemoryOf(source, options, options.memory)
     return await openModel(name, source, options, checkOffload(options), extensions)
   } finally {
     await source.close()
+  }
+}
+
+function pathOf(url: URL): string {
+  try {
+    return fileURLToPath(url)
+  } catch {
+    throw errors.badOption('the path', 'a path, or a URL of file:', url.href)
   }
 }
 

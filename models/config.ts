@@ -8,6 +8,8 @@ import { ModelError, mismatch, show } from './spec.ts'
 
 /** Largest count that any dimension may have; keeps every product below 2^53. */
 const MAX_COUNT = 2 ** 24
+/** Of numbers that are no counts; no config of a model that anybody trained comes near. */
+const [LEAST, MOST] = [1e-12, 1e12]
 const CHECK_CONFIG = 'check config.json'
 
 /** Fields that say how weights were quantised; MLX has the first, with or without the second. */
@@ -69,28 +71,28 @@ export class Config {
     return value
   }
 
-  /** A finite number above 0 and below `max`. */
+  /** A number from `LEAST` to `max`: the reciprocal of a smaller one would be infinite somewhere. */
   positive(name: string, options: { max?: number; fallback?: number } = {}): number {
-    const { max = 1e12, fallback } = options
+    const { max = MOST, fallback } = options
     const value = this.value(name) ?? fallback
-    if (typeof value !== 'number' || !(value > 0) || value > max)
-      throw mismatch(`"${this.own(name)}" in config.json`, `a number above 0 and up to ${max}`, value, CHECK_CONFIG)
+    if (typeof value !== 'number' || !(value >= LEAST && value <= max))
+      throw mismatch(`"${this.own(name)}" in config.json`, `a number from ${LEAST} to ${max}`, value, CHECK_CONFIG)
     return value
   }
 
-  /** Any finite number; undefined when the field is absent or null. */
+  /** Any number of a size that makes sense; undefined when the field is absent or null. */
   number(name: string): number | undefined {
     const value = this.value(name)
-    if (value !== undefined && (typeof value !== 'number' || !Number.isFinite(value)))
-      throw mismatch(`"${this.own(name)}" in config.json`, 'a number', value, CHECK_CONFIG)
+    if (value !== undefined && (typeof value !== 'number' || !(Math.abs(value) <= MOST)))
+      throw mismatch(`"${this.own(name)}" in config.json`, `a number from ${-MOST} to ${MOST}`, value, CHECK_CONFIG)
     return value as number | undefined
   }
 
-  /** A number of at least `min`, up to 10^12. */
+  /** A number of at least `min`, up to `MOST`. */
   above(name: string, min: number, fallback?: number): number {
     const value = this.value(name) ?? fallback
-    if (typeof value !== 'number' || !(value >= min) || value > 1e12)
-      throw mismatch(`"${this.own(name)}" in config.json`, `a number from ${min} to 1e12`, value, CHECK_CONFIG)
+    if (typeof value !== 'number' || !(value >= min && value <= MOST))
+      throw mismatch(`"${this.own(name)}" in config.json`, `a number from ${min} to ${MOST}`, value, CHECK_CONFIG)
     return value
   }
 
@@ -269,7 +271,7 @@ export class Config {
   private factors(name: string, length: number): number[] {
     const value = this.value(name)
     const isRight = Array.isArray(value) && value.length === length
-    if (!isRight || value.some((one) => typeof one !== 'number' || !(one > 0) || one > 1e12))
+    if (!isRight || value.some((one) => typeof one !== 'number' || !(one >= LEAST && one <= MOST)))
       throw mismatch(
         `"${name}" in rope_scaling`,
         `${length} numbers above 0, one for each rotated pair`,

@@ -1,4 +1,5 @@
 /** What a model is, as pure data: no I/O, usable from a browser. Start with attention.ts, then layer.ts. */
+export { largest } from './arithmetic.ts'
 export * from './attention.ts'
 export * from './cache.ts'
 export { configs } from './configs.ts'

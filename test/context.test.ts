@@ -278,6 +278,16 @@ test('a thousand tokens in a context of 192, where it may forget; else it ends',
       found.push(...(await finish(pieces.generate(i ? undefined : prompt, { ...options, maxTokens }))).tokens)
     assert.equal(found, result.tokens)
     pieces.close()
+    // Left by its reader, also where the token ahead of it had to forget a page: that token is taken back.
+    for (const said of [91, 92, 93, 94, 157, 158]) {
+      using left = model.open({ contextPolicy, keep })
+      let seen = 0
+      for await (const event of left.generate(prompt, options).events())
+        if (event.type === 'token' && ++seen === said) break
+      assert.is(left.tokens.length + left.dropped, prompt.length + said)
+      const more = await finish(left.generate(undefined, { ...options, maxTokens: 5 }))
+      assert.equal(more.tokens, result.tokens.slice(said, said + 5), `left behind ${said}`)
+    }
   }
 })
 

@@ -338,7 +338,7 @@ test('a config nested too deep to print is a typed error', async () => {
   const bytes = changed(({ metadata }) => {
     metadata.config = text
   })
-  await refused(bytes, 'ModelError', 'vocab_size')
+  await refused(bytes, 'BAD_FILE', 'nested')
 })
 
 test('a tokenizer is optional; one of gigabytes is not read', async () => {

@@ -76,4 +76,51 @@ test('without scaling: theta^(−2i/r)', () => {
     isClose(frequency, 500000 ** (-i / 64), 1e-13)
 })
 
+test('arithmetic ends on every double', () => {
+  const doubles = [0, 5e-324, 2.2e-308, 1e-12, 1, 1e12, 1.7e308, Infinity, Number.NaN].flatMap((x) => [x, -x])
+  for (const x of doubles) {
+    const [found, expected] = [ln(x), Math.log(x)]
+    assert.ok(
+      Object.is(found, expected) || Math.abs(found - expected) <= 1e-12 * Math.abs(expected),
+      `ln ${x} is ${found}`,
+    )
+    for (const y of doubles) assert.is(typeof power(Math.abs(x), y), 'number')
+  }
+  assert.equal([power(10, 400), power(10, -400), power(2, Infinity)], [Infinity, 0, Infinity])
+})
+
+test('numbers of a config beyond what makes sense are refused by name, or give finite frequencies', () => {
+  const base = { ...readJson(golden('gqa/config.json')), rope_theta: 10000, original_max_position_embeddings: 64 }
+  const pairs = 4
+  const scalings: Record<string, object> = {
+    linear: { factor: 4 },
+    dynamic: { factor: 4 },
+    llama3: { factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 },
+    yarn: { ...yarn, attention_factor: 1 },
+    longrope: { factor: 4, attention_factor: 1, short_factor: Array(pairs).fill(1), long_factor: Array(pairs).fill(2) },
+  }
+  const values = [5e-324, 1e-300, 1e-12, 0.5, 1, 1.001, 2, 1e12, 1e300, -1, 0, '4', null, true, [1], {}]
+  let accepted = 0
+  for (const [type, scaling] of Object.entries(scalings))
+    for (const name of ['rope_theta', ...Object.keys(scaling)])
+      for (const value of values) {
+        const inside = name === 'rope_theta' ? scaling : { ...scaling, [name]: value }
+        const config = {
+          ...base,
+          ...(name === 'rope_theta' ? { rope_theta: value } : {}),
+          rope_scaling: { type, ...inside },
+        }
+        try {
+          const rope = ropeOf(describe(config).spec)
+          accepted++
+          for (const frequency of invFreq(rope))
+            assert.ok(frequency >= 0 && frequency < 1e12, `${type} ${name} ${value}: ${frequency}`)
+          assert.ok(Number.isFinite(rope.magnitude ?? 1), `${type} ${name} ${value}: magnitude ${rope.magnitude}`)
+        } catch (error) {
+          assert.is((error as Error).name, 'ModelError', `${type} ${name} ${value}: ${error}`)
+        }
+      }
+  assert.ok(accepted > 50, `${accepted} were accepted`)
+})
+
 test.run()

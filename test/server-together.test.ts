@@ -60,6 +60,21 @@ test('who comes when the queue is full is sent away at once, with a time to come
   })
 })
 
+test('while the queue is full a request is refused before its body has come', async () => {
+  await served({ slots: 1, queue: 0 }, async (server) => {
+    const leaving = new AbortController()
+    const told = ask(server, path, story('The fox said', 400), { signal: leaving.signal }).catch(() => undefined)
+    await until(async () => (await metricOf(server, 'llamacpp:requests_processing')) === 1)
+    const head = `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n`
+    const answer = askRaw(server, head, /\r\n\r\n.*\}$/s)
+    assert.match(await answer, /^HTTP\/1.1 429 .*retry-after: \d.*"code":"queue_full"/s)
+    // What needs no slot is answered meanwhile.
+    assert.is((await ask(server, '/api/show', { model: 'stories' })).status, 200)
+    leaving.abort()
+    await told
+  })
+})
+
 test('clients that leave, in the queue, while their prompt is read and while they are told, change nothing for others', async () => {
   await served({ slots: 3, queue: 20 }, async (server) => {
     const alone = textOf((await ask(server, path, story('Once upon a time'))).body)
@@ -334,6 +349,26 @@ test('signals while it writes, and while others wait: everybody is told the end,
     const { code, signal, seconds } = await ended
     assert.equal([code, signal], [0, null], `${drain} ${signals}`)
     assert.ok(seconds < most + 4, `${drain} ${signals}: ${seconds} s`)
+  }
+})
+
+test('signals while a prompt is read: it has its answer within --drain, else an error', async () => {
+  for (const [drain, last] of [
+    ['60', '[DONE]'],
+    ['0', 'shutting_down'],
+  ] as const) {
+    const { listening, end } = startCommand('-np', '1', '--drain', drain)
+    const server = await listening
+    await untilReady(server)
+    const told = ask(server, path, story('wood '.repeat(450), 50))
+    await until(async () => (await metricOf(server, 'llamacpp:requests_processing')) === 1)
+    const ended = end('SIGTERM')
+    const { status, body } = await told
+    assert.is(status, 200)
+    const final = eventsOf(body).at(-1)
+    assert.is(final.error?.code ?? final, last)
+    const { code, signal } = await ended
+    assert.equal([code, signal], [0, null])
   }
 })
 

@@ -1,11 +1,12 @@
 /** Results in a file: a run that was killed goes on, and files that are damaged or another's are left as they are. */
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { load } from '../host/index.ts'
+import { type GtaError, load } from '../host/index.ts'
 import { evaluateTasks, type TaskResults } from '../host/tools/evaluate/tasks/evaluate-tasks.ts'
 import { findTasks, type Task } from '../host/tools/evaluate/tasks/find.ts'
 import { failure, temporary } from './fixtures/checkpoints.ts'
@@ -72,6 +73,34 @@ test('an abort keeps what was done', async () => {
   const kept = itemsIn(file).length
   assert.ok(kept >= 7 && kept < 40, `${kept} items`)
   assert.is(await resume(file), 40 - kept)
+})
+
+test('lines with the right digests that no run has written make no score', async () => {
+  const [head, ...lines] = readFileSync(await begun('honest'), 'utf8')
+    .trimEnd()
+    .split('\n') as [string, ...string[]]
+  const entry = JSON.parse((lines[0] as string).slice(17))
+  const forged = (json: string): string => {
+    const digest = (before: string) =>
+      createHash('sha256')
+        .update(before + json)
+        .digest('hex')
+        .slice(0, 16)
+    return `${head}\n${digest(head.slice(0, 16))} ${json}\n`
+  }
+  const { logLikelihoods, ...rest } = entry
+  const wrong = [['0', '-1', '-2'], [0, null, -1], [1, -1, -2], [-1], [...logLikelihoods, -1], {}, null]
+  for (const [i, text] of [
+    ...wrong.map((value) => JSON.stringify({ ...rest, logLikelihoods: value })),
+    ...['item', 'of', 'task'].map((name) => JSON.stringify({ ...entry, [name]: null })),
+    ...['null', '[]', '{', '7'],
+  ].entries()) {
+    const file = join(folder, `forged-${i}`)
+    writeFileSync(file, forged(text))
+    const error = (await failure(evaluateTasks(model, [letters], { resume: file }))) as GtaError
+    assert.ok(['BAD_FILE', 'OTHER_MODEL'].includes(error.code), `${text}: ${error}`)
+    assert.is(readFileSync(file, 'utf8'), forged(text))
+  }
 })
 
 test('other tasks go into the same file', async () => {

@@ -1,4 +1,5 @@
 /** Loading a packed model from a web server, in a worker: as in Node, but for where the bytes come from. */
+import { largest } from '../../models/index.ts'
 import { checkNames, checkSetting } from '../errors.ts'
 import { checkPacked } from '../files/packed.ts'
 import { readSafetensors } from '../files/safetensors.ts'
@@ -35,7 +36,7 @@ async function openRemote(url: string, options: OpenOptions): Promise<ModelSourc
   try {
     const opened = await readSafetensors(url, file)
     const { model, files, plan, readWeights, readTokenizer } = await checkPacked(opened)
-    const end = Math.max(...[...opened.tensors.values()].map(({ begin, bytes }) => begin + bytes))
+    const end = largest([...opened.tensors.values()].map(({ begin, bytes }) => begin + bytes))
     return {
       model,
       files,

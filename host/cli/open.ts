@@ -1,9 +1,8 @@
 /** What several commands do alike: load the model that the command line names, and read the prompt. */
-import { fstat } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { createReadStream, fstat } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { promisify } from 'node:util'
-import { errors, megabytes } from '../errors.ts'
+import { errors, GtaError, megabytes } from '../errors.ts'
 import { defaultModel, type LoadOptions, load } from '../load.ts'
 import type { Model } from '../runtime/model.ts'
 import { titleOf } from '../settings.ts'
@@ -103,16 +102,25 @@ export async function readPiped(): Promise<string | undefined> {
   return text === '' ? undefined : text.replace(/\r?\n$/, '')
 }
 
-/** Not by the name /dev/stdin, under which a socket cannot be opened. */
-async function readStdin(): Promise<Uint8Array> {
+/** Of a text that is read whole: the works of Shakespeare have 5 MB. A device has no end. */
+const MAX_TEXT = 256e6
+
+/** Bytes of a file, a pipe, or stdin: that not by the name /dev/stdin, under which a socket cannot be opened. */
+async function readBytes(path: string): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
-  for await (const chunk of process.stdin) chunks.push(chunk)
+  let length = 0
+  for await (const chunk of path === '-' ? process.stdin : createReadStream(path)) {
+    length += chunk.length
+    if (length > MAX_TEXT) throw errors.badFile(path, 'the size', `at most ${megabytes(MAX_TEXT)}`, 'more')
+    chunks.push(chunk)
+  }
   return Buffer.concat(chunks)
 }
 
 /** A text file; bytes that are not UTF-8 are refused, they would silently become other text. */
 export async function readText(path: string): Promise<string> {
-  const bytes = await (path === '-' ? readStdin() : readFile(path)).catch((cause) => {
+  const bytes = await readBytes(path).catch((cause) => {
+    if (cause instanceof GtaError) throw cause
     throw cause?.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
   })
   try {

@@ -77,6 +77,8 @@ export interface Fit {
 
 /** Answers from the config alone: nothing large is read. */
 export async function fit(model: ModelDescription, weights: Plan | WeightType, question: FitQuestion): Promise<Fit> {
+  if (!model?.spec || typeof question !== 'object' || question === null)
+    throw errors.badOption('fit()', 'asked of what describeModel() gave, with a question', question)
   const { memoryBytes, context, conversations, cache } = question
   const plan = planOf(model, weights)
   const bytesOf = await counter(model.spec, plan)

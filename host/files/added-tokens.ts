@@ -6,6 +6,7 @@
  *     without                                            special_tokens_map.json over tokenizer_config.json,
  *                                                        tokenizer.json over added_tokens.json
  */
+import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import type { AddedToken } from '../text/added-tokens.ts'
 import { isObject } from './objects.ts'
@@ -94,10 +95,10 @@ function namedTokens(config: Json): Map<string, Partial<AddedToken>> {
 /** added_tokens_decoder: id → token. */
 function decoderTokens(path: string, value: unknown): AddedToken[] {
   const file = `${path}/tokenizer_config.json`
-  if (!isObject(value)) throw errors.badFile(file, '"added_tokens_decoder"', 'an object', JSON.stringify(value))
+  if (!isObject(value)) throw errors.badFile(file, '"added_tokens_decoder"', 'an object', show(value))
   const tokens = Object.entries(value).map(([id, token]) => {
     if (!isObject(token) || typeof token.content !== 'string' || token.content === '' || !/^\d{1,9}$/.test(id))
-      throw errors.badFile(file, `token ${JSON.stringify(id)}`, 'an id and a content', JSON.stringify(token))
+      throw errors.badFile(file, `token ${JSON.stringify(id)}`, 'an id and a content', show(token))
     return { special: false, ...flagsOf(token), id: Number(id), content: token.content }
   })
   return tokens.sort((a, b) => a.id - b.id)
@@ -107,10 +108,10 @@ function decoderTokens(path: string, value: unknown): AddedToken[] {
 function addedTokens(path: string, value: unknown, named: ReadonlyMap<string, unknown>): AddedToken[] {
   if (value === undefined) return []
   const file = `${path}/added_tokens.json`
-  if (!isObject(value)) throw errors.badFile(file, 'the content', 'an object', JSON.stringify(value))
+  if (!isObject(value)) throw errors.badFile(file, 'the content', 'an object', show(value))
   const tokens = Object.entries(value).map(([content, id]) => {
     if (content === '' || !Number.isInteger(id) || (id as number) < 0)
-      throw errors.badFile(file, `the id of ${JSON.stringify(content)}`, 'a whole number', JSON.stringify(id))
+      throw errors.badFile(file, `the id of ${JSON.stringify(content)}`, 'a whole number', show(id))
     const special = named.has(content)
     return { id: id as number, content, special, normalized: !special }
   })

@@ -4,6 +4,7 @@
  */
 import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import { readJson, readText } from './json.ts'
 import { isObject } from './objects.ts'
@@ -35,6 +36,6 @@ async function readProcessor(directory: string): Promise<unknown> {
   const json = await readJson(path)
   if (json === undefined) return undefined
   const template = isObject(json) ? json.chat_template : undefined
-  if (typeof template !== 'string') throw errors.badFile(path, '"chat_template"', 'a text', JSON.stringify(template))
+  if (typeof template !== 'string') throw errors.badFile(path, '"chat_template"', 'a text', show(template))
   return template
 }

@@ -2,7 +2,9 @@
  * Writes and checks the hashes of a packed file (hash-table.ts). Loading does not look at them; `--verify` reads the whole
  * file and names what has changed, be it by one bit.
  */
+
 import { platform } from '#platform'
+import { largest } from '../../models/index.ts'
 import { errors } from '../errors.ts'
 import type { Hash } from '../platform/platform.ts'
 import { DIGITS, HASH_TENSOR, hashedTensors } from './hash-table.ts'
@@ -52,7 +54,7 @@ export async function verifyHashes(opened: SafetensorsFile, { signal, onProgress
     throw errors.badFile(path, `tensor "${HASH_TENSOR}"`, `${subjects.length * DIGITS} bytes`, table.bytes)
   const expected = new Uint8Array(table.bytes)
   await file.read(expected, table.begin)
-  const buffer = new Uint8Array(Math.min(PIECE, Math.max(...subjects.map(({ bytes }) => bytes))))
+  const buffer = new Uint8Array(Math.min(PIECE, largest(subjects.map(({ bytes }) => bytes))))
   const total = subjects.reduce((sum, { bytes }) => sum + bytes, 0)
   let done = 0
   const damaged: string[] = []

@@ -1,6 +1,7 @@
 /** Small files beside the weights. */
 import { readFile } from 'node:fs/promises'
 import { errors } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { refuseOtherKind } from './other-kinds.ts'
 
 /** A file's text; undefined if there is no such file. Throws BAD_FILE. */
@@ -29,7 +30,7 @@ export async function readJson(path: string): Promise<unknown> {
   if (!bytes) return undefined
   refuseOtherKind(path, bytes, 'a JSON file')
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    return parseJson(bytes)
   } catch (cause) {
     throw errors.badJson(path, cause)
   }

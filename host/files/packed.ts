@@ -18,6 +18,7 @@ import {
 } from '../../models/index.ts'
 import type { Weights } from '../engine/engine.ts'
 import { errors } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { type About, aboutOf } from './about.ts'
 import { countHashes } from './hash-table.ts'
 import type { SafetensorsFile } from './safetensors.ts'
@@ -124,7 +125,7 @@ function parseMetadata(path: string, metadata: Record<string, string>, name: str
   const text = metadata[name]
   if (text === undefined) return undefined
   try {
-    return JSON.parse(text)
+    return parseJson(new TextEncoder().encode(text))
   } catch (cause) {
     throw errors.badJson(`${path}, ${name}`, cause)
   }

@@ -9,6 +9,7 @@
  */
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { refuseOtherKind } from './other-kinds.ts'
 import type { ByteSource } from './source.ts'
 
@@ -63,7 +64,7 @@ function parse(path: string, header: Uint8Array, size: number) {
   const dataStart = 8 + header.length
   let json: Record<string, unknown>
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header))
+    json = parseJson(header) as Record<string, unknown>
   } catch (cause) {
     throw errors.badJson(path, cause)
   }

@@ -8,6 +8,7 @@
  */
 import { join } from 'node:path'
 import { errors } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { addTokens, configWithTokens, type TokenFiles, type TokenizerJson } from './added-tokens.ts'
 import { readJson, readOptional, readText } from './json.ts'
 import { isObject } from './objects.ts'
@@ -66,7 +67,7 @@ export async function readTokenizer(
 function withTokens(directory: string, tokenizer: Uint8Array, config: unknown, added: unknown): Uint8Array {
   let json: TokenizerJson
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(tokenizer))
+    json = parseJson(tokenizer) as TokenizerJson
     if (!isObject(json) || !Array.isArray(json.added_tokens ?? [])) return tokenizer
   } catch {
     return tokenizer

@@ -2,7 +2,7 @@
  * Settings of generation_config.json that change what transformers writes and that are not applied here: they are told, as
  * nobody would look for them. Those of beam search without beams, and of encoders, say nothing to a decoder that samples.
  */
-import type { ModelSpec } from '../../models/index.ts'
+import { type ModelSpec, show } from '../../models/index.ts'
 import { isAllowed, samplingSettings } from '../settings.ts'
 import { isObject } from './objects.ts'
 
@@ -60,5 +60,5 @@ export function unusedSettings({ vocabSize }: Pick<ModelSpec, 'vocabSize'>, gene
   if (!ends.every(isId)) found.push('eos_token_id')
   const { do_sample } = generation
   if (do_sample !== undefined && do_sample !== null && typeof do_sample !== 'boolean') found.push('do_sample')
-  return found.map((field) => `${field}: ${JSON.stringify(generation[field]).slice(0, 60)}`)
+  return found.map((field) => `${field}: ${show(generation[field]).slice(0, 60)}`)
 }

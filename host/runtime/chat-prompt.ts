@@ -104,6 +104,8 @@ export async function chatPrompt(
 ): Promise<ChatPrompt> {
   const { parallelToolCalls: isParallel = true, reasoningEffort, variables, response, signal } = options
   if (typeof isParallel !== 'boolean') throw errors.badOption('parallelToolCalls', 'true or false', isParallel)
+  if (variables !== undefined && (typeof variables !== 'object' || variables === null))
+    throw errors.badOption('variables', 'an object', variables)
   const given = checking('tools', () => checkTools(options.tools))
   const choice = checking('toolChoice', () => checkToolChoice(options.toolChoice, given))
   // A model that must not call any is not told of them.

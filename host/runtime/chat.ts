@@ -3,7 +3,7 @@
  * the cache does not have: usually the new message; after a change of what was said before, all from there on.
  */
 import { show } from '../../models/index.ts'
-import { checkNames, errors } from '../errors.ts'
+import { checkNames, checkSignal, errors } from '../errors.ts'
 import { markControls } from '../text/template/mark.ts'
 import { type ChatMessage, checkMessages } from '../text/template/messages.ts'
 import type { ChatTemplate, Rendered } from '../text/template/template.ts'
@@ -18,6 +18,7 @@ import type {
 } from './api.ts'
 import { type Conversation, sequenceOf } from './conversation.ts'
 import { generate } from './generate.ts'
+import { checkOptionNames } from './generate-options.ts'
 import { type GenerationParts, GenerationStream } from './stream.ts'
 
 /** What ends an answer: a control token, or a text where the tokenizer knows no such token. @internal */
@@ -89,6 +90,8 @@ export class Chat {
 
   async *#parts<T>(content: string, options: GenerateOptions<T>): GenerationParts<T> {
     this.#checkIdle()
+    checkOptionNames(options)
+    checkSignal(options.signal)
     this.#isBusy = true
     try {
       sequenceOf(this.conversation).checkLength(content)
@@ -225,6 +228,7 @@ export async function openChat(parts: ChatParts, options: ChatOptions): Promise<
   checkNames('chat()', options, ['template', 'system', 'contextPolicy', 'keep', 'busy', 'signal'])
   const { open, templateOf, tokenizer, session } = parts
   const { system, signal, contextPolicy, keep, busy, template: given } = options
+  checkSignal(signal)
   if (system !== undefined) checkMessages([{ role: 'system', content: system }])
   const openConversation = () => open({ contextPolicy, keep, busy, signal })
   const restored = session === undefined ? undefined : await openConversation()

@@ -1,5 +1,5 @@
 /** Embeddings: what a model has made of a text behind its last norm, the mean over its tokens. */
-import { checkNames, errors, OutOfMemoryError } from '../errors.ts'
+import { checkNames, checkSignal, errors, OutOfMemoryError } from '../errors.ts'
 import type { Embeddings, Prompt } from './api.ts'
 import type { Runtime } from './runtime.ts'
 import { Sequence } from './sequence.ts'
@@ -18,6 +18,7 @@ export async function embed(
   options: EmbedOptions = {},
 ): Promise<Embeddings> {
   checkNames('embed()', options, ['signal'])
+  checkSignal(options.signal)
   if (!Array.isArray(texts)) throw errors.badOption('texts of embed()', 'a list of texts or of lists of ids', texts)
   // All are looked at before one is computed.
   const left = texts.map((text: Prompt, index) => ({ index, ids: checkedIds(runtime, text) }))

@@ -1,6 +1,6 @@
 /** Perplexity: how surprised the model is by a text. Differences between models: compare.ts. */
 import { greedy } from '../engine/engine.ts'
-import { checkTokens, errors } from '../errors.ts'
+import { checkCallback, checkList, checkNames, checkSignal, checkTokens, errors } from '../errors.ts'
 import type { Evaluation, Predictions, PredictOptions } from './api.ts'
 import { logSumExp } from './logprobs.ts'
 import type { Runtime } from './runtime.ts'
@@ -17,7 +17,9 @@ export async function* predict(
   ids: number[],
   options: PredictOptions,
 ): AsyncGenerator<Predictions, void> {
+  checkNames('predict()', options, ['window', 'batch', 'signal'])
   const { window = runtime.context, batch = largestBatch(runtime), signal } = options
+  checkSignal(signal)
   const { vocabSize } = runtime.spec
   const isCount = (value: number, most: number) => Number.isInteger(value) && value >= 1 && value <= most
   if (!isCount(window, runtime.context))
@@ -51,6 +53,7 @@ export function largestBatch({ cache }: Runtime): number {
 
 /** How many tokens of a text a model predicts: all but the first. Throws GtaError for a text that it cannot. */
 export function countPredicted({ spec }: Pick<Runtime, 'spec'>, ids: number[]): number {
+  checkList('token ids', 'a list of whole numbers', ids)
   if (ids.length < 2) throw errors.shortText(ids.length)
   checkTokens(ids, spec.vocabSize)
   return ids.length - 1
@@ -62,6 +65,8 @@ export async function evaluate(
   ids: number[],
   options: { signal?: AbortSignal; onProgress?: (done: number) => void },
 ): Promise<Evaluation> {
+  checkNames('evaluate()', options, ['signal', 'onProgress'])
+  checkCallback('onProgress', options.onProgress)
   const predicted = countPredicted(runtime, ids)
   const losses = new Float32Array(predicted)
   const top = new Uint32Array(predicted)

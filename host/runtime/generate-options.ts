@@ -2,7 +2,16 @@
 import { MAX_BIASES } from '../../assembly/abi.ts'
 import type { LogitBias, Sampling } from '../engine/engine.ts'
 import { checkSampling, defaultSampling, samplingNames } from '../engine/sampling.ts'
-import { checking, checkNames, checkSetting, checkTokens, errors } from '../errors.ts'
+import {
+  checkCallback,
+  checking,
+  checkList,
+  checkNames,
+  checkSetting,
+  checkSignal,
+  checkTokens,
+  errors,
+} from '../errors.ts'
 import { generateSettings, scoreSettings, settings, titleOf } from '../settings.ts'
 import type { GenerateOptions, Prompt } from './api.ts'
 import type { Runtime } from './runtime.ts'
@@ -64,12 +73,15 @@ export function checkOptions(
   checkSetting('speculate', speculate)
   checkSetting('logprobs', logprobs)
   checkSetting('promptLogprobs', promptLogprobs)
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw errors.badOption('signal', 'an AbortSignal', signal)
+  checkSignal(signal)
+  for (const name of ['onToken', 'onPrefill'] as const) checkCallback(name, options[name])
   const stops = checking('stop', () => checkStops(options.stop ?? []))
   if (stops.length > 0 && !tokenizer)
     throw errors.badOption('stop', 'absent, because this model has no tokenizer', stops)
-  checkTokens([...stopTokens, ...shownTokens], spec.vocabSize)
+  for (const [name, ids] of Object.entries({ stopTokens, shownTokens })) {
+    checkList(name, 'a list of token ids', ids)
+    checkTokens(ids, spec.vocabSize)
+  }
   return {
     sampling: resolveSampling(runtime, lastSampling, options),
     maxTokens,

@@ -142,16 +142,25 @@ async function* prefill(
   }
 }
 
-/** One token after the other; returns what ended them. */
+/**
+ * One token after the other; returns what ended them. The next one is computed while the reader has this one, and is taken
+ * back if the reader leaves.
+ */
 async function* decode(
   sequence: Sequence,
   sampler: Sampler,
   { maxTokens, sampling }: CheckedOptions,
   { signal, onToken }: GenerateOptions,
 ): AsyncGenerator<PartEvent, Generation['finish']> {
+  let { place } = sampler
+  let next: Promise<void> | undefined
   try {
     for (;;) {
       const { token, piece, finish, scored } = sampler.current
+      place = sampler.place
+      next = finish ? undefined : sampler.advance()
+      // Told to the reader when it comes for the next one, if it does.
+      next?.catch(() => undefined)
       if (maxTokens > 0) {
         onToken?.(token)
         yield { type: 'token', id: token, text: piece, ...scored }
@@ -159,10 +168,11 @@ async function* decode(
       if (finish) return finish
       signal?.throwIfAborted()
       sequence.checkOpen()
-      await sampler.advance()
+      await next
     }
   } finally {
-    sampler.settle()
+    await next?.catch(() => undefined)
+    sampler.settle(place)
     // What was sampled is not wanted: whoever goes on samples again, behind the same prompt.
     if (maxTokens === 0) sequence.stepBack(sampling)
   }

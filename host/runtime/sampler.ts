@@ -35,6 +35,13 @@ export interface Choice {
   judge(token: number, position: number): Verdict
 }
 
+/** Where a generation has come to. */
+export interface Place {
+  token: number
+  /** Tokens before it, those that are forgotten too. */
+  position: number
+}
+
 /** The tokens of a conversation, one after the other; with speculation, some of them are computed ahead. */
 export class Sampler {
   readonly speculation: Speculation = { steps: 0, drafted: 0, accepted: 0 }
@@ -56,7 +63,7 @@ export class Sampler {
   /** Tokens that were judged before their computation failed. */
   private readonly judged: Sampled[] = []
   /** All tokens before the current one. */
-  private readonly history: number[] = []
+  private history: number[] = []
 
   constructor(sequence: Sequence, choice: Choice) {
     this.sequence = sequence
@@ -77,7 +84,7 @@ export class Sampler {
     this.generatedFrom = this.position + this.sequence.dropped
     // The token that was pending before the prompt is computed.
     this.sequence.resume(undefined, this.sampling)
-    if (this.speculate > 0) this.history.push(...this.sequence.tokens)
+    if (this.speculate > 0) this.history = this.sequence.tokens
   }
 
   /** Goes on to the next token. */
@@ -108,10 +115,16 @@ export class Sampler {
     speculation.accepted += accepted
   }
 
-  /** Leaves the conversation where the caller stopped: the current token is computed with what will follow it. */
-  settle(): void {
-    this.sequence.cut(this.position)
-    this.sequence.resume(this.current.token, this.sampling)
+  /** The current token and its position. */
+  get place(): Place {
+    return { token: this.current.token, position: this.position + this.sequence.dropped }
+  }
+
+  /** Leaves the conversation where the caller stopped: that token is computed with what will follow it. */
+  settle({ token, position }: Place): void {
+    const { sequence } = this
+    sequence.cut(position - sequence.dropped)
+    sequence.resume(token, this.sampling)
   }
 
   private draft(): number[] {

@@ -5,7 +5,7 @@
 import { longestContext, PAGE_TOKENS } from '../../models/index.ts'
 import type { Reuse } from '../cache/pages.ts'
 import { greedy, type Sampling } from '../engine/engine.ts'
-import { checkTokens, errors } from '../errors.ts'
+import { checkNames, checkSignal, checkTokens, errors } from '../errors.ts'
 import type { ConversationOptions, Prompt, SavedConversation } from './api.ts'
 import { checkContext } from './context.ts'
 import type { Between, FoundSession, SavedPages } from './extensions.ts'
@@ -72,8 +72,11 @@ export class Sequence {
   static async restore(
     runtime: Runtime,
     path: string,
-    { signal, ...options }: ConversationOptions & { signal?: AbortSignal },
+    given: ConversationOptions & { signal?: AbortSignal },
   ): Promise<Sequence> {
+    checkNames('restore()', given, ['contextPolicy', 'keep', 'busy', 'signal'])
+    const { signal, ...options } = given
+    checkSignal(signal)
     if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
     const { cache, spec } = runtime
     checkContext(options, runtime)
@@ -182,6 +185,8 @@ export class Sequence {
   /** See `Conversation.save`. */
   async save(path: string, options: { signal?: AbortSignal; notes?: unknown } = {}): Promise<SavedConversation> {
     this.checkIdle()
+    checkNames('save()', options, ['signal', 'notes'])
+    checkSignal(options.signal)
     if (typeof path !== 'string' || path === '') throw errors.badOption('the path', 'not empty', path)
     if (this.length + this.pending.length === 0)
       throw errors.badOption('a conversation that is saved', 'of at least one token', 0)

@@ -13,7 +13,7 @@ export type PartEvent = Exclude<GenerationEvent, { type: 'end' }>
 export class GenerationStream<T = unknown> implements AsyncGenerator<string, Generation<T>> {
   /**
    * How it went: rejects with what ended the stream, and with CLOSED if the reader left before the end. Nobody has to look at
-   * it. It does not read: what nobody reads is not computed.
+   * it. It does not read: what nobody reads is not computed, but for one token ahead of the reader.
    */
   readonly result: Promise<Generation<T>>
   readonly #parts: GenerationParts<T>

@@ -45,7 +45,11 @@ export class ApiError extends Error {
     message: string,
     { param, headers = {}, cause }: { param?: string; headers?: Record<string, string>; cause?: unknown } = {},
   ) {
+    // It is an answer, and no fault of ours: where it was made is told to nobody, and would take as long as all the rest of it.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(message, { cause })
+    Error.stackTraceLimit = stackTraceLimit
     this.status = status
     this.code = code
     this.param = param

@@ -105,9 +105,10 @@ export class Exchange implements Call {
   text(body: string | Uint8Array, type: string, status = 200, headers: Record<string, string> = {}): void {
     const { response, request } = this
     if (response.headersSent || response.destroyed) return
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    response.writeHead(status, { 'content-type': type, 'content-length': bytes.length, ...headers })
-    response.end(request.method === 'HEAD' ? undefined : bytes)
+    const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length
+    response.writeHead(status, { 'content-type': type, 'content-length': length, ...headers })
+    // A text goes in one piece with the head.
+    response.end(request.method === 'HEAD' ? undefined : body)
   }
 
   /** Tells what went wrong, in the shape of the API; nothing where nobody listens. Returns what was told. */

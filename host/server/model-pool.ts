@@ -153,8 +153,7 @@ export class ModelPool {
     const place = this.placeOf(name)
     signal.throwIfAborted()
     if (this.isEnding) throw apiErrors.ending()
-    if (this.waiting.length >= this.options.queue && (this.waiting.length > 0 || !this.canStart(slots)))
-      throw apiErrors.queueFull(this.waiting.length, this.secondsToWait())
+    this.checkQueue(slots)
     const held = await new Promise<Held>((resolve, reject) => {
       const leave = () => {
         this.waiting = this.waiting.filter((other) => other !== waiter)
@@ -185,6 +184,13 @@ export class ModelPool {
       release()
       throw error
     }
+  }
+
+  /** Throws 429 if as many wait as may. */
+  checkQueue(slots = 1): void {
+    const { length } = this.waiting
+    if (length >= this.options.queue && (length > 0 || !this.canStart(slots)))
+      throw apiErrors.queueFull(length, this.secondsToWait())
   }
 
   /** Gives slots back, which are taken already; once. */

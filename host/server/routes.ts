@@ -16,6 +16,8 @@ export interface Route {
   handle: Handler
   /** Without a key. */
   isOpen?: true
+  /** Waits for a slot: while the queue is full it is refused before its body is read. */
+  isQueued?: boolean
 }
 
 const get = (path: string, handle: Handler, more: { isOpen?: true } = {}): Route => ({
@@ -24,7 +26,7 @@ const get = (path: string, handle: Handler, more: { isOpen?: true } = {}): Route
   handle,
   ...more,
 })
-const post = (path: string, handle: Handler): Route => ({ path, method: 'POST', handle })
+const post = (path: string, handle: Handler, isQueued = true): Route => ({ path, method: 'POST', handle, isQueued })
 
 export const routes: readonly Route[] = [
   get('/health', health, { isOpen: true }),
@@ -42,7 +44,7 @@ export const routes: readonly Route[] = [
   post('/api/embeddings', ollamaEmbedOne),
   get('/api/tags', tags),
   get('/api/ps', running),
-  post('/api/show', show),
+  post('/api/show', show, false),
   get('/api/version', version),
   ...Object.entries(pageDocuments).map(([path, { type, body }]) =>
     get(path, async (exchange) => exchange.text(await body(), type, 200, pageHeaders), { isOpen: true }),

@@ -210,6 +210,8 @@ class Desk {
     if (!route) throw apiErrors.badMethod(request.method ?? '', methods)
     found.route = route
     if (!services.isServing && !route.isOpen) throw apiErrors.ending()
+    // A crowd that comes at one moment is sent away before the next of it is read.
+    if (route.isQueued) services.pool.checkQueue()
     const body = method === 'POST' ? await readJson(request) : {}
     exchange.limit(this.options.timeout)
     await route.handle(exchange, services, body)

@@ -13,7 +13,7 @@ export interface AnswerStream {
   /** Has the client been told that its answer begins? */
   readonly isOpen: boolean
   open(): void
-  /** Undefined where the reader is as fast as we are; else a promise to wait for, which rejects when it has gone. */
+  /** The value must stay as it is. Undefined where the reader is as fast as we are; else a promise to wait for, which rejects when it has gone. */
   send(value: object, event?: string): Promise<void> | undefined
   /** Says how far the prompt is read, now and then; nothing where the form has no place for it. */
   progress(done: number, total: number): void
@@ -37,7 +37,7 @@ abstract class Stream implements AnswerStream {
   protected readonly response: ServerResponse
   private readonly exchange: Answered
   private readonly type: string
-  private unwritten = ''
+  private readonly unwritten: (() => string)[] = []
 
   constructor(exchange: Answered, type: string) {
     this.exchange = exchange
@@ -59,22 +59,23 @@ abstract class Stream implements AnswerStream {
   }
 
   /**
-   * Written at the end of this turn of the event loop: by then the engine computes the next tokens, and what several texts of a
-   * step say to one client goes in one piece.
+   * Made and written at the end of this turn of the event loop: by then the engine computes the next tokens, and what several
+   * texts of a step say to one client goes in one piece.
    */
-  protected write(text: string): Promise<void> | undefined {
+  protected write(text: () => string): Promise<void> | undefined {
     this.open()
-    const { response } = this
+    const { response, unwritten } = this
     if (response.destroyed) return undefined
-    if (this.unwritten === '') process.nextTick(() => this.flush())
-    this.unwritten += text
+    if (unwritten.length === 0) process.nextTick(() => this.flush())
+    unwritten.push(text)
     return response.writableNeedDrain ? this.drained() : undefined
   }
 
   protected flush(): void {
-    const text = this.unwritten
-    this.unwritten = ''
-    if (text !== '' && !this.response.destroyed && !this.response.writableEnded) this.response.write(text)
+    const { response } = this
+    const texts = this.unwritten.splice(0)
+    if (texts.length > 0 && !response.destroyed && !response.writableEnded)
+      response.write(texts.map((text) => text()).join(''))
   }
 
   private drained(): Promise<void> {
@@ -133,7 +134,7 @@ export class EventStream extends Stream {
 
   send(value: object, event?: string): Promise<void> | undefined {
     this.last = performance.now()
-    return this.write(`${event === undefined ? '' : `event: ${event}\n`}data: ${JSON.stringify(value)}\n\n`)
+    return this.write(() => `${event === undefined ? '' : `event: ${event}\n`}data: ${JSON.stringify(value)}\n\n`)
   }
 
   progress(done: number, total: number): void {
@@ -150,7 +151,7 @@ export class EventStream extends Stream {
   private comment(text: string): void {
     this.last = performance.now()
     if (!this.response.writableNeedDrain && !this.response.writableEnded)
-      this.write(`: ${text}\n\n`)?.catch(() => undefined)
+      this.write(() => `: ${text}\n\n`)?.catch(() => undefined)
   }
 
   end(): void {
@@ -171,14 +172,14 @@ export class LineStream extends Stream {
   }
 
   send(value: object): Promise<void> | undefined {
-    return this.write(`${JSON.stringify(value)}\n`)
+    return this.write(() => `${JSON.stringify(value)}\n`)
   }
 
   progress(): void {}
 
   /** White space before a document. */
   probe(): void {
-    this.write(' ')?.catch(() => undefined)
+    this.write(() => ' ')?.catch(() => undefined)
   }
 
   end(): void {

@@ -6,6 +6,7 @@
  */
 import { show } from '../../models/index.ts'
 import { errors } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
 import type { Encoder } from './encoder.ts'
@@ -40,7 +41,7 @@ export class Tokenizer {
    */
   static async open(path: string, json: Uint8Array, config: unknown): Promise<Tokenizer> {
     try {
-      const parsed: TokenizerJson = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json))
+      const parsed = parseJson(json) as TokenizerJson
       return new Tokenizer(path, parsed, config, await encodersOf(parsed))
     } catch (cause) {
       throw errors.badTokenizer(path, `cannot be used (${cause instanceof Error ? cause.message : cause})`)
@@ -139,9 +140,13 @@ export class Tokenizer {
 
   /** Text of tokens that follow others: no space is stripped, control tokens are silent. */
   decode(ids: Iterable<number>): string {
+    if (typeof ids?.[Symbol.iterator] !== 'function') throw errors.badOption('token ids', 'a list of them', ids)
     const stream = new TextStream(this)
     let text = ''
-    for (const id of ids) text += stream.push(id)
+    for (const id of ids) {
+      if (!Number.isInteger(id)) throw errors.badOption('a token id', 'a whole number', id)
+      text += stream.push(id)
+    }
     return text + stream.end()
   }
 }

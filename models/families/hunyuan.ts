@@ -14,7 +14,7 @@ import { decoderSources, decoderSpec, layerCount, range, rmsNorm, smallDecoder, 
 import type { Family, Shapes } from '../family.ts'
 import { grouped, groupedHeads, groupedKind, groupedSources } from '../kinds/gqa.ts'
 import type { LayerSpec } from '../layer.ts'
-import type { LayerSources, ModelDescription } from '../spec.ts'
+import { type LayerSources, type ModelDescription, mismatch } from '../spec.ts'
 
 const small = { architectures: ['HunYuanDenseV1ForCausalLM'] }
 
@@ -85,5 +85,13 @@ function rotation(config: Config, dim: number): Rope {
   const type = scaling?.value('rope_type') ?? scaling?.value('type')
   if (type !== 'dynamic' || !scaling?.has('alpha')) return config.rope(dim)
   const theta = (scaling.has('rope_theta') ? scaling : config).above('rope_theta', 1.001, 10000)
-  return { dim, theta: theta * power(scaling.above('alpha', 1), dim / (dim - 2)) }
+  const turned = theta * power(scaling.above('alpha', 1), dim / (dim - 2))
+  if (!(turned <= 1e30))
+    throw mismatch(
+      '"alpha" in rope_scaling',
+      `a number for heads of ${dim}`,
+      scaling.value('alpha'),
+      'check config.json',
+    )
+  return { dim, theta: turned }
 }

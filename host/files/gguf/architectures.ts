@@ -3,6 +3,7 @@
  * the keys of the file, and how its tensors lie. What all of them have is in config.ts. The names of keys are those of
  * llama.cpp's llama-arch.cpp and gguf-py's constants.py; what an absent one means is in its src/models.
  */
+import { largest } from '../../../models/index.ts'
 import type { Keys } from './keys.ts'
 import { gpt2Names, gptNeoXNames, type Layout, llamaNames } from './layout.ts'
 
@@ -111,7 +112,7 @@ const attendingLayers = (keys: Keys): Fields => {
   if (counts.length !== keys.integer('block_count'))
     throw keys.refuse('attention.head_count_kv', 'one number for each layer')
   return {
-    num_key_value_heads: Math.max(...counts),
+    num_key_value_heads: largest(counts),
     layer_types: counts.map((count) => (count === 0 ? 'conv' : 'full_attention')),
   }
 }

@@ -1,5 +1,5 @@
 /** The keys of a GGUF file as a config.json, which `models/` then reads as any other. */
-import { show } from '../../../models/index.ts'
+import { largest, show } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import { architectures, type Fields } from './architectures.ts'
 import type { GgufFile } from './file.ts'
@@ -123,7 +123,7 @@ const [LOW, HIGH] = [1, 4]
  */
 function llama3Scaling(keys: Keys, factors: Float32Array, said: number | undefined): Fields {
   const theta = keys.number('rope.freq_base', 10000)
-  const factor = shortest(Math.max(...factors))
+  const factor = shortest(largest(factors))
   for (const original of [...(said === undefined ? [] : [said]), ...originalContexts]) {
     const isSame = factors.every((found, i) => {
       const turns = (original * theta ** (-i / factors.length)) / (2 * Math.PI)

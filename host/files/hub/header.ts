@@ -1,6 +1,7 @@
 /** What a model is, from the beginning of its file: before the rest of it is there. */
 import { describe, type ModelDescription, type WeightType, weightTypes } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
+import { parseJson } from '../../json.ts'
 import { openGguf } from '../gguf/model.ts'
 import { FORMAT } from '../packed.ts'
 import { readSafetensors } from '../safetensors.ts'
@@ -33,7 +34,7 @@ export async function readHeader(path: string, source: ByteSource): Promise<Head
   const type = weightTypes.find((name) => name === metadata.type)
   if (metadata.format !== FORMAT || !type || metadata.config === undefined)
     throw errors.notAModel(path, 'a packed model', 'a file that "gta convert" did not write')
-  return { model: describe(JSON.parse(metadata.config)), packed: type, type }
+  return { model: describe(parseJson(new TextEncoder().encode(metadata.config))), packed: type, type }
 }
 
 /** Of a Hugging Face directory with one file of weights. */

@@ -1,4 +1,6 @@
 /** The files of a repository, as a hub lists them page by page; hostile until checked. */
+
+import { parseJson } from '../../json.ts'
 import { hubErrors } from './errors.ts'
 import type { Hub } from './hub.ts'
 import { isSafePath, type Repository } from './repository.ts'
@@ -52,7 +54,7 @@ export async function listFiles(hub: Hub, repository: Repository): Promise<{ fil
 function parsePage(id: string, bytes: Uint8Array): Record<string, unknown>[] {
   let page: unknown
   try {
-    page = JSON.parse(new TextDecoder().decode(bytes))
+    page = parseJson(bytes)
   } catch {
     throw hubErrors.badListing(id, 'a page', 'JSON', 'something else')
   }

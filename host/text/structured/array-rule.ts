@@ -18,6 +18,8 @@ const BEHIND_ELEMENT = 2
 const BEHIND_COMMA = 3
 const CLOSED = 4
 const PLACES = 5
+/** `[,]` and white space. */
+const BYTES = [0x5b, 0x2c, 0x5d, 0x20, 0x09, 0x0a]
 /** More than nextSpace makes. */
 const SPACES = 64
 
@@ -44,6 +46,10 @@ export class ArrayRule implements Rule {
     return byte === 0x2c && place === BEHIND_ELEMENT && space === 0 && count < most
       ? stateOf(BEHIND_COMMA, 0, count)
       : -1
+  }
+
+  bytes(): readonly number[] {
+    return BYTES
   }
 
   isEnd(state: number): boolean {

@@ -12,8 +12,7 @@ import { LiteralRule } from './literal-rule.ts'
 import { ObjectRule } from './object-rule.ts'
 import { type Builder, type Choice, type Form, isPartPossible, mostElements, type Part, placesOf } from './parts.ts'
 import type { Rule } from './rule.ts'
-import { TextRule } from './text-rule.ts'
-import { anyString, anyText } from './text-values.ts'
+import { anyString, anyText, TextRule } from './text-rule.ts'
 import { partsOf } from './values.ts'
 
 const MOST_CHOICES = 5000

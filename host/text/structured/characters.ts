@@ -21,7 +21,6 @@ const anyCharacter = new Alphabet([ALL], new Budget())
 export class CountedCharacters implements Characters {
   readonly alphabet = anyCharacter
   readonly start = 0
-  readonly isCounted = true
   private readonly least: number
   private readonly most: number
 
@@ -40,8 +39,13 @@ export class CountedCharacters implements Characters {
     return state >= this.least
   }
 
-  room(state: number, _slice: number, isBeforeEnd: boolean): number {
-    return isBeforeEnd ? Math.max(0, this.least - state) : this.most - state
+  room(state: number): number {
+    return this.most - state
+  }
+
+  /** Characters that must follow, and that may. */
+  left(state: number): { least: number; most: number } {
+    return { least: Math.max(0, this.least - state), most: this.most - state }
   }
 
   key(state: number): number {
@@ -55,7 +59,6 @@ export class CountedCharacters implements Characters {
 export class LimitedCharacters implements Characters {
   readonly alphabet: Alphabet
   readonly start: number
-  readonly isCounted = false
   private readonly inner: TableCharacters
   private readonly most: number
   /** Characters that an end is away, at least, from each state of `inner`; and the most of them. */
@@ -92,9 +95,9 @@ export class LimitedCharacters implements Characters {
     return this.inner.accepts(state % this.size)
   }
 
-  room(state: number, slice: number, isBeforeEnd: boolean): number {
+  room(state: number, slice: number): number {
     const left = this.most - Math.floor(state / this.size) - this.farthest
-    return Math.max(0, Math.min(left, this.inner.room(state % this.size, slice, isBeforeEnd)))
+    return Math.max(0, Math.min(left, this.inner.room(state % this.size, slice)))
   }
 
   key(state: number): number {

@@ -14,6 +14,10 @@ export class ChoiceRule implements Rule {
     return -1
   }
 
+  bytes(): readonly number[] {
+    return []
+  }
+
   isEnd(state: number): boolean {
     return state === 1
   }
@@ -38,6 +42,10 @@ export class SequenceRule implements Rule {
 
   next(): number {
     return -1
+  }
+
+  bytes(): readonly number[] {
+    return []
   }
 
   isEnd(state: number): boolean {

@@ -12,7 +12,7 @@ import { parsePattern } from './pattern-parser.ts'
 import { Grammar, type Rule } from './rule.ts'
 import { checkSize } from './schema-size.ts'
 import { TextRule } from './text-rule.ts'
-import { controlBytes } from './trie.ts'
+import { controlBytes } from './vocabulary.ts'
 
 export interface SchemaOptions {
   /** See Form; 'canonical' if it is not said. */

@@ -1,9 +1,10 @@
 /** A grammar and a tokenizer become a constraint: see constraint.ts, masks.ts. */
 import type { Constraint } from './constraint.ts'
+import { LeafMasks } from './leaf-masks.ts'
 import { Machine, type MachineState } from './machine.ts'
-import { LeafMasks, Masks } from './masks.ts'
+import { Masks } from './masks.ts'
 import type { Grammar } from './rule.ts'
-import { setBit, TokenTrie, type Vocabulary } from './trie.ts'
+import { setBit, TokenTrie, type Vocabulary } from './vocabulary.ts'
 
 /** Of a model: what its tokens are, how many logits it has, and which tokens end a text. */
 export interface Tokens {

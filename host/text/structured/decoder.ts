@@ -24,6 +24,7 @@ export class Decoder {
   private readonly budget: Budget
   private readonly rows: Int32Array[] = []
   private readonly known = new Map<string, number>()
+  private readonly bytes: number[][] = []
 
   constructor(alphabet: Alphabet, writing: Writing, budget: Budget) {
     this.budget = budget
@@ -45,6 +46,14 @@ export class Decoder {
     })
     this.states = this.rows.length
     this.reach = this.findReach()
+  }
+
+  /** Those that lead on from a state. */
+  bytesOf(state: number): readonly number[] {
+    this.bytes[state] ??= Array.from({ length: 256 }, (_, byte) => byte).filter(
+      (byte) => this.table[state * 256 + byte] !== NOTHING,
+    )
+    return this.bytes[state]
   }
 
   private utf8(): Int32Array {

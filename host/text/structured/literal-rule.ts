@@ -32,6 +32,10 @@ export class LiteralRule implements Rule {
     return this.edges[state]?.get(byte) ?? -1
   }
 
+  bytes(state: number): readonly number[] {
+    return [...(this.edges[state]?.keys() ?? [])]
+  }
+
   isEnd(state: number): boolean {
     return this.ends.has(state)
   }

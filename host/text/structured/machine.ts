@@ -25,6 +25,8 @@ export interface MachineState {
   readonly isEnd: boolean
   /** By byte; null: nothing. */
   readonly next: Map<number, MachineState | null>
+  /** By byte: 0 where it cannot come. Made when it is first asked for. */
+  readable: Uint8Array | undefined
 }
 
 /** Frames and states that are kept for reuse; beyond it they are made anew (about 1 kB each). */
@@ -59,6 +61,16 @@ export class Machine {
     const next = frames.length === 0 ? null : this.stateOf(frames)
     state.next.set(byte, next)
     return next
+  }
+
+  /** By byte: 0 where it cannot come. */
+  canRead(state: MachineState): Uint8Array {
+    if (state.readable) return state.readable
+    const lists = state.frames.map(({ rule, state: from }) => rule.bytes?.(from))
+    const [first] = lists
+    state.readable =
+      lists.length === 1 && first && first.length > FEW ? sharedTable(first) : tableOf(lists.map((list) => list ?? all))
+    return state.readable
   }
 
   /** The same state among few others, when too many are kept. */
@@ -109,7 +121,7 @@ export class Machine {
     const key = `${isEnd ? '!' : ''}${frames.map(({ id }) => id).sort((a, b) => a - b)}`
     let state = this.states.get(key)
     if (!state) {
-      state = { frames, isEnd, next: new Map() }
+      state = { frames, isEnd, next: new Map(), readable: undefined }
       this.states.set(key, state)
     }
     return state
@@ -139,4 +151,22 @@ export class Machine {
   private newGround(): Frame {
     return { rule: this.rule, state: -1, parent: undefined, id: 0, above: new Map() }
   }
+}
+
+const all = Array.from({ length: 256 }, (_, byte) => byte)
+/** Bytes of a list that is made for each state anew. */
+const FEW = 16
+/** By the list that a rule gives: longer ones are the same for most of its states. */
+const tables = new WeakMap<readonly number[], Uint8Array>()
+
+function sharedTable(list: readonly number[]): Uint8Array {
+  const table = tables.get(list) ?? tableOf([list])
+  tables.set(list, table)
+  return table
+}
+
+function tableOf(lists: readonly (readonly number[])[]): Uint8Array {
+  const table = new Uint8Array(256)
+  for (const list of lists) for (const byte of list) table[byte] = 1
+  return table
 }

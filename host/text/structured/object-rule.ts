@@ -16,6 +16,9 @@ export interface ObjectParts {
   isInOrder: boolean
 }
 
+/** `{":,}` and white space: all that stands outside of names and values. */
+const BYTES = [0x7b, 0x22, 0x3a, 0x2c, 0x7d, 0x20, 0x09, 0x0a]
+
 type Place = 'before' | 'open' | 'name' | 'colon' | 'value' | 'behind value' | 'behind comma' | 'closed'
 
 interface State {
@@ -63,6 +66,11 @@ export class ObjectRule implements Rule {
   next(state: number, byte: number): number {
     const found = this.step(this.states[state] as State, byte)
     return found ? this.stateOf(found) : -1
+  }
+
+  bytes(state: number): readonly number[] {
+    const { place, at } = this.states[state] as State
+    return place === 'name' ? [...(this.names[at] as Names).next.keys()] : BYTES
   }
 
   isEnd(state: number): boolean {

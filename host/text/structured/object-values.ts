@@ -6,7 +6,8 @@ import { SchemaError, Words } from './errors.ts'
 import { type Member, placeBelow, type Schema, type SchemaObject } from './keywords.ts'
 import type { Builder, Choice, Part } from './parts.ts'
 import type { Characters } from './pattern-automaton.ts'
-import { anyText, charactersOf, inPlace, searchOf, valuesOf } from './text-values.ts'
+import { anyText } from './text-rule.ts'
+import { charactersOf, inPlace, searchOf, valuesOf } from './text-values.ts'
 
 /** Names by pattern; each set of patterns that fit together is a kind of name of its own. */
 const MOST_PATTERNS = 4

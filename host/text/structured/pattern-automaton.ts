@@ -17,9 +17,7 @@ export interface Characters {
   next(state: number, characterClass: number): number
   accepts(state: number): boolean
   /** As in rules. */
-  readonly isCounted: boolean
-  /** As in rules; with `isBeforeEnd` no further than where the text may end. */
-  room(state: number, slice: number, isBeforeEnd: boolean): number
+  room(state: number, slice: number): number
   /** States of one key allow the same for so many characters as a token has. */
   key(state: number): number
 }
@@ -189,12 +187,14 @@ class Determination {
 export class TableCharacters implements Characters {
   readonly alphabet: Alphabet
   readonly start = 0
-  readonly isCounted = false
   /** (states, classes) */
   readonly rows: Int32Array
   readonly ends: readonly boolean[]
-  /** By slice, and before ends only or not; found when they are asked for. */
+  /** By slice; found when they are asked for. */
   private readonly rooms: Float64Array[] = []
+  private reverse: Reverse | undefined
+  /** By state: slices of which not every character may come, a bit for each. */
+  private shut: Uint16Array | undefined
 
   private constructor(alphabet: Alphabet, rows: Int32Array, ends: readonly boolean[]) {
     this.alphabet = alphabet
@@ -225,18 +225,32 @@ export class TableCharacters implements Characters {
     return this.ends[state] as boolean
   }
 
-  room(state: number, slice: number, isBeforeEnd: boolean): number {
-    const key = isBeforeEnd ? slices.length + slice : slice
-    let rooms = this.rooms[key]
+  room(state: number, slice: number): number {
+    let rooms = this.rooms[slice]
     if (!rooms) {
-      const classes = this.alphabet.classesOf(slices[slice] as CharacterSet)
-      const isShut = this.ends.map(
-        (isEnd, at) => (isEnd && isBeforeEnd) || classes.some((found) => this.next(at, found) < 0),
-      )
-      rooms = new Reverse(this.rows, this.alphabet.size, (found) => classes.includes(found)).distancesTo(isShut)
-      this.rooms[key] = rooms
+      this.shut ??= this.findShut()
+      const { shut, alphabet } = this
+      const isShut = Array.from(shut, (bits) => ((bits >> slice) & 1) === 1)
+      this.reverse ??= new Reverse(this.rows, alphabet.size)
+      const classes = new Set(alphabet.classesOf(slices[slice] as CharacterSet))
+      rooms = this.reverse.distancesTo(isShut, (found) => classes.has(found))
+      this.rooms[slice] = rooms
     }
     return rooms[state] as number
+  }
+
+  private findShut(): Uint16Array {
+    const { alphabet, rows } = this
+    const bits = new Uint16Array(alphabet.size)
+    slices.forEach((slice, i) => {
+      for (const found of alphabet.classesOf(slice)) bits[found] = (bits[found] as number) | (1 << i)
+    })
+    return Uint16Array.from(this.ends, (_, state) => {
+      let shut = 0
+      for (let found = 0; found < alphabet.size; found++)
+        if ((rows[state * alphabet.size + found] as number) < 0) shut |= bits[found] as number
+      return shut
+    })
   }
 
   key(state: number): number {

@@ -16,12 +16,24 @@ export interface Rule {
   isFinal(state: number): boolean
   /** What may begin here; absent in leaves. */
   calls?(state: number): readonly Call[]
-  /** How many characters of a slice (see slices.ts) can follow, whichever they are, before the rule can be over; absent: none is promised. */
+  /** All bytes that can follow are among these; absent: any may. */
+  bytes?(state: number): readonly number[]
+  /** How many characters of a slice (see slices.ts) can follow, whichever they are; absent: none is promised. */
   room?(state: number, slice: number): number
-  /** Can no more than its room follow? Else other texts of those characters may be longer. */
-  isCounted?: boolean
+  /** Of a text in which only the number of characters counts; undefined or absent: it is none. */
+  counted?(state: number): Counted | undefined
   /** States of one key allow the same tokens, if no token has more than LONGEST_TOKEN bytes; absent: the state itself. */
   maskKey?(state: number): number
+}
+
+/** The same place in a text without bounds, and how many characters must and may follow. */
+export interface Counted {
+  readonly free: Rule
+  readonly state: number
+  /** Its state between two characters. */
+  readonly between: number
+  readonly least: number
+  readonly most: number
 }
 
 export interface Call {
@@ -48,12 +60,16 @@ export class TableRule implements Rule {
   readonly start = 0
   /** By byte: 0 for no letter, else its place + 1. */
   private readonly classes = new Uint8Array(256)
+  private readonly codes: readonly number[]
   private readonly count: number
   private readonly rows: Int32Array // (states, count)
   private readonly ends: readonly boolean[]
 
   private constructor(letters: string, rows: Int32Array, ends: readonly boolean[]) {
-    for (let i = 0; i < letters.length; i++) this.classes[letters.charCodeAt(i)] = i + 1
+    this.codes = Array.from(letters, (letter) => letter.charCodeAt(0))
+    this.codes.forEach((code, i) => {
+      this.classes[code] = i + 1
+    })
     this.count = letters.length + 1
     this.rows = rows
     this.ends = ends
@@ -83,46 +99,56 @@ export class TableRule implements Rule {
     return this.ends[state] as boolean
   }
 
+  bytes(): readonly number[] {
+    return this.codes
+  }
+
   isFinal(state: number): boolean {
     const from = state * this.count
     return this.isEnd(state) && this.rows.subarray(from, from + this.count).every((to) => to < 0)
   }
 }
 
-/** Of a table (states, width): which states lead to each. */
+/** Of a table (states, width): which entries lead to each state. */
 export class Reverse {
+  private readonly width: number
   private readonly starts: Uint32Array // (states + 1)
-  private readonly states: Uint32Array
+  /** Places of the table. */
+  private readonly entries: Uint32Array
 
-  /** Entries below 0 lead nowhere; `isUsed`: by column. */
-  constructor(rows: ArrayLike<number>, width: number, isUsed: (column: number) => boolean = () => true) {
-    const used = Array.from({ length: width }, (_, column) => isUsed(column))
+  /** Entries below 0 lead nowhere. */
+  constructor(rows: ArrayLike<number>, width: number) {
+    this.width = width
     const ends = new Uint32Array(rows.length / width + 1)
-    const isEdge = (place: number) => (rows[place] as number) >= 0 && used[place % width]
-    for (let i = 0; i < rows.length; i++)
-      if (isEdge(i)) ends[rows[i] as number] = (ends[rows[i] as number] as number) + 1
+    for (let i = 0; i < rows.length; i++) {
+      const to = rows[i] as number
+      if (to >= 0) ends[to] = (ends[to] as number) + 1
+    }
     for (let state = 1; state < ends.length; state++)
       ends[state] = (ends[state] as number) + (ends[state - 1] as number)
-    this.states = new Uint32Array(ends[ends.length - 1] as number)
+    this.entries = new Uint32Array(ends[ends.length - 1] as number)
     // Filled from the end of each part to its start.
     for (let i = 0; i < rows.length; i++) {
-      if (!isEdge(i)) continue
       const to = rows[i] as number
+      if (to < 0) continue
       ends[to] = (ends[to] as number) - 1
-      this.states[ends[to] as number] = Math.floor(i / width)
+      this.entries[ends[to] as number] = i
     }
     this.starts = ends
   }
 
-  /** By state: steps to the next of some states; infinite where none is reached. */
-  distancesTo(targets: readonly boolean[]): Float64Array {
+  /** By state: steps to the next of some states; infinite where none is reached. `isUsed`: by column. */
+  distancesTo(targets: readonly boolean[], isUsed: (column: number) => boolean = () => true): Float64Array {
+    const { width, starts, entries } = this
+    const used = Array.from({ length: width }, (_, column) => isUsed(column))
     const found = Float64Array.from(targets, (isTarget) => (isTarget ? 0 : Number.POSITIVE_INFINITY))
     let reached = targets.flatMap((isTarget, state) => (isTarget ? [state] : []))
     for (let distance = 1; reached.length > 0; distance++) {
       const next: number[] = []
       for (const state of reached)
-        for (const before of this.states.subarray(this.starts[state], this.starts[state + 1])) {
-          if (found[before] !== Number.POSITIVE_INFINITY) continue
+        for (const entry of entries.subarray(starts[state], starts[state + 1])) {
+          const before = Math.floor(entry / width)
+          if (!used[entry % width] || found[before] !== Number.POSITIVE_INFINITY) continue
           found[before] = distance
           next.push(before)
         }

@@ -4,10 +4,11 @@
  *
  *     0 before the quote, 1 behind the last one, else 2 + characters * states of the decoder + its state
  */
-import type { Budget } from './budget.ts'
+import { Budget } from './budget.ts'
+import { CountedCharacters } from './characters.ts'
 import { Decoder, NOTHING, type Writing } from './decoder.ts'
 import type { Characters } from './pattern-automaton.ts'
-import type { Rule } from './rule.ts'
+import type { Counted, Rule } from './rule.ts'
 
 const BEFORE = 0
 const BEHIND = 1
@@ -19,6 +20,8 @@ export class TextRule implements Rule {
   private readonly isJson: boolean
   private readonly decoder: Decoder
   private readonly states: number
+  /** Those that may come between two characters of JSON: the quote too. */
+  private readonly betweenBytes: readonly number[]
   /** Of states within a character. */
   private readonly alive = new Map<number, boolean>()
 
@@ -27,6 +30,7 @@ export class TextRule implements Rule {
     this.isJson = writing === 'json'
     this.decoder = decoderOf(characters, writing, budget)
     this.states = this.decoder.states
+    this.betweenBytes = [QUOTE, ...this.decoder.bytesOf(0)]
     this.start = this.isJson ? BEFORE : this.stateOf(characters.start, 0)
   }
 
@@ -51,13 +55,23 @@ export class TextRule implements Rule {
     return this.isJson && state === BEHIND
   }
 
-  get isCounted(): boolean {
-    return this.isJson && this.characters.isCounted
+  bytes(state: number): readonly number[] {
+    if (state < 2) return state === BEFORE ? [QUOTE] : []
+    const inside = (state - 2) % this.states
+    return this.isJson && inside === 0 ? this.betweenBytes : this.decoder.bytesOf(inside)
   }
 
   room(state: number, slice: number): number {
     if (state < 2 || (state - 2) % this.states !== 0) return 0
-    return this.characters.room(Math.floor((state - 2) / this.states), slice, !this.isJson)
+    return this.characters.room(Math.floor((state - 2) / this.states), slice)
+  }
+
+  counted(state: number): Counted | undefined {
+    const { characters, states } = this
+    if (!this.isJson || state < 2 || !(characters instanceof CountedCharacters)) return undefined
+    const inside = (state - 2) % states
+    const { least, most } = characters.left(Math.floor((state - 2) / states))
+    return { free: anyString, state: 2 + inside, between: 2, least, most }
   }
 
   maskKey(state: number): number {
@@ -97,3 +111,7 @@ function decoderOf({ alphabet }: Characters, writing: Writing, budget: Budget): 
   }
   return decoder
 }
+
+export const anyText: Characters = new CountedCharacters(0, Number.POSITIVE_INFINITY)
+/** One for all schemas, so that a tokenizer keeps its masks. */
+export const anyString: Rule = new TextRule(anyText, 'json', new Budget())

@@ -1,5 +1,5 @@
 /** Strings that satisfy some schemas at once. */
-import { Budget, Recent } from './budget.ts'
+import { type Budget, Recent } from './budget.ts'
 import { type Part as CharacterPart, CountedCharacters, combine, LimitedCharacters } from './characters.ts'
 import { PatternError, SchemaError, Words } from './errors.ts'
 import { formatOf } from './formats.ts'
@@ -7,16 +7,12 @@ import { keywordsOfType, type Member } from './keywords.ts'
 import { automatonOf, type Characters, type TableCharacters } from './pattern-automaton.ts'
 import { ANYTHING, parsePattern } from './pattern-parser.ts'
 import type { Rule } from './rule.ts'
-import { TextRule } from './text-rule.ts'
+import { anyString, anyText, TextRule } from './text-rule.ts'
 
 /** The values of a keyword in all schemas that have it. */
 export function valuesOf<T>(members: readonly Member[], keyword: string): T[] {
   return members.flatMap(({ schema }) => (Object.hasOwn(schema, keyword) ? [schema[keyword] as T] : []))
 }
-
-export const anyText: Characters = new CountedCharacters(0, Number.POSITIVE_INFINITY)
-/** One for all schemas, so that a tokenizer keeps its masks. */
-export const anyString: Rule = new TextRule(anyText, 'json', new Budget())
 
 /** Rules of strings that were asked for last, by what they say: with them, tokenizers keep their masks. */
 const kept = new Recent<Rule | undefined>(200)

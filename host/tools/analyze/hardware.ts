@@ -5,6 +5,7 @@
  *
  * Units: bytes per second, operations per second (two for a multiply-add, dense), bytes. GB is 10⁹ bytes.
  */
+import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
 
 export interface Value {
@@ -228,6 +229,7 @@ export const hardwareTable: readonly Hardware[] = [
 
 /** The device of that name or alias; throws BAD_OPTION with the names that look most like what was typed. */
 export function findHardware(name: string, table: readonly Hardware[] = hardwareTable): Hardware {
+  if (typeof name !== 'string') throw errors.badOption('the hardware', 'the name of a device', name)
   const wanted = plain(name)
   const found = table.find((device) => wordsOf(device).some((word) => plain(word) === wanted))
   if (found) return found

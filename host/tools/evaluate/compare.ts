@@ -6,7 +6,7 @@
  * KL(reference ‖ other) = Σ p · (log p − log q) tells more than perplexity does: it sees every change of the
  * distribution, and it does not average out.
  */
-import { errors } from '../../errors.ts'
+import { checkCallback, checkList, checkNames, checkSignal, errors } from '../../errors.ts'
 import type { Predictions } from '../../runtime/api.ts'
 import { countPredicted, largestBatch } from '../../runtime/evaluate.ts'
 import { logSumExp } from '../../runtime/logprobs.ts'
@@ -57,6 +57,10 @@ export async function compare(
   ids: number[],
   options: { signal?: AbortSignal; onProgress?: (done: number) => void } = {},
 ): Promise<Comparison> {
+  checkNames('compare()', options, ['signal', 'onProgress'])
+  checkSignal(options.signal)
+  checkCallback('onProgress', options.onProgress)
+  checkList('the other models of compare()', 'a list', others)
   const all = [reference, ...others]
   checkModels(all)
   const predicted = countPredicted(reference.model, ids)
@@ -175,6 +179,7 @@ export function klDivergence(
 
 function checkModels(all: readonly LabelledModel[]): void {
   const [reference] = all as [LabelledModel]
+  for (const one of all) runtimeOf(one?.model)
   const { vocabSize } = reference.model.spec
   for (const { label, model } of all) {
     if (all.filter((other) => other.label === label).length > 1)

@@ -17,6 +17,7 @@ import {
   cacheTypes,
   type PackingType,
   packingTypes,
+  show,
   type WeightType,
   weightTypes,
 } from '../../../../models/index.ts'
@@ -99,7 +100,7 @@ export interface BoardResult
 type Check = (value: unknown, place: string, path: string) => void
 
 function refuse(path: string, place: string, expected: string, value: unknown): never {
-  const found = JSON.stringify(value) ?? 'nothing'
+  const found = show(value)
   throw errors.badFile(path, place, expected, found.length > 40 ? `${found.slice(0, 40)}…` : found)
 }
 

@@ -1,6 +1,8 @@
 /** Questions of multiple choice: which choice a model holds most likely, reported as lm-evaluation-harness does. */
+
 import { createHash } from 'node:crypto'
-import { checkNames, errors } from '../../../errors.ts'
+import { largest } from '../../../../models/index.ts'
+import { checkCallback, checkList, checkNames, checkSignal, errors } from '../../../errors.ts'
 import { type Model, runtimeOf } from '../../../runtime/model.ts'
 import type { TaskDocument } from './documents.ts'
 import type { Task } from './find.ts'
@@ -82,6 +84,11 @@ export async function evaluateTasks(
   const { limit, resume, signal, onProgress } = options
   if (limit !== undefined && (!Number.isInteger(limit) || limit < 1))
     throw errors.badOption('limit (--limit)', 'a whole number of at least 1', limit)
+  checkSignal(signal)
+  checkCallback('onProgress', onProgress)
+  checkList('tasks', 'those that findTasks() gave', tasks)
+  for (const task of tasks)
+    if (!Array.isArray(task?.documents)) throw errors.badOption('a task', 'one that findTasks() gave', task)
   const started = performance.now()
   const items = tasks.flatMap((task) =>
     task.documents.slice(0, limit).map((document, i) => ask(model, task, document, i)),
@@ -185,7 +192,7 @@ function sampleOf({ task, index, question, texts, logLikelihoods = [] }: Item): 
     target: question.right,
     arguments: question.continuations.map(({ context, continuation }) => [context, continuation]),
     resps: logLikelihoods,
-    truncated: Math.max(...texts.map(({ cut }) => cut)),
+    truncated: largest(texts.map(({ cut }) => cut)),
     ...rate(task.format.metrics, question, logLikelihoods),
   }
 }

@@ -1,7 +1,7 @@
 /** Tasks by their names: from files in the folders where they may be, or from the path of a file. */
 import { existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { errors } from '../../../errors.ts'
+import { checkList, errors } from '../../../errors.ts'
 import { cacheDirectory } from '../../../platform/remember.ts'
 import { toolErrors } from '../../errors.ts'
 import { readDocuments, type TaskDocument } from './documents.ts'
@@ -31,8 +31,10 @@ export async function findTasks(
   names: readonly string[],
   directories: readonly string[] = [taskDirectory()],
 ): Promise<Task[]> {
+  checkList('tasks (--tasks)', 'a list of names', names)
   const tasks: Task[] = []
   for (const name of names) {
+    if (typeof name !== 'string') throw errors.badOption('a task (--tasks)', 'a name', name)
     if (generative.test(name)) throw toolErrors.generativeTask(name)
     for (const { format, path } of locate(name, directories)) {
       if (tasks.some((task) => task.format.name === format.name))

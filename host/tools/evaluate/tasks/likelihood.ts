@@ -3,7 +3,7 @@
  * the choices of an item have in common is computed once, and behind it the conversation is cut back before each choice.
  * So a step is full of rows of as many items as there is room for, and an item takes the pages of its longest choice only.
  */
-import { PAGE_TOKENS } from '../../../../models/index.ts'
+import { largest, PAGE_TOKENS } from '../../../../models/index.ts'
 import { greedy } from '../../../engine/engine.ts'
 import { errors } from '../../../errors.ts'
 import { logSumExp } from '../../../runtime/logprobs.ts'
@@ -82,7 +82,7 @@ export async function scoreAll(
 
 /** Pages that an item takes at most: one more, as a page that it has in common with others is copied before it changes. */
 function pagesOf(texts: readonly ScoredText[]): number {
-  return Math.ceil(Math.max(...texts.map(({ ids }) => ids.length)) / PAGE_TOKENS) + 1
+  return Math.ceil(largest(texts.map(({ ids }) => ids.length)) / PAGE_TOKENS) + 1
 }
 
 /** Σ log p of the scored tokens of each text, in nats and float64. */
@@ -119,7 +119,7 @@ async function score(model: Model, texts: readonly ScoredText[], signal?: AbortS
 /** Tokens that all texts begin with and that stand before the last one that predicts a scored token. */
 function sharedLength(texts: readonly ScoredText[]): number {
   const [{ ids: first }] = texts as [ScoredText]
-  let most = Math.min(...texts.map(({ from }) => from - 1))
+  let most = -largest(texts.map(({ from }) => 1 - from))
   for (const { ids } of texts) {
     let same = 0
     while (same < most && ids[same] === first[same]) same++

@@ -1,12 +1,13 @@
 /** From log-likelihoods to what lm-evaluation-harness prints: api/task.py and api/metrics.py, v0.4. */
+import { largest } from '../../../../models/index.ts'
 import type { Metric, Question } from './formats.ts'
 
 /** What one question is worth, 0 … 1, by each of the metrics. `logLikelihoods` are those of its choices, in nats. */
 export function rate(metrics: readonly Metric[], { choices, right }: Question, logLikelihoods: readonly number[]) {
   const values = {
-    acc: () => Number(right.includes(largest(logLikelihoods))),
+    acc: () => Number(right.includes(argmax(logLikelihoods))),
     acc_norm: () =>
-      Number(right.includes(largest(logLikelihoods.map((ll, i) => ll / codePoints(choices[i] as string))))),
+      Number(right.includes(argmax(logLikelihoods.map((ll, i) => ll / codePoints(choices[i] as string))))),
     mass: () => massOf(right, logLikelihoods),
   }
   // lm-evaluation-harness calls the mass acc too.
@@ -16,8 +17,8 @@ export function rate(metrics: readonly Metric[], { choices, right }: Question, l
 export const nameOf = (metric: Metric) => (metric === 'mass' ? 'acc' : metric)
 
 /** The first of equals, as numpy's argmax. */
-function largest(values: readonly number[]): number {
-  return values.indexOf(Math.max(...values))
+function argmax(values: readonly number[]): number {
+  return values.indexOf(largest(values))
 }
 
 /** Python's len() of a text. */
@@ -25,7 +26,7 @@ const codePoints = (text: string) => [...text].length
 
 /** Share of the probability of all choices; relative to the largest one, which e^ of a long text would lose. */
 function massOf(right: readonly number[], logLikelihoods: readonly number[]): number {
-  const peak = Math.max(...logLikelihoods)
+  const peak = largest(logLikelihoods)
   const masses = logLikelihoods.map((ll) => Math.exp(ll - peak))
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0)
   return sum(right.map((i) => masses[i] as number)) / sum(masses)

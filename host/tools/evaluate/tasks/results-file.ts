@@ -16,6 +16,8 @@ import type { ScoredText } from './likelihood.ts'
 
 const FORMAT = { format: 'gta-edge eval', version: 1 }
 const MAX_FILE = 500e6
+/** A logarithm of a probability is not above 0, but for its last digits. */
+const ROUNDING = 1e-6
 /** Hexadecimal digits of a digest: against accidents, not against forgers. */
 const DIGITS = 16
 
@@ -54,7 +56,8 @@ export class ResultsFile {
   /** What is known of an item; throws OTHER_MODEL if that was another question. */
   find(task: string, item: number, texts: readonly ScoredText[]): number[] | undefined {
     const entry = this.entries.get(keyOf(task, item))
-    if (entry && entry.of !== digestOf(texts)) throw toolErrors.otherResults(this.path, `of these questions of ${task}`)
+    const isSame = entry?.of === digestOf(texts) && entry.logLikelihoods.length === texts.length
+    if (entry && !isSame) throw toolErrors.otherResults(this.path, `of these questions of ${task}`)
     return entry?.logLikelihoods
   }
 
@@ -104,18 +107,36 @@ export class ResultsFile {
   }
 
   private keep(json: string, line: number): void {
-    const entry = JSON.parse(json) as Entry
-    if (typeof entry.task !== 'string' || !Array.isArray(entry.logLikelihoods))
-      throw toolErrors.badResults(this.path, line, 'something else')
-    this.entries.set(keyOf(entry.task, entry.item), entry)
+    const entry = entryOf(json)
+    if (!entry) throw toolErrors.badResults(this.path, line, 'something else')
+    const key = keyOf(entry.task, entry.item)
+    if (this.entries.has(key)) throw toolErrors.badResults(this.path, line, 'a second result of one item')
+    this.entries.set(key, entry)
   }
 
   private foreign(head: string): Error {
-    const { format, version } = JSON.parse(head)
+    const { format, version } = (parsed(head) ?? {}) as Record<string, unknown>
     if (format !== FORMAT.format || version !== FORMAT.version)
       return toolErrors.badResults(this.path, 1, `format version ${version}`)
     return toolErrors.otherResults(this.path, 'of this model, its weights, their type and the type of its cache')
   }
+}
+
+function parsed(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
+/** Undefined for what no run has written: a digest can be made by anybody, and a score is made of these numbers. */
+function entryOf(json: string): Entry | undefined {
+  const { task, item, of, logLikelihoods } = (parsed(json) ?? {}) as Partial<Record<keyof Entry, unknown>>
+  if (typeof task !== 'string' || typeof of !== 'string' || !Array.isArray(logLikelihoods)) return undefined
+  if (typeof item !== 'number' || !Number.isSafeInteger(item) || item < 0) return undefined
+  const isLog = (value: unknown) => typeof value === 'number' && Number.isFinite(value) && value < ROUNDING
+  return logLikelihoods.every(isLog) ? { task, item, of, logLikelihoods } : undefined
 }
 
 const keyOf = (task: string, item: number) => `${item} ${task}`

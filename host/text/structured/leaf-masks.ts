@@ -1,0 +1,143 @@
+/** What each leaf (string, number) allows within itself, kept for all texts and all grammars of a tokenizer that share the leaf. */
+import { CountedMask, type LeafMask } from './counted-mask.ts'
+import { LeafTable } from './leaf-table.ts'
+import { LONGEST_TOKEN, type Rule } from './rule.ts'
+import { anyString } from './text-rule.ts'
+import { NO_SLICE } from './trie.ts'
+import { addMask, setBits, type TokenTrie } from './vocabulary.ts'
+
+/** Masks of leaves that are kept; each has at most a bit for each token. */
+const MOST_MASKS = 1024
+
+/** A leaf's masks, and its states. */
+interface Leaf {
+  readonly masks: Map<number, LeafMask>
+  table: LeafTable
+}
+
+export class LeafMasks {
+  readonly tokens: TokenTrie
+  private leaves = new WeakMap<Rule, Leaf>()
+  private kept = 0
+  private readonly counted = new WeakMap<Rule, Map<number, CountedMask>>()
+  // Of the mask that is being made: places by depth, tokens by mask and by list.
+  private readonly path = new Int32Array(LONGEST_TOKEN + 1)
+  private mask: Uint32Array | undefined
+  private readonly found: Uint32Array
+
+  constructor(tokens: TokenTrie) {
+    this.tokens = tokens
+    this.found = new Uint32Array(tokens.trie.ids.length)
+    // Most strings are counted from here on: so none of them waits for it.
+    this.countedMaskOf(anyString, anyString.next(anyString.start, 0x22))
+  }
+
+  maskOf(rule: Rule, state: number): LeafMask {
+    const { masks, table } = this.leafOf(rule)
+    const key = rule.maskKey?.(state) ?? state
+    let mask = masks.get(key)
+    if (!mask) {
+      mask = this.countedMaskOf(rule, state) ?? this.compute(table, state)
+      masks.set(key, mask)
+      this.kept++
+    }
+    return mask
+  }
+
+  private leafOf(rule: Rule): Leaf {
+    if (this.kept > MOST_MASKS) {
+      this.leaves = new WeakMap()
+      this.kept = 0
+    }
+    let leaf = this.leaves.get(rule)
+    if (!leaf) {
+      leaf = { masks: new Map(), table: new LeafTable(rule) }
+      this.leaves.set(rule, leaf)
+    }
+    if (leaf.table.isFull) leaf.table = new LeafTable(rule)
+    return leaf
+  }
+
+  /** undefined: not only the number of characters counts. */
+  private countedMaskOf(rule: Rule, state: number): LeafMask | undefined {
+    const counted = rule.counted?.(state)
+    if (!counted) return undefined
+    const { free, least, most } = counted
+    const byState = this.counted.get(free) ?? new Map<number, CountedMask>()
+    this.counted.set(free, byState)
+    let mask = byState.get(counted.state)
+    if (!mask) {
+      const table = new LeafTable(free)
+      mask = new CountedMask(this.tokens, table, table.placeOf(counted.state), table.placeOf(counted.between))
+      byState.set(counted.state, mask)
+    }
+    return mask.maskOf(least, most)
+  }
+
+  private compute(table: LeafTable, state: number): LeafMask {
+    const { tokens, found } = this
+    const { parts, words } = tokens
+    const start = table.placeOf(state)
+    const exits: number[] = []
+    this.mask = undefined
+    let count = 0
+    for (const { from, to, first, last, slice, length } of parts)
+      count =
+        slice !== NO_SLICE && table.room(start, slice) >= length
+          ? this.addAll(first, last, count)
+          : this.walk(table, start, from, to, count, exits)
+    const ids = found.subarray(0, count)
+    if (count <= words) return { mask: this.mask, ids: ids.slice(), exits: Uint32Array.from(exits) }
+    const mask = this.largeMask()
+    setBits(mask, ids)
+    return { mask, ids: NONE, exits: Uint32Array.from(exits) }
+  }
+
+  /** Adds the tokens of a part that stay in the leaf to those found; returns how many there are. */
+  private walk(table: LeafTable, start: number, from: number, to: number, count: number, exits: number[]): number {
+    const { path, found } = this
+    const { nodes, ids } = this.tokens.trie
+    path[0] = start
+    for (let node = from; node < to; ) {
+      const row = nodes[4 * node] as number
+      const end = nodes[4 * node + 1] as number
+      const first = nodes[4 * node + 2] as number
+      const depth = (row >> 8) & 255
+      const length = (row >> 16) & 255
+      const before = path[depth] as number
+      const slice = (row >> 24) & 15
+      const place = slice !== NO_SLICE && table.room(before, slice) >= length ? WHOLE : table.next(before, row & 255)
+      const below = row >>> 28
+      if (place === WHOLE || (place >= 0 && below !== NO_SLICE && table.room(place, below) >= length)) {
+        count = this.addAll(first, nodes[4 * node + 3] as number, count)
+        node = end
+      } else if (place < 0) node = end
+      else {
+        path[depth + 1] = place
+        const last = nodes[4 * node + 6] as number
+        for (let i = first; i < last; i++) found[count++] = ids[i] as number
+        if (table.isEnd[place] === 1 && end > node + 1) exits.push(node)
+        node++
+      }
+    }
+    return count
+  }
+
+  /** Adds tokens in a row of the trie's. */
+  private addAll(first: number, last: number, count: number): number {
+    const { found, tokens } = this
+    const { ids } = tokens.trie
+    if (last - first > tokens.words / 2) addMask(this.largeMask(), tokens.maskOf(first, last))
+    else for (let i = first; i < last; i++) found[count++] = ids[i] as number
+    return count
+  }
+
+  private largeMask(): Uint32Array {
+    this.mask ??= new Uint32Array(this.tokens.words)
+    return this.mask
+  }
+}
+
+const NONE = new Uint32Array()
+/** Instead of a place: that of a branch which may come as it is. */
+const WHOLE = -2

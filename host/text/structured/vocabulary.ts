@@ -1,0 +1,94 @@
+/** A vocabulary as grammars see it: the trie of its tokens, control tokens among them, and masks of whole branches. */
+import { LONGEST_TOKEN } from './rule.ts'
+import { type Part, type Token, type Trie, trieOf } from './trie.ts'
+
+/** What a trie is made of; `bytesOf` of an id without text is empty. */
+export interface Vocabulary {
+  bytesOf(id: number): Uint8Array
+  /** Names of control tokens, and their ids. */
+  controlNames(isSilentOnly: boolean): string[]
+  controlAt(text: string): number | undefined
+}
+
+/** Stands around the name of a control token, which is no text: no UTF-8 has this byte. */
+export const CONTROL = 0xff
+
+export class TokenTrie {
+  readonly trie: Trie
+  readonly parts: readonly Part[]
+  /** Words of a mask. */
+  readonly words: number
+  private readonly masks = new Map<number, Uint32Array>()
+  private readonly vocabulary: Vocabulary
+  private readonly controls: ReadonlyMap<number, Uint8Array>
+
+  constructor(vocabulary: Vocabulary, vocabSize: number) {
+    this.vocabulary = vocabulary
+    this.controls = controlsOf(vocabulary)
+    this.words = Math.ceil(vocabSize / 32)
+    const { trie, parts } = trieOf(tokensOf(vocabulary, vocabSize, this.controls))
+    this.trie = trie
+    this.parts = parts
+  }
+
+  /** Of a token, as grammars have it. */
+  bytesOf(id: number): Uint8Array {
+    return this.controls.get(id) ?? this.vocabulary.bytesOf(id)
+  }
+
+  /** Of tokens in a row of the trie's; not to be changed. For large branches, which are few. */
+  maskOf(first: number, last: number): Uint32Array {
+    const { ids } = this.trie
+    const key = first * (ids.length + 1) + last
+    let mask = this.masks.get(key)
+    if (!mask) {
+      mask = new Uint32Array(this.words)
+      setBits(mask, ids.subarray(first, last))
+      this.masks.set(key, mask)
+    }
+    return mask
+  }
+}
+
+export function setBit(mask: Uint32Array, id: number): void {
+  mask[id >> 5] = (mask[id >> 5] as number) | (1 << (id & 31))
+}
+
+export function setBits(mask: Uint32Array, ids: Uint32Array): void {
+  for (let i = 0; i < ids.length; i++) setBit(mask, ids[i] as number)
+}
+
+export function addMask(mask: Uint32Array, other: Uint32Array): void {
+  for (let i = 0; i < mask.length; i++) mask[i] = (mask[i] as number) | (other[i] as number)
+}
+
+function tokensOf(vocabulary: Vocabulary, vocabSize: number, controls: ReadonlyMap<number, Uint8Array>): Token[] {
+  const tokens: Token[] = []
+  for (let id = 0; id < vocabSize; id++) {
+    const bytes = vocabulary.bytesOf(id)
+    // A vocabulary of bytes has one that stands for control tokens here.
+    if (bytes.length > 0 && bytes.length <= LONGEST_TOKEN && !bytes.includes(CONTROL))
+      tokens.push({ id, text: latin1(bytes) })
+  }
+  for (const [id, bytes] of controls)
+    if (id < vocabSize && bytes.length <= LONGEST_TOKEN) tokens.push({ id, text: latin1(bytes) })
+  return tokens.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : a.id - b.id))
+}
+
+function controlsOf(vocabulary: Vocabulary): Map<number, Uint8Array> {
+  const found = new Map<number, Uint8Array>()
+  for (const name of vocabulary.controlNames(true)) {
+    const id = vocabulary.controlAt(name)
+    if (id !== undefined) found.set(id, controlBytes(name))
+  }
+  return found
+}
+
+/** How a control token is written in a grammar. */
+export function controlBytes(name: string): Uint8Array {
+  return Uint8Array.of(CONTROL, ...new TextEncoder().encode(name), CONTROL)
+}
+
+function latin1(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes)
+}
