@@ -28,9 +28,22 @@ import {
 import { rank } from './host'
 import { ACTIVATION_SHIFT } from './kernels/lanes'
 import { Product, TILE_BYTES } from './kernels/product'
-import { PAGE_SCRATCH } from './kernels/sweep'
 import { buffersOf } from './plan'
-import { ACCOUNT_BYTES, hiddenStride, keyBiasBytes, logitsStride, maskStride, pageStride, streamStride } from './sizes'
+import { RowTile } from './row-tile'
+import {
+  ACCOUNT_BYTES,
+  hiddenStride,
+  keyBiasBytes,
+  logitsStride,
+  maskStride,
+  pageStride,
+  streamStride,
+  TILE_INPUT,
+  TILE_PAGE,
+  TILE_SCORES,
+  TILE_STATE,
+  tileBytes,
+} from './sizes'
 
 @unmanaged
 export class Arena {
@@ -92,11 +105,13 @@ export class Arena {
   accounts: usize // Account[maxRanks], see profile.ts
 
   // Scratch of rank 0; that of the others follows: see mine().
-  sweepQueries: usize // per map and key view: one query as the sweep reads it
-  queryScales: usize // f32 (maps, 2)
-  softmax: usize // (f32 maximum, f32 sum of exponentials)[maps], running
-  scores: usize // f32[PAGE_TOKENS] and more, see kernels/sweep.ts
-  partial: usize // (f32 maximum, f32 sum), then f32 (valueDim padded): one page, one map
+  rowTile: usize // RowTile: rows that are swept together
+  sweepQueries: usize // per key view and query of the tile: as the sweep reads it
+  queryScales: usize // f32 (key views, queries of the tile)
+  softmax: usize // (f32 maximum, f32 sum of exponentials)[queries of the tile], running
+  scores: usize // f32 (queries of the tile, PAGE_TOKENS)
+  pageScratch: usize // see kernels/sweep.ts
+  partial: usize // of two queries: (f32 maximum, f32 sum), then f32 (valueDim padded): one page, one map
   product: usize // Product: the one that this rank has a part in
   tile: usize // results of one tile of it
   turned: usize // f32[ropeDim] angles, then a slot head: see turnBlock
@@ -200,6 +215,8 @@ export function layoutArena(request: LayoutRequest): f64 {
     a.end = (a.end + STREAM_ALIGNMENT - 1) & ~((STREAM_ALIGNMENT as u64) - 1)
     a.stream = take((a.streamPages as u64) * 2 * streamStride(plan, a.isCacheInt8))
   }
+  // Tiles of the sweep read a little more than the last key.
+  a.end += 64
   return a.end as f64
 }
 
@@ -249,16 +266,18 @@ function takeStep(plan: Plan): void {
 function takeRanks(plan: Plan): void {
   const a = arena()
   const b = buffersOf(plan)
-  a.sweepQueries = take(b.sweepQueries)
-  a.queryScales = take(b.queryScales)
-  a.softmax = take(b.softmax)
-  a.scores = take(PAGE_SCRATCH)
-  a.partial = take(b.partial)
+  a.rowTile = take(offsetof<RowTile>())
+  a.sweepQueries = take(tileBytes(plan, TILE_INPUT))
+  a.queryScales = take(tileBytes(plan, TILE_STATE))
+  a.softmax = take(tileBytes(plan, TILE_STATE))
+  a.scores = take(tileBytes(plan, TILE_SCORES))
+  a.pageScratch = take(tileBytes(plan, TILE_PAGE))
+  a.partial = take(2 * b.partial)
   a.product = take(offsetof<Product>())
   a.tile = take(TILE_BYTES)
   a.turned = take(b.turned)
   a.candidates = take((plan.vocabSize as u64) * 8)
   a.keyBias = take(a.isCacheInt8 ? keyBiasBytes(plan) : 0)
-  a.rankStride = (a.end - a.sweepQueries) as usize
+  a.rankStride = (a.end - a.rowTile) as usize
   a.end += ((a.maxRanks - 1) as u64) * a.rankStride
 }

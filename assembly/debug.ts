@@ -10,12 +10,23 @@ import { hadamard } from './kernels/hadamard'
 import { layerNorm, rmsNorm } from './kernels/norm'
 import { quantizeHead, quantizeQuery } from './kernels/quantize'
 import { rotate, writeAngles } from './kernels/rope'
-import { exponentials, prepareKeys_int8, scores_f32, scores_int8, values_f32, values_int8 } from './kernels/sweep'
+import {
+  exponentials,
+  pageScratch,
+  prepareKeys_int8,
+  prepareValues_int8,
+  queryStream,
+  scores_f32,
+  scores_int8,
+  valuePair_int8,
+  values_f32,
+  values_int8,
+} from './kernels/sweep'
 import { linear, linearBlocks, productOf } from './linear'
 import { attend } from './mixers/attention'
 import { layerAt } from './plan'
 import { sample } from './sample'
-import { hiddenStride } from './sizes'
+import { hiddenStride, sweepQueryBytes } from './sizes'
 
 export * from './index'
 
@@ -133,11 +144,32 @@ export function quantizeRow(x: usize, dim: u32, target: usize): f32 {
   return quantizeHead(x, dim, target)
 }
 
-/** One page of one map, part by part; the contracts are those of kernels/sweep.ts. Returns the scale of the query. */
+/** One page of one or several queries, part by part; the contracts are those of kernels/sweep.ts. Returns the scale of the query. */
 export function prepareQuery(x: usize, dim: u32, target: usize): f32 {
-  return quantizeQuery(x, dim, target)
+  return quantizeQuery(x, dim, target, queryStream(dim))
+}
+export function queryBytes(dim: u32): usize {
+  return sweepQueryBytes(dim)
+}
+export function pageScratchBytes(dim: u32): usize {
+  return pageScratch(dim)
 }
 export function scores(
+  head: usize,
+  headDim: u32,
+  dim: u32,
+  tokens: u32,
+  q: usize,
+  queries: u32,
+  scales: usize,
+  target: usize,
+  view: u32,
+  scratch: usize,
+): void {
+  prepareKeys_int8(head, headDim, dim, tokens, queries, view, scratch)
+  scores_int8(head, headDim, dim, tokens, q, queries, scales, target, view, scratch)
+}
+export function scoresF32(
   head: usize,
   headDim: u32,
   dim: u32,
@@ -146,14 +178,8 @@ export function scores(
   scale: f32,
   target: usize,
   view: u32,
-  isInt8: u32,
 ): void {
-  if (isInt8) {
-    prepareKeys_int8(head, headDim, dim, tokens, target, view)
-    scores_int8(head, headDim, dim, tokens, q, scale, target, view)
-  } else {
-    scores_f32(head, headDim, dim, tokens, q, scale, target, view)
-  }
+  scores_f32(head, headDim, dim, tokens, q, scale, target, view)
 }
 export function weigh(tokens: u32, scores: usize, state: usize): void {
   exponentials(tokens, scores, state)
@@ -165,10 +191,26 @@ export function values(
   tokens: u32,
   scores: usize,
   partial: usize,
-  isInt8: u32,
+  scratch: usize,
 ): void {
-  if (isInt8) values_int8(head, headDim, dim, tokens, scores, partial)
-  else values_f32(head, headDim, dim, tokens, scores, partial)
+  values_int8(head, headDim, dim, tokens, scores, partial, scratch)
+}
+export function valuePair(
+  head: usize,
+  headDim: u32,
+  dim: u32,
+  tokens0: u32,
+  tokens1: u32,
+  scores: usize,
+  partial: usize,
+  stride: usize,
+  scratch: usize,
+): void {
+  prepareValues_int8(head, headDim, dim, max(tokens0, tokens1), u32.MAX_VALUE, scratch)
+  valuePair_int8(head, dim, tokens0, tokens1, scores, partial, stride, scratch)
+}
+export function valuesF32(head: usize, headDim: u32, dim: u32, tokens: u32, scores: usize, partial: usize): void {
+  values_f32(head, headDim, dim, tokens, scores, partial)
 }
 
 /** Samples from logits with the settings of a row; u32.MAX_VALUE if one is not finite. */

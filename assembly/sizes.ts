@@ -19,6 +19,7 @@ import {
   TYPE_F32,
 } from './abi'
 import { Harmonic } from './kernels/harmonics'
+import { pageScratch, queryStream, SCORES } from './kernels/sweep'
 import { buffersOf, embedding, kindAt, kindOf, layerAt, pageKindAt, recurrenceOf, rotationAt } from './plan'
 
 export function floatStride(n: u32): usize {
@@ -80,16 +81,54 @@ function stateBytes(r: Recurrence): usize {
 
 // The sweep.
 
-/** Bytes of one query in `sweepQueries`: 4 dims take 16 bytes in either cache type, the second view follows the first. */
-export function sweepQueryStride(kind: LayerKind): usize {
-  return sweepQueryBytes(kind.key0Dim) + sweepQueryBytes(kind.key1Dim)
+/** Queries that should go through the same values together, and rows that may bring them (bench/LOG.md). */
+const TILE_QUERIES: u32 = 40
+const MOST_TILE_ROWS: u32 = 16
+
+/** Rows of a rank that are swept together: their maps that share a head of values are TILE_QUERIES, about. */
+export function tileRows(kind: LayerKind): u32 {
+  const heads = kind.valueSlot ? kind.slot1Heads : kind.slot0Heads
+  return min(max(TILE_QUERIES / max(kind.maps / heads, 1), 1), MOST_TILE_ROWS)
 }
+/** Their queries. */
+export function tileQueries(kind: LayerKind): u32 {
+  return tileRows(kind) * kind.maps
+}
+/** Bytes of one query against a key view: two streams of digits, or f32 in their place. */
 export function sweepQueryBytes(dim: u32): usize {
-  return ((dim + 3) & ~3) << 2
+  return 2 * queryStream(dim)
+}
+
+/** What tiles have in a rank's scratch. */
+export const TILE_STATE: u32 = 0 // f32 (queries, 2)
+export const TILE_SCORES: u32 = 1 // f32 (queries, PAGE_TOKENS)
+export const TILE_INPUT: u32 = 2 // queries of both key views
+export const TILE_PAGE: u32 = 3 // scratch of a page: kernels/sweep.ts
+
+/** Bytes of it, for the layer that needs most. */
+export function tileBytes(plan: Plan, part: u32): u64 {
+  let most: u64 = 0
+  for (let index: u32 = 0; index < plan.nLayers; index++) {
+    const kind = kindOf(plan, layerAt(plan, index))
+    if (kind.mixer == MIXER_ATTENTION) most = max(most, tilePart(kind, part))
+  }
+  return most
+}
+function tilePart(kind: LayerKind, part: u32): u64 {
+  if (part == TILE_PAGE) return pageScratch(max(kind.slot0Dim, kind.slot1Dim))
+  const queries = tileQueries(kind) as u64
+  if (part == TILE_STATE) return queries << 3
+  if (part == TILE_SCORES) return queries * SCORES
+  return queries * (sweepQueryBytes(kind.key0Dim) + sweepQueryBytes(kind.key1Dim))
 }
 /** What one page leaves for one map: (maximum, sum), padded, then the weighted sum of values. */
 export function partialStride(kind: LayerKind): usize {
   return PARTIAL_SUMS + floatStride(kind.valueDim)
+}
+
+/** 16 bytes for every four numbers. */
+function sweepFours(dim: u32): usize {
+  return ((dim + 3) & ~3) << 2
 }
 
 // The buffers of a step: layerBuffers() of models/layer.ts has the same table.
@@ -110,7 +149,7 @@ export function bufferBytes(plan: Plan, k: LayerKind, field: usize): u64 {
     return k.hasDecoder ? maps * averageStride(k) : floatStride(k.maps * k.valueDim)
   if (field == offsetof<Buffers>('decoded')) return k.hasDecoder ? floatStride(outWidth) : 0
   if (field == offsetof<Buffers>('pagePartials')) return maps * partialStride(k)
-  if (field == offsetof<Buffers>('sweepQueries')) return maps * sweepQueryStride(k)
+  if (field == offsetof<Buffers>('sweepQueries')) return maps * (sweepFours(k.key0Dim) + sweepFours(k.key1Dim))
   if (field == offsetof<Buffers>('queryScales') || field == offsetof<Buffers>('softmax')) return maps << 3
   if (field == offsetof<Buffers>('partial')) return partialStride(k)
   if (field == offsetof<Buffers>('turned')) {
@@ -193,7 +232,7 @@ export function isBiasApart(layer: Layer, kind: LayerKind, slot: u32): bool {
   if (kind.mixer != MIXER_ATTENTION || !layer.inBias) return false
   return !kind.softcap && !(slot ? kind.slot1Norm : kind.slot0Norm) && isKeyOnly(kind, slot)
 }
-/** Bytes of what one view of one map has: a count, then a harmonic of each rotated pair at most. */
+/** Bytes of what one view of one query has: a count, then a harmonic of each rotated pair at most. */
 export function harmonicBytes(plan: Plan, kind: LayerKind): usize {
   const pairs: usize = kind.rotation ? rotationAt(plan, kind.rotation).dim >> 1 : 0
   return 4 + pairs * offsetof<Harmonic>()
@@ -205,7 +244,7 @@ export function keyBiasBytes(plan: Plan): u64 {
     const layer = layerAt(plan, index)
     const kind = kindOf(plan, layer)
     if (!isBiasApart(layer, kind, 0) && !isBiasApart(layer, kind, 1)) continue
-    const harmonics = ((kind.maps as u64) * 2 + 1) * harmonicBytes(plan, kind)
+    const harmonics = ((tileQueries(kind) as u64) * 2 + 1) * harmonicBytes(plan, kind)
     most = max(most, buffersOf(plan).angles + (max(kind.slot0Dim, kind.slot1Dim) << 2) + harmonics)
   }
   return most

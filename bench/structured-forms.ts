@@ -139,3 +139,47 @@ export const forms: readonly Form[] = [
     text: '- Water the plants before the sun is high.\n- Close all the windows.\n- Feed the cat.\n',
   },
 ]
+
+const names = (count: number) => Array.from({ length: count }, (_, i) => `${(i * 7919 + 36).toString(36)}_name`)
+const propertiesOf = (count: number) => Object.fromEntries(names(count).map((name) => [name, { type: 'string' }]))
+
+/** Forms whose states are many at once, or walk much of a vocabulary: shown, and not among the others. */
+export const hardForms: readonly Form[] = [
+  {
+    name: '200 properties',
+    schema: { type: 'object', properties: propertiesOf(200) },
+    text: JSON.stringify({ [names(200)[20] as string]: 'a', [names(200)[150] as string]: 'b' }),
+  },
+  {
+    name: '1000 properties',
+    schema: { type: 'object', properties: propertiesOf(1000) },
+    text: JSON.stringify({ [names(1000)[20] as string]: 'a', [names(1000)[950] as string]: 'b' }),
+  },
+  {
+    name: '100 objects',
+    schema: {
+      anyOf: names(100).map((kind) => ({
+        type: 'object',
+        properties: { kind: { const: kind }, value: { type: ['number', 'string', 'null'] } },
+        required: ['kind', 'value'],
+        additionalProperties: false,
+      })),
+    },
+    text: JSON.stringify({ kind: names(100)[50], value: 'It is so' }),
+  },
+  {
+    name: 'a word of 1000',
+    schema: { enum: names(1000) },
+    text: JSON.stringify(names(1000)[500]),
+  },
+  {
+    name: 'letters of any script',
+    schema: { type: 'string', pattern: '^\\p{L}+(?: \\p{L}+)*$' },
+    text: '"Die Größe der Welt ist groß"',
+  },
+  {
+    name: 'a pattern with a length',
+    schema: { type: 'string', pattern: '\\w+ (?:été|É.)', minLength: 8, maxLength: 30 },
+    text: '"some été or not, and no more"',
+  },
+]

@@ -50,6 +50,8 @@ function startWorker(stream: string, more: Partial<WorkerOptions> = {}) {
     ...more,
   })
   const ended = worker.run()
+  // A test that fails leaves it; why it failed is to be seen.
+  ended.catch(() => undefined)
   return {
     ...{ worker, said },
     end: async () => {

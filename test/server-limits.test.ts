@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { load as loadModel } from '../host/load.ts'
 import { Admittance, parseKeys } from '../host/server/admittance.ts'
-import { MAX_BODY } from '../host/server/body.ts'
+import { MAX_BODY, MAX_PARTS, parseObject } from '../host/server/body.ts'
 import { EventStream } from '../host/server/streams.ts'
 import { weigh } from '../host/server/weigh.ts'
 import { ask, askRaw, startServer, type TestServer, untilReady } from './fixtures/api-server.ts'
@@ -112,6 +112,22 @@ test('large headers and bodies end where they are too large', async () => {
     raw([...head, 'transfer-encoding: chunked'], chunk.repeat(MAX_BODY / 2 ** 20 + 1)),
   )
   assert.is(statusOf(chunked), 413)
+})
+
+test('a body of too many parts is refused before it is parsed', async () => {
+  const bytesOf = (text: string) => new TextEncoder().encode(text)
+  const many = /at most 100000 names, texts, lists and objects together/
+  // What is not whole would be refused as that, if it was parsed first.
+  for (const part of ['"a":1,', '{', '[', '"\\\\",', '[1],'])
+    assert.throws(() => parseObject(bytesOf(`{${part.repeat(MAX_PARTS)}`)), many, part)
+  assert.throws(() => parseObject(bytesOf('{"a":1')), /not JSON/)
+  // Within texts nothing counts, and numbers do not.
+  const text = '[{"'.repeat(MAX_PARTS)
+  const numbers = new Array(2 * MAX_PARTS).fill(1)
+  assert.equal(parseObject(bytesOf(JSON.stringify({ text, numbers }))), { text, numbers })
+  const answer = await ask(server, path, `{"prompt":"a","json_schema":{${'"p":{},'.repeat(500_000)}`, { headers: key })
+  assert.is(answer.status, 400)
+  assert.match(JSON.stringify(answer.body), many)
 })
 
 test('a request that does not come to its end is cut off', async () => {

@@ -134,8 +134,29 @@ test('what is not enforced is refused by its name and place', () => {
 })
 
 test('hostile schemas are refused by what is counted', () => {
-  for (const [name, make] of Object.entries(hostileSchemas)) assert.ok(refused(make()), name)
+  for (const [name, make] of Object.entries(hostileSchemas)) assert.ok(refused(make(60_000)), name)
   for (const schema of [[], null, 'x', undefined, { const: 1n }]) refused(schema)
+})
+
+test('parts of a schema are counted before one of them is read', () => {
+  const count = 50_001
+  const names = Array.from({ length: count }, (_, i) => `p${i}`)
+  let listed = 0
+  const traps = {
+    ownKeys: () => {
+      listed++
+      return names
+    },
+    getOwnPropertyDescriptor: () => ({ value: {}, enumerable: true, configurable: true }),
+    get: (_: object, name: string | symbol) => {
+      if (name === 'length') return count
+      throw new Error(`${String(name)} was read`)
+    },
+  }
+  assert.is(refused({ properties: new Proxy({}, traps) }), ' at ""')
+  assert.is(listed, 1)
+  for (const keyword of ['required', 'enum', 'allOf', 'examples'])
+    assert.is(refused({ [keyword]: new Proxy([], { get: traps.get }) }), ' at ""', keyword)
 })
 
 test('work is counted, the same whatever was compiled before, and its limit is said', () => {
@@ -148,7 +169,7 @@ test('work is counted, the same whatever was compiled before, and its limit is s
   const first = workOf(schema)
   assert.ok(first > 1000 && first < MOST_WORK / 10, `${first} steps`)
   assert.is(workOf(schema), first)
-  const large = hostileSchemas['large patterns of many properties']?.()
+  const large = hostileSchemas['large patterns of many properties']?.(0)
   for (let i = 0; i < 2; i++)
     assert.throws(
       () => grammarOf(large),

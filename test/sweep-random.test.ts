@@ -11,6 +11,8 @@ import { type DebugEngine, debugNames, openDebug, Random, Room } from './harness
 const { fround } = Math
 const PAGE = 64
 const MOST_DIM = 130
+/** Bytes of the scores of one query. */
+const SCORES = 4 * PAGE
 
 const shape = { num_attention_heads: 1, hidden_size: 16, vocab_size: 16, num_hidden_layers: 1, intermediate_size: 16 }
 const model = describe({ architectures: ['LlamaForCausalLM'], ...shape })
@@ -53,11 +55,13 @@ function f32Head(random: Random, dim: number, tokens: number): Head {
 
 interface View {
   head: Head
-  q: Float32Array
+  /** Of each query. */
+  q: Float32Array[]
 }
 
 interface Page {
-  tokens: number
+  /** That each query sees; the head has as many as the most. */
+  tokens: number[]
   views: View[]
   value: Head
   valueDim: number
@@ -66,20 +70,25 @@ interface Page {
 
 function page(seed: number, isInt8: boolean): Page {
   const random = new Random(seed)
-  const tokens = 1 + random.below(PAGE)
+  const most = 1 + random.below(PAGE)
+  const queries = random.pick([1, 2, 3, 6])
+  const tokens = Array.from({ length: queries }, (_, n) => (n === 0 ? most : 1 + random.below(most)))
   const make = isInt8 ? int8Head : f32Head
   const view = (): View => {
     const dim = 1 + random.below(MOST_DIM)
-    const kind = random.below(10)
-    const q = Float32Array.from({ length: dim }, () => (kind === 0 ? 0 : random.signed() * (kind === 1 ? 1e3 : 1)))
+    const query = () => {
+      const kind = random.below(10)
+      return Float32Array.from({ length: dim }, () => (kind === 0 ? 0 : random.signed() * (kind === 1 ? 1e3 : 1)))
+    }
     // A view may read the first part of a slot only. f32 heads: the rest of its last four dims meets zeros.
-    return { head: make(random, dim + random.pick([0, 0, 1, 7, 40]), tokens), q }
+    const head = make(random, dim + random.pick([0, 0, 1, 7, 40]), most)
+    return { head, q: Array.from({ length: queries }, query) }
   }
   const valueDim = 1 + random.below(MOST_DIM)
   return {
     tokens,
     views: random.below(2) ? [view(), view()] : [view()],
-    value: make(random, valueDim + random.pick([0, 0, 3, 20]), tokens),
+    value: make(random, valueDim + random.pick([0, 0, 3, 20]), most),
     valueDim,
     scale: fround(random.next()),
   }
@@ -94,39 +103,70 @@ interface Trace {
   sums: Float32Array
 }
 
-function sweep(engine: DebugEngine, { tokens, views, value, valueDim, scale }: Page): Trace {
+/** What each query leaves. `isPaired`: int8 values meet two of them at a time, as far as they go. */
+function sweep(engine: DebugEngine, page: Page, isPaired = true): Trace[] {
   const { exports } = engine
+  const { tokens, views, value, valueDim } = page
+  const most = Math.max(...tokens)
   const room = new Room(engine.end)
-  // Weights, sums and offsets lie behind the 64 scores.
-  const scratch = room.take(1024)
-  engine.bytes(scratch, 1024).fill(0xff)
-  const place = ({ bytes }: Head) => {
+  const place = (bytes: Uint8Array) => {
     const at = room.take(bytes.length)
     engine.bytes(at, bytes.length).set(bytes)
     return at
   }
-  for (const [v, { head, q }] of views.entries()) {
-    const at = place(head)
-    const queryAt = room.take(padded(q.length) * 4)
-    engine.floats(queryAt, padded(q.length)).fill(0)
-    engine.floats(queryAt, q.length).set(q)
-    const target = room.take(padded(q.length) * 4)
-    const factor = head.isInt8 ? fround(exports.prepareQuery(queryAt, q.length, target) * scale) : scale
-    const used = head.isInt8 ? target : queryAt
-    exports.scores(at, head.dim, q.length, tokens, used, factor, scratch, v, head.isInt8 ? 1 : 0)
+  const rubbish = (bytes: number) => place(new Uint8Array(bytes).fill(0xff))
+  const scratch = rubbish(exports.pageScratchBytes(Math.max(value.dim, ...views.map(({ head }) => head.dim))))
+  const scores = rubbish(SCORES * tokens.length)
+  for (const [v, { head, q }] of views.entries())
+    scoreAll(engine, page, v, place(head.bytes), rubbish(4096 * q.length), scores, scratch)
+  const stride = Math.ceil(valueDim / 16) * 64 + 16
+  const partials = rubbish(stride * tokens.length)
+  const traces = tokens.map((seen, n): Trace => {
+    const at = scores + n * SCORES
+    const before = engine.floats(at, seen).slice()
+    exports.weigh(seen, at, partials + n * stride)
+    const exponentials = engine.floats(at, seen).slice()
+    const state = engine.floats(partials + n * stride, 2).slice()
+    return { scores: before, exponentials, state, sums: new Float32Array() }
+  })
+  const values = place(value.bytes)
+  for (let n = 0; n < tokens.length; n++) {
+    const [seen, next] = [tokens[n] as number, tokens[n + 1]]
+    const [at, sums] = [scores + n * SCORES, partials + n * stride + 16]
+    if (!value.isInt8) exports.valuesF32(values, value.dim, valueDim, seen, at, sums)
+    else if (!isPaired || next === undefined) exports.values(values, value.dim, valueDim, seen, at, sums, scratch)
+    else exports.valuePair(values, value.dim, valueDim, seen, next, at, sums, stride, scratch)
+    if (value.isInt8 && isPaired && next !== undefined) n++
   }
-  const scores = engine.floats(scratch, tokens).slice()
-  const stateAt = room.take(16)
-  exports.weigh(tokens, scratch, stateAt)
-  const exponentials = engine.floats(scratch, tokens).slice()
-  const partial = room.take(padded(valueDim) * 4 + 16)
-  exports.values(place(value), value.dim, valueDim, tokens, scratch, partial, value.isInt8 ? 1 : 0)
-  return {
-    scores,
-    exponentials,
-    state: engine.floats(stateAt, 2).slice(),
-    sums: engine.floats(partial, valueDim).slice(),
+  for (const [n, trace] of traces.entries()) trace.sums = engine.floats(partials + n * stride + 16, valueDim).slice()
+  assert.ok(most <= PAGE)
+  return traces
+}
+
+/** Scores of all queries against one view; `queries` is room for what they become. */
+function scoreAll(
+  engine: DebugEngine,
+  { tokens, views, scale }: Page,
+  v: number,
+  at: number,
+  queries: number,
+  scores: number,
+  scratch: number,
+): void {
+  const { exports } = engine
+  const { head, q } = views[v] as View
+  const most = Math.max(...tokens)
+  const dim = (q[0] as Float32Array).length
+  const [plain, scales] = [queries + 3072 * q.length, queries + 4000 * q.length]
+  for (const [n, one] of q.entries()) {
+    engine.floats(plain, padded(dim)).fill(0)
+    engine.floats(plain, dim).set(one)
+    if (head.isInt8) {
+      const unit = exports.prepareQuery(plain, dim, queries + n * exports.queryBytes(dim))
+      engine.floats(scales + 4 * n, 1)[0] = fround(unit * scale)
+    } else exports.scoresF32(at, head.dim, dim, most, plain, scale, scores + n * SCORES, v)
   }
+  if (head.isInt8) exports.scores(at, head.dim, dim, most, queries, q.length, scales, scores, v, scratch)
 }
 
 const peakOf = (list: ArrayLike<number>) => Array.from(list).reduce((most, value) => Math.max(most, Math.abs(value)), 0)
@@ -139,14 +179,16 @@ function nearest(x: number): number {
 }
 
 /** The engine's own scores: a query of ±8191, exact sums, one product per token and view. */
-function int8Scores({ tokens, views, scale }: Page): number[] {
-  const scores: number[] = Array(tokens).fill(0)
+function int8Scores({ tokens, views, scale }: Page, n: number): number[] {
+  const seen = tokens[n] as number
+  const scores: number[] = Array(seen).fill(0)
   for (const [v, { head, q }] of views.entries()) {
-    const peak = peakOf(q)
+    const one = q[n] as Float32Array
+    const peak = peakOf(one)
     const factor = peak < 1e-34 ? 0 : fround(8191 / peak)
-    const integers = Array.from(q, (value) => nearest(fround(value * factor)))
+    const integers = Array.from(one, (value) => nearest(fround(value * factor)))
     const unit = fround(fround(peak / 8191) * scale)
-    for (let t = 0; t < tokens; t++) {
+    for (let t = 0; t < seen; t++) {
       const sum = integers.reduce((total, value, d) => total + value * head.at(t, d), 0)
       const value = fround(fround(sum) * fround(unit * (head.scales[t] as number)))
       scores[t] = v ? fround((scores[t] as number) + value) : value
@@ -156,10 +198,8 @@ function int8Scores({ tokens, views, scale }: Page): number[] {
 }
 
 /** The engine's own weighted sums: weights of 0..16383, exact sums. */
-function int8Values({ tokens, value, valueDim }: Page, exponentials: Float32Array): number[] {
-  const weights = Array.from({ length: tokens }, (_, t) =>
-    fround((exponentials[t] as number) * (value.scales[t] as number)),
-  )
+function int8Values({ value, valueDim }: Page, exponentials: Float32Array): number[] {
+  const weights = Array.from(exponentials, (one, t) => fround(one * (value.scales[t] as number)))
   const peak = peakOf(weights)
   const factor = peak < 1e-34 ? 0 : fround(16383 / peak)
   const integers = weights.map((weight) => nearest(fround(weight * factor)))
@@ -170,8 +210,8 @@ function int8Values({ tokens, value, valueDim }: Page, exponentials: Float32Arra
 }
 
 /** Exponentials of the scores, and the sums that follow, in f64. */
-function checkExact(one: Page, found: Trace, label: string): void {
-  const { tokens, value, valueDim } = one
+function checkExact({ value, valueDim }: Page, found: Trace, label: string): void {
+  const tokens = found.scores.length
   const peak = Math.max(...found.scores)
   assert.is(found.state[0], peak, `${label}: maximum`)
   let total = 0
@@ -201,35 +241,40 @@ function checkExact(one: Page, found: Trace, label: string): void {
   }
 }
 
-test('int8: 400 random pages, both builds and both twins', () => {
+test('int8: 400 random pages with one or several queries, both builds and both twins', () => {
   for (let seed = 1; seed <= 400; seed++) {
     const one = page(seed, true)
-    const label = `page ${seed}, ${one.tokens} tokens`
-    const [found, other] = engines.map((engine) => sweep(engine, one)) as [Trace, Trace]
-    assert.equal(other, found, `${label}: the builds differ`)
-    assert.equal(Array.from(found.scores, plus0), int8Scores(one).map(plus0), `${label}: scores`)
-    assert.equal(Array.from(found.sums, plus0), int8Values(one, found.exponentials).map(plus0), `${label}: values`)
-    checkExact(one, found, label)
+    const [found, other] = engines.map((engine) => sweep(engine, one)) as [Trace[], Trace[]]
+    assert.equal(other, found, `page ${seed}: the builds differ`)
+    assert.equal(sweep(engines[seed % 2] as DebugEngine, one, false), found, `page ${seed}: one by one`)
+    for (const [n, trace] of found.entries()) {
+      const label = `page ${seed}, query ${n}, ${one.tokens[n]} tokens`
+      assert.equal(Array.from(trace.scores, plus0), int8Scores(one, n).map(plus0), `${label}: scores`)
+      assert.equal(Array.from(trace.sums, plus0), int8Values(one, trace.exponentials).map(plus0), `${label}: values`)
+      checkExact(one, trace, label)
+    }
   }
 })
 
-test('f32: 200 random pages, both builds and f64', () => {
+test('f32: 200 random pages with one or several queries, both builds and f64', () => {
   for (let seed = 1; seed <= 200; seed++) {
     const one = page(seed, false)
-    const label = `page ${seed}, ${one.tokens} tokens`
-    const [found, other] = engines.map((engine) => sweep(engine, one)) as [Trace, Trace]
-    assert.equal(other, found, `${label}: the builds differ`)
-    for (const [t, score] of found.scores.entries()) {
-      let exact = 0
-      let size = 0
-      for (const { head, q } of one.views)
-        for (const [d, value] of q.entries()) {
-          exact += value * head.at(t, d) * one.scale
-          size += Math.abs(value * head.at(t, d) * one.scale)
-        }
-      assert.ok(Math.abs(score - exact) <= size * 40 * 2 ** -24, `${label}: score ${score} for ${exact}`)
+    const [found, other] = engines.map((engine) => sweep(engine, one)) as [Trace[], Trace[]]
+    assert.equal(other, found, `page ${seed}: the builds differ`)
+    for (const [n, trace] of found.entries()) {
+      const label = `page ${seed}, query ${n}, ${one.tokens[n]} tokens`
+      for (const [t, score] of trace.scores.entries()) {
+        let exact = 0
+        let size = 0
+        for (const { head, q } of one.views)
+          for (const [d, value] of (q[n] as Float32Array).entries()) {
+            exact += value * head.at(t, d) * one.scale
+            size += Math.abs(value * head.at(t, d) * one.scale)
+          }
+        assert.ok(Math.abs(score - exact) <= size * 40 * 2 ** -24, `${label}: score ${score} for ${exact}`)
+      }
+      checkExact(one, trace, label)
     }
-    checkExact(one, found, label)
   }
 })
 

@@ -4,8 +4,8 @@
  * NaN gets scale NaN, so that NaN stays visible.
  */
 
+import { clearDigits, QUERY_OFFSET, spreadDigits } from './digit-tile'
 import { ACTIVATION_SHIFT, IS_RELAXED, maxLanes, sumLanes, sumLanes_i32 } from './lanes'
-import { QUERY_OFFSET, storeDigits } from './sweep-int8'
 
 /**
  * 1.5 · 2^23: added to a number below 2^22, it leaves the nearest integer, ties to even, in the low bits. Two cheap
@@ -180,14 +180,18 @@ export function quantizeHead(x: usize, dim: u32, target: usize): f32 {
   return peak / most
 }
 
-/** Quantises a query to ±8191, as digits (sweep-int8.ts), 8 bytes per 4 dims. Returns the scale. */
-export function quantizeQuery(x: usize, dim: u32, target: usize): f32 {
+/**
+ * Quantises a query to ±8191, as two streams of digits (digit-tile.ts), the second `stream` bytes behind the first: a block per 4 dims, and
+ * one of nothing if they are odd. Returns the scale.
+ */
+export function quantizeQuery(x: usize, dim: u32, target: usize, stream: usize): f32 {
   const peak = largest(x, dim)
   const factor = f32x4.splat(factorFor(peak, 8191))
   const offset = i32x4.splat(QUERY_OFFSET)
   for (let i: u32 = 0; i < dim; i += 4) {
     const four = toIntegers(f32x4.mul(loadUpTo4(x + (i << 2), dim - i), factor))
-    storeDigits(target + (i << 1), i32x4.add(four, offset))
+    spreadDigits(target + (i << 2), stream, i32x4.add(four, offset))
   }
+  if (((dim + 3) >> 2) & 1) clearDigits(target + stream - 16, stream)
   return peak / 8191
 }

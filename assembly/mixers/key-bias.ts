@@ -9,7 +9,7 @@
  * those around it. Pairs of a small bias, which is most of them, are left as they are. Numbers that are not rotated have
  * the same bias at every token, so it adds the same to all scores of a query and changes no weight: it is dropped.
  *
- * A rank's scratch: angles (plan's Buffers), a query, the harmonics of a page, then (maps, 2 views) of count and harmonics.
+ * A rank's scratch: angles (plan's Buffers), a query, the harmonics of a page, then (queries of a tile, 2 views) of count and harmonics.
  */
 import { Layer, LayerKind, PAGE_TOKENS, Plan } from '../abi'
 import { arena, mine, rowAt } from '../arena'
@@ -96,15 +96,15 @@ function slotOf(kind: LayerKind, view: u32): u32 {
   return view ? kind.key1Slot : kind.key0Slot
 }
 
-/** Address of what map j has for a view. */
-function harmonicsOf(plan: Plan, kind: LayerKind, view: u32, j: u32): usize {
+/** Address of what query n of the tile has for a view. */
+function harmonicsOf(plan: Plan, kind: LayerKind, view: u32, n: u32): usize {
   const dim = max(kind.slot0Dim, kind.slot1Dim)
   const first = mine(arena().keyBias) + buffersOf(plan).angles + (dim << 2)
-  return first + (1 + 2 * j + view) * harmonicBytes(plan, kind)
+  return first + (1 + 2 * n + view) * harmonicBytes(plan, kind)
 }
 
-/** What the biases that map j meets through a view are to the query at `q` of a row, rotated and spread as it is. */
-export function prepareKeyBias(plan: Plan, layer: Layer, view: u32, row: u32, j: u32, q: usize): void {
+/** What the biases that map j meets through a view are to query n, at `q`, of a row, rotated and spread as it is. */
+export function prepareKeyBias(plan: Plan, layer: Layer, view: u32, row: u32, j: u32, n: u32, q: usize): void {
   const kind = kindOf(plan, layer)
   const slot = slotOf(kind, view)
   const bias = keyBiasOf(plan, layer, kind, slot, viewHead(kind, view, j))
@@ -115,7 +115,7 @@ export function prepareKeyBias(plan: Plan, layer: Layer, view: u32, row: u32, j:
   const most = mostKept(bias, pairs, dim)
   const angles = mine(arena().keyBias)
   const query = angles + buffersOf(plan).angles
-  const target = harmonicsOf(plan, kind, view, j)
+  const target = harmonicsOf(plan, kind, view, n)
   let harmonic = target + 4
   for (let i: u32 = 0; i < pairs; i++) {
     if (!(squareOf(bias, pairs, i) > most)) continue
@@ -156,12 +156,12 @@ function plainQuery(plan: Plan, kind: LayerKind, row: u32, q: usize, dim: u32, a
   rotate(target, angles, pairs)
 }
 
-/** Adds what the biases of its keys are to the scores of map j with `tokens` tokens of a page. */
-export function addKeyBias(plan: Plan, layer: Layer, page: u32, tokens: u32, j: u32, scores: usize): void {
+/** Adds what the biases of its keys are to the scores of query n with `tokens` tokens of a page. */
+export function addKeyBias(plan: Plan, layer: Layer, page: u32, tokens: u32, n: u32, scores: usize): void {
   const kind = kindOf(plan, layer)
   if (!arena().isCacheInt8 || !kind.rotation) return
-  addView(plan, layer, kind, 0, page, tokens, j, scores)
-  if (kind.key1Dim) addView(plan, layer, kind, 1, page, tokens, j, scores)
+  addView(plan, layer, kind, 0, page, tokens, n, scores)
+  if (kind.key1Dim) addView(plan, layer, kind, 1, page, tokens, n, scores)
 }
 
 function addView(
@@ -171,13 +171,13 @@ function addView(
   view: u32,
   page: u32,
   tokens: u32,
-  j: u32,
+  n: u32,
   scores: usize,
 ): void {
   const a = arena()
   const slot = slotOf(kind, view)
   if (!isBiasApart(layer, kind, slot) || !(slot ? kind.slot1Rope : kind.slot0Rope)) return
-  const source = harmonicsOf(plan, kind, view, j)
+  const source = harmonicsOf(plan, kind, view, n)
   const count = load<u32>(source)
   if (!count) return
   const rotation = rotationAt(plan, kind.rotation)
@@ -185,9 +185,9 @@ function addView(
   const angles = a.pageTurns + page * buffersOf(plan).angles + rotation.angles
   // Behind the query of the scratch, before what the maps have.
   const turned = harmonicsOf(plan, kind, 0, 0) - harmonicBytes(plan, kind)
-  for (let n: u32 = 0; n < count; n++) {
-    const from = changetype<Harmonic>(source + 4 + n * offsetof<Harmonic>())
-    const to = changetype<Harmonic>(turned + n * offsetof<Harmonic>())
+  for (let h: u32 = 0; h < count; h++) {
+    const from = changetype<Harmonic>(source + 4 + h * offsetof<Harmonic>())
+    const to = changetype<Harmonic>(turned + h * offsetof<Harmonic>())
     const c = load<f32>(angles + (from.pair << 2))
     const s = load<f32>(angles + half + (from.pair << 2))
     to.pair = from.pair

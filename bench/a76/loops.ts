@@ -19,6 +19,7 @@ export interface HotLoop {
 // Not linear(), into which V8 puts the quantisation of activations.
 const rows = /kernels\/products-q8\/(block|product|dot)/
 const blocks = /kernels\/products-(q4|blocks)\/(product|dot)/
+const tiles = /\/(tileOf|digitTile|score|value)/
 const scores = /\/score/
 const values = /\/value/
 const isPlain = (c: Contents) => c.rightShifts === 0 && c.tableLookups === 0
@@ -62,14 +63,20 @@ export const hotLoops: readonly HotLoop[] = [
     least: 20,
   },
   {
-    name: 'scores, int8 keys',
+    name: 'attention tile, int8: two queries (prefill)',
+    functions: tiles,
+    is: (c) => isPlain(c) && c.dots > c.vectorLoads && (c.sdot === 0 || c.accumulators > 8),
+    least: 70,
+  },
+  {
+    name: 'scores, int8 keys, one query',
     functions: scores,
-    // One accumulator alone is the offset of a query, once per page.
-    is: (c) => isPlain(c) && (c.sdot > 0 ? c.accumulators > 4 : c.dots > 4),
+    // As many loads as dots are the offset of a query, once per page.
+    is: (c) => isPlain(c) && (c.sdot > 0 ? c.dots > c.vectorLoads : c.dots > 4),
     least: 45,
   },
   {
-    name: 'values, int8',
+    name: 'values, int8, one query',
     functions: values,
     is: (c) => c.tableLookups > 0 && c.dots > c.vectorLoads,
     least: 40,

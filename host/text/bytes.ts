@@ -25,11 +25,18 @@ export function tokenBytes(decoder: DecoderConfig | null | undefined): TokenByte
   if (steps.some((step) => step?.type === 'Replace' && typeof step.pattern?.String !== 'string')) return undefined
   const encoder = new TextEncoder()
   if (types.length === 1 && types[0] === 'ByteLevel') {
-    const bytes = byteLevelTable()
+    const table = byteLevelTable()
+    const byCode: number[] = []
+    for (const [character, byte] of table) byCode[character.charCodeAt(0)] = byte
     // Tokens added by hand may hold characters outside the table; they are plain text.
     return (token) => {
-      const values = Array.from(token, (char) => bytes.get(char))
-      return values.includes(undefined) ? encoder.encode(token) : Uint8Array.from(values as number[])
+      const bytes = new Uint8Array(token.length)
+      for (let i = 0; i < token.length; i++) {
+        const byte = byCode[token.charCodeAt(i)]
+        if (byte === undefined) return encoder.encode(token)
+        bytes[i] = byte
+      }
+      return bytes
     }
   }
   if (!types.every((type) => type && ['Replace', 'ByteFallback', 'Fuse', 'Strip', 'Metaspace'].includes(type)))

@@ -53,7 +53,21 @@ export interface DebugExports extends EngineExports {
   spread(x: number, n: number): void
   quantizeRow(x: number, dim: number, target: number): number
   prepareQuery(x: number, dim: number, target: number): number
+  queryBytes(dim: number): number
+  pageScratchBytes(dim: number): number
   scores(
+    head: number,
+    headDim: number,
+    dim: number,
+    tokens: number,
+    q: number,
+    queries: number,
+    scales: number,
+    target: number,
+    view: number,
+    scratch: number,
+  ): void
+  scoresF32(
     head: number,
     headDim: number,
     dim: number,
@@ -62,7 +76,6 @@ export interface DebugExports extends EngineExports {
     scale: number,
     target: number,
     view: number,
-    isInt8: number,
   ): void
   weigh(tokens: number, scores: number, state: number): void
   values(
@@ -72,8 +85,20 @@ export interface DebugExports extends EngineExports {
     tokens: number,
     scores: number,
     partial: number,
-    isInt8: number,
+    scratch: number,
   ): void
+  valuePair(
+    head: number,
+    headDim: number,
+    dim: number,
+    tokens0: number,
+    tokens1: number,
+    scores: number,
+    partial: number,
+    stride: number,
+    scratch: number,
+  ): void
+  valuesF32(head: number, headDim: number, dim: number, tokens: number, scores: number, partial: number): void
   sampleRow(index: number, logits: number): number
   exp(x: number): number
   sin(x: number): number

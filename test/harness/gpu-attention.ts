@@ -60,10 +60,17 @@ function growBiases(engine: DebugEngine, plan: GpuPlan, factor: number): void {
 }
 
 /** An engine with random f32 weights, memory poisoned. `keyBias`: how large biases of keys may be. */
-export function openCase(model: ModelDescription, cache: CacheType, maxRows: number, seed = 1, keyBias = 0): Case {
+export function openCase(
+  model: ModelDescription,
+  cache: CacheType,
+  maxRows: number,
+  seed = 1,
+  keyBias = 0,
+  build?: string,
+): Case {
   const options = { context: CONTEXT, cache, maxRows, conversations: 2, pages: BLOCKS }
   const projected = 4 * maxRows * 2 ** 14
-  const engine = openDebug(model, 'f32', options, projected)
+  const engine = openDebug(model, 'f32', options, projected, build)
   const random = new Random(seed)
   for (const tensor of engine.plan.tensors) fillTensor(engine, tensor, random)
   const plan = readPlan(engine.plan.words)

@@ -22,9 +22,11 @@ export interface WorkerStatus {
 
 export function answerStatus({ connection }: Nats, stream: string, status: () => Promise<WorkerStatus>): void {
   const subscription = connection.subscribe(statusOf(stream))
-  void (async () => {
+  const answer = async () => {
     for await (const message of subscription) message.respond(JSON.stringify(await status()))
-  })()
+  }
+  // Who may not listen there works all the same.
+  answer().catch(() => undefined)
 }
 
 /** Milliseconds in which a worker answers. */

@@ -41,7 +41,7 @@ export async function submitRequests(options: SubmitOptions): Promise<SubmitCoun
   const { input, limit = Number.POSITIVE_INFINITY, signal, onRefused } = options
   const counts: SubmitCounts = { requests: 0, queued: 0, known: 0, refused: 0 }
   const seen = new IdSet()
-  let sending: Promise<void>[] = []
+  const sending = new Sending()
   for await (const line of readLines(input, MAX_LINE)) {
     signal.throwIfAborted()
     const parsed = parseRequest(line)
@@ -54,15 +54,37 @@ export async function submitRequests(options: SubmitOptions): Promise<SubmitCoun
     if (refusal || !request) {
       counts.refused++
       onRefused(number, refusal as ApiError)
-    } else sending.push(send(options, request).then((isQueued) => void counts[isQueued ? 'queued' : 'known']++))
-    if (sending.length >= WINDOW) {
-      await Promise.all(sending)
-      sending = []
-    }
+    } else await sending.add(send(options, request).then((isQueued) => void counts[isQueued ? 'queued' : 'known']++))
     if (counts.requests >= limit) break
   }
-  await Promise.all(sending)
+  await sending.end()
   return counts
+}
+
+/** What is on its way. One that fails is told at the next. */
+class Sending {
+  private readonly running = new Set<Promise<void>>()
+  private failure: { error: unknown } | undefined
+
+  async add(one: Promise<void>): Promise<void> {
+    const sent = one
+      .catch((error) => {
+        this.failure ??= { error }
+      })
+      .finally(() => this.running.delete(sent))
+    this.running.add(sent)
+    if (this.running.size >= WINDOW) await Promise.race(this.running)
+    this.check()
+  }
+
+  async end(): Promise<void> {
+    await Promise.all(this.running)
+    this.check()
+  }
+
+  private check(): void {
+    if (this.failure) throw this.failure.error
+  }
 }
 
 const dataOf = ({ customId, url, body }: Request) => JSON.stringify({ custom_id: customId, method: 'POST', url, body })

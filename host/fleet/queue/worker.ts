@@ -60,8 +60,10 @@ export class Worker {
       if (!drain.aborted) throw queueErrors.closed(nats.server, cause ?? new Error('it was closed'))
     })
     const taking = Promise.all(Array.from({ length: slots }, (_, slot) => this.takeJobs(consumer, slot === 0)))
+    closed.catch(() => undefined)
     await Promise.race([taking, closed])
     await taking
+    if (!drain.aborted) await closed
   }
 
   private stopFetches(): void {

@@ -8,13 +8,17 @@ import { LONGEST_TOKEN } from './rule.ts'
 import { NO_SLICE, type Part, type Trie } from './trie.ts'
 import { addMask, setBits, type TokenTrie } from './vocabulary.ts'
 
-/** What a leaf allows by itself: the tokens of a mask, and listed ones. */
+/** What a rule allows by itself: the tokens of a mask, and listed ones. */
 export interface LeafMask {
   readonly mask: Uint32Array | undefined
   readonly ids: Uint32Array
-  /** Nodes where the leaf may be over, with others below them that are not all in the mask. */
+  /** Nodes where the rule may be over, with others below them that are not all in the mask. */
   readonly exits: Uint32Array
+  /** Those where it calls others, by its state there. */
+  readonly calls: ReadonlyMap<number, readonly number[]>
 }
+
+const NO_CALLS: ReadonlyMap<number, readonly number[]> = new Map()
 
 export class CountedMask {
   private readonly words: number
@@ -26,27 +30,29 @@ export class CountedMask {
   private readonly exits: Counting
   private readonly masks = new Map<number, Uint32Array>()
 
-  /** `start`: a place of a text without bounds; `between`: that between two characters of it. */
-  constructor({ trie, parts, words }: TokenTrie, table: LeafTable, start: number, between: number) {
+  /** `between`: the place between two characters of a text without bounds. */
+  constructor({ trie, parts, words }: TokenTrie, table: LeafTable, between: number) {
     this.words = words
     this.inside = new Counting(trie.ids.length)
     this.ending = new Counting(trie.ids.length)
     this.exits = new Counting(trie.nodes.length / 4)
     for (const part of parts)
-      if (start === between && part.slice !== NO_SLICE) this.addPlain(trie, part)
-      else this.walk(trie, part, table, start, between)
+      if (part.slice !== NO_SLICE) this.addPlain(trie, part)
+      else this.walk(trie, part, table, between)
     for (const counting of [this.inside, this.ending, this.exits]) counting.sort()
+    // All others are made of this one.
+    this.insideMask(LONGEST_TOKEN)
   }
 
   private addPlain({ ids, characters }: Trie, { first, last }: Part): void {
     for (let i = first; i < last; i++) this.inside.add(ids[i] as number, characters[i] as number)
   }
 
-  private walk({ nodes, ids }: Trie, { from, to }: Part, table: LeafTable, start: number, between: number): void {
+  private walk({ nodes, ids }: Trie, { from, to }: Part, table: LeafTable, between: number): void {
     const { inside, ending, exits } = this
     const path = new Int32Array(LONGEST_TOKEN + 1)
     const counts = new Uint8Array(LONGEST_TOKEN + 1)
-    path[0] = start
+    path[0] = between
     for (let node = from; node < to; ) {
       const row = nodes[4 * node] as number
       const end = nodes[4 * node + 1] as number
@@ -75,6 +81,7 @@ export class CountedMask {
       mask: this.insideMask(Math.min(most, LONGEST_TOKEN)),
       ids: between(this.ending, least, most),
       exits: between(this.exits, least, most),
+      calls: NO_CALLS,
     }
   }
 
@@ -85,7 +92,7 @@ export class CountedMask {
     if (mask) return mask
     mask = new Uint32Array(this.words)
     if (count > found.length / 2 && count < found.length) {
-      addMask(mask, this.insideMask(LONGEST_TOKEN + 1))
+      addMask(mask, this.insideMask(LONGEST_TOKEN))
       for (const id of found.subarray(count)) mask[id >> 5] = (mask[id >> 5] as number) & ~(1 << (id & 31))
     } else setBits(mask, found.subarray(0, count))
     this.masks.set(count, mask)

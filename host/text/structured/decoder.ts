@@ -4,6 +4,7 @@
  */
 import type { Budget } from './budget.ts'
 import type { Alphabet } from './character-sets.ts'
+import type { Groups } from './rule.ts'
 
 /** What an entry of the table says beside a state (≥ 0): nothing (-1), or the class c of a whole character (-2 - c). */
 export const NOTHING = -1
@@ -23,7 +24,9 @@ export class Decoder {
   private readonly alphabet: Alphabet
   private readonly budget: Budget
   private readonly rows: Int32Array[] = []
+  /** Of tails under which all is of one class. */
   private readonly known = new Map<string, number>()
+  private readonly byHash = new Map<number, number[]>()
   private readonly bytes: number[][] = []
 
   constructor(alphabet: Alphabet, writing: Writing, budget: Budget) {
@@ -50,10 +53,29 @@ export class Decoder {
 
   /** Those that lead on from a state. */
   bytesOf(state: number): readonly number[] {
-    this.bytes[state] ??= Array.from({ length: 256 }, (_, byte) => byte).filter(
-      (byte) => this.table[state * 256 + byte] !== NOTHING,
-    )
-    return this.bytes[state]
+    const known = this.bytes[state]
+    if (known) return known
+    const bytes: number[] = []
+    for (let byte = 0; byte < 256; byte++) if (this.table[state * 256 + byte] !== NOTHING) bytes.push(byte)
+    this.bytes[state] = bytes
+    return bytes
+  }
+
+  /** Those of one group lead to the same from a state; `alone` is one of its own. */
+  groupsOf(state: number, alone?: number): Groups {
+    const known = new Map<number, number>()
+    const of = new Uint8Array(256)
+    for (let byte = 0, group = 0, last: number | undefined; byte < 256; byte++) {
+      const entry = byte === alone ? Number.NaN : (this.table[state * 256 + byte] as number)
+      // Most bytes lead where the one before them does.
+      if (entry !== last) {
+        group = known.get(entry) ?? known.size
+        known.set(entry, group)
+        last = entry
+      }
+      of[byte] = group
+    }
+    return { count: known.size, of }
   }
 
   private utf8(): Int32Array {
@@ -152,12 +174,14 @@ export class Decoder {
   /** The state of a row; the same one for the same row. */
   private add(row: Int32Array): number {
     this.budget.spend(WORK_OF_ROW)
-    if (row.every((entry) => entry === NOTHING)) return NOTHING
-    const key = row.join()
-    const known = this.known.get(key)
+    let hash = 0
+    for (let byte = 0; byte < 256; byte++) hash = (Math.imul(hash, 31) + (row[byte] as number) - NOTHING) | 0
+    const alike = this.byHash.get(hash) ?? []
+    const known = alike.find((state) => areEqual(this.rows[state] as Int32Array, row))
     if (known !== undefined) return known
+    if (hash === 0 && areEqual(row, EMPTY)) return NOTHING
     const state = this.rows.push(row) - 1
-    this.known.set(key, state)
+    this.byHash.set(hash, [...alike, state])
     return state
   }
 
@@ -167,18 +191,27 @@ export class Decoder {
       const known = found[state]
       if (known) return known
       const classes = new Set<number>()
-      for (const entry of this.table.subarray(state * 256, state * 256 + 256))
+      for (let byte = 0; byte < 256; byte++) {
+        const entry = this.table[state * 256 + byte] as number
         if (entry >= 0) {
           const reached = reachOf(entry)
           this.budget.spend(reached.length)
           for (const c of reached) classes.add(c)
         } else if (entry !== NOTHING) classes.add(-2 - entry)
+      }
       found[state] = [...classes]
       return found[state]
     }
     for (let state = 0; state < this.states; state++) reachOf(state)
     return found as number[][]
   }
+}
+
+const EMPTY = new Int32Array(256).fill(NOTHING)
+
+function areEqual(a: Int32Array, b: Int32Array): boolean {
+  for (let byte = 0; byte < 256; byte++) if (a[byte] !== b[byte]) return false
+  return true
 }
 
 function rowOf(entries: Record<string, number>): Int32Array {

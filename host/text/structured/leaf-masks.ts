@@ -1,4 +1,7 @@
-/** What each leaf (string, number) allows within itself, kept for all texts and all grammars of a tokenizer that share the leaf. */
+/**
+ * What each rule allows within itself, up to where it is over or calls another: kept for all texts and all grammars of a
+ * tokenizer that share the rule, as they do strings and numbers.
+ */
 import { CountedMask, type LeafMask } from './counted-mask.ts'
 import { LeafTable } from './leaf-table.ts'
 import { LONGEST_TOKEN, type Rule } from './rule.ts'
@@ -19,10 +22,11 @@ export class LeafMasks {
   readonly tokens: TokenTrie
   private leaves = new WeakMap<Rule, Leaf>()
   private kept = 0
-  private readonly counted = new WeakMap<Rule, Map<number, CountedMask>>()
+  private readonly counted = new WeakMap<Rule, CountedMask>()
   // Of the mask that is being made: places by depth, tokens by mask and by list.
   private readonly path = new Int32Array(LONGEST_TOKEN + 1)
   private mask: Uint32Array | undefined
+  private calls = new Map<number, number[]>()
   private readonly found: Uint32Array
 
   constructor(tokens: TokenTrie) {
@@ -62,14 +66,12 @@ export class LeafMasks {
   private countedMaskOf(rule: Rule, state: number): LeafMask | undefined {
     const counted = rule.counted?.(state)
     if (!counted) return undefined
-    const { free, least, most } = counted
-    const byState = this.counted.get(free) ?? new Map<number, CountedMask>()
-    this.counted.set(free, byState)
-    let mask = byState.get(counted.state)
+    const { free, between, least, most } = counted
+    let mask = this.counted.get(free)
     if (!mask) {
       const table = new LeafTable(free)
-      mask = new CountedMask(this.tokens, table, table.placeOf(counted.state), table.placeOf(counted.between))
-      byState.set(counted.state, mask)
+      mask = new CountedMask(this.tokens, table, table.placeOf(between))
+      this.counted.set(free, mask)
     }
     return mask.maskOf(least, most)
   }
@@ -80,6 +82,7 @@ export class LeafMasks {
     const start = table.placeOf(state)
     const exits: number[] = []
     this.mask = undefined
+    this.calls = new Map()
     let count = 0
     for (const { from, to, first, last, slice, length } of parts)
       count =
@@ -87,16 +90,17 @@ export class LeafMasks {
           ? this.addAll(first, last, count)
           : this.walk(table, start, from, to, count, exits)
     const ids = found.subarray(0, count)
-    if (count <= words) return { mask: this.mask, ids: ids.slice(), exits: Uint32Array.from(exits) }
+    if (count <= words) return { mask: this.mask, ids: ids.slice(), exits: Uint32Array.from(exits), calls: this.calls }
     const mask = this.largeMask()
     setBits(mask, ids)
-    return { mask, ids: NONE, exits: Uint32Array.from(exits) }
+    return { mask, ids: NONE, exits: Uint32Array.from(exits), calls: this.calls }
   }
 
   /** Adds the tokens of a part that stay in the leaf to those found; returns how many there are. */
   private walk(table: LeafTable, start: number, from: number, to: number, count: number, exits: number[]): number {
     const { path, found } = this
     const { nodes, ids } = this.tokens.trie
+    const { hasRooms } = table
     path[0] = start
     for (let node = from; node < to; ) {
       const row = nodes[4 * node] as number
@@ -106,9 +110,10 @@ export class LeafMasks {
       const length = (row >> 16) & 255
       const before = path[depth] as number
       const slice = (row >> 24) & 15
-      const place = slice !== NO_SLICE && table.room(before, slice) >= length ? WHOLE : table.next(before, row & 255)
+      const isWhole = hasRooms && slice !== NO_SLICE && table.room(before, slice) >= length
+      const place = isWhole ? -1 : table.next(before, row & 255)
       const below = row >>> 28
-      if (place === WHOLE || (place >= 0 && below !== NO_SLICE && table.room(place, below) >= length)) {
+      if (isWhole || (hasRooms && place >= 0 && below !== NO_SLICE && table.room(place, below) >= length)) {
         count = this.addAll(first, nodes[4 * node + 3] as number, count)
         node = end
       } else if (place < 0) node = end
@@ -116,8 +121,13 @@ export class LeafMasks {
         path[depth + 1] = place
         const last = nodes[4 * node + 6] as number
         for (let i = first; i < last; i++) found[count++] = ids[i] as number
-        if (table.isEnd[place] === 1 && end > node + 1) exits.push(node)
-        node++
+        const isCalling = table.isCalling[place] === 1
+        if (end > node + 1) {
+          if (table.isEnd[place] === 1) exits.push(node)
+          if (isCalling) this.addCall(table.states[place] as number, node)
+        }
+        // What can come where others are called, the machine says.
+        node = isCalling ? end : node + 1
       }
     }
     return count
@@ -127,9 +137,17 @@ export class LeafMasks {
   private addAll(first: number, last: number, count: number): number {
     const { found, tokens } = this
     const { ids } = tokens.trie
-    if (last - first > tokens.words / 2) addMask(this.largeMask(), tokens.maskOf(first, last))
+    const size = last - first
+    if (size > tokens.words / 2) addMask(this.largeMask(), tokens.maskOf(first, last))
+    else if (size > MANY) setBits(this.largeMask(), ids.subarray(first, last))
     else for (let i = first; i < last; i++) found[count++] = ids[i] as number
     return count
+  }
+
+  private addCall(state: number, node: number): void {
+    const nodes = this.calls.get(state)
+    if (nodes) nodes.push(node)
+    else this.calls.set(state, [node])
   }
 
   private largeMask(): Uint32Array {
@@ -139,5 +157,5 @@ export class LeafMasks {
 }
 
 const NONE = new Uint32Array()
-/** Instead of a place: that of a branch which may come as it is. */
-const WHOLE = -2
+/** Tokens for which a mask is worth being made. */
+const MANY = 200

@@ -1,29 +1,42 @@
 /**
- * A leaf's states as far as they have been met, numbered as they were (places): so that a walk is a look-up a node. Each is asked
+ * A rule's states as far as they have been met, numbered as they were (places): so that a walk is a look-up a node. Each is asked
  * once which bytes may come, where they lead, and how many characters of a slice it has room for.
  */
-import type { Rule } from './rule.ts'
+import type { Groups, Rule } from './rule.ts'
 import { slices } from './slices.ts'
 
-/** States that are kept, of 1 kB each. */
-const MOST_STATES = 2048
+/** States that are kept, of 1 kB each at most. */
+const MOST_STATES = 4096
 /** An entry that was not asked for yet; -1 is none. */
 const UNKNOWN = -2
 const UNKNOWN_ROOM = 255
+/** Bytes that are looked for in a list, without a row of their own. */
+const FEW = 8
+
+/** A state's bytes, where they are few, and where each leads. */
+interface List {
+  readonly bytes: readonly number[]
+  readonly next: number[]
+}
 
 export class LeafTable {
+  /** Has the rule room for slices anywhere? */
+  readonly hasRooms: boolean
   readonly states: number[] = []
-  /** (places) */
+  /** (places); in places that call, others may begin: there the rule alone does not tell what may come. */
   isEnd = new Uint8Array(64)
-  private rows: Int32Array // (places, 256)
-  private rooms: Uint8Array // (places, slices)
+  isCalling = new Uint8Array(64)
+  private rooms = new Uint8Array(64 * slices.length) // (places, slices)
+  /** By place; one of both. */
+  private readonly lists: (List | undefined)[] = []
+  private readonly rows: (Int32Array | undefined)[] = [] // (groups) each
+  private readonly groups: (Uint8Array | undefined)[] = []
   private readonly rule: Rule
   private readonly places = new Map<number, number>()
 
   constructor(rule: Rule) {
     this.rule = rule
-    this.rows = new Int32Array(16 * 256)
-    this.rooms = new Uint8Array(64 * slices.length)
+    this.hasRooms = rule.room !== undefined
   }
 
   get isFull(): boolean {
@@ -33,31 +46,39 @@ export class LeafTable {
   placeOf(state: number): number {
     const known = this.places.get(state)
     if (known !== undefined) return known
+    const { rule } = this
     const place = this.states.push(state) - 1
     this.places.set(state, place)
-    if (place * 256 >= this.rows.length) this.rows = grown(this.rows, new Int32Array(this.rows.length * 2))
     if (place >= this.isEnd.length) {
-      this.isEnd = grown(this.isEnd, new Uint8Array(place * 2))
-      this.rooms = grown(this.rooms, new Uint8Array(place * 2 * slices.length))
+      this.isEnd = grown(this.isEnd, place * 2)
+      this.isCalling = grown(this.isCalling, place * 2)
+      this.rooms = grown(this.rooms, place * 2 * slices.length)
     }
-    const { rule, rows } = this
     const bytes = rule.bytes?.(state)
-    rows.fill(bytes ? -1 : UNKNOWN, place * 256, place * 256 + 256)
-    for (const byte of bytes ?? []) rows[place * 256 + byte] = UNKNOWN
-    this.rooms.fill(rule.room ? UNKNOWN_ROOM : 0, place * slices.length, (place + 1) * slices.length)
+    const isFew = bytes !== undefined && bytes.length <= FEW
+    this.lists.push(isFew ? { bytes, next: bytes.map(() => UNKNOWN) } : undefined)
+    const groups = isFew ? undefined : (rule.groups?.(state) ?? single)
+    this.groups.push(groups?.of)
+    this.rows.push(groups && new Int32Array(groups.count).fill(UNKNOWN))
+    this.rooms.fill(this.hasRooms ? UNKNOWN_ROOM : 0, place * slices.length, (place + 1) * slices.length)
     this.isEnd[place] = rule.isEnd(state) ? 1 : 0
+    this.isCalling[place] = rule.calls && rule.calls(state).length > 0 ? 1 : 0
     return place
   }
 
   /** The place behind a byte, or -1. */
   next(place: number, byte: number): number {
-    const entry = place * 256 + byte
-    const known = this.rows[entry] as number
+    const groups = this.groups[place]
+    const list = this.lists[place]
+    const next = this.rows[place] ?? (list as List).next
+    const entry = groups ? (groups[byte] as number) : (list as List).bytes.indexOf(byte)
+    if (entry < 0) return -1
+    const known = next[entry] as number
     if (known !== UNKNOWN) return known
     const state = this.rule.next(this.states[place] as number, byte)
-    const next = state < 0 ? -1 : this.placeOf(state)
-    this.rows[entry] = next
-    return next
+    const found = state < 0 ? -1 : this.placeOf(state)
+    next[entry] = found
+    return found
   }
 
   /** Characters of a slice that may come, whichever they are. */
@@ -71,7 +92,10 @@ export class LeafTable {
   }
 }
 
-function grown<Table extends Int32Array | Uint8Array>(from: Table, to: Table): Table {
+const single: Groups = { count: 256, of: Uint8Array.from({ length: 256 }, (_, byte) => byte) }
+
+function grown(from: Uint8Array, size: number): Uint8Array<ArrayBuffer> {
+  const to = new Uint8Array(size)
   to.set(from)
   return to
 }

@@ -87,9 +87,9 @@ export class Machine {
     return this.stateOf([frame.parent as Frame])
   }
 
-  /** A state of one frame alone, without what it calls. */
-  alone(frame: Frame): MachineState {
-    return this.intern([frame], false)
+  /** The same as a frame, with its rule in another state. */
+  at({ rule, parent }: Frame, state: number): MachineState {
+    return this.stateOf([this.frameAbove(parent as Frame, rule, state)])
   }
 
   private stateOf(kernel: readonly Frame[]): MachineState {

@@ -1,11 +1,11 @@
 /**
  * Which tokens may come next: a state of the machine, held against the trie of the vocabulary. Masks are kept by state, so
  * that a string costs one look-up a token. A new one is put together of
- *   - what each leaf (string, number) allows within itself: see leaf-masks.ts;
- *   - walks over the rest: tokens that begin outside of a leaf, and the ends of those that leave one, such as `", "`.
+ *   - what each of its rules allows within itself: see leaf-masks.ts;
+ *   - walks over the rest: the ends of tokens that go from one rule into another, such as `", "`.
  */
 import type { LeafMasks } from './leaf-masks.ts'
-import type { Frame, Machine, MachineState } from './machine.ts'
+import type { Machine, MachineState } from './machine.ts'
 import type { Trie } from './trie.ts'
 import { addMask, setBit, setBits } from './vocabulary.ts'
 
@@ -35,56 +35,49 @@ export class Masks {
   }
 
   private compute(state: MachineState): Uint32Array {
-    const { trie, words } = this.leaves.tokens
-    const mask = new Uint32Array(words)
-    for (const frame of state.frames)
-      if (frame.rule.calls) this.walk(this.machine.alone(frame), 0, trie.nodes.length / 4 - 1, 0, mask)
-      else this.addLeaf(frame, mask)
+    const mask = new Uint32Array(this.leaves.tokens.words)
+    for (const frame of state.frames) {
+      const alone = this.leaves.maskOf(frame.rule, frame.state)
+      if (alone.mask) addMask(mask, alone.mask)
+      setBits(mask, alone.ids)
+      for (const [state, nodes] of alone.calls) this.walkBelow(nodes, this.machine.at(frame, state), mask)
+      if (alone.exits.length > 0) this.walkBelow(alone.exits, this.machine.behind(frame), mask)
+    }
     return mask
   }
 
-  private addLeaf(frame: Frame, mask: Uint32Array): void {
-    const leaf = this.leaves.maskOf(frame.rule, frame.state)
-    if (leaf.mask) addMask(mask, leaf.mask)
-    setBits(mask, leaf.ids)
-    if (leaf.exits.length === 0) return
-    const behind = this.machine.behind(frame)
+  /** Adds the tokens below some nodes, given in order, that can follow a state. */
+  private walkBelow(places: ArrayLike<number>, state: MachineState, mask: Uint32Array): void {
     const { trie, parts } = this.leaves.tokens
-    const readable = this.machine.canRead(behind)
+    const readable = this.machine.canRead(state)
     let i = 0
     for (const { to, inner } of parts) {
-      // Exits are in the order of their nodes.
       const first = i
-      while (i < leaf.exits.length && (leaf.exits[i] as number) < to) i++
-      if (i > first && inner.some((isThere, byte) => isThere === 1 && readable[byte] === 1))
-        for (const node of leaf.exits.subarray(first, i))
-          this.walk(behind, node + 1, trie.nodes[4 * node + 1] as number, depthOf(trie, node) + 1, mask)
+      while (i < places.length && (places[i] as number) < to) i++
+      if (i === first || !inner.some((isThere, byte) => isThere === 1 && readable[byte] === 1)) continue
+      for (let at = first; at < i; at++) this.walk(state, trie, places[at] as number, mask)
     }
   }
 
-  /** Adds the tokens of a part of the trie that can follow `start`, which is the state at a depth. */
-  private walk(start: MachineState, from: number, to: number, depth: number, mask: Uint32Array): void {
-    const { nodes, ids } = this.leaves.tokens.trie
+  /** Below one node. */
+  private walk(start: MachineState, { nodes, ids }: Trie, above: number, mask: Uint32Array): void {
     const { machine, path } = this
-    path[depth] = start
-    for (let node = from; node < to; ) {
+    const end = nodes[4 * above + 1] as number
+    path[(((nodes[4 * above] as number) >> 8) & 255) + 1] = start
+    for (let node = above + 1; node < end; ) {
       const row = nodes[4 * node] as number
-      const at = (row >> 8) & 255
+      const depth = (row >> 8) & 255
       const byte = row & 255
-      const before = path[at] as MachineState
+      const before = path[depth] as MachineState
       const state = machine.canRead(before)[byte] === 1 ? machine.step(before, byte) : null
       if (!state) {
         node = nodes[4 * node + 1] as number
         continue
       }
-      path[at + 1] = state
+      path[depth + 1] = state
       const last = nodes[4 * node + 6] as number
       for (let i = nodes[4 * node + 2] as number; i < last; i++) setBit(mask, ids[i] as number)
       node++
     }
   }
-}
-
-function depthOf({ nodes }: Trie, node: number): number {
-  return ((nodes[4 * node] as number) >> 8) & 255
 }

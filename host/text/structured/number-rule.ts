@@ -36,7 +36,7 @@ interface Bound {
 
 /** What has been read. */
 interface Reading {
-  phase: 'start' | 'minus' | 'whole' | 'point' | 'fraction' | 'exponent' | 'sign' | 'power'
+  phase: (typeof phases)[number]
   isNegative: boolean
   /** Digits of this phase. */
   count: number
@@ -48,6 +48,8 @@ interface Reading {
   /** In units of the last place of the divisor. */
   remainder: number
 }
+
+const phases = ['start', 'minus', 'whole', 'point', 'fraction', 'exponent', 'sign', 'power'] as const
 
 const MOST_DIGITS = 15
 const MOST_POWER_DIGITS = 2
@@ -127,10 +129,20 @@ class NumberReader {
     return tableOf(
       start,
       '0123456789-.eE+',
-      (reading, letter) => this.read(reading, letter),
-      (reading) => this.isEnd(reading),
+      {
+        read: (reading, letter) => this.read(reading, letter),
+        areAlike: (reading) => this.areDigitsAlike(reading),
+        isEnd: (reading) => this.isEnd(reading),
+      },
       this.budget,
     )
+  }
+
+  /** Do all digits from 1 on lead to the same? Those of a power, and those that are neither compared nor divided any more. */
+  private areDigitsAlike({ phase, compared }: Reading): boolean {
+    if (phase === 'exponent' || phase === 'sign' || phase === 'power') return true
+    if (phase === 'start' || phase === 'minus') return false
+    return this.p === 1 && compared.every((found) => found !== 0)
   }
 
   private read(reading: Reading, letter: string): Reading | undefined {
@@ -148,8 +160,10 @@ class NumberReader {
       return this.digit({ ...reading, phase: next }, letter)
     }
     const isNumber = phase === 'whole' || phase === 'fraction'
-    if (letter === '.' && phase === 'whole' && !this.limits.isInteger && this.q !== 0)
-      return { ...reading, phase: 'point', count: 0, compared: this.comparedWhole(reading) }
+    if (letter === '.' && phase === 'whole' && !this.limits.isInteger && this.q !== 0) {
+      const compared = this.comparedWhole(reading)
+      return this.isLost(reading.isNegative, compared) ? undefined : { ...reading, phase: 'point', count: 0, compared }
+    }
     if (
       (letter === 'e' || letter === 'E') &&
       isNumber &&
@@ -177,25 +191,35 @@ class NumberReader {
     if (isWhole && count === 1 && reading.isZero) return undefined
     if (!isWhole && this.q >= 0 && count >= this.q) return undefined
     const bounds = this.boundsFor(reading.isNegative) as Bound[]
+    if (isWhole && bounds.some(({ whole, side }) => side < 0 && count >= whole.length)) return undefined
     const compared = bounds.map((bound, i) => {
       const other = (isWhole ? bound.whole : bound.fraction)[count] ?? (isWhole ? letter : '0')
       const before = reading.compared[i] as number
       return before !== 0 || letter === other ? before : letter < other ? -1 : 1
     })
+    if (!isWhole && this.isLost(reading.isNegative, compared)) return undefined
     const follows = bounds.some(
       ({ whole, fraction }, i) => compared[i] === 0 && count < (isWhole ? whole : fraction).length,
     )
     const longest = Math.max(MOST_DIGITS, ...bounds.map(({ whole }) => whole.length))
     const isZeroAtEnd = isWhole && letter === '0' && count < longest
     if (reading.digits >= MOST_DIGITS && !follows && !isZeroAtEnd) return undefined
+    // In a fraction whose comparisons are done, and which nothing divides, no place is like no other.
+    const isSettled = !isWhole && this.q < 0 && compared.every((found) => found !== 0)
     return {
       ...reading,
-      count: count + 1,
+      count: isSettled ? 0 : count + 1,
       digits: Math.min(reading.digits + 1, MOST_DIGITS),
       isZero: reading.isZero && letter === '0',
       compared,
       remainder: (reading.remainder * 10 + Number(letter)) % this.p,
     }
+  }
+
+  /** Is it on the wrong side of a bound, whatever follows of the fraction? */
+  private isLost(isNegative: boolean, compared: readonly number[]): boolean {
+    const bounds = this.boundsFor(isNegative) as Bound[]
+    return bounds.some(({ side }, i) => compared[i] !== 0 && compared[i] !== side)
   }
 
   /** A number of more digits is larger. */
@@ -237,19 +261,32 @@ function boundsOf(least: Limit | undefined, most: Limit | undefined): Bound[] | 
   return bounds
 }
 
+/** Doubles have at most 324 places before or behind the point, and there are two bounds. */
+function keyOf({ phase, isNegative, count, digits, isZero, compared, remainder }: Reading): number {
+  const side = compared.reduce((sum, found) => sum * 3 + found + 1, 0)
+  const flags = (phases.indexOf(phase) * 2 + +isNegative) * 2 + +isZero
+  return (((flags * 1024 + count) * 16 + digits) * 9 + side) * MOST_REMAINDERS + remainder
+}
+
 /** All readings that letters lead to, as a table without those from which no end is reached; undefined if there is no end. */
 function tableOf(
   start: Reading,
   letters: string,
-  read: (reading: Reading, letter: string) => Reading | undefined,
-  isEnd: (reading: Reading) => boolean,
+  {
+    read,
+    areAlike,
+    isEnd,
+  }: {
+    read: (reading: Reading, letter: string) => Reading | undefined
+    areAlike: (reading: Reading) => boolean
+    isEnd: (reading: Reading) => boolean
+  },
   budget: Budget,
 ): TableRule | undefined {
-  const known = new Map<string, number>()
+  const known = new Map<number, number>()
   const readings: Reading[] = []
   const numberOf = (reading: Reading): number => {
-    const { phase, isNegative, count, digits, isZero, compared, remainder } = reading
-    const key = `${phase}${isNegative ? '-' : '+'}${count},${digits},${isZero},${compared},${remainder}`
+    const key = keyOf(reading)
     let state = known.get(key)
     if (state === undefined) {
       state = readings.push(reading) - 1
@@ -261,7 +298,12 @@ function tableOf(
   const rows: number[] = []
   for (let state = 0; state < readings.length; state++) {
     rows.push(-1)
+    const isAlike = areAlike(readings[state] as Reading)
     for (const letter of letters) {
+      if (isAlike && letter > '1' && letter <= '9') {
+        rows.push(rows[rows.length - 1] as number)
+        continue
+      }
       budget.spend(WORK_OF_TRANSITION)
       const next = read(readings[state] as Reading, letter)
       rows.push(next ? numberOf(next) : -1)

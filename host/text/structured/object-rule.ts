@@ -21,13 +21,17 @@ const BYTES = [0x7b, 0x22, 0x3a, 0x2c, 0x7d, 0x20, 0x09, 0x0a]
 
 type Place = 'before' | 'open' | 'name' | 'colon' | 'value' | 'behind value' | 'behind comma' | 'closed'
 
-interface State {
+/** Where it stands, but for `at`: few of these are met, in a name only one. */
+interface Stage {
   place: Place
   space: number
   /** Named properties that cannot come any more. */
   passed: bigint
   /** Properties that count. */
   count: number
+}
+
+interface State extends Stage {
   /** Node of the names, number of a property, or that of the others behind them. */
   at: number
 }
@@ -45,7 +49,10 @@ export class ObjectRule implements Rule {
   private readonly parts: ObjectParts
   private readonly names: Names[] = [{ next: new Map(), below: 0n, property: -1 }]
   private readonly required: bigint
-  private readonly states: State[] = []
+  /** A state is the number of its stage times this, and `at`. */
+  private readonly stride: number
+  /** With the named properties that may come, once that was asked. */
+  private readonly stages: (Stage & { allowed?: bigint })[] = []
   private readonly known = new Map<string, number>()
 
   constructor(parts: ObjectParts, budget: Budget) {
@@ -60,21 +67,23 @@ export class ObjectRule implements Rule {
     parts.properties.forEach(({ name }, i) => {
       this.addName(name, i)
     })
+    this.stride = Math.max(this.names.length, parts.properties.length + parts.others.length)
     this.start = this.stateOf({ place: 'before', space: 0, passed: 0n, count: 0, at: 0 })
   }
 
   next(state: number, byte: number): number {
-    const found = this.step(this.states[state] as State, byte)
+    if (this.stageOf(state).place === 'name') return this.nextInName(state, byte)
+    const found = this.step(this.read(state), byte)
     return found ? this.stateOf(found) : -1
   }
 
   bytes(state: number): readonly number[] {
-    const { place, at } = this.states[state] as State
+    const { place, at } = this.read(state)
     return place === 'name' ? [...(this.names[at] as Names).next.keys()] : BYTES
   }
 
   isEnd(state: number): boolean {
-    return (this.states[state] as State).place === 'closed'
+    return this.stageOf(state).place === 'closed'
   }
 
   isFinal(state: number): boolean {
@@ -82,7 +91,7 @@ export class ObjectRule implements Rule {
   }
 
   calls(number: number): readonly Call[] {
-    const state = this.states[number] as State
+    const state = this.read(number)
     const { properties, others } = this.parts
     if (state.place === 'value') {
       const { value } = (properties[state.at] ?? others[state.at - properties.length]) as { value: Rule }
@@ -100,13 +109,15 @@ export class ObjectRule implements Rule {
     if (place === 'closed') return undefined
     if (place === 'before') return byte === 0x7b ? { ...state, place: 'open' } : undefined
     if (place === 'colon') return byte === 0x3a ? { ...state, place: 'value' } : undefined
-    if (place === 'name') return this.stepName(state, byte)
     // Behind white space, nothing but the end can follow a value.
     const isSpaced = place !== 'behind value' || this.canClose(state)
     const space = isSpaced ? nextSpace(state.space, byte, place === 'value') : -1
     if (space >= 0) return { ...state, space }
     const isBetween = place === 'open' || place === 'behind comma'
-    if (isBetween && byte === 0x22) return this.stepName({ ...state, place: 'name', space: 0, at: 0 }, byte)
+    if (isBetween && byte === 0x22) {
+      const name = this.nextInName(this.stateOf({ ...state, place: 'name', space: 0, at: 0 }), byte)
+      return name < 0 ? undefined : this.read(name)
+    }
     if (byte === 0x7d && (place === 'open' || place === 'behind value') && this.canClose(state))
       return { ...state, place: 'closed', space: 0, passed: 0n, count: 0, at: 0 }
     return byte === 0x2c && place === 'behind value' && state.space === 0 && this.canGoOn(state)
@@ -114,16 +125,19 @@ export class ObjectRule implements Rule {
       : undefined
   }
 
-  private stepName(state: State, byte: number): State | undefined {
-    const at = this.names[state.at]?.next.get(byte)
-    if (at === undefined) return undefined
+  private nextInName(state: number, byte: number): number {
+    const stage = this.stageOf(state)
+    const at = this.names[state % this.stride]?.next.get(byte)
+    if (at === undefined) return -1
     const { below, property } = this.names[at] as Names
-    if ((below & this.allowed(state)) === 0n) return undefined
-    return property < 0 ? { ...state, at } : { ...this.pass(state, property), place: 'colon', at: property }
+    stage.allowed ??= this.allowed(stage)
+    if ((below & stage.allowed) === 0n) return -1
+    if (property < 0) return state - (state % this.stride) + at
+    return this.stateOf({ ...this.pass(stage, property), place: 'colon', at: property })
   }
 
   /** Behind a property. */
-  private pass(state: State, property: number): State {
+  private pass(state: Stage, property: number): Stage {
     const { properties, isInOrder } = this.parts
     const index = BigInt(Math.min(property, properties.length))
     const isOther = property >= properties.length
@@ -140,7 +154,7 @@ export class ObjectRule implements Rule {
   }
 
   /** Named properties that may come. */
-  private allowed(state: State): bigint {
+  private allowed(state: Stage): bigint {
     const left = ~state.passed & ((1n << BigInt(this.parts.properties.length)) - 1n)
     const missing = left & this.required
     // The last ones are kept for those that must come.
@@ -150,23 +164,23 @@ export class ObjectRule implements Rule {
     return left & ((lowest(missing) << 1n) - 1n)
   }
 
-  private canClose(state: State): boolean {
+  private canClose(state: Stage): boolean {
     return (this.required & ~state.passed) === 0n && state.count >= this.parts.least
   }
 
-  private canHaveOthers(state: State): boolean {
+  private canHaveOthers(state: Stage): boolean {
     const { others, isInOrder } = this.parts
     const missing = this.required & ~state.passed
     return others.length > 0 && (!isInOrder || missing === 0n) && !this.isShort(state, missing)
   }
 
   /** Are there no more to come than must? */
-  private isShort({ count }: State, missing: bigint): boolean {
+  private isShort({ count }: Stage, missing: bigint): boolean {
     const { most } = this.parts
     return Number.isFinite(most) && count + countOf(missing) >= most
   }
 
-  private canGoOn(state: State): boolean {
+  private canGoOn(state: Stage): boolean {
     return this.allowed(state) !== 0n || this.canHaveOthers(state)
   }
 
@@ -187,15 +201,23 @@ export class ObjectRule implements Rule {
     last.below = 1n << BigInt(property)
   }
 
-  private stateOf(state: State): number {
-    const { place, space, passed, count, at } = state
-    const key = `${place},${space},${passed.toString(36)},${count},${at}`
-    let found = this.known.get(key)
-    if (found === undefined) {
-      found = this.states.push(state) - 1
-      this.known.set(key, found)
+  private stageOf(state: number): Stage & { allowed?: bigint } {
+    return this.stages[Math.floor(state / this.stride)] as Stage
+  }
+
+  private read(state: number): State {
+    const { place, space, passed, count } = this.stageOf(state)
+    return { place, space, passed, count, at: state % this.stride }
+  }
+
+  private stateOf({ place, space, passed, count, at }: State): number {
+    const key = `${place},${space},${passed.toString(16)},${count}`
+    let stage = this.known.get(key)
+    if (stage === undefined) {
+      stage = this.stages.push({ place, space, passed, count }) - 1
+      this.known.set(key, stage)
     }
-    return found
+    return stage * this.stride + at
   }
 }
 

@@ -66,6 +66,7 @@ class Steps {
   readonly start: number
   readonly end: number
   private readonly places = new Map<CharacterSet, number>()
+  private readonly byText = new Map<string, number>()
 
   constructor(pattern: Pattern, budget: Budget) {
     const size = sizeOf(pattern)
@@ -109,7 +110,10 @@ class Steps {
   private placeOf(set: CharacterSet): number {
     const known = this.places.get(set)
     if (known !== undefined) return known
-    const place = this.sets.push(set) - 1
+    // A letter that is written twice is two sets, which are equal.
+    const text = set.join()
+    const place = this.byText.get(text) ?? this.sets.push(set) - 1
+    this.byText.set(text, place)
     this.places.set(set, place)
     return place
   }
@@ -193,8 +197,7 @@ export class TableCharacters implements Characters {
   /** By slice; found when they are asked for. */
   private readonly rooms: Float64Array[] = []
   private reverse: Reverse | undefined
-  /** By state: slices of which not every character may come, a bit for each. */
-  private shut: Uint16Array | undefined
+  private readonly roomsByClasses = new Map<string, Float64Array>()
 
   private constructor(alphabet: Alphabet, rows: Int32Array, ends: readonly boolean[]) {
     this.alphabet = alphabet
@@ -228,29 +231,21 @@ export class TableCharacters implements Characters {
   room(state: number, slice: number): number {
     let rooms = this.rooms[slice]
     if (!rooms) {
-      this.shut ??= this.findShut()
-      const { shut, alphabet } = this
-      const isShut = Array.from(shut, (bits) => ((bits >> slice) & 1) === 1)
-      this.reverse ??= new Reverse(this.rows, alphabet.size)
-      const classes = new Set(alphabet.classesOf(slices[slice] as CharacterSet))
-      rooms = this.reverse.distancesTo(isShut, (found) => classes.has(found))
+      // Slices that this alphabet does not tell apart have the same.
+      const classes = this.alphabet.classesOf(slices[slice] as CharacterSet).sort((a, b) => a - b)
+      const key = classes.join()
+      rooms = this.roomsByClasses.get(key) ?? this.findRooms(classes)
+      this.roomsByClasses.set(key, rooms)
       this.rooms[slice] = rooms
     }
     return rooms[state] as number
   }
 
-  private findShut(): Uint16Array {
-    const { alphabet, rows } = this
-    const bits = new Uint16Array(alphabet.size)
-    slices.forEach((slice, i) => {
-      for (const found of alphabet.classesOf(slice)) bits[found] = (bits[found] as number) | (1 << i)
-    })
-    return Uint16Array.from(this.ends, (_, state) => {
-      let shut = 0
-      for (let found = 0; found < alphabet.size; found++)
-        if ((rows[state * alphabet.size + found] as number) < 0) shut |= bits[found] as number
-      return shut
-    })
+  /** By state: how far the next one is in which not all of these classes may come. */
+  private findRooms(classes: readonly number[]): Float64Array {
+    const isShut = this.ends.map((_, state) => classes.some((found) => this.next(state, found) < 0))
+    this.reverse ??= new Reverse(this.rows, this.alphabet.size)
+    return this.reverse.distancesTo(isShut, (found) => classes.includes(found))
   }
 
   key(state: number): number {

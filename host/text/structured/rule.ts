@@ -18,18 +18,25 @@ export interface Rule {
   calls?(state: number): readonly Call[]
   /** All bytes that can follow are among these; absent: any may. */
   bytes?(state: number): readonly number[]
+  /** Bytes in groups: those of one lead to the same state. The same object for most states; absent: each is one. */
+  groups?(state: number): Groups
   /** How many characters of a slice (see slices.ts) can follow, whichever they are; absent: none is promised. */
   room?(state: number, slice: number): number
-  /** Of a text in which only the number of characters counts; undefined or absent: it is none. */
+  /** Between two characters of a text in which only their number counts; undefined or absent elsewhere. */
   counted?(state: number): Counted | undefined
   /** States of one key allow the same tokens, if no token has more than LONGEST_TOKEN bytes; absent: the state itself. */
   maskKey?(state: number): number
 }
 
+export interface Groups {
+  readonly count: number
+  /** By byte. */
+  readonly of: Uint8Array // (256)
+}
+
 /** The same place in a text without bounds, and how many characters must and may follow. */
 export interface Counted {
   readonly free: Rule
-  readonly state: number
   /** Its state between two characters. */
   readonly between: number
   readonly least: number
@@ -61,6 +68,7 @@ export class TableRule implements Rule {
   /** By byte: 0 for no letter, else its place + 1. */
   private readonly classes = new Uint8Array(256)
   private readonly codes: readonly number[]
+  private readonly letters: Groups
   private readonly count: number
   private readonly rows: Int32Array // (states, count)
   private readonly ends: readonly boolean[]
@@ -71,6 +79,7 @@ export class TableRule implements Rule {
       this.classes[code] = i + 1
     })
     this.count = letters.length + 1
+    this.letters = { count: this.count, of: this.classes }
     this.rows = rows
     this.ends = ends
   }
@@ -101,6 +110,10 @@ export class TableRule implements Rule {
 
   bytes(): readonly number[] {
     return this.codes
+  }
+
+  groups(): Groups {
+    return this.letters
   }
 
   isFinal(state: number): boolean {

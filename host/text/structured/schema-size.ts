@@ -23,11 +23,11 @@ export function checkSize(schema: unknown): void {
     for (const value of level) {
       if (typeof value === 'string') characters += value.length
       else if (typeof value === 'object' && value !== null) {
-        if (Array.isArray(value) && value.length > MOST_VALUES) throw tooMany(`${value.length} values`)
+        // Counted before anything is read of them. The names of an object are listed once, which no one can interrupt.
         const names = Array.isArray(value) ? undefined : Object.keys(value)
-        for (const name of names ?? []) characters += name.length
         values += names?.length ?? (value as unknown[]).length
-        if (values > MOST_VALUES) throw tooMany('more values')
+        if (values > MOST_VALUES) throw tooMany(`${values} or more values`)
+        for (const name of names ?? []) characters += name.length
         for (const part of Array.isArray(value) ? value : Object.values(value)) below.push(part)
       } else if (!['boolean', 'number'].includes(typeof value) && value !== null)
         throw new SchemaError('', '', 'made of what JSON has', new Words(`a ${typeof value}`))

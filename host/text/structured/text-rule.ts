@@ -8,7 +8,7 @@ import { Budget } from './budget.ts'
 import { CountedCharacters } from './characters.ts'
 import { Decoder, NOTHING, type Writing } from './decoder.ts'
 import type { Characters } from './pattern-automaton.ts'
-import type { Counted, Rule } from './rule.ts'
+import type { Counted, Groups, Rule } from './rule.ts'
 
 const BEFORE = 0
 const BEHIND = 1
@@ -22,6 +22,8 @@ export class TextRule implements Rule {
   private readonly states: number
   /** Those that may come between two characters of JSON: the quote too. */
   private readonly betweenBytes: readonly number[]
+  /** By state of the decoder: groups of bytes; the first are those before the text. */
+  private readonly byInside: Groups[] = []
   /** Of states within a character. */
   private readonly alive = new Map<number, boolean>()
 
@@ -61,6 +63,13 @@ export class TextRule implements Rule {
     return this.isJson && inside === 0 ? this.betweenBytes : this.decoder.bytesOf(inside)
   }
 
+  groups(state: number): Groups {
+    const inside = state < 2 ? -1 : (state - 2) % this.states
+    const isBetween = this.isJson && inside <= 0
+    this.byInside[inside + 1] ??= this.decoder.groupsOf(Math.max(inside, 0), isBetween ? QUOTE : undefined)
+    return this.byInside[inside + 1] as Groups
+  }
+
   room(state: number, slice: number): number {
     if (state < 2 || (state - 2) % this.states !== 0) return 0
     return this.characters.room(Math.floor((state - 2) / this.states), slice)
@@ -68,10 +77,9 @@ export class TextRule implements Rule {
 
   counted(state: number): Counted | undefined {
     const { characters, states } = this
-    if (!this.isJson || state < 2 || !(characters instanceof CountedCharacters)) return undefined
-    const inside = (state - 2) % states
-    const { least, most } = characters.left(Math.floor((state - 2) / states))
-    return { free: anyString, state: 2 + inside, between: 2, least, most }
+    const isBetween = this.isJson && state >= 2 && (state - 2) % states === 0
+    if (!isBetween || !(characters instanceof CountedCharacters)) return undefined
+    return { free: anyString, between: 2, ...characters.left((state - 2) / states) }
   }
 
   maskKey(state: number): number {

@@ -51,9 +51,13 @@ export function charactersOf(members: readonly Member[], budget: Budget): Charac
   return all && (most === Number.POSITIVE_INFINITY ? all : LimitedCharacters.of(all, most, budget))
 }
 
-/** A pattern anywhere in a text. */
+/** A pattern anywhere in a text. Where it says that the text begins or ends, nothing is around it. */
 export function searchOf(pattern: string, budget: Budget): TableCharacters | undefined {
-  return automatonOf({ kind: 'sequence', parts: [ANYTHING, parsePattern(pattern, budget), ANYTHING] }, budget)
+  const parsed = parsePattern(pattern, budget)
+  const parts = parsed.kind === 'sequence' ? parsed.parts : [parsed]
+  const before = parts[0]?.kind === 'start' ? [] : [ANYTHING]
+  const behind = parts.at(-1)?.kind === 'end' ? [] : [ANYTHING]
+  return automatonOf({ kind: 'sequence', parts: [...before, ...parts, ...behind] }, budget)
 }
 
 /** What is wrong with a pattern is said with its place. */

@@ -72,7 +72,7 @@ function tokensOf(vocabulary: Vocabulary, vocabSize: number, controls: ReadonlyM
   }
   for (const [id, bytes] of controls)
     if (id < vocabSize && bytes.length <= LONGEST_TOKEN) tokens.push({ id, text: latin1(bytes) })
-  return tokens.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : a.id - b.id))
+  return tokens.sort((a, b) => (a.text < b.text ? -1 : a.text === b.text ? a.id - b.id : 1))
 }
 
 function controlsOf(vocabulary: Vocabulary): Map<number, Uint8Array> {

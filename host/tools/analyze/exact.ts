@@ -101,7 +101,8 @@ function ratesFor({ name, rates }: Hardware, threads: number | undefined): Measu
 /**
  * The engine's rows of a slice sweep a layer's cache one after the other, page by page. Of that the pages that fit on the
  * chip come from memory once per slice, all others once per row: so many times faster than memory is the cache read. The
- * chip is taken to keep what it has; one that forgets the oldest first keeps less, cores that sweep side by side share more.
+ * chip is taken to keep what it has; one that forgets the oldest first keeps less, rows that a core sweeps together, and cores side
+ * by side, share more.
  */
 function cacheReuse(
   { work }: Operation,
