@@ -17,6 +17,7 @@ export const platform: Platform = {
   availableParallelism: () => navigator.hardwareConcurrency || 1,
   processorName: () => '',
   isRelaxedRight: () => true,
+  within: (_, work) => work(),
   readKernel,
   startThread({ name, data, transfer = [], onError }: ThreadStart) {
     const worker = new Worker(location.href, { type: 'module', name })

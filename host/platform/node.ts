@@ -11,6 +11,7 @@ import { isRelaxedRight } from './optimize.ts'
 import type { Platform, ThreadStart } from './platform.ts'
 import { rank, reader } from './programs.ts'
 import { cacheFile, readEntries, removeEntries, writeEntry } from './remember.ts'
+import { within } from './within.ts'
 
 export const platform: Platform = {
   unshared: undefined,
@@ -20,6 +21,7 @@ export const platform: Platform = {
   availableParallelism,
   processorName: () => cpus()[0]?.model ?? '',
   isRelaxedRight,
+  within,
   readKernel,
   startThread({ kind, name, data, transfer = [], onError, onExit }: ThreadStart) {
     const transferList = transfer as unknown as Transferable[]

@@ -49,6 +49,8 @@ export interface Platform {
   processorName(): string
   /** Is relaxed SIMD, where it is accepted, computed as it should be? */
   isRelaxedRight(): boolean
+  /** Does what a file of strangers decides about. Throws Error if it takes longer, where it can be stopped; a page's worker can be ended. */
+  within<T>(milliseconds: number, work: () => T): T
   /** The module of an engine's build, by the name of its file. */
   readKernel(file: string): Promise<Uint8Array<ArrayBuffer>>
   startThread(start: ThreadStart): Thread

@@ -2,7 +2,9 @@
  * Encoders over @huggingface/tokenizers, with what it does otherwise than the tokenizers of transformers put right: digits
  * (digits.ts), and what came from SentencePiece (sentencepiece/mend.ts).
  */
+
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { platform } from '#platform'
 import type { AddedToken } from './added-tokens.ts'
 import type { DecoderConfig, TokenBytes } from './bytes.ts'
 import { withAllDigits } from './digits.ts'
@@ -15,6 +17,9 @@ export interface TokenizerJson {
   decoder?: DecoderConfig | null
   model?: { type?: unknown; vocab?: unknown; unk_id?: unknown; byte_fallback?: unknown; types?: string }
 }
+
+/** Milliseconds that a text may take, and those of each of its UTF-16 units: a Raspberry Pi takes a fifth of them at most. */
+const [TIME, TIME_OF_UNIT] = [1500, 0.1]
 
 /** Puts right in a tokenizer of the library what it does otherwise; no text becomes a token of the names `reserved`. */
 export type Mend = (tokenizer: HuggingFaceTokenizer, json: TokenizerJson, reserved: ReadonlySet<string>) => void
@@ -52,7 +57,9 @@ export class LibraryEncoder implements Encoder {
     if (!isFirst) this.later ??= this.makeLater()
     const tokenizer = isFirst ? this.first : (this.later as HuggingFaceTokenizer)
     // What stands alone of a pair is U+FFFD, as in all UTF-8.
-    return tokenizer.encode(text.toWellFormed(), { add_special_tokens: false }).ids
+    const wellFormed = text.toWellFormed()
+    const time = TIME + Math.ceil(text.length * TIME_OF_UNIT)
+    return platform.within(time, () => tokenizer.encode(wellFormed, { add_special_tokens: false }).ids)
   }
 
   bytesOf(id: number): Uint8Array {

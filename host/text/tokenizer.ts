@@ -14,6 +14,7 @@ import type { TokenizerJson } from './library.ts'
 import { longestOfTables, longestToken } from './longest-token.ts'
 import { USER_DEFINED } from './sentencepiece/settings.ts'
 import { type TextEnds, textEndsOf } from './special-tokens.ts'
+import { checkSteps } from './steps.ts'
 import type { TableEncoder } from './table-encoder.ts'
 import { TextStream } from './text-stream.ts'
 
@@ -193,6 +194,7 @@ interface Parts {
 /** Over the library, or as SentencePiece does it; `parsed` is not checked yet, but for its added tokens. Throws Error. */
 async function partsOf(parsed: TokenizerJson, config: unknown): Promise<Parts> {
   checkVocab(parsed.model?.vocab)
+  checkSteps(parsed)
   const bytes = tokenBytes(parsed.decoder)
   if (!bytes) throw new Error('its decoder is not supported')
   const ends = textEndsOf(parsed, config)
