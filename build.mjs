@@ -10,7 +10,7 @@ import { availableParallelism } from 'node:os'
 import { basename, dirname, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
-import { brotliCompressSync } from 'node:zlib'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { install, root } from './test/toolchain/install.mjs'
 
 const models = new URL('models/', import.meta.url)
@@ -105,6 +105,7 @@ const targets = {
   'debug-relaxed': 'assembly/debug.ts',
   'wasi-strict': 'assembly/wasi.ts',
   'wasi-relaxed': 'assembly/wasi.ts',
+  'wasi-tokenizer': 'assembly/wasi/tokenizer.ts',
   'wasi-debug': 'assembly/wasi/debug.ts',
 }
 
@@ -177,16 +178,19 @@ const bundled = (commit, kernels, platform) => ({
 const manifest = () => JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
 
 /**
- * The engine's modules inside the bundle, where sources read files: each is decoded when it is asked for. In Node they are
- * compressed to a third, which takes half a millisecond to undo; browsers have no brotli for programs.
+ * The engine's modules inside the bundle, where sources read files: each is decoded when it is asked for. They are compressed to
+ * a third, which takes half a millisecond to undo; browsers have no brotli for programs, but gzip.
  */
 function embedKernels(names, isNode) {
   const load = names.map((name) => `${JSON.stringify(name)}: () => import(${JSON.stringify(`./dist/${name}`)})`)
+  const unpacked = isNode
+    ? 'new Uint8Array(brotliDecompressSync(kernel))'
+    : "new Uint8Array(await new Response(new Blob([kernel]).stream().pipeThrough(new DecompressionStream('gzip'))).arrayBuffer())"
   const contents = `${isNode ? "import { brotliDecompressSync } from 'node:zlib'" : ''}
 const kernels = { ${load.join(', ')} }
 export const readKernel = async (file) => {
   const { default: kernel } = await kernels[file]()
-  return ${isNode ? 'new Uint8Array(brotliDecompressSync(kernel))' : 'kernel'}
+  return ${unpacked}
 }`
   return {
     name: 'kernels',
@@ -194,7 +198,7 @@ export const readKernel = async (file) => {
       onLoad({ filter: /platform.kernels\.ts$/ }, () => ({ contents, resolveDir: root }))
       onLoad({ filter: /\.wasm$/ }, ({ path }) => {
         const kernel = readFileSync(path)
-        return { contents: isNode ? brotliCompressSync(kernel) : kernel, loader: 'binary' }
+        return { contents: isNode ? brotliCompressSync(kernel) : gzipSync(kernel, { level: 9 }), loader: 'binary' }
       })
     },
   }
@@ -251,10 +255,13 @@ const embedPrograms = {
   },
 }
 
+/** Beside the engine's builds: host/text/table-encoder.ts. */
+const tokenizer = 'tokenizer.wasm'
+
 /** The command, the library and its tools as modules that share their chunks; the library for require(). */
 async function buildHost(commit) {
   const { build } = await import('esbuild')
-  const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm']
+  const kernels = ['engine-relaxed.wasm', 'engine-strict.wasm', tokenizer]
   // Names and lines for stack traces; the sources themselves would be a third of the package.
   const node = { ...bundled(commit, kernels, 'node'), target: 'node20', sourcemap: true, sourcesContent: false }
   await build({
@@ -309,9 +316,9 @@ const requiredNames = ({ define }) => ({
 
 /** The library for browsers, its worker, and the pages of `gta view` and `npm run web`: one file each. */
 async function buildBrowser(build, commit) {
-  const kernels = ['relaxed', 'strict', 'relaxed-single', 'strict-single'].map((name) => `engine-${name}.wasm`)
+  const engines = ['relaxed', 'strict', 'relaxed-single', 'strict-single'].map((name) => `engine-${name}.wasm`)
   await build({
-    ...bundled(commit, kernels, 'browser'),
+    ...bundled(commit, [...engines, tokenizer], 'browser'),
     entryPoints: {
       browser: 'host/browser/index.ts',
       'browser-worker': 'host/browser/worker.ts',

@@ -35,6 +35,9 @@ export const WEIGHTS: usize = 4096
 
 /** Tokens per page of the KV cache. A page is also the unit of the sweep: mixers/sweep.ts. */
 export const PAGE_TOKENS: u32 = 64
+/** Queries that go through a page's values together, about, and rows that may bring them (bench/LOG.md). */
+export const TILE_QUERIES: u32 = 40
+export const MOST_TILE_ROWS: u32 = 16
 /** Pages of one row that ranks may share between two barriers. */
 export const WAVE: u32 = 64
 /** Bytes before the sums that a page leaves for one map: (f32 maximum, f32 sum of exponentials), padded. */

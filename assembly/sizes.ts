@@ -10,11 +10,13 @@ import {
   LayerKind,
   MIXER_ATTENTION,
   MIXER_CONV,
+  MOST_TILE_ROWS,
   PAGE_TOKENS,
   PARTIAL_SUMS,
   Plan,
   Recurrence,
   STREAM_ALIGNMENT,
+  TILE_QUERIES,
   Times,
   TYPE_F32,
 } from './abi'
@@ -81,11 +83,7 @@ function stateBytes(r: Recurrence): usize {
 
 // The sweep.
 
-/** Queries that should go through the same values together, and rows that may bring them (bench/LOG.md). */
-const TILE_QUERIES: u32 = 40
-const MOST_TILE_ROWS: u32 = 16
-
-/** Rows of a rank that are swept together: their maps that share a head of values are TILE_QUERIES, about. */
+/** Rows of a rank that are swept together: their maps that share a head of values are TILE_QUERIES, about. host/tools/analyze/exact.ts knows it too. */
 export function tileRows(kind: LayerKind): u32 {
   const heads = kind.valueSlot ? kind.slot1Heads : kind.slot0Heads
   return min(max(TILE_QUERIES / max(kind.maps / heads, 1), 1), MOST_TILE_ROWS)

@@ -36,8 +36,12 @@ export interface LoadOptions extends OpenOptions {
 
 const loadOptions = [...Object.keys(modelSettings), 'signal', 'onProgress']
 
+/** Makes tables of a tokenizer.json, for openTokenizer(). @internal */
+export const makeTables = () => import('./files/tokenizer-tables.ts')
+
 const extensions: Extensions = {
   renderTemplate: async (path, request) => (await import('./text/template/render.ts')).renderTemplate(path, request),
+  makeTables,
   sessions: () => import('./sessions/conversation.ts'),
 }
 
@@ -74,13 +78,16 @@ function pathOf(url: URL): string {
 
 /** Throws OutOfMemoryError before the weights are read. */
 async function checkMemoryOf(
-  { model: { spec }, plan, isConverted = false }: ModelSource,
+  { model: { spec }, plan, files: { tokenizerTables }, isConverted = false }: ModelSource,
   options: LoadOptions,
   limit: number | string,
 ) {
-  const { checkMemory } = await import('./runtime/memory.ts')
+  const [{ checkMemory }, { hasTables }] = await Promise.all([
+    import('./runtime/memory.ts'),
+    import('./text/table-encoder.ts'),
+  ])
   await checkMemory(
-    { spec, plan, isConverted },
+    { spec, plan, isConverted, hasTables: tokenizerTables !== undefined && hasTables(tokenizerTables) },
     { ...optionsFor(spec, plan, options), offload: checkOffload(options) },
     limit,
   )

@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import { type Code, contentsOf, innermostLoops, type Loop, parseListing } from '../bench/a76/listing.ts'
 import { faultsOf, findLoops } from '../bench/a76/loops.ts'
 import { compareRow, formatTable, percentOfBound, type Row, readTable } from '../bench/a76/table.ts'
+import { committedTokens, tokenTable } from '../bench/a76/tokens.ts'
 
 /**
  * Four functions as Node 24.21 printed them: the relaxed tile, the strict row, a tile that holds too many vectors and
@@ -98,6 +99,11 @@ test('more than a tenth more cycles fail, a tenth fewer ask for a new table', ()
   assert.match(compare(11.5).fault ?? '', '15 % more cycles')
   assert.match(compare(8).hint ?? '', '20 % fewer cycles')
   assert.match(compareRow({ ...row, name: 'another' }, committed).fault ?? '', 'not in table.md')
+})
+
+test('the table of whole models in docs/raspberry-pi.md follows from that of the loops', () => {
+  const loops = readFileSync(new URL('../bench/a76/table.md', import.meta.url), 'utf8')
+  assert.is(committedTokens(), tokenTable(loops), 'npm run bench:a76 -- --tokens')
 })
 
 test.run()

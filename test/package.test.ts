@@ -205,7 +205,7 @@ async function bundle(name: string, splitting: boolean): Promise<{ path: string;
   return { path: join(outdir, basename(program?.[0] as string)), sizes }
 }
 
-test('a program that loads a packed model and generates reads 270 kB, kernels and all; in one file it has 750 kB', async () => {
+test('a program that loads a packed model and generates reads 270 kB, kernels and all; in one file it has 770 kB', async () => {
   const { path, sizes } = await bundle('split', true)
   const coverage = join(folder, 'coverage')
   const env = { ...process.env, NODE_V8_COVERAGE: coverage }
@@ -224,7 +224,7 @@ test('a program that loads a packed model and generates reads 270 kB, kernels an
   assert.ok(read.size > 5 && bytes > 150e3 && bytes <= 270e3, `${bytes} bytes in ${[...read].join(' ')}`)
   // The process of a chat template, GGUF, SentencePiece, conversion, forms and the engine for GPUs are inside too.
   const whole = [...(await bundle('whole', false)).sizes.values()].reduce((sum, size) => sum + size, 0)
-  assert.ok(whole > 250e3 && whole <= 750e3, `${whole} bytes in one file`)
+  assert.ok(whole > 250e3 && whole <= 770e3, `${whole} bytes in one file`)
 })
 
 test.run()

@@ -116,7 +116,7 @@ test('large headers and bodies end where they are too large', async () => {
 
 test('a body of too many parts is refused before it is parsed', async () => {
   const bytesOf = (text: string) => new TextEncoder().encode(text)
-  const many = /at most 100000 names, texts, lists and objects together/
+  const many = /more than 100000 names, texts, lists and objects together/
   // What is not whole would be refused as that, if it was parsed first.
   for (const part of ['"a":1,', '{', '[', '"\\\\",', '[1],'])
     assert.throws(() => parseObject(bytesOf(`{${part.repeat(MAX_PARTS)}`)), many, part)

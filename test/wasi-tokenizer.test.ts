@@ -3,151 +3,25 @@
  * and the parts that it is made of. bench/tokenizers.ts compares any tokenizer.json on any text.
  */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { TokenizerTables, UNKNOWN_WAY } from '../assembly/wasi/abi.ts'
 import { tokenizerTables } from '../host/files/tokenizer-tables.ts'
 import { Tokenizer } from '../host/text/tokenizer.ts'
-import { golden, readJson } from './fixtures/goldens.ts'
+import {
+  behindSplit,
+  config,
+  metaspace,
+  pieces,
+  sentencePiece,
+  slice,
+  stories,
+  textTokens,
+  tokenizers,
+  toMark,
+} from './fixtures/tokenizer-ways.ts'
 import { CommandTokenizer } from './harness/command-tokenizer.ts'
 import { Random } from './harness/debug-engine.ts'
-
-const stories = readJson(golden('stories/tokenizer.json'))
-const config = readJson(golden('stories/tokenizer_config.json'))
-const slice = readFileSync(golden('stories/valid_slice.txt'), 'utf8')
-
-const pattern = (digits: string) =>
-  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`
-const patternWithMarks =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-/** Byte level behind a Split, as Llama 3 and Qwen have it. */
-const behindSplit = (digits: string, ignoresMerges: boolean, expression = pattern(digits)) => ({
-  ...stories,
-  model: { ...stories.model, ignore_merges: ignoresMerges },
-  pre_tokenizer: {
-    type: 'Sequence',
-    pretokenizers: [
-      { type: 'Split', pattern: { Regex: expression }, behavior: 'Isolated', invert: false },
-      { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-    ],
-  },
-})
-
-/** The same words as SentencePiece has them: ▁ for a blank, tokens of ASCII, other characters in bytes. */
-function sentencePiece(change: object): unknown {
-  const mark = (token: string) => token.replaceAll('Ġ', '▁')
-  const isPlain = (token: string) => /^[ -~▁]+$/.test(mark(token))
-  const names = [
-    '<unk>',
-    ...Array.from({ length: 256 }, (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, '0')}>`),
-  ]
-  const tokens = Object.keys(stories.model.vocab).filter((token) => isPlain(token) && !token.includes(' '))
-  const vocab = Object.fromEntries([...names, ...new Set(tokens.map(mark)), 'é', '中'].map((token, id) => [token, id]))
-  const merges = (stories.model.merges as string[]).map(mark).filter((merge) => {
-    const [left = '', right = ''] = merge.split(' ')
-    return left in vocab && right in vocab && left + right in vocab
-  })
-  return {
-    ...stories,
-    added_tokens: [{ id: 0, content: '<unk>', special: true, normalized: false }],
-    model: { type: 'BPE', vocab, merges, byte_fallback: true, fuse_unk: true, unk_token: '<unk>' },
-    pre_tokenizer: null,
-    decoder: {
-      type: 'Sequence',
-      decoders: [
-        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
-      ],
-    },
-    ...change,
-  }
-}
-
-const toMark = { type: 'Replace', pattern: { String: ' ' }, content: '▁' }
-const prepend = { type: 'Prepend', prepend: '▁' }
-const metaspace = (scheme: string) => ({ type: 'Metaspace', replacement: '▁', prepend_scheme: scheme, split: false })
-const textTokens = [
-  { id: 5000, content: '<tool>', special: false, normalized: false },
-  { id: 5001, content: '<tool>!', special: false, normalized: false },
-  { id: 5002, content: '中', special: false, normalized: false },
-]
-
-/** Runs of blanks are tokens of its vocabulary and added ones. */
-function gemma(): unknown {
-  const json = sentencePiece({
-    normalizer: toMark,
-    pre_tokenizer: { type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithPrevious', invert: false },
-  }) as { added_tokens: object[]; model: { vocab: Record<string, number>; merges: string[] } }
-  const { vocab, merges } = json.model
-  vocab['▁▁'] = Object.keys(vocab).length
-  merges.push('▁ ▁')
-  const texts = [
-    { id: 5000, content: '\n\n' },
-    { id: 5001, content: '<tool>' },
-    { id: vocab['▁▁'], content: '▁▁' },
-  ]
-  json.added_tokens.push(...texts.map((token) => ({ ...token, special: false, normalized: false })))
-  return json
-}
-
-const tokenizers: Record<string, unknown> = {
-  'GPT-2': stories,
-  'GPT-2, a blank before the text': {
-    ...stories,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: true, use_regex: true },
-  },
-  'bytes in one piece': { ...stories, pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, use_regex: false } },
-  'added tokens that are text': { ...stories, added_tokens: [...stories.added_tokens, ...textTokens] },
-  'Llama 3': behindSplit('{1,3}', true),
-  'Llama 3, merges only': behindSplit('{1,3}', false),
-  'Qwen 2 and 3': { ...behindSplit('', false), normalizer: { type: 'NFC' } },
-  'Qwen 2 without a normalizer': behindSplit('', false),
-  'Qwen 3 with tokens that are text': {
-    ...behindSplit('', false),
-    normalizer: { type: 'Sequence', normalizers: [{ type: 'NFC' }] },
-    added_tokens: [...stories.added_tokens, ...textTokens],
-  },
-  'Qwen 3.5': { ...behindSplit('', false, patternWithMarks), normalizer: { type: 'NFC' } },
-  'SmolLM 2': {
-    ...stories,
-    pre_tokenizer: {
-      type: 'Sequence',
-      pretokenizers: [
-        { type: 'Digits', individual_digits: true },
-        { type: 'ByteLevel', add_prefix_space: false, use_regex: true },
-      ],
-    },
-  },
-  'Gemma 3': gemma(),
-  'Llama 2': sentencePiece({ normalizer: { type: 'Sequence', normalizers: [prepend, toMark] } }),
-  'SentencePiece without a blank before the text': sentencePiece({
-    normalizer: { type: 'Sequence', normalizers: [toMark] },
-  }),
-  ...Object.fromEntries(
-    ['always', 'first', 'never'].map((scheme) => [
-      `Metaspace, ${scheme}`,
-      sentencePiece({
-        normalizer: null,
-        pre_tokenizer: metaspace(scheme),
-        added_tokens: [
-          { id: 0, content: '<unk>', special: true },
-          ...textTokens.slice(0, 2).map((token) => ({ ...token, normalized: false })),
-        ],
-      }),
-    ]),
-  ),
-}
-
-const pieces = [
-  ' ', '  ', '   ', '\n', '\n\n', '\r\n', '\t', '\v', '\u00A0', '\u3000', '\uFEFF', '\u0085', '\u2028', '\u200B',
-  "'s", "'S", "'LL", "'ve", "'D", "'", '’s', 'a', 'Abc', 'THE', 'é', 'e\u0301', 'ß', 'ǅ', '中', '字', 'ア', '가', 'ا', 'ש',
-  '\u0301', '\u0327', '\u0345', '\u1100', '\u1161', '\u11A8', 'q\u0307\u0323', '\u0958', '\u2126', '\u0344', '\u{1D160}',
-  '1', '23', '456', '７', '٣', '²', '½', 'Ⅷ', '!', '?!', '...', '_', '-', '—', '«', '👩‍👩‍👧', '🇨🇭', '\u{1D11E}', '\u{10FFFF}',
-  '▁', '▁▁', '<s>', '<0x41>', '<|endoftext|>', '<unk>', '<tool>', '<tool>!', ' the', ' and', 'Once upon a time', '\u0000',
-] // biome-ignore format: a table
 
 const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
 

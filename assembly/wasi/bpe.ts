@@ -3,7 +3,7 @@
  * merged, of equal pairs the leftmost, until none is left. A heap keeps the pairs, so a whole document may be one piece.
  */
 import { BYTE_LEVEL } from './abi'
-import { reserve } from './memory'
+import { release, reserve } from './memory'
 import { addId, NONE, tables, tokenizer } from './tables'
 import { charBytes } from './utf8'
 import { findMerge, findToken } from './vocabulary'
@@ -62,6 +62,8 @@ export function encodePiece(at: usize, end: usize): void {
   for (let i: u32 = 0; i + 1 < count; i++) offer(work, i)
   while (work.pending) merge(work)
   for (let i: u32 = 0; i != NONE; i = partAt(work, i).next) emit(partAt(work, i))
+  // The last that was reserved; the shared one stays.
+  if (end - at > SHORT) release(changetype<usize>(work))
 }
 
 /** Bytes of the unit that tokens begin from: a byte, or a character. */

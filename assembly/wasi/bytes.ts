@@ -19,6 +19,11 @@ export function lengthOf(at: usize): usize {
   return end - at
 }
 
+/** ▁, U+2581. */
+export function isMark(at: usize, end: usize): bool {
+  return at + 3 <= end && load<u8>(at) == 0xe2 && load<u8>(at, 1) == 0x96 && load<u8>(at, 2) == 0x81
+}
+
 /** Writes a character in UTF-8, at most four bytes, and returns where it ends. */
 export function storeChar(at: usize, c: u32): usize {
   if (c < 0x80) {

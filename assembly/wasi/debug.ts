@@ -1,31 +1,13 @@
 /** The parts of the command that tests look at alone: tokenizer, numbers and digests, in memory instead of files. */
 import { SHA256_SCRATCH, sha256Prefix } from '../kernels/sha256'
-import { TOP } from './addresses'
 import { encode } from './encode'
-import { beginMemory, reserve } from './memory'
+import { reserve } from './memory'
 import { normalise, Text } from './nfc'
 import { parseNumber } from './number'
-import { openTables, tokenizer } from './tables'
+import { tokenizer } from './tables'
 import { isUtf8 } from './utf8'
-import { prepareEncoding } from './vocabulary'
 
-/** Reserves room for `bytes` bytes. */
-export function room(bytes: u32): usize {
-  if (!load<usize>(TOP)) beginMemory()
-  return reserve(bytes)
-}
-
-/** What was reserved from here on is given back. */
-export function release(at: usize): void {
-  store<usize>(TOP, at)
-}
-
-/** Takes the tables of tensor "tokenizer.tables" at `at`. */
-export function prepare(at: usize, bytes: u32): void {
-  openTables(at, bytes)
-  prepareEncoding()
-  tokenizer().scratch = 0
-}
+export { prepare, release, room } from './tokenizer'
 
 /** Ids of text that is UTF-8, u32 at `ids`; returns how many. */
 export function encodeText(at: usize, length: u32, ids: usize): u32 {

@@ -1,6 +1,6 @@
 /** Token ids to text. */
 import { BYTE_LEVEL } from './abi'
-import { isMark } from './encode'
+import { isMark } from './bytes'
 import { tables, tokenizer, tokenLength, tokenText } from './tables'
 import { push } from './utf8'
 

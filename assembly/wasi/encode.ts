@@ -6,6 +6,7 @@
  */
 import { PREFIX_ALWAYS, PREFIX_FIRST, PREFIX_MISSING, SENTENCE_PIECE, SPLIT_NONE } from './abi'
 import { encodePiece } from './bpe'
+import { isMark } from './bytes'
 import { reserve } from './memory'
 import { normalise, Text } from './nfc'
 import { isNumber, next, pieceEnd } from './split'
@@ -52,14 +53,15 @@ function addedAt(at: usize, end: usize): u32 {
   return best
 }
 
-function encodePart(at: usize, end: usize, isFirst: bool): void {
+/** Text without added tokens, not empty. `isFirst`: no token stands before it. */
+export function encodePart(at: usize, end: usize, isFirst: bool): void {
   const h = tables()
   const hasBlank = startsWithBlank(at, end)
   const wantsBlank =
     h.prefix == PREFIX_ALWAYS || (!hasBlank && (h.prefix == PREFIX_MISSING || (h.prefix == PREFIX_FIRST && isFirst)))
   if (h.kind == SENTENCE_PIECE) {
     const marked = reserve(3 * ((end - at + 1) as u64))
-    encodePiece(marked, putMarks(at, end, marked, wantsBlank))
+    encodeMarked(marked, putMarks(at, end, marked, wantsBlank))
     return
   }
   const text = changetype<Text>(reserve(offsetof<Text>()))
@@ -69,6 +71,20 @@ function encodePart(at: usize, end: usize, isFirst: bool): void {
   if (wantsBlank) putBlank(text)
   if (h.isolatesDigits) encodeAroundDigits(text.at, text.end)
   else encodePieces(text.at, text.end)
+}
+
+/** Where no token goes on behind a character with a blank, each word is a piece: a document needs no memory of its size. */
+function encodeMarked(at: usize, end: usize): void {
+  if (tokenizer().cutsAtBlanks && !tables().ignoresMerges) {
+    let from = at
+    for (let i = next(at); i < end; i = next(i))
+      if (isMark(i, end) && !isMark(i - 3, end)) {
+        encodePiece(from, i)
+        from = i
+      }
+    at = from
+  }
+  encodePiece(at, end)
 }
 
 function putBlank(text: Text): void {
@@ -106,11 +122,6 @@ function encodePieces(at: usize, end: usize): void {
 /** ▁ is a blank to SentencePiece. */
 function startsWithBlank(at: usize, end: usize): bool {
   return at < end && (load<u8>(at) == 32 || (tables().kind == SENTENCE_PIECE && isMark(at, end)))
-}
-
-/** ▁, U+2581. */
-export function isMark(at: usize, end: usize): bool {
-  return at + 3 <= end && load<u8>(at) == 0xe2 && load<u8>(at, 1) == 0x96 && load<u8>(at, 2) == 0x81
 }
 
 /** Text with ▁ for blanks at `target`; returns its end. */

@@ -1,4 +1,4 @@
-/** Memory that is reserved once and never given back: from the end of the constants on, growing as it is asked for. */
+/** Memory that is reserved, and hardly ever given back: from the end of the constants on, growing as it is asked for. */
 import { TOP } from './addresses'
 import { beginError, EXIT_FAILED, endError, megabytes, text } from './output'
 
@@ -37,7 +37,12 @@ export function growTo(end: u64): void {
   }
 }
 
-/** The address of `bytes` fresh bytes, all zero, 64 byte aligned. */
+/** Gives back what was reserved from here on. */
+export function release(at: usize): void {
+  store<usize>(TOP, at)
+}
+
+/** The address of `bytes` fresh bytes, 64 byte aligned; all zero where nothing was given back. */
 export function reserve(bytes: u64): usize {
   const at = load<usize>(TOP)
   const end = ((at as u64) + bytes + 63) & ~63

@@ -45,6 +45,8 @@ export class Tokenizer {
   byteTokens: usize
   /** Added tokens that are text. */
   addedTexts: u32
+  /** Of SentencePiece: 1 if ▁ is in a token only at the beginning and behind another. */
+  cutsAtBlanks: u32
   /** Where ids go, and how many there are. */
   ids: usize
   count: u32

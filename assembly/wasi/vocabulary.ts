@@ -1,5 +1,6 @@
 /** Tokens by their bytes, and merges by the two tokens that they merge: what encoding looks up. */
 import { BYTE_LEVEL, NOT_IN_VOCABULARY } from './abi'
+import { isMark } from './bytes'
 import { reserve } from './memory'
 import { NONE, refuseTables, Tokenizer, tables, tokenizer, tokenLength, tokenText } from './tables'
 
@@ -8,6 +9,7 @@ export function prepareEncoding(): void {
   const t = tokenizer()
   prepareVocabulary(t)
   prepareMerges(t)
+  t.cutsAtBlanks = isMarkInside(t) ? 0 : 1
   t.byteTokens = reserve(1024)
   const name = reserve(8)
   const isBytes = tables().kind == BYTE_LEVEL
@@ -50,6 +52,17 @@ function prepareVocabulary(t: Tokenizer): void {
     while (load<u32>(t.vocabulary + (slot << 2)) != NONE) slot = (slot + 1) & t.vocabularyMask
     store<u32>(t.vocabulary + (slot << 2), id)
   }
+}
+
+/** Is there a token with ▁ behind another character? */
+function isMarkInside(t: Tokenizer): bool {
+  for (let id: u32 = 0; id < tables().tokens; id++) {
+    if (load<u16>(t.lengths + (id << 1)) & NOT_IN_VOCABULARY) continue
+    const at = tokenText(id)
+    const end = at + tokenLength(id)
+    for (let i = at + 1; i < end; i++) if (isMark(i, end) && (i < at + 3 || !isMark(i - 3, end))) return true
+  }
+  return false
 }
 
 /** FNV-1a (Fowler, Noll, Vo). */

@@ -3,6 +3,7 @@
  *
  *     npm run bench:a76                 the table
  *     npm run bench:a76 -- --write      … into bench/a76/table.md
+ *     npm run bench:a76 -- --tokens     what table.md makes of whole models, into docs/raspberry-pi.md; --write does that too
  *     npm run bench:a76 -- --check      fails on a stack access, on a long multiply beside SDOT, on a loop that is gone
  *                                       or 10 % slower than in table.md; ends with `N passed, N failed`
  *
@@ -16,6 +17,7 @@ import { compile, withNames } from './emulate.ts'
 import { type Build, type Found, faultsOf, findLoops, hotLoops } from './loops.ts'
 import { predictCycles } from './mca.ts'
 import { compareRow, cyclesPerMac, formatTable, percentOfBound, type Row, readTable } from './table.ts'
+import { writeTokens } from './tokens.ts'
 
 const TABLE = new URL('table.md', import.meta.url)
 /** Where the rows begin. */
@@ -26,6 +28,7 @@ const { values } = readArguments({
   about: 'What V8 makes of the hot loops on arm64, and the cycles that llvm-mca predicts for a Cortex-A76.',
   flags: {
     write: { type: 'boolean', help: 'write the table to bench/a76/table.md' },
+    tokens: { type: 'boolean', help: 'write only what that table makes of whole models to docs/raspberry-pi.md' },
     check: { type: 'boolean', help: 'compare with that table; exit code 1 if a loop is worse' },
   },
 })
@@ -89,6 +92,10 @@ function checkOthers(found: Found[]): void {
   tell(`relaxed, ${others.length} other loops with SDOT`, faults)
 }
 
+if (values.tokens) {
+  writeTokens(readFileSync(TABLE, 'utf8'))
+  process.exit(0)
+}
 const runtime = findRuntime('a76')
 const missing = typeof runtime === 'string' ? runtime : findTool('llvm') ? undefined : lacking('llvm')
 if (missing !== undefined) {
@@ -113,6 +120,7 @@ if (values.check) {
 } else if (values.write) {
   const [prose] = readFileSync(TABLE, 'utf8').split(MARK)
   writeFileSync(TABLE, `${prose}${MARK}${table}`)
+  writeTokens(table)
 } else {
   console.log(table)
   for (const { loop, contents, hot } of found.relaxed)

@@ -12,37 +12,58 @@ import {
   DECOMPOSITION,
 } from '../../assembly/wasi/abi.ts'
 
-/** Unicode scalar values. */
-function* characters(from: number): Generator<[number, string]> {
-  for (let c = from; c < 0x110000; c++) if (c < 0xd800 || c > 0xdfff) yield [c, String.fromCodePoint(c)]
+/** All Unicode scalar values: texts of neighbours, with the first character of each. */
+function* ranges(): Generator<[first: number, text: string]> {
+  yield [0, neighbours(0, 0xd800)]
+  for (let first = 0xe000; first < 0x110000; first = (first | 0xffff) + 1)
+    yield [first, neighbours(first, (first | 0xffff) + 1)]
 }
+
+function neighbours(first: number, end: number): string {
+  const units = new DataView(new ArrayBuffer(4 * (end - first)))
+  let at = 0
+  const put = (unit: number) => {
+    units.setUint16(at, unit, true)
+    at += 2
+  }
+  for (let c = first; c < end; c++) {
+    if (c >= 0x10000) put(0xd7c0 + (c >> 10))
+    put(c < 0x10000 ? c : 0xdc00 + (c & 0x3ff))
+  }
+  return new TextDecoder('utf-16le', { ignoreBOM: true }).decode(units.buffer.slice(0, at))
+}
+
+/** What was worked out for other tables in this process: a tenth of a second. */
+const known: { nfc?: NfcTable; classes: Map<boolean, readonly number[]> } = { classes: new Map() }
 
 /** Where the class of characters changes: character << 8 | class. Marks are letters to some expressions. */
-export function characterClasses(areMarksLetters: boolean): number[] {
-  const letter = areMarksLetters ? /[\p{L}\p{M}]/u : /\p{L}/u
-  const words: number[] = []
-  let before = -1
-  for (const [c, char] of characters(0)) {
-    const found = classOf(char, letter)
-    if (found !== before) words.push(c * 256 + found)
-    before = found
-  }
-  return words
+export function characterClasses(areMarksLetters: boolean): readonly number[] {
+  const classes = known.classes.get(areMarksLetters) ?? findClasses(areMarksLetters)
+  known.classes.set(areMarksLetters, classes)
+  return classes
 }
 
-function classOf(char: string, letter: RegExp): number {
-  if (letter.test(char)) return CLASS_LETTER
-  if (/\p{N}/u.test(char)) return CLASS_NUMBER
-  const [isOfJs, isOfUnicode] = [/\s/u.test(char), /\p{White_Space}/u.test(char)]
-  if (isOfJs && isOfUnicode) return CLASS_SPACE
-  return isOfJs ? CLASS_SPACE_OF_JS : isOfUnicode ? CLASS_SPACE_OF_UNICODE : CLASS_OTHER
+function findClasses(areMarksLetters: boolean): number[] {
+  const letters = areMarksLetters ? '\\p{L}\\p{M}' : '\\p{L}'
+  const spaces = '((?:(?=\\s)\\p{White_Space})+)|(\\s+)|(\\p{White_Space}+)'
+  const runs = new RegExp(`([${letters}]+)|(\\p{N}+)|${spaces}|([^${letters}\\p{N}\\s\\p{White_Space}]+)`, 'gu')
+  const classes = [CLASS_LETTER, CLASS_NUMBER, CLASS_SPACE, CLASS_SPACE_OF_JS, CLASS_SPACE_OF_UNICODE, CLASS_OTHER]
+  const words: number[] = []
+  let before: number | undefined
+  for (const [first, text] of ranges())
+    for (const { index, ...groups } of text.matchAll(runs)) {
+      const found = classes[[1, 2, 3, 4, 5, 6].findIndex((group) => groups[group] !== undefined)] as number
+      if (found !== before) words.push((first + (first < 0x10000 ? index : index / 2)) * 256 + found)
+      before = found
+    }
+  return words
 }
 
 export interface NfcTable {
   /** Triples: right or lone character, left or 0, value. */
-  entries: number[]
+  entries: readonly number[]
   /** Of all decompositions, one behind the other. */
-  characters: number[]
+  characters: readonly number[]
 }
 
 const SYLLABLES = { first: 0xac00, last: 0xd7a3 }
@@ -53,14 +74,20 @@ const SYLLABLES = { first: 0xac00, last: 0xd7a3 }
  * a pair is the character which it becomes.
  */
 export function nfcTable(): NfcTable {
+  known.nfc ??= findNfc()
+  return known.nfc
+}
+
+function findNfc(): NfcTable {
   const found: { right: number; left: number; value: number }[] = []
   const pool: number[] = []
   const order = new MarkOrder()
-  for (const [c, char] of characters(0x80)) {
+  for (const char of changingCharacters()) {
+    const c = char.codePointAt(0) as number
     if (c >= SYLLABLES.first && c <= SYLLABLES.last) continue
     const parts = char.normalize('NFD')
     if (parts === char) {
-      if (/\p{M}/u.test(char)) order.add(char)
+      if (mark.test(char)) order.add(char)
       continue
     }
     const points = Array.from(parts, (part) => part.codePointAt(0) as number)
@@ -75,6 +102,20 @@ export function nfcTable(): NfcTable {
   found.sort((a, b) => a.left - b.left || a.right - b.right)
   return { entries: found.flatMap(({ right, left, value }) => [right, left, value]), characters: pool }
 }
+
+/** UTF-16 units of characters that are looked at together: most are like those around them. */
+const BLOCK = 512
+
+/** Characters that decompose, all marks, and some others. */
+function* changingCharacters(): Generator<string> {
+  for (const [, text] of ranges())
+    for (let at = 0; at < text.length; at += BLOCK) {
+      const block = text.slice(at, at + BLOCK)
+      if (block.normalize('NFD') !== block || mark.test(block)) yield* block
+    }
+}
+
+const mark = /\p{M}/u
 
 /** Finds the order of combining classes, which JavaScript does not tell, by what normalize() changes places of. */
 class MarkOrder {

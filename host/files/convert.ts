@@ -6,11 +6,11 @@ import { cost, type MatrixType, type ModelDescription, type PackingType, type Pl
 import { type Fit, fit } from '../engine/fit.ts'
 import { checkSetting, errors } from '../errors.ts'
 import { defaultCache, defaultContext, settings } from '../settings.ts'
-import { Tokenizer } from '../text/tokenizer.ts'
 import { isCheckpoint, openCheckpoint } from './checkpoint.ts'
 import { type GgufType, ggufTypes } from './gguf/write/blocks.ts'
 import { locateModel } from './locate.ts'
 import { writePacked } from './pack.ts'
+import { openTokenizer } from './tokenizer.ts'
 
 export interface ConvertOptions {
   /** Default q8, or q8_0 for a path that ends in .gguf. */
@@ -85,15 +85,14 @@ async function pack(
   const type = (options.type as PackingType | undefined) ?? settings.type.default
   const { checkpoint, plan } = await openCheckpoint(directory, type)
   try {
-    const { tokenizer, tokenizerConfig } = checkpoint.files
     // A tokenizer that cannot be used is better known before the weights are converted.
-    if (tokenizer) await Tokenizer.open(directory, tokenizer, tokenizerConfig)
+    await openTokenizer(directory, checkpoint.files, () => import('./tokenizer-tables.ts'))
     options.onFit?.(await fitHere(checkpoint.model, plan))
     const found: Conversion['errors'] = []
     const onError = (error: Conversion['errors'][number]) => found.push(error)
     const { bytes } = await writePacked(path, checkpoint, plan, { ...options, onError }, check)
     const { parameters } = cost(checkpoint.model)
-    const hasTokenizer = tokenizer !== undefined
+    const hasTokenizer = checkpoint.files.tokenizer !== undefined
     return { path, type, bytes, parameters, hasTokenizer, unused: checkpoint.unused, errors: found, left: [] }
   } finally {
     await checkpoint.close()

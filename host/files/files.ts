@@ -79,7 +79,7 @@ export async function openPacked(path: string): Promise<PackedModel> {
   const opened = await openSafetensors(path)
   try {
     const packed = await checkPacked(opened)
-    packed.files.tokenizer = await packed.readTokenizer()
+    Object.assign(packed.files, await packed.readTokenizer())
     return packed
   } catch (error) {
     await opened.file.close()

@@ -24,7 +24,7 @@ import { countHashes } from './hash-table.ts'
 import type { SafetensorsFile } from './safetensors.ts'
 import type { ModelFiles, ReadOptions } from './source.ts'
 
-/** Largest tokenizer.json that is read. */
+/** Largest tokenizer.json that is read, and largest tables. */
 const MAX_TOKENIZER = 256e6
 
 /** Of the container: pack.ts. */
@@ -40,8 +40,8 @@ export interface PackedModel {
   plan: Plan
   /** Reads all weights of the plan into an engine. */
   readWeights(weights: Weights, options?: ReadOptions): Promise<void>
-  /** tokenizer.json, which lies behind the weights; undefined if there is none. */
-  readTokenizer(): Promise<Uint8Array | undefined>
+  /** tokenizer.json and its tables, which lie behind the weights in this order; nothing if there are none. */
+  readTokenizer(): Promise<Pick<ModelFiles, 'tokenizer' | 'tokenizerTables'>>
   /** Tensors that have a hash in the file; 0: none was written. */
   hashes: number
   /** Reads the whole file; throws BAD_FILE with the names of tensors that are not as they were written. */
@@ -162,8 +162,14 @@ function isEqual(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
 
-async function readTokenizer({ path, file, tensors }: SafetensorsFile): Promise<Uint8Array | undefined> {
-  const tensor = tensors.get(TOKENIZER_TENSOR)
+async function readTokenizer(opened: SafetensorsFile): Promise<Pick<ModelFiles, 'tokenizer' | 'tokenizerTables'>> {
+  const tokenizer = await readBytes(opened, TOKENIZER_TENSOR)
+  const tokenizerTables = await readBytes(opened, TABLES_TENSOR)
+  return { ...(tokenizer && { tokenizer }), ...(tokenizerTables && { tokenizerTables }) }
+}
+
+async function readBytes({ path, file, tensors }: SafetensorsFile, name: string): Promise<Uint8Array | undefined> {
+  const tensor = tensors.get(name)
   if (!tensor) return undefined
   if (tensor.bytes > MAX_TOKENIZER)
     throw errors.badFile(path, 'the tokenizer', `at most ${MAX_TOKENIZER} bytes`, tensor.bytes)

@@ -8,6 +8,8 @@ export interface ModelFiles {
   tokenizerConfig?: unknown
   /** tokenizer.json, byte for byte. */
   tokenizer?: Uint8Array
+  /** Of a packed file, the same as tables: assembly/wasi/abi.ts. */
+  tokenizerTables?: Uint8Array
   about?: About | undefined
 }
 

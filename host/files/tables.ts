@@ -1,6 +1,7 @@
 /**
  * What a packed file holds for the command without JavaScript (assembly/wasi/), which reads no JSON: the tensor "command"
- * before everything else, "tokenizer.tables" behind it. The hosts do not read them; their layout is in assembly/wasi/abi.ts.
+ * before everything else, "tokenizer.tables" behind it. Hosts read only the latter (tokenizer.ts). Their layout is in
+ * assembly/wasi/abi.ts.
  */
 import { COMMAND_MAGIC, CommandHeader, UNIT } from '../../assembly/wasi/abi.ts'
 import { type ModelSpec, PLAN_VERSION, type Plan, roundUp } from '../../models/index.ts'

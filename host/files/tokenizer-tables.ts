@@ -1,26 +1,42 @@
 /** Tensor "tokenizer.tables": a tokenizer.json as gta.wasm reads it. Its layout is in assembly/wasi/abi.ts. */
 import { BYTE_LEVEL, NOT_IN_VOCABULARY, SPLIT_NONE, TokenizerTables, UNKNOWN_WAY } from '../../assembly/wasi/abi.ts'
-import { byteLevelTable } from '../text/bytes.ts'
+import { show } from '../../models/index.ts'
+import { parseJson } from '../json.ts'
+import { byteLevelTable, tokenBytes } from '../text/bytes.ts'
+import { shownPiece, TableEncoder, tokenizerModule } from '../text/table-encoder.ts'
 import { Tokenizer } from '../text/tokenizer.ts'
 import { characterClasses, nfcTable } from './characters.ts'
+import { isObject } from './objects.ts'
 import { type AddedToken, type TokenizerJson, UnknownWay, type Way, wayOf } from './tokenizer-way.ts'
 import { Writer } from './writer.ts'
 
+const NO_TOKEN = 'a merge of what is no token'
 const MAX_LENGTH = 0x7fff
 /** Bytes of a message about a way that is unknown. */
 const MAX_REASON = 1000
 
 /** The tables of a tokenizer.json; for one that works in a way that the command does not know, what that is. */
 export async function tokenizerTables(json: Uint8Array, config: unknown): Promise<Uint8Array> {
+  const module = await tokenizerModule()
   try {
-    const tokenizer = await Tokenizer.open('tokenizer.json', json, config)
-    const { before, behind } = tokenizer.ends
-    if (before.length > 1 || behind.length > 0) throw new UnknownWay('more around a text than one begin token')
-    const parsed: TokenizerJson = JSON.parse(new TextDecoder().decode(json))
-    return writeTables(parsed, wayOf(parsed, (config ?? {}) as Record<string, unknown>), tokenizer)
+    const parsed = parseJson(json) as TokenizerJson
+    const tables = tablesOf(parsed, config)
+    const { ends } = Tokenizer.fromTables('tokenizer.json', parsed, config, encoderOver(module, tables))
+    if (ends.before.length > 1 || ends.behind.length > 0)
+      throw new UnknownWay('more around a text than one begin token')
+    return tables
   } catch (error) {
     // A tokenizer that cannot be used at all says so when the model is loaded.
     return writeReason(error instanceof UnknownWay ? error.message : 'one that cannot be used at all')
+  }
+}
+
+function encoderOver(module: WebAssembly.Module, tables: Uint8Array): TableEncoder {
+  try {
+    return new TableEncoder(module, tables)
+  } catch {
+    // All else is as it must be.
+    throw new UnknownWay(NO_TOKEN)
   }
 }
 
@@ -33,21 +49,22 @@ function writeReason(reason: string): Uint8Array {
   return writer.end()
 }
 
-function writeTables(json: TokenizerJson, way: Way, tokenizer: Tokenizer): Uint8Array {
-  const { vocab = {} } = json.model ?? {}
+/** What a vocabulary has of an id. */
+type Vocabulary = Readonly<Record<string, unknown>>
+
+/**
+ * The tables of a tokenizer.json, of which only what is wrong here is refused: who uses them checks the rest. Throws
+ * UnknownWay, and Error for what is no tokenizer at all.
+ */
+export function tablesOf(json: TokenizerJson, config: unknown): Uint8Array {
+  if (!isObject(json as unknown)) throw new Error('it is no object')
+  const way = wayOf(json, (config ?? {}) as Record<string, unknown>)
+  const vocab: Vocabulary = json.model?.vocab ?? {}
   const added = json.added_tokens ?? []
-  const ids = new Map(Object.entries(vocab))
-  const texts = tokenTexts(way, ids, added)
-  const isControl = new Map(added.map(({ id, special }) => [id, special === true]))
-  for (const [id, text] of texts.entries())
-    if (!isEqual(shownBytes(way, text.bytes, isControl.get(id)), tokenizer.bytesOf(id)))
-      throw new UnknownWay(`a decoder that shows token ${id} otherwise`)
-  const merges = mergePairs(json, ids)
+  const { texts, lengths } = tokenTexts(json, way, vocab, added)
+  const merges = mergePairs(json.model?.merges ?? [], vocab)
   const classes = way.split === SPLIT_NONE && !way.isolatesDigits ? [] : characterClasses(way.areMarksLetters)
   const nfc = way.isNfc ? nfcTable() : { entries: [], characters: [] }
-  const lengths = new DataView(new ArrayBuffer(2 * texts.length))
-  for (const [id, { bytes, isInVocabulary }] of texts.entries())
-    lengths.setUint16(2 * id, bytes.length | (isInVocabulary ? 0 : NOT_IN_VOCABULARY), true)
 
   const writer = new Writer()
   writer.record(new TokenizerTables(), {
@@ -61,8 +78,8 @@ function writeTables(json: TokenizerJson, way: Way, tokenizer: Tokenizer): Uint8
     classes: classes.length,
     merges: merges.length / 2,
     added: added.length,
-    tokens: texts.length,
-    textBytes: texts.reduce((sum, { bytes }) => sum + bytes.length, 0),
+    tokens: lengths.length,
+    textBytes: texts.length,
   })
   writer.words(nfc.entries)
   writer.words(nfc.characters)
@@ -70,67 +87,125 @@ function writeTables(json: TokenizerJson, way: Way, tokenizer: Tokenizer): Uint8
   writer.words(merges)
   writer.words(added.map(({ id, special }) => id * 2 + (special ? 1 : 0)))
   writer.bytes(new Uint8Array(lengths.buffer))
-  for (const { bytes } of texts) writer.bytes(bytes)
+  writer.bytes(texts)
   return writer.end()
 }
 
-function mergePairs({ model }: TokenizerJson, ids: ReadonlyMap<string, number>): number[] {
-  const pairs: number[] = []
-  for (const merge of model?.merges ?? []) {
-    const [left = '', right = ''] = typeof merge === 'string' ? merge.split(' ', 2) : merge
-    const [a, b] = [ids.get(left), ids.get(right)]
-    // It would need text where the command has ids.
-    if (a === undefined || b === undefined || !ids.has(left + right))
-      throw new UnknownWay('a merge of what is no token')
-    pairs.push(a, b)
+/** Two ids for each merge: of its left part, and of its right one. That both together are a token is seen where it is used. */
+function mergePairs(merges: readonly (string | [string, string])[], vocab: Vocabulary): Uint32Array {
+  const pairs = new Uint32Array(2 * merges.length)
+  let end = 0
+  for (const merge of merges) {
+    const blank = typeof merge === 'string' ? merge.indexOf(' ') : 0
+    const [left, right] = typeof merge === 'string' ? [merge.slice(0, blank), merge.slice(blank + 1)] : merge
+    const [a, b] = [vocab[left], vocab[right]]
+    // It would need text where the command has ids. What is no number here is of every object.
+    if (blank < 0 || typeof a !== 'number' || typeof b !== 'number') throw new UnknownWay(NO_TOKEN)
+    pairs[end++] = a
+    pairs[end++] = b
   }
   return pairs
 }
 
-interface TokenText {
-  bytes: Uint8Array
-  isInVocabulary: boolean
+/** The texts of all ids as the command looks for them, one behind the other, and how long each one is. */
+interface TokenTexts {
+  texts: Uint8Array
+  lengths: Uint16Array
 }
 
-/** The text of every id as the command looks for it. */
-function tokenTexts({ kind }: Way, ids: ReadonlyMap<string, number>, added: readonly AddedToken[]): TokenText[] {
-  const encoder = new TextEncoder()
-  const bytesOf = byteLevelTable()
-  // Not max(...): a vocabulary has more ids than a call may have arguments.
-  const last = [...ids.values(), ...added.map(({ id }) => id)].reduce((a, b) => Math.max(a, b), 0)
-  if (last >= 2 ** 24) throw new UnknownWay(`the token id ${last}`)
-  const texts: TokenText[] = Array.from({ length: last + 1 }, () => ({
-    bytes: new Uint8Array(),
-    isInVocabulary: false,
-  }))
-  for (const [token, id] of ids) {
-    const values = kind === BYTE_LEVEL ? Array.from(token, (char) => bytesOf.get(char)) : undefined
+function tokenTexts({ decoder }: TokenizerJson, way: Way, vocab: Vocabulary, added: readonly AddedToken[]): TokenTexts {
+  const names = namesOf(way, vocab, added)
+  const contents = new Map(added.map((token) => [token.id, token]))
+  const lengths = new Uint16Array(names.length)
+  const writer = new TextWriter(names, added)
+  const shown = tokenBytes(decoder)
+  if (!shown) throw new Error('its decoder is not supported')
+  for (let id = 0; id < names.length; id++) {
+    const name = names[id]
+    const token = contents.get(id)
+    let isInVocabulary = name !== undefined
+    let text = name === undefined ? NOTHING : way.kind === BYTE_LEVEL ? writer.bytes(name) : writer.text(name)
     // Characters outside of the table are plain text, which no text becomes.
-    texts[id] = values?.includes(undefined)
-      ? { bytes: encoder.encode(token), isInVocabulary: false }
-      : { bytes: values ? Uint8Array.from(values as number[]) : encoder.encode(token), isInVocabulary: true }
+    if (text === undefined) {
+      isInVocabulary = false
+      text = writer.text(name as string)
+    }
+    // An added token that is text is cut out before anything else, a control token is never shown: both by their content.
+    if (token && !isInVocabulary) text = writer.text(token.content)
+    else if (token && !token.special && !isEqual(text, encoder.encode(token.content)))
+      throw new UnknownWay(`an added token with the id ${id} of another one`)
+    else if (!token && name !== undefined && way.kind !== BYTE_LEVEL && !isEqual(shownPiece(text), shown(name)))
+      throw new UnknownWay(`a decoder that shows token ${id} otherwise`)
+    if (text.length > MAX_LENGTH) throw new UnknownWay('a token of more than 32767 bytes')
+    lengths[id] = text.length | (isInVocabulary ? 0 : NOT_IN_VOCABULARY)
+    writer.keep(text)
   }
-  // An added token that is text is cut out before anything else, a control token is never shown: both by their content.
-  for (const { id, content, special } of added) {
-    const { bytes, isInVocabulary } = texts[id] as TokenText
-    const text = encoder.encode(content)
-    if (!isInVocabulary || !(special || isEqual(bytes, text))) texts[id] = { bytes: text, isInVocabulary: false }
-  }
-  const names = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
-  const singles = kind === BYTE_LEVEL ? [...bytesOf.keys()] : names
-  if (!singles.every((name) => ids.has(name))) throw new UnknownWay('a byte without a token')
-  if (!texts.every(({ bytes }) => bytes.length <= MAX_LENGTH)) throw new UnknownWay('a token of more than 32767 bytes')
-  return texts
+  return { texts: writer.kept, lengths }
 }
 
-/** What the command shows of a token, an added one if `isControl` is given: see pushToken() in assembly/wasi/decode.ts. */
-function shownBytes({ kind }: Way, text: Uint8Array, isControl: boolean | undefined): Uint8Array {
-  if (isControl) return new Uint8Array()
-  if (isControl === false || kind === BYTE_LEVEL) return text
-  const string = new TextDecoder('utf-8', { ignoreBOM: true }).decode(text)
-  const byte = /^<0x([0-9A-Fa-f]{2})>$/.exec(string)
-  if (byte) return Uint8Array.of(Number.parseInt(byte[1] as string, 16))
-  return new TextEncoder().encode(string.replaceAll('▁', ' '))
+/** The name of each id in the vocabulary; a byte without a token, and ids far above all others, are refused. */
+function namesOf({ kind }: Way, vocab: Vocabulary, added: readonly AddedToken[]): (string | undefined)[] {
+  const spelt = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`)
+  const singles = kind === BYTE_LEVEL ? [...byteLevelTable().keys()] : spelt
+  if (!singles.every((name) => typeof vocab[name] === 'number')) throw new UnknownWay('a byte without a token')
+  const names: (string | undefined)[] = []
+  let count = added.length
+  for (const name in vocab) {
+    names[idOf(vocab[name])] = name
+    count++
+  }
+  const last = added.reduce((most, { id }) => Math.max(most, idOf(id)), names.length - 1)
+  // Tables are not much longer than what they are made of.
+  if (last >= Math.min(2 ** 24, 2 * count + 65536)) throw new UnknownWay(`the token id ${last}`)
+  names.length = last + 1
+  return names
+}
+
+function idOf(value: unknown): number {
+  if (!Number.isInteger(value) || (value as number) < 0 || (value as number) >= 2 ** 31)
+    throw new Error(`the token id ${show(value)}`)
+  return value as number
+}
+
+const encoder = new TextEncoder()
+const NOTHING = new Uint8Array()
+
+/** Texts one behind the other: the last one may be written again until it is kept. */
+class TextWriter {
+  private readonly target: Uint8Array
+  private readonly byteOf = new Int16Array(512).fill(-1)
+  private end = 0
+
+  constructor(names: readonly (string | undefined)[], added: readonly AddedToken[]) {
+    let units = 0
+    for (const name of names) units += name?.length ?? 0
+    for (const { content } of added) units += content.length
+    this.target = new Uint8Array(3 * units)
+    for (const [char, byte] of byteLevelTable()) this.byteOf[char.charCodeAt(0)] = byte
+  }
+
+  /** The bytes that the characters of a byte-level token stand for; undefined if one stands for none. */
+  bytes(name: string): Uint8Array | undefined {
+    for (let i = 0; i < name.length; i++) {
+      const byte = this.byteOf[name.charCodeAt(i)] ?? -1
+      if (byte < 0) return undefined
+      this.target[this.end + i] = byte
+    }
+    return this.target.subarray(this.end, this.end + name.length)
+  }
+
+  text(name: string): Uint8Array {
+    const { written } = encoder.encodeInto(name, this.target.subarray(this.end))
+    return this.target.subarray(this.end, this.end + written)
+  }
+
+  keep({ length }: Uint8Array): void {
+    this.end += length
+  }
+
+  get kept(): Uint8Array {
+    return this.target.subarray(0, this.end)
+  }
 }
 
 function isEqual(a: Uint8Array, b: Uint8Array): boolean {

@@ -8,7 +8,7 @@ const ALIGN = 64
 export class Writer {
   private readonly parts: Uint8Array[] = []
 
-  words(values: readonly number[]): void {
+  words(values: ArrayLike<number>): void {
     this.parts.push(new Uint8Array(Uint32Array.from(values).buffer))
   }
 

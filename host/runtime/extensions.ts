@@ -4,11 +4,14 @@
  */
 import type { KvCache } from '../cache/cache.ts'
 import type { Sampling } from '../engine/engine.ts'
+import type { TableMaker } from '../files/tokenizer.ts'
 import type { TemplateRenderer } from '../text/template/requests.ts'
 
 export interface Extensions {
   /** Runs a chat template: text/template/render.ts. */
   renderTemplate?: TemplateRenderer
+  /** Makes tables of a tokenizer.json that has none: files/tokenizer-tables.ts. */
+  makeTables?: TableMaker
   /** Conversations in files: sessions/conversation.ts. */
   sessions?(): Promise<Sessions>
 }

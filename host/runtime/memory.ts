@@ -18,8 +18,10 @@ import { availableThreads } from './tune.ts'
 const HOST_BYTES = 80e6
 /** A thread of it: heap, code and stack of its own. */
 const THREAD_BYTES = 20e6
-/** What a tokenizer has for each token of the vocabulary: texts, merges, and the file while it is read. */
-const TOKEN_BYTES = 1100
+/** What a tokenizer has for each token of the vocabulary: texts, merges, and the files while they are read. */
+const TOKEN_BYTES = 1500
+/** The same over the tables of a packed file (node bench/tokenizers.ts DIRECTORY --load library|tables). */
+const TABLE_TOKEN_BYTES = 300
 
 /** Slices of a checkpoint on their way through a conversion, and those that are garbage already. */
 const CONVERSION_BYTES = 64e6
@@ -39,10 +41,15 @@ interface Counted {
   plan: Plan
   /** Is it converted while it is loaded? */
   isConverted: boolean
+  /** Does it bring the tables of its tokenizer? */
+  hasTables: boolean
 }
 
 /** Bytes that a model takes with these options at most. */
-async function countMemory({ spec, plan, isConverted }: Counted, options: EngineOptions): Promise<MemoryCount> {
+async function countMemory(
+  { spec, plan, isConverted, hasTables }: Counted,
+  options: EngineOptions,
+): Promise<MemoryCount> {
   const compiled = await chooseBuild()
   const all = { ...options, threads: options.threads ?? availableThreads() }
   const pages = countPages(spec, all)
@@ -54,11 +61,12 @@ async function countMemory({ spec, plan, isConverted }: Counted, options: Engine
   const engines = all.gpu === 'prefill' || all.gpu === 'auto' ? 2 : 1
   const sizes = { rows, tableBlocks: tablePages(all), conversations }
   const cache = all.offload ? Math.min(all.offload.bytes, engine) : poolBytes(spec, type, pages.blocks, sizes)
+  const tokens = hasTables ? TABLE_TOKEN_BYTES : TOKEN_BYTES
   return {
     weights: engines * plan.bytes,
     cache: engines * cache,
     scratch: engines * (engine - plan.bytes - cache) + mailbox,
-    host: HOST_BYTES + threads * THREAD_BYTES + TOKEN_BYTES * spec.vocabSize + (isConverted ? CONVERSION_BYTES : 0),
+    host: HOST_BYTES + threads * THREAD_BYTES + tokens * spec.vocabSize + (isConverted ? CONVERSION_BYTES : 0),
   }
 }
 

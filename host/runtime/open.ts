@@ -18,6 +18,7 @@ import { chooseBuild } from '../engine/wasm/builds.ts'
 import { openWasmEngine } from '../engine/wasm/engine.ts'
 import { countPages } from '../engine/wasm/memory.ts'
 import { checkSetting, errors, GtaError } from '../errors.ts'
+import type { TokenizerFiles } from '../files/tokenizer.ts'
 import { defaultCache, defaultContext, settings, titleOf } from '../settings.ts'
 import type { OpenOptions } from './api.ts'
 import type { Extensions } from './extensions.ts'
@@ -48,14 +49,14 @@ export async function openModel(
   if (engineOptions.gpu !== 'on')
     await checkFit(model.spec, plan, { ...engineOptions, threads: engineOptions.threads ?? availableThreads() })
   // The tokenizer first, where it is there: it fails faster than the weights load.
-  const { tokenizer, tokenizerConfig } = source.files
-  const read = async (json: Uint8Array | undefined) => {
+  const read = async (more: TokenizerFiles = {}) => {
+    const files = { ...source.files, ...more }
     // A model that knows only ids needs no tokenizer.
-    if (!json) return undefined
-    const { Tokenizer } = await import('../text/tokenizer.ts')
-    return Tokenizer.open(name, json, tokenizerConfig)
+    if (!files.tokenizer) return undefined
+    const { openTokenizer } = await import('../files/tokenizer.ts')
+    return openTokenizer(name, files, extensions.makeTables)
   }
-  const early = await read(tokenizer)
+  const early = await read()
   const cache = await openCache(source, engineOptions)
   try {
     const late = early ?? (await read(await source.readTokenizer?.()))

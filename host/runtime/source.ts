@@ -16,7 +16,7 @@ export interface ModelSource {
   isConverted?: boolean
   load(weights: Weights): Promise<void>
   /** Where the tokenizer comes behind the weights: to be called when those are loaded. */
-  readTokenizer?(): Promise<Uint8Array | undefined>
+  readTokenizer?(): Promise<Pick<ModelFiles, 'tokenizer' | 'tokenizerTables'>>
   /** Reads all of it and throws BAD_FILE for what is not as it was written; absent where the file has no hashes. */
   verify?(options?: ReadOptions): Promise<void>
   /** The same once more, when this one may be closed already. */

@@ -1,6 +1,7 @@
 /** Bodies of requests: bounded, each and all together, and JSON in UTF-8 or refused. */
 import type { IncomingMessage } from 'node:http'
 import { show } from '../../models/index.ts'
+import { excessOf } from '../json.ts'
 import { ApiError, apiErrors } from './errors.ts'
 import { Gone } from './exchange.ts'
 
@@ -28,7 +29,8 @@ export async function readJson(request: IncomingMessage): Promise<Record<string,
 
 /** Throws 400 for bytes that are no JSON object in UTF-8, or one of too many parts; `what` they are, in words. */
 export function parseObject(bytes: Uint8Array, what = 'the body'): Record<string, unknown> {
-  if (hasTooManyParts(bytes)) throw apiErrors.tooManyParts(MAX_PARTS, what)
+  const excess = excessOf(bytes, { parts: MAX_PARTS })
+  if (excess !== undefined) throw apiErrors.tooMuch(excess, what)
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
@@ -45,28 +47,6 @@ export function parseObject(bytes: Uint8Array, what = 'the body'): Record<string
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw apiErrors.badJson(`it is ${Array.isArray(value) ? 'a list' : show(value)}`, what)
   return value as Record<string, unknown>
-}
-
-/** Without parsing: by the bytes that begin a part. */
-function hasTooManyParts(bytes: Uint8Array): boolean {
-  let parts = 0
-  for (let at = 0; at < bytes.length; at++) {
-    const byte = bytes[at]
-    if (byte !== 0x22 && byte !== 0x5b && byte !== 0x7b) continue
-    if (++parts > MAX_PARTS) return true
-    if (byte === 0x22) at = endOfText(bytes, at)
-  }
-  return false
-}
-
-/** Where the text ends whose first quote is there; behind everything if it does not. */
-function endOfText(bytes: Uint8Array, start: number): number {
-  for (let at = bytes.indexOf(0x22, start + 1); at >= 0; at = bytes.indexOf(0x22, at + 1)) {
-    let escapes = 0
-    while (bytes[at - 1 - escapes] === 0x5c) escapes++
-    if (escapes % 2 === 0) return at
-  }
-  return bytes.length
 }
 
 /** curl -d says that it sends a form; pages of others that send one say where they come from, and are refused before. */

@@ -82,11 +82,11 @@ export const apiErrors = {
     new ApiError(400, 'unsupported_parameter', `${param} is not supported: ${why}`, { param }),
   badJson: (why: string, what: string) =>
     new ApiError(400, 'invalid_json', `${what} must be a JSON object in UTF-8, found that ${why}`),
-  tooManyParts: (limit: number, what: string) =>
+  tooMuch: (found: string, what: string) =>
     new ApiError(
       400,
       'invalid_json',
-      `${what} must have at most ${limit} names, texts, lists and objects together, found more: send less at once`,
+      `${what} must be of a size that can be answered, found ${found}: send less at once`,
     ),
   noKey: () =>
     new ApiError(401, 'invalid_api_key', 'the header authorization must be "Bearer" and a key of this server', {

@@ -3,11 +3,11 @@ import { fileURLToPath } from 'node:url'
 import { platform } from '#platform'
 import { cost, type ModelSpec, PAGE_TOKENS, type PackingType, poolBytes } from '../../models/index.ts'
 import { counter, largest } from '../engine/check-fit.ts'
-import { type LoadOptions, openSource } from '../load.ts'
+import { openTokenizer } from '../files/tokenizer.ts'
+import { type LoadOptions, makeTables, openSource } from '../load.ts'
 import { isRecoverable, optionsFor } from '../runtime/open.ts'
 import type { ModelSource } from '../runtime/source.ts'
 import { availableThreads } from '../runtime/tune.ts'
-import { Tokenizer } from '../text/tokenizer.ts'
 
 export interface Weighed {
   spec: ModelSpec
@@ -46,8 +46,7 @@ export async function inspect(...[path, options, slots, budget]: Parameters<type
   const source = await openSource(nameOf(path), options)
   try {
     const weighed = await weighSource(source, options, slots, budget)
-    const { tokenizer = await source.readTokenizer?.(), tokenizerConfig } = source.files
-    if (tokenizer) await Tokenizer.open(nameOf(path), tokenizer, tokenizerConfig)
+    await openTokenizer(nameOf(path), { ...source.files, ...(await source.readTokenizer?.()) }, makeTables)
     if (source.plan.bytes <= MOST_READ && !options.verify) await source.verify?.()
     return weighed
   } finally {

@@ -2,6 +2,6 @@
 export interface Encoder {
   /** `isFirst`: no token stands before the text. Throws Error. */
   encode(text: string, isFirst: boolean): number[]
-  /** What the token of an id is in the vocabulary. */
-  token(id: number): string | undefined
+  /** What a token of the vocabulary says in a text; nothing for an id without one. */
+  bytesOf(id: number): Uint8Array
 }

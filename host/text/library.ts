@@ -4,7 +4,7 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import type { AddedToken } from './added-tokens.ts'
-import type { DecoderConfig } from './bytes.ts'
+import type { DecoderConfig, TokenBytes } from './bytes.ts'
 import { withAllDigits } from './digits.ts'
 import type { Encoder } from './encoder.ts'
 
@@ -24,6 +24,7 @@ export class LibraryEncoder implements Encoder {
   private readonly config: object
   private readonly reserved: ReadonlySet<string>
   private readonly mend: Mend | undefined
+  private readonly bytes: TokenBytes
   private readonly first: HuggingFaceTokenizer
   /** For a text behind a token, if it is another one. */
   private later: HuggingFaceTokenizer | undefined
@@ -32,22 +33,31 @@ export class LibraryEncoder implements Encoder {
    * `json` has those added tokens that are looked for in a normalized text; no text becomes a token of the names
    * `reserved` otherwise. `mend` must be there if needsMending() says so. Throws Error.
    */
-  constructor(json: TokenizerJson, config: object, reserved: ReadonlySet<string>, mend: Mend | undefined) {
+  constructor(
+    json: TokenizerJson,
+    config: object,
+    bytes: TokenBytes,
+    reserved: ReadonlySet<string>,
+    mend: Mend | undefined,
+  ) {
     this.json = json
     this.config = config
     this.reserved = reserved
     this.mend = mend
+    this.bytes = bytes
     this.first = this.make(json)
   }
 
   encode(text: string, isFirst: boolean): number[] {
     if (!isFirst) this.later ??= this.makeLater()
     const tokenizer = isFirst ? this.first : (this.later as HuggingFaceTokenizer)
-    return tokenizer.encode(text, { add_special_tokens: false }).ids
+    // What stands alone of a pair is U+FFFD, as in all UTF-8.
+    return tokenizer.encode(text.toWellFormed(), { add_special_tokens: false }).ids
   }
 
-  token(id: number): string | undefined {
-    return this.first.id_to_token(id)
+  bytesOf(id: number): Uint8Array {
+    const token = this.first.id_to_token(id)
+    return token === undefined ? new Uint8Array() : this.bytes(token)
   }
 
   /** SentencePiece's blank before the first word is left out behind a token, if it is for the first word of all only. */

@@ -2,6 +2,7 @@
  * How much text one token can be, from tokenizer.json alone: what a text has at least follows from its length. Only for
  * tokenizers of which every step is known to take no text away; others have no bound.
  */
+import type { AddedToken } from './added-tokens.ts'
 
 interface Step {
   type?: unknown
@@ -42,6 +43,16 @@ export function longestToken(tokenizer: {
   // A byte is a unit of byte-level tokens, and no character has fewer bytes than UTF-16 units.
   for (const name of names) longest = Math.max(longest, name.length)
   return longest * shrink
+}
+
+/**
+ * The same for tables, whose tokens are of so many units at most, and all of whose steps take no text away; `added` is not
+ * checked yet.
+ */
+export function longestOfTables(longest: number, added: unknown): number {
+  const tokens = (Array.isArray(added) ? added : []) as Partial<AddedToken>[]
+  if (tokens.some((token) => token?.lstrip || token?.rstrip)) return Number.POSITIVE_INFINITY
+  return tokens.reduce((most, token) => Math.max(most, token?.content?.length ?? 0), longest)
 }
 
 function stepsOf(value: unknown, list: string): Step[] {

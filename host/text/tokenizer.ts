@@ -1,19 +1,20 @@
 /**
- * Text to token ids and back, over @huggingface/tokenizers or, of a tokenizer.model, as SentencePiece does it. User text
- * never becomes a control token: special tokens are not looked for in it, so a typed "<|endoftext|>" is nine characters like
- * any others. A corpus, whose documents are separated by such tokens, is encoded with `encodeCorpus`, the prompt of a chat
- * with `encodeChat`.
+ * Text to token ids and back: over tables where they can be made, else over @huggingface/tokenizers or, of a
+ * tokenizer.model, as SentencePiece does it. User text never becomes a control token: special tokens are not looked for in
+ * it, so a typed "<|endoftext|>" is nine characters like any others. A corpus, whose documents are separated by such tokens,
+ * is encoded with `encodeCorpus`, the prompt of a chat with `encodeChat`.
  */
 import { show } from '../../models/index.ts'
-import { errors } from '../errors.ts'
+import { errors, type GtaError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { type AddedToken, AddedTokens } from './added-tokens.ts'
 import { type TokenBytes, tokenBytes } from './bytes.ts'
 import type { Encoder } from './encoder.ts'
-import { LibraryEncoder, needsMending, type TokenizerJson } from './library.ts'
-import { longestToken } from './longest-token.ts'
+import type { TokenizerJson } from './library.ts'
+import { longestOfTables, longestToken } from './longest-token.ts'
 import { USER_DEFINED } from './sentencepiece/settings.ts'
 import { type TextEnds, textEndsOf } from './special-tokens.ts'
+import type { TableEncoder } from './table-encoder.ts'
 import { TextStream } from './text-stream.ts'
 
 export class Tokenizer {
@@ -22,8 +23,7 @@ export class Tokenizer {
   private readonly plain: Encoder
   /** Of a chat's text, if it is another one; made when it is needed. */
   private chat: Encoder | undefined
-  private readonly encoderFor: (controls: ReadonlyMap<string, AddedToken>) => Encoder
-  private readonly bytes: TokenBytes
+  private readonly encoderFor: Parts['encoderFor']
   private readonly special: Map<string, AddedToken>
   /** Special tokens, and others such as DeepSeek's <｜User｜>: all that are no white space. */
   private readonly controls: Map<string, AddedToken>
@@ -36,40 +36,52 @@ export class Tokenizer {
   private readonly longest: number
 
   /**
-   * From the bytes of a tokenizer.json and a parsed tokenizer_config.json; `path` is for messages. Throws GtaError
-   * BAD_TOKENIZER. @internal
+   * From the bytes of a tokenizer.json and a parsed tokenizer_config.json, over the library; `path` is for messages. Throws
+   * GtaError BAD_TOKENIZER. @internal
    */
   static async open(path: string, json: Uint8Array, config: unknown): Promise<Tokenizer> {
     try {
       const parsed = parseJson(json) as TokenizerJson
-      return new Tokenizer(path, parsed, config, await encodersOf(parsed))
+      return new Tokenizer(path, checkAddedTokens(parsed.added_tokens), await partsOf(parsed, config))
     } catch (cause) {
-      throw errors.badTokenizer(path, `cannot be used (${cause instanceof Error ? cause.message : cause})`)
+      throw unusable(path, cause)
     }
   }
 
-  /** `parsed` is not checked yet. Throws Error. */
-  private constructor(path: string, parsed: TokenizerJson, config: unknown, makeEncoder: MakeEncoder) {
+  /**
+   * With an encoder over tables, made of the tokenizer.json of which this is all, or its added tokens and post-processor.
+   * Throws GtaError BAD_TOKENIZER. @internal
+   */
+  static fromTables(path: string, parsed: TextJson, config: unknown, encoder: TableEncoder): Tokenizer {
+    try {
+      const added = checkAddedTokens(parsed.added_tokens)
+      const own = encoder.added
+      const isSame = added.every(({ id, special }, i) => id === own[i]?.id && (special === true) === own[i]?.special)
+      if (!isSame || added.length !== own.length) throw new Error('its tables have other added tokens')
+      return new Tokenizer(path, added, {
+        ends: textEndsOf({ ...parsed, added_tokens: added }, config),
+        longest: longestOfTables(encoder.longest, added),
+        isLeft: () => false,
+        encoderFor: () => encoder,
+      })
+    } catch (cause) {
+      throw unusable(path, cause)
+    }
+  }
+
+  /** Throws Error. */
+  private constructor(path: string, added: AddedToken[], { ends, longest, isLeft, encoderFor }: Parts) {
     this.path = path
-    const added = checkAddedTokens(parsed.added_tokens)
-    checkVocab(parsed.model?.vocab)
     const byName = (tokens: AddedToken[]) => new Map(tokens.map((token) => [token.content, token]))
     this.special = byName(added.filter(({ special }) => special))
     this.controls = byName(added.filter(({ special, content }) => special || content.trim() !== ''))
     this.added = new Map(added.map(({ id, content }) => [id, content]))
     this.specialIds = new Set([...this.special.values()].map(({ id }) => id))
-    const bytes = tokenBytes(parsed.decoder)
-    if (!bytes) throw new Error('its decoder is not supported')
-    this.bytes = bytes
-    this.longest = longestToken(parsed)
-    this.ends = textEndsOf(parsed, config)
-    const isLeft = leftToEncoder(parsed)
+    this.longest = longest
+    this.ends = ends
     this.ordinary = added.filter((token) => !token.special && !isLeft(token))
     this.ordinaryTokens = new AddedTokens(this.ordinary)
-    this.encoderFor = (controls) => {
-      const left = added.filter((token) => !controls.has(token.content) && isLeft(token))
-      return makeEncoder({ ...parsed, added_tokens: left }, config, controls, added)
-    }
+    this.encoderFor = encoderFor
     this.plain = this.encoderFor(this.special)
   }
 
@@ -134,8 +146,7 @@ export class Tokenizer {
     if (!isShown && this.specialIds.has(id)) return new Uint8Array()
     const added = this.added.get(id)
     if (added !== undefined) return new TextEncoder().encode(added)
-    const token = this.plain.token(id)
-    return token === undefined ? new Uint8Array() : this.bytes(token)
+    return this.plain.bytesOf(id)
   }
 
   /** Text of tokens that follow others: no space is stripped, control tokens are silent. */
@@ -161,23 +172,57 @@ function leftToEncoder({ model, normalizer }: TokenizerJson) {
   }
 }
 
-/** An encoder to which no text becomes one of `controls`. */
-type MakeEncoder = (
-  json: TokenizerJson,
-  config: unknown,
-  controls: ReadonlyMap<string, AddedToken>,
-  added: readonly AddedToken[],
-) => Encoder
+/** What tables do not say. */
+interface TextJson {
+  added_tokens?: unknown
+  post_processor?: unknown
+  model?: { vocab?: unknown }
+}
 
-/** What makes the encoders of a tokenizer.json, which is not checked yet. What few of them need is imported for those only. */
-async function encodersOf(parsed: TokenizerJson): Promise<MakeEncoder> {
+/** What is another one over the library and over tables. */
+interface Parts {
+  ends: TextEnds
+  /** UTF-16 units of text behind one token at most. */
+  longest: number
+  /** Does the encoder find this added token itself? */
+  isLeft: (token: AddedToken) => boolean
+  /** An encoder to which no text becomes one of `controls`. */
+  encoderFor: (controls: ReadonlyMap<string, AddedToken>) => Encoder
+}
+
+/** Over the library, or as SentencePiece does it; `parsed` is not checked yet, but for its added tokens. Throws Error. */
+async function partsOf(parsed: TokenizerJson, config: unknown): Promise<Parts> {
+  checkVocab(parsed.model?.vocab)
+  const bytes = tokenBytes(parsed.decoder)
+  if (!bytes) throw new Error('its decoder is not supported')
+  const ends = textEndsOf(parsed, config)
+  const added = parsed.added_tokens ?? []
+  const isLeft = leftToEncoder(parsed)
+  const makeEncoder = await encodersOf(parsed, config, bytes)
+  const encoderFor: Parts['encoderFor'] = (controls) => {
+    const left = added.filter((token) => !controls.has(token.content) && isLeft(token))
+    return makeEncoder({ ...parsed, added_tokens: left }, controls)
+  }
+  return { ends, longest: longestToken(parsed), isLeft, encoderFor }
+}
+
+type MakeEncoder = (json: TokenizerJson, controls: ReadonlyMap<string, AddedToken>) => Encoder
+
+/** What not all of them need is imported for those only. */
+async function encodersOf(parsed: TokenizerJson, config: unknown, bytes: TokenBytes): Promise<MakeEncoder> {
   if (parsed.model?.type === 'SentencePiece') {
     const { SentencePieceEncoder } = await import('./sentencepiece/encoder.ts')
-    return (json, _config, controls) => new SentencePieceEncoder(json.model as never, new Set(controls.keys()))
+    return (json, controls) => new SentencePieceEncoder(json.model as never, bytes, new Set(controls.keys()))
   }
+  const { LibraryEncoder, needsMending } = await import('./library.ts')
   const mend = needsMending(parsed) ? (await import('./sentencepiece/mend.ts')).mend : undefined
-  return (json, config, _controls, added) =>
-    new LibraryEncoder(json, (config as object) ?? {}, new Set(added.map(({ content }) => content)), mend)
+  const reserved = new Set((parsed.added_tokens ?? []).map(({ content }) => content))
+  return (json) => new LibraryEncoder(json, (config as object) ?? {}, bytes, reserved, mend)
+}
+
+/** What is thrown for a tokenizer that cannot be used. @internal */
+export function unusable(path: string, cause: unknown): GtaError {
+  return errors.badTokenizer(path, `cannot be used (${cause instanceof Error ? cause.message : cause})`)
 }
 
 /** The library trusts its input; a broken file must not end as wrong text. */

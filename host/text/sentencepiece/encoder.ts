@@ -1,4 +1,5 @@
 /** Text to ids as SentencePiece does it, from the tokenizer.json that is made of a tokenizer.model. */
+import type { TokenBytes } from '../bytes.ts'
 import type { Encoder } from '../encoder.ts'
 import { Bpe } from './bpe.ts'
 import { bytesOfBase64 } from './charsmap.ts'
@@ -12,15 +13,17 @@ const FLT_MIN = 2 ** -126
 
 export class SentencePieceEncoder implements Encoder {
   private readonly json: SentencePieceJson
+  private readonly bytesOfPiece: TokenBytes
   private readonly normalizer: Normalizer
   private readonly algorithm: { segments(text: string): Segment[] }
   private readonly unknown: number
   private readonly bytes: number[] = []
 
   /** User-defined pieces of these names are not taken out of a text. Throws Error for what is no such tokenizer. */
-  constructor(json: SentencePieceJson, without: ReadonlySet<string>) {
+  constructor(json: SentencePieceJson, bytesOfPiece: TokenBytes, without: ReadonlySet<string>) {
     checkJson(json)
     this.json = json
+    this.bytesOfPiece = bytesOfPiece
     const { vocab, types } = json
     const typeOf = (id: number) => types.charCodeAt(id) - 48
     const isText = (id: number) => {
@@ -58,8 +61,9 @@ export class SentencePieceEncoder implements Encoder {
     return ids
   }
 
-  token(id: number): string | undefined {
-    return this.json.vocab[id]?.[0]
+  bytesOf(id: number): Uint8Array {
+    const piece = this.json.vocab[id]?.[0]
+    return piece === undefined ? new Uint8Array() : this.bytesOfPiece(piece)
   }
 }
 

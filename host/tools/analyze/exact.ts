@@ -9,6 +9,7 @@
  *
  * Decode sees `seqlen` tokens in the cache and itself.
  */
+import { MOST_TILE_ROWS, TILE_QUERIES } from '../../../assembly/abi.ts'
 import { type CacheType, PAGE_TOKENS, pairsSeen, type WeightType, windowOf } from '../../../models/index.ts'
 import { errors } from '../../errors.ts'
 import { toolErrors } from '../errors.ts'
@@ -99,10 +100,9 @@ function ratesFor({ name, rates }: Hardware, threads: number | undefined): Measu
 }
 
 /**
- * The engine's rows of a slice sweep a layer's cache one after the other, page by page. Of that the pages that fit on the
- * chip come from memory once per slice, all others once per row: so many times faster than memory is the cache read. The
- * chip is taken to keep what it has; one that forgets the oldest first keeps less, rows that a core sweeps together, and cores side
- * by side, share more.
+ * The engine's rows of a slice sweep a layer's cache a tile after the other (assembly/mixers/sweep.ts), page by page. Of that the
+ * pages that fit on the chip come from memory once per slice, all others once per tile: so many times faster than memory is the
+ * cache read. The chip is taken to keep what it has; one that forgets the oldest first keeps less, cores that sweep side by side share more.
  */
 function cacheReuse(
   { work }: Operation,
@@ -117,25 +117,28 @@ function cacheReuse(
   const rowBytes = cache === 'int8' ? work.rowElements + 4 * work.rowHeads : 4 * work.rowElements
   const kept = PAGE_TOKENS * Math.floor(hardware.onchipBuffer.value / (PAGE_TOKENS * rowBytes))
   const window = windowOf(work.layer) ?? Number.POSITIVE_INFINITY
-  return pairsSeen(work.layer, 0, seqlen) / rowsFromMemory(seqlen, { rowsPerStep, window, kept })
+  const perHead = Math.max(1, Math.floor(work.maps / (work.valueElements / work.valueDim)))
+  const tile = Math.min(Math.max(1, Math.floor(TILE_QUERIES / perHead)), MOST_TILE_ROWS)
+  return pairsSeen(work.layer, 0, seqlen) / rowsFromMemory(seqlen, { rowsPerStep, window, kept, tile })
 }
 
 /** Rows of the cache that memory gives for one prompt of so many tokens, when `kept` of them stay on the chip. */
 function rowsFromMemory(
   seqlen: number,
-  { rowsPerStep, window, kept }: { rowsPerStep: number; window: number; kept: number },
+  { rowsPerStep, window, kept, tile }: { rowsPerStep: number; window: number; kept: number; tile: number },
 ): number {
   // Prompts shorter than a slice share one, each with rows of its own.
   const rows = Math.min(rowsPerStep, seqlen)
   const whole = Math.floor(seqlen / rows)
-  /** By a slice of `count` rows that ends at `end`: once, and again by every row but the first what is not kept. */
+  const tilesBehindFirst = (count: number) => Math.ceil(count / tile) - 1
+  /** By a slice of `count` rows that ends at `end`: once, and again by every tile but the first what is not kept. */
   const slice = (count: number, end: number) =>
-    Math.min(end, window + count - 1) + (count - 1) * Math.max(0, Math.min(end, window) - kept)
+    Math.min(end, window + count - 1) + tilesBehindFirst(count) * Math.max(0, Math.min(end, window) - kept)
   // Slices grow until the window is full, then all are alike; those before `kept` tokens are read once.
   const growing = Math.min(whole, Math.floor(window / rows))
   const fitting = Math.min(growing, Math.floor(kept / rows))
   const ends = (count: number) => (rows * count * (count + 1)) / 2
-  const again = (rows - 1) * (ends(growing) - ends(fitting) - (growing - fitting) * kept)
+  const again = tilesBehindFirst(rows) * (ends(growing) - ends(fitting) - (growing - fitting) * kept)
   const level = growing < whole ? (whole - growing) * slice(rows, seqlen) : 0
   const rest = seqlen - whole * rows
   return ends(growing) + again + level + (rest > 0 ? slice(rest, seqlen) : 0)
