@@ -29,9 +29,9 @@ toolTest(
     assert.is(checked.status, 0, checked.stderr)
     assert.not.match(checked.stdout + checked.stderr, /WARNING.*config|ALERT/)
     assert.is(stdout.match(/maxconn 2$/gm)?.length, 3)
-  // A board whose name is not known yet is left out until it is.
-  writeFileSync(path, stdout.replace('10.0.0.6', 'board1.invalid'))
-  assert.is(spawnSync(findTool('haproxy') as string, ['-c', '-f', path]).status, 0)
+    // A board whose name is not known yet is left out until it is.
+    writeFileSync(path, stdout.replace('10.0.0.6', 'board1.invalid'))
+    assert.is(spawnSync(findTool('haproxy') as string, ['-c', '-f', path]).status, 0)
   },
 )
 
