@@ -148,6 +148,7 @@ const notRun: Record<string, string> = {
   'gta worker my-chat.gta --nats nats://queue.lan:4222 -np 4': 'needs a NATS server; queue.test.ts has workers',
   'gta submit requests.jsonl --nats nats://queue.lan:4222': 'the same',
   'gta collect answers.jsonl --nats nats://queue.lan:4222 --wait': 'the same',
+  'gta fleet status --nats nats://queue.lan:4222': 'the same; fleet.test.ts has it',
   'gta serve Qwen/Qwen3-0.6B small=my-gta.gta': 'needs that download; server-together.test.ts has several models',
   'gta serve my-gta.gta --host 0.0.0.0 --api-key-file keys.txt': 'listens to others; server-limits.test.ts has keys',
   'gta chat my-gta.gta --recover': 'needs somebody who talks; recovery.test.ts loses engines',

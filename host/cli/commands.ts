@@ -51,6 +51,10 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'the results of such a queue into a file',
     read: async () => (await import('./collect.ts')).collect,
   },
+  fleet: {
+    summary: 'what the workers of a queue do; a configuration of haproxy for many boards',
+    read: async () => (await import('./fleet.ts')).fleet,
+  },
   inspect: {
     summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
     read: async () => (await import('./inspect.ts')).inspect,

@@ -25,6 +25,14 @@ export const lineErrors = {
     ),
 }
 
+export const fleetErrors = {
+  badAddress: (option: string, found: string) =>
+    new GtaError('BAD_OPTION', `${option} must be HOST:PORT, such as board1.lan:8080, found "${found.slice(0, 100)}"`),
+  sameBoard: (found: string) => new GtaError('BAD_OPTION', `--boards must name each board once, found ${found} twice`),
+  badHeader: (found: string) =>
+    new GtaError('BAD_OPTION', `--header must be a name of letters, digits and -, found "${found.slice(0, 100)}"`),
+}
+
 export const batchErrors = {
   exists: (path: string) =>
     new GtaError(

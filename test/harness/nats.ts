@@ -42,6 +42,8 @@ export async function startNats(more = ''): Promise<NatsServer> {
       })
     },
   }
+  // Nor does it outlive a test that fails.
+  process.once('exit', () => child?.kill('SIGKILL'))
   await server.start()
   return server
 }
