@@ -728,7 +728,7 @@ test('eval: token ids from a file', async () => {
   await Promise.all([
     fails(1, ['eval', gta, '--tokens-file', 'ids-wrong.txt'], 'ids-wrong.txt', 'token ids', '"four"'),
     fails(1, ['eval', gta, '--tokens-file', 'missing.txt'], 'missing.txt'),
-    fails(1, ['eval', gta, '--tokens-file', '/dev/zero'], '/dev/zero', 'at most 256 MB'),
+    fails(1, ['eval', gta, '--tokens-file', '/dev/zero'], '/dev/zero', 'at most 256.0 MB'),
     fails(2, ['eval', gta, '--tokens-file', 'ids.txt', '--tokens', '1,2'], '--tokens-file', 'found 2'),
   ])
 })
