@@ -160,7 +160,7 @@ async function importSource(path) {
   return await import(`data:text/javascript;base64,${Buffer.from(outputFiles[0].contents).toString('base64')}`)
 }
 
-/** What all bundles have in common. Nothing is left outside but `webgpu`, which host/platform/gpu.ts imports if a GPU is asked for: an installed package needs no other. */
+/** What all bundles have in common. Nothing is left outside but `webgpu` and NATS, which host/platform/gpu.ts and host/fleet/queue/connect.ts import if a GPU or a queue is asked for: an installed package needs no other. */
 const bundled = (commit, kernels, platform) => ({
   platform,
   absWorkingDir: root,
@@ -362,10 +362,26 @@ function buildTypes() {
   ]
   const result = spawnSync(process.execPath, [tsc, ...args], { cwd: root, stdio: ['ignore', 2, 2] })
   if (result.status !== 0) throw new Error('tsc found errors')
+  removeUnreached()
   // The same declarations for require(): TypeScript asks the nearest manifest what kind of module they are.
   for (const folder of ['host', 'models'])
     cpSync(`${root}dist/types/${folder}`, `${root}dist/types-cjs/${folder}`, { recursive: true })
   writeFileSync(`${root}dist/types-cjs/package.json`, '{ "type": "commonjs" }\n')
+}
+
+/** Declarations that no entry leads to are nobody's, and most of them. */
+function removeUnreached() {
+  const types = `${root}dist/types/`
+  const reached = new Set()
+  const reach = (file) => {
+    if (reached.has(file)) return
+    reached.add(file)
+    for (const [, target] of readFileSync(file, 'utf8').matchAll(/['"](\.[^'"\n]+)\.ts['"]/g))
+      reach(resolve(dirname(file), `${target}.d.ts`))
+  }
+  for (const [path] of JSON.stringify(manifest().exports).matchAll(/dist\/types\/[\w/]+\.d\.ts/g)) reach(root + path)
+  for (const name of readdirSync(types, { recursive: true }))
+    if (name.endsWith('.d.ts') && !reached.has(types + name)) rmSync(types + name)
 }
 
 if (!isMainThread) for (const target of workerData) await buildEngine(target)

@@ -51,9 +51,10 @@ test('no scripts at installation, no other packages, nothing that is not for use
   for (const name of ['preinstall', 'install', 'postinstall']) assert.is(manifest.scripts[name], undefined, name)
   for (const name of ['dependencies', 'optionalDependencies', 'bundleDependencies'])
     assert.is(manifest[name], undefined, name)
-  // WebGPU for Node is there for who asks for it.
-  assert.equal(Object.keys(manifest.peerDependencies), ['webgpu'])
-  assert.equal(manifest.peerDependenciesMeta, { webgpu: { optional: true } })
+  // WebGPU for Node, and a client of queues, are there for who asks for them.
+  const peers = ['@nats-io/jetstream', '@nats-io/transport-node', 'webgpu']
+  assert.equal(Object.keys(manifest.peerDependencies), peers)
+  assert.equal(manifest.peerDependenciesMeta, Object.fromEntries(peers.map((name) => [name, { optional: true }])))
   const paths = packed.files.map(({ path }) => path)
   for (const path of [
     'README.md',
@@ -79,6 +80,17 @@ test('no scripts at installation, no other packages, nothing that is not for use
   for (const path of promised) assert.ok(existsSync(join(installed, path)), path)
   for (const name of ['@huggingface/tokenizers', '@huggingface/jinja', '@assemblyscript/loader'])
     assert.match(readFileSync(join(installed, 'dist/LICENSES.txt'), 'utf8'), name)
+})
+
+test('a queue needs a client, which the package does not bring: a sentence says which', () => {
+  writeFileSync(join(folder, 'none.jsonl'), '')
+  const args = [join(installed, 'dist/gta.mjs'), 'submit', join(folder, 'none.jsonl'), '--nats', 'nats://127.0.0.1:1']
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  assert.is(status, 1)
+  assert.match(
+    stderr,
+    /^gta: a queue needs the packages @nats-io.transport-node and @nats-io.jetstream, found none: run "npm install/,
+  )
 })
 
 const useTypes = `

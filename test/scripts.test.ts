@@ -20,6 +20,7 @@ function run(script: string, ...args: string[]): Promise<{ code: number; stdout:
 const scripts = [
   'bench/capacity.ts',
   'bench/compare.ts',
+  'bench/fleet.ts',
   'bench/gpu.ts',
   'bench/load.ts',
   'bench/package.ts',

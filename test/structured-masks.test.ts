@@ -56,6 +56,10 @@ const grammars: Record<string, Grammar> = {
   lines: text({ pattern: '^.{1,40}$' }),
   'not all signs': text({ pattern: '^[^.,"]{2,}$' }),
   'found somewhere': text({ pattern: 'sun\\d+' }),
+  'found within a length': text({ pattern: 'a.*Z', minLength: 4, maxLength: 14 }),
+  'a length and no end of lines': text({ pattern: '^.{1,9}$' }),
+  'all but one letter': text({ pattern: '^a?[b-z]{1,8}$' }),
+  'an even number': text({ pattern: '^(?:..)*$', maxLength: 15 }),
   names: compileSchema({ properties: { the: {}, there: { type: 'number' } }, additionalProperties: { type: 'boolean' } }),
   'names in any order': compileSchema(
     { properties: { a: { type: 'integer' }, the: {} }, required: ['a'], patternProperties: { '^Z': { const: 'fooBar' } } },

@@ -1,19 +1,14 @@
 /** gta batch: a file of requests, in OpenAI's form, to a file of results. */
-import { type FileHandle, open } from 'node:fs/promises'
-import type { Readable } from 'node:stream'
-import { errors } from '../errors.ts'
 import { type BatchCounts, runBatch } from '../fleet/batch.ts'
 import { batchErrors } from '../fleet/errors.ts'
-import { type Output, OutputFile, OutputStream } from '../fleet/output.ts'
+import type { Output } from '../fleet/output.ts'
 import { LocalApi } from '../server/local-api.ts'
+import { openInput, openOutput, outputOptions, SOME_FAILED } from './batch-files.ts'
 import { BatchLine } from './batch-line.ts'
 import { interruptSignal } from './interrupt.ts'
 import { type Arguments, type Command, common, UsageError } from './options.ts'
 import { DEFAULT_SLOTS, MAX_SLOTS, servedModels, servedOptions } from './served-models.ts'
 import { printJson, say } from './terminal.ts'
-
-/** All is done, but some requests were refused or failed. */
-const SOME_FAILED = 3
 
 export const batch: Command = {
   usage: 'batch IN.jsonl OUT.jsonl [options]',
@@ -25,8 +20,7 @@ export const batch: Command = {
       value: '[NAME=]MODEL',
       help: 'a model that requests may name; the first is for those that name none; may be given several times',
     },
-    resume: { type: 'boolean', help: 'go on with an output that is there: what has a result is not asked again' },
-    force: { type: 'boolean', help: 'write over an output that is there' },
+    ...outputOptions,
     ordered: { type: 'boolean', help: 'results in the order of the requests, not as soon as they are there' },
     limit: { type: 'string', value: 'N', help: 'only the first N requests' },
     concurrency: {
@@ -85,45 +79,8 @@ async function execute(args: Arguments): Promise<void> {
 function pathsOf(args: Arguments): [string, string] {
   args.expectPositionals(2)
   const [from, to] = args.positionals
-  if (from === undefined || to === undefined)
-    throw new UsageError('IN.jsonl and OUT.jsonl must be given; - stands for stdin and for stdout')
-  if (args.flag('resume') && args.flag('force')) throw new UsageError('only one of --resume, --force must be given')
-  if (to !== '-') return [from, to]
-  for (const name of ['resume', 'force', 'json'])
-    if (args.flag(name)) throw new UsageError(`--${name} must be left out where results go to stdout`)
-  return [from, to]
-}
-
-interface Input {
-  stream: Readable
-  /** Of a file: how long it is. */
-  bytes: number | undefined
-  handle: FileHandle | undefined
-}
-
-async function openInput(path: string): Promise<Input> {
-  if (path === '-') return { stream: process.stdin, bytes: undefined, handle: undefined }
-  const handle = await open(path, 'r').catch((cause) => {
-    throw cause?.code === 'ENOENT' ? errors.noFile(path) : errors.unreadable(path, cause)
-  })
-  const found = await handle.stat()
-  if (found.isDirectory()) {
-    await handle.close()
-    throw errors.unreadable(path, new Error('it is a directory'))
-  }
-  return { stream: handle.createReadStream(), bytes: found.isFile() ? found.size : undefined, handle }
-}
-
-async function openOutput(args: Arguments, path: string, { handle }: Input): Promise<Output> {
-  if (path === '-') return new OutputStream(process.stdout)
-  const output = await OutputFile.open(path, {
-    isResumed: args.flag('resume'),
-    isForced: args.flag('force'),
-    onCut: (bytes) => say(`cut ${bytes} bytes off ${path}: a result that was being written`),
-  })
-  if (!handle || !(await output.isSame(handle))) return output
-  await output.close()
-  throw batchErrors.sameFile(path)
+  if (from !== undefined && to !== undefined) return [from, to]
+  throw new UsageError('IN.jsonl and OUT.jsonl must be given; - stands for stdin and for stdout')
 }
 
 function tell(args: Arguments, counts: BatchCounts, line: BatchLine, output: Output, limit: number | undefined): void {

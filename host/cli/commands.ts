@@ -39,6 +39,18 @@ export const commands: Readonly<Record<string, CommandEntry>> = {
     summary: 'a file of requests to a file of results, as OpenAI’s batches; goes on where it was killed',
     read: async () => (await import('./batch.ts')).batch,
   },
+  worker: {
+    summary: 'answer the requests of a queue on a NATS server',
+    read: async () => (await import('./worker.ts')).worker,
+  },
+  submit: {
+    summary: 'a file of requests into such a queue',
+    read: async () => (await import('./submit.ts')).submit,
+  },
+  collect: {
+    summary: 'the results of such a queue into a file',
+    read: async () => (await import('./collect.ts')).collect,
+  },
   inspect: {
     summary: 'what a model is and what it costs: a .gta file, a directory, or a config.json alone',
     read: async () => (await import('./inspect.ts')).inspect,

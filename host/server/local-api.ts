@@ -1,5 +1,6 @@
 /** OpenAI's API without a server: the same endpoints over the same pool of models, for requests of this process. */
 import type { GenerateOptions } from '../runtime/api.ts'
+import { runtimeOf } from '../runtime/model.ts'
 import type { Call } from './call.ts'
 import { apiErrors, asApiError, errorBody, type Params } from './errors.ts'
 import { Metrics } from './metrics.ts'
@@ -66,6 +67,16 @@ export class LocalApi {
   /** Tokens that were generated. */
   get tokens(): number {
     return this.services.metrics.tokens
+  }
+
+  /** Of the first model, its type of weights and of cache: where it is the same, answers are. */
+  async hash(): Promise<string> {
+    const lease = await this.services.pool.enter(undefined, 1, new AbortController().signal)
+    try {
+      return (await runtimeOf(lease.model.model).cache.fingerprint()).slice(0, 16)
+    } finally {
+      lease.release()
+    }
   }
 
   /** What a server answers to a POST of `body`. Rejects only with the reason of the signal. */

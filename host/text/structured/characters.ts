@@ -61,9 +61,10 @@ export class LimitedCharacters implements Characters {
   readonly start: number
   private readonly inner: TableCharacters
   private readonly most: number
-  /** Characters that an end is away, at least, from each state of `inner`; and the most of them. */
+  /** Characters that an end is away, at least, from each state of `inner`; the most of them; and the most of those behind each. */
   private readonly distances: Float64Array
   private readonly farthest: number
+  private behind: Float64Array | undefined
 
   private constructor(inner: TableCharacters, most: number, distances: Float64Array) {
     this.inner = inner
@@ -96,8 +97,14 @@ export class LimitedCharacters implements Characters {
   }
 
   room(state: number, slice: number): number {
-    const left = this.most - Math.floor(state / this.size) - this.farthest
-    return Math.max(0, Math.min(left, this.inner.room(state % this.size, slice)))
+    this.behind ??= this.inner.mostBehind(this.distances)
+    const inner = state % this.size
+    const left = this.most - Math.floor(state / this.size) - (this.behind[inner] as number)
+    return Math.max(0, Math.min(left, this.inner.room(inner, slice)))
+  }
+
+  reach(state: number, slice: number): number {
+    return Math.min(this.most - Math.floor(state / this.size), this.inner.reach(state % this.size, slice))
   }
 
   key(state: number): number {

@@ -84,11 +84,15 @@ export class LeafMasks {
     this.mask = undefined
     this.calls = new Map()
     let count = 0
-    for (const { from, to, first, last, slice, length } of parts)
-      count =
-        slice !== NO_SLICE && table.room(start, slice) >= length
-          ? this.addAll(first, last, count)
-          : this.walk(table, start, from, to, count, exits)
+    for (const part of parts) {
+      const { slice, length } = part
+      const room = slice === NO_SLICE ? 0 : table.room(start, slice)
+      if (room >= length) count = this.addAll(part.first, part.last, count)
+      // None of more characters may come, whichever they are.
+      else if (slice !== NO_SLICE && table.reach(start, slice) <= room)
+        count = this.addList(tokens.shortest(part, room), count)
+      else count = this.walk(table, start, part.from, part.to, count, exits)
+    }
     const ids = found.subarray(0, count)
     if (count <= words) return { mask: this.mask, ids: ids.slice(), exits: Uint32Array.from(exits), calls: this.calls }
     const mask = this.largeMask()
@@ -141,6 +145,12 @@ export class LeafMasks {
     if (size > tokens.words / 2) addMask(this.largeMask(), tokens.maskOf(first, last))
     else if (size > MANY) setBits(this.largeMask(), ids.subarray(first, last))
     else for (let i = first; i < last; i++) found[count++] = ids[i] as number
+    return count
+  }
+
+  private addList(ids: Uint32Array, count: number): number {
+    if (ids.length > MANY) setBits(this.largeMask(), ids)
+    else for (const id of ids) this.found[count++] = id
     return count
   }
 

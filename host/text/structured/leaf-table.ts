@@ -81,6 +81,11 @@ export class LeafTable {
     return found
   }
 
+  /** Characters of a slice that can come at most; infinite where that is not known. */
+  reach(place: number, slice: number): number {
+    return this.rule.reach?.(this.states[place] as number, slice) ?? Number.POSITIVE_INFINITY
+  }
+
   /** Characters of a slice that may come, whichever they are. */
   room(place: number, slice: number): number {
     const entry = place * slices.length + slice

@@ -18,6 +18,8 @@ export interface Characters {
   accepts(state: number): boolean
   /** As in rules. */
   room(state: number, slice: number): number
+  /** As in rules. */
+  reach?(state: number, slice: number): number
   /** States of one key allow the same for so many characters as a token has. */
   key(state: number): number
 }
@@ -187,6 +189,14 @@ class Determination {
   }
 }
 
+/** Texts of some classes alone, by state. */
+interface Walks {
+  readonly classes: readonly number[]
+  /** Any of so many characters may come; and no more than so many, where that was asked. */
+  readonly rooms: Float64Array
+  reaches?: Float64Array
+}
+
 /** An automaton as a table. */
 export class TableCharacters implements Characters {
   readonly alphabet: Alphabet
@@ -194,10 +204,10 @@ export class TableCharacters implements Characters {
   /** (states, classes) */
   readonly rows: Int32Array
   readonly ends: readonly boolean[]
-  /** By slice; found when they are asked for. */
-  private readonly rooms: Float64Array[] = []
-  private reverse: Reverse | undefined
-  private readonly roomsByClasses = new Map<string, Float64Array>()
+  /** Found when they are asked for. */
+  private readonly bySlice: Walks[] = []
+  private readonly byClasses = new Map<string, Walks>()
+  private reversed: Reverse | undefined
 
   private constructor(alphabet: Alphabet, rows: Int32Array, ends: readonly boolean[]) {
     this.alphabet = alphabet
@@ -229,23 +239,37 @@ export class TableCharacters implements Characters {
   }
 
   room(state: number, slice: number): number {
-    let rooms = this.rooms[slice]
-    if (!rooms) {
+    return this.walksOf(slice).rooms[state] as number
+  }
+
+  reach(state: number, slice: number): number {
+    const walks = this.walksOf(slice)
+    walks.reaches ??= this.reverse.longest((found) => walks.classes.includes(found))
+    return walks.reaches[state] as number
+  }
+
+  private walksOf(slice: number): Walks {
+    let walks = this.bySlice[slice]
+    if (!walks) {
       // Slices that this alphabet does not tell apart have the same.
       const classes = this.alphabet.classesOf(slices[slice] as CharacterSet).sort((a, b) => a - b)
       const key = classes.join()
-      rooms = this.roomsByClasses.get(key) ?? this.findRooms(classes)
-      this.roomsByClasses.set(key, rooms)
-      this.rooms[slice] = rooms
+      walks = this.byClasses.get(key) ?? { classes, rooms: this.findRooms(classes) }
+      this.byClasses.set(key, walks)
+      this.bySlice[slice] = walks
     }
-    return rooms[state] as number
+    return walks
   }
 
   /** By state: how far the next one is in which not all of these classes may come. */
   private findRooms(classes: readonly number[]): Float64Array {
     const isShut = this.ends.map((_, state) => classes.some((found) => this.next(state, found) < 0))
-    this.reverse ??= new Reverse(this.rows, this.alphabet.size)
     return this.reverse.distancesTo(isShut, (found) => classes.includes(found))
+  }
+
+  private get reverse(): Reverse {
+    this.reversed ??= new Reverse(this.rows, this.alphabet.size)
+    return this.reversed
   }
 
   key(state: number): number {
@@ -254,6 +278,17 @@ export class TableCharacters implements Characters {
 
   /** By state: how many characters an end is away at least; infinite where there is none. */
   distances(): Float64Array {
-    return new Reverse(this.rows, this.alphabet.size).distancesTo(this.ends)
+    return this.reverse.distancesTo(this.ends)
+  }
+
+  /** By state: the most of some numbers of states that can be reached by one character or more; 0 where none can. */
+  mostBehind(numbers: Float64Array): Float64Array {
+    const most = this.reverse.mostOf(numbers)
+    const { size } = this.alphabet
+    return Float64Array.from(numbers, (_, state) =>
+      this.rows
+        .subarray(state * size, (state + 1) * size)
+        .reduce((found, to) => (to < 0 ? found : Math.max(found, most[to] as number)), 0),
+    )
   }
 }

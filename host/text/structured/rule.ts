@@ -22,6 +22,8 @@ export interface Rule {
   groups?(state: number): Groups
   /** How many characters of a slice (see slices.ts) can follow, whichever they are; absent: none is promised. */
   room?(state: number, slice: number): number
+  /** How many characters of a slice can follow at most; absent: it is not known. Only where no text of a slice ends the rule. */
+  reach?(state: number, slice: number): number
   /** Between two characters of a text in which only their number counts; undefined or absent elsewhere. */
   counted?(state: number): Counted | undefined
   /** States of one key allow the same tokens, if no token has more than LONGEST_TOKEN bytes; absent: the state itself. */
@@ -148,6 +150,47 @@ export class Reverse {
       this.entries[ends[to] as number] = i
     }
     this.starts = ends
+  }
+
+  /** By state: the most steps that can follow, by some columns; infinite where they go in circles. */
+  longest(isUsed: (column: number) => boolean): Float64Array {
+    const { width, starts, entries } = this
+    const used = Array.from({ length: width }, (_, column) => isUsed(column))
+    const open = new Uint32Array(starts.length - 1)
+    for (const entry of entries) {
+      const state = Math.floor(entry / width)
+      if (used[entry % width]) open[state] = (open[state] as number) + 1
+    }
+    const longest = new Float64Array(open.length)
+    const waiting: number[] = []
+    open.forEach((count, state) => {
+      if (count === 0) waiting.push(state)
+    })
+    for (let state = waiting.pop(); state !== undefined; state = waiting.pop())
+      for (const entry of entries.subarray(starts[state], starts[state + 1])) {
+        if (!used[entry % width]) continue
+        const before = Math.floor(entry / width)
+        longest[before] = Math.max(longest[before] as number, (longest[state] as number) + 1)
+        open[before] = (open[before] as number) - 1
+        if (open[before] === 0) waiting.push(before)
+      }
+    return longest.map((steps, state) => (open[state] === 0 ? steps : Number.POSITIVE_INFINITY))
+  }
+
+  /** By state: the most of the numbers of those that can be reached, itself among them. */
+  mostOf(numbers: Float64Array): Float64Array {
+    const { width, starts, entries } = this
+    const most = new Float64Array(numbers.length).fill(-1)
+    const order = Array.from(numbers.keys()).sort((a, b) => (numbers[b] as number) - (numbers[a] as number))
+    for (const first of order) {
+      const waiting = most[first] === -1 ? [first] : []
+      for (let state = waiting.pop(); state !== undefined; state = waiting.pop()) {
+        if (most[state] !== -1) continue
+        most[state] = numbers[first] as number
+        for (const entry of entries.subarray(starts[state], starts[state + 1])) waiting.push(Math.floor(entry / width))
+      }
+    }
+    return most
   }
 
   /** By state: steps to the next of some states; infinite where none is reached. `isUsed`: by column. */

@@ -75,6 +75,12 @@ export class TextRule implements Rule {
     return this.characters.room(Math.floor((state - 2) / this.states), slice)
   }
 
+  reach(state: number, slice: number): number {
+    const isBetween = this.isJson && state >= 2 && (state - 2) % this.states === 0
+    const reach = isBetween ? this.characters.reach?.((state - 2) / this.states, slice) : undefined
+    return reach ?? Number.POSITIVE_INFINITY
+  }
+
   counted(state: number): Counted | undefined {
     const { characters, states } = this
     const isBetween = this.isJson && state >= 2 && (state - 2) % states === 0

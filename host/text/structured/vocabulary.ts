@@ -1,6 +1,6 @@
 /** A vocabulary as grammars see it: the trie of its tokens, control tokens among them, and masks of whole branches. */
 import { LONGEST_TOKEN } from './rule.ts'
-import { type Part, type Token, type Trie, trieOf } from './trie.ts'
+import { NO_SLICE, type Part, type Token, type Trie, trieOf } from './trie.ts'
 
 /** What a trie is made of; `bytesOf` of an id without text is empty. */
 export interface Vocabulary {
@@ -18,6 +18,7 @@ export class TokenTrie {
   readonly parts: readonly Part[]
   /** Words of a mask. */
   readonly words: number
+  private readonly byLength: ReadonlyMap<Part, ByLength>
   private readonly masks = new Map<number, Uint32Array>()
   private readonly vocabulary: Vocabulary
   private readonly controls: ReadonlyMap<number, Uint8Array>
@@ -29,6 +30,15 @@ export class TokenTrie {
     const { trie, parts } = trieOf(tokensOf(vocabulary, vocabSize, this.controls))
     this.trie = trie
     this.parts = parts
+    this.byLength = new Map(
+      parts.filter(({ slice }) => slice !== NO_SLICE).map((part) => [part, shortestFirst(trie, part)]),
+    )
+  }
+
+  /** Tokens of a part that have at most so many characters, which are fewer than its longest has. */
+  shortest(part: Part, characters: number): Uint32Array {
+    const { ids, ends } = this.byLength.get(part) ?? shortestFirst(this.trie, part)
+    return ids.subarray(0, ends[characters])
   }
 
   /** Of a token, as grammars have it. */
@@ -48,6 +58,23 @@ export class TokenTrie {
     }
     return mask
   }
+}
+
+/** Tokens of a part, and how many of them have at most a number of characters. */
+interface ByLength {
+  readonly ids: Uint32Array
+  readonly ends: Uint32Array // (longest + 1)
+}
+
+function shortestFirst({ ids, characters }: Trie, { first, last, length }: Part): ByLength {
+  const sorted = new Uint32Array(last - first)
+  const ends = new Uint32Array(length + 1)
+  let place = 0
+  for (let count = 1; count <= length; count++) {
+    for (let i = first; i < last; i++) if (characters[i] === count) sorted[place++] = ids[i] as number
+    ends[count] = place
+  }
+  return { ids: sorted, ends }
 }
 
 export function setBit(mask: Uint32Array, id: number): void {
