@@ -8,7 +8,14 @@ const letters = Object.fromEntries([...'abcdefghijklmnopqrstuvwxyz'].map((letter
 
 /** A tokenizer of 26 letters, over the library; changed. */
 function open(change: object): Promise<Tokenizer> {
-  const json = { decoder: { type: 'ByteLevel' }, model: { type: 'BPE', vocab: letters, merges: [] }, ...change }
+  const plain = {
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: { type: 'ByteLevel' },
+  }
+  const json = { ...plain, model: { type: 'BPE', vocab: letters, merges: [] }, ...change }
   return Tokenizer.open('strange', new TextEncoder().encode(JSON.stringify(json)), {})
 }
 

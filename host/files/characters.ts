@@ -125,11 +125,17 @@ class MarkOrder {
   add(mark: string): void {
     // U+0334 is of the first class, U+0345 of the last.
     if (!isBefore('\u0334', mark) && !isBefore(mark, '\u0345')) return
-    let i = 0
-    while (i < this.classes.length && isBefore(this.classes[i]?.[0] as string, mark)) i++
-    const same = this.classes[i]
+    // The first class that is not lower.
+    let low = 0
+    let high = this.classes.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (isBefore(this.classes[middle]?.[0] as string, mark)) low = middle + 1
+      else high = middle
+    }
+    const same = this.classes[low]
     if (same && !isBefore(mark, same[0] as string)) same.push(mark)
-    else this.classes.splice(i, 0, [mark])
+    else this.classes.splice(low, 0, [mark])
   }
 
   /** Each mark and the number of its class, from 1 on. */

@@ -151,7 +151,10 @@ function namesOf({ kind }: Way, vocab: Vocabulary, added: readonly AddedToken[])
   const names: (string | undefined)[] = []
   let count = added.length
   for (const name in vocab) {
-    names[idOf(vocab[name])] = name
+    const id = idOf(vocab[name])
+    // Both would become it.
+    if (names[id] !== undefined) throw new UnknownWay(`two tokens with the id ${id}`)
+    names[id] = name
     count++
   }
   const last = added.reduce((most, { id }) => Math.max(most, idOf(id)), names.length - 1)

@@ -115,8 +115,9 @@ export function hasTables(tables: Uint8Array): boolean {
 
 /** The module looks at every number in the tables, and refuses by an error of the command. */
 function start(module: WebAssembly.Module, tables: Uint8Array): Instance {
+  let what = 'there is no memory for its tables'
   const refuse = () => {
-    throw new Error('its tables are not what gta convert writes, or there is no memory for them')
+    throw new Error(`its tables are not what gta convert writes, or ${what}`)
   }
   const instance = new WebAssembly.Instance(module, {
     wasi_snapshot_preview1: { fd_write: refuse, proc_exit: refuse },
@@ -125,6 +126,7 @@ function start(module: WebAssembly.Module, tables: Uint8Array): Instance {
   const at = exports.room(tables.length) >>> 0
   new Uint8Array(exports.memory.buffer).set(tables, at)
   exports.prepare(at, tables.length)
+  what = 'the text is too long'
   return { exports, free: exports.room(0) >>> 0, bytes: exports.memory.buffer.byteLength }
 }
 
