@@ -34,18 +34,21 @@ export function excessOf(bytes: Uint8Array, limits: JsonLimits): string | undefi
   let [opened, deep, texts, commas] = [0, 0, 0, 0]
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i] as number
+    // Digits and letters, which are most of it.
+    if (byte > COMMA && byte < OPEN_LIST) continue
+    if (byte === COMMA) {
+      if (++commas > values) return `more than ${values} values`
+      continue
+    }
+    if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) deep--
     if (byte === QUOTE) {
       texts++
       i = endOfText(bytes, i)
-    } else if (byte === COMMA) commas++
-    else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) deep--
-    else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
-      opened++
+    } else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+      if (++opened > containers) return `more than ${containers} lists and objects`
       if (++deep > depth) return `lists and objects nested more than ${depth} deep`
-    }
-    if (opened > containers) return `more than ${containers} lists and objects`
+    } else continue
     if (opened + texts > parts) return `more than ${parts} names, texts, lists and objects together`
-    if (commas > values) return `more than ${values} values`
   }
   return undefined
 }
