@@ -520,7 +520,11 @@ test('bad options of load() are BAD_OPTION with their name, before anything is r
 test('a prompt of no tokens, or of ids that the model has not, is BAD_PROMPT', async () => {
   for (const prompt of ['', []]) await rejects(run(small, prompt, {}), 'BAD_PROMPT')
   for (const id of [320, -1, 1.5, Number.NaN, 2 ** 32, '1', null, undefined])
-    await rejects(run(small, [1, id as number, 2], {}), 'BAD_PROMPT', `found ${id}`)
+    await rejects(
+      run(small, [1, id as number, 2], {}),
+      'BAD_PROMPT',
+      `found ${typeof id === 'string' ? `"${id}"` : id}`,
+    )
   await run(small, [0, 319], { maxTokens: 1 })
 })
 
