@@ -364,9 +364,9 @@ test('signals while a prompt is read: it has its answer within --drain, else an 
     await until(async () => (await metricOf(server, 'llamacpp:requests_processing')) === 1)
     const ended = end('SIGTERM')
     const { status, body } = await told
-    assert.is(status, 200)
-    const final = eventsOf(body).at(-1)
-    assert.is(final.error?.code ?? final, last)
+    // Without --drain it may hear of the end before its answer has begun.
+    const final = status === 200 ? eventsOf(body).at(-1) : body
+    assert.equal([status === 200 || drain === '0', final.error?.code ?? final], [true, last])
     const { code, signal } = await ended
     assert.equal([code, signal], [0, null])
   }

@@ -54,7 +54,6 @@ async function execute(args: Arguments): Promise<void> {
   // Before anybody is told that it listens: a signal may come with the answer to that.
   const ending = new Ending(drain, args.flag('quiet'))
   const server = await openServer({
-    ...(await servedModels(args, args.positionals)),
     slots: args.whole('parallel', 1, MAX_SLOTS) ?? DEFAULT_SLOTS,
     queue: args.whole('queue', 0, 10_000) ?? DEFAULTS.queue,
     timeout: args.whole('timeout', 1, 86_400) ?? DEFAULTS.timeout,
@@ -68,6 +67,8 @@ async function execute(args: Arguments): Promise<void> {
     hasPage: !args.flag('no-page'),
     ...(args.flag('quiet') ? {} : logging),
     onError: (error) => say(error instanceof Error ? (error.stack ?? error.message) : String(error)),
+    // The last of it: files are looked at when all else is right.
+    ...(await servedModels(args, args.positionals)),
   })
   const ended = ending.of(server)
   process.stdout.write(`listening on ${server.url}\n`)

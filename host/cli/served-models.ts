@@ -40,10 +40,10 @@ export async function servedModels(
       // Who loses a thread is not to end all that others are told.
       recover: true,
     },
-    models: await entriesOf(models),
     budget: args.bytes('models-memory', 1e6),
-    template: await readTemplate(args.text('chat-template')),
     defaults: given(args.values(...generateNames)),
+    template: await readTemplate(args.text('chat-template')),
+    models: await entriesOf(models),
   }
 }
 
