@@ -54,7 +54,7 @@ export function excessOf(bytes: Uint8Array, limits: JsonLimits): string | undefi
 }
 
 /** Where the text ends whose first quote is there; behind everything if it does not. */
-function endOfText(bytes: Uint8Array, start: number): number {
+export function endOfText(bytes: Uint8Array, start: number): number {
   for (let at = bytes.indexOf(QUOTE, start + 1); at >= 0; at = bytes.indexOf(QUOTE, at + 1)) {
     let escapes = 0
     while (bytes[at - 1 - escapes] === BACKSLASH) escapes++

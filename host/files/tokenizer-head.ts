@@ -2,10 +2,10 @@
  * What a tokenizer.json says before its model, which is nearly all of it: megabytes of vocabulary and merges, which a packed
  * file has as tables too.
  */
-import { parseJson } from '../json.ts'
+import { endOfText, parseJson } from '../json.ts'
 import { isObject } from './objects.ts'
 
-const [QUOTE, BACKSLASH, COLON, OPEN, CLOSE] = [0x22, 0x5c, 0x3a, [0x7b, 0x5b], [0x7d, 0x5d]]
+const [QUOTE, COLON, OPEN, CLOSE] = [0x22, 0x3a, [0x7b, 0x5b], [0x7d, 0x5d]]
 
 /** What tables do not say of a tokenizer. */
 interface Head {
@@ -36,7 +36,7 @@ function modelAt(json: Uint8Array): number | undefined {
     if (OPEN.includes(byte)) depth++
     else if (CLOSE.includes(byte)) depth--
     else if (byte === QUOTE) {
-      const end = textEnd(json, at)
+      const end = endOfText(json, at) + 1
       const isName = end - at === MODEL.length && MODEL.every((char, i) => json[at + i] === char)
       if (depth === 1 && isName) {
         const colon = json.indexOf(COLON, end)
@@ -49,10 +49,3 @@ function modelAt(json: Uint8Array): number | undefined {
 }
 
 const [MODEL, REST] = ['"model"', 'null}'].map((text) => new TextEncoder().encode(text)) as [Uint8Array, Uint8Array]
-
-/** Behind the quote that ends the text which begins with the one at `at`. */
-function textEnd(json: Uint8Array, at: number): number {
-  let end = at + 1
-  while (end < json.length && json[end] !== QUOTE) end += json[end] === BACKSLASH ? 2 : 1
-  return end + 1
-}

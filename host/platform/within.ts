@@ -2,11 +2,13 @@
 import { createContext, Script } from 'node:vm'
 
 const context: { work: (() => void) | undefined } = { work: undefined }
-const call = new Script('work()')
+/** Made when it is needed: most tokenizers have tables, and no program starts later because of others. */
+let call: Script | undefined
 
 /** What `work` returns, or throws. Throws Error if it takes longer. A call takes some 40 µs. */
 export function within<T>(milliseconds: number, work: () => T): T {
   let result: { value: T } | undefined
+  call ??= new Script('work()')
   createContext(context)
   context.work = () => {
     result = { value: work() }
